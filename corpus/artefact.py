@@ -1,0 +1,107 @@
+"""Atomic files and folders, and the fingerprints that tie artefacts together.
+
+Everything a stage leaves behind is written to a temporary name in the same folder, flushed to the disk and then
+renamed, so that a kill at any moment leaves either the old content or the new, never half of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` (same suffix); on success it is flushed and renamed to ``path``."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yield an empty temporary folder beside ``path``; on success it takes the place of ``path``."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        temporary.chmod(0o755)
+        replaced = temporary.with_name(temporary.name + ".replaced")
+        if target.exists():
+            target.rename(replaced)
+        temporary.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: the file is missing or does not hold one JSON object.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(str(path), found="no such file", remedy="run the stage that writes it first") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(str(path), found=f"not JSON ({error})", remedy="restore or remake the file") from error
+    if not isinstance(value, dict):
+        raise UserError(str(path), found=f"a JSON {type(value).__name__}", remedy="it must hold one JSON object")
+    return value
+
+
+def fingerprint(value: Mapping[str, Any] | list[Any] | str) -> str:
+    """A 16-digit hexadecimal digest of plain data (order of keys does not matter)."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path | str) -> str:
+    """A 16-digit hexadecimal digest of a file's bytes, or of every file below a folder."""
+    root = Path(path)
+    if not root.exists():
+        raise UserError(str(path), found="no such file or folder", remedy="check the path, or run the stage before")
+    digest = hashlib.sha256()
+    for file in [root] if root.is_file() else sorted(entry for entry in root.rglob("*") if entry.is_file()):
+        if root.is_dir():
+            digest.update(file.relative_to(root).as_posix().encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

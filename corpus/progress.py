@@ -1,0 +1,68 @@
+"""Progress that a person sees as a bar, and that a recipe runner reads from ``progress.json`` in the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+QUIET_VARIABLE = "SPEECHWEAVE_PROGRESS"  # set to "file" by a runner that draws the bars itself
+
+
+class Progress:
+    """A bar over ``total`` units of work; use it as a context manager and call `update`."""
+
+    def __init__(
+        self, folder: Path, total: int, description: str, *, start: int = 0, unit: str = "it", is_shown: bool = True
+    ) -> None:
+        self.path = folder / "progress.json"
+        self.done, self.total, self.description = start, total, description
+        self.is_shown = is_shown
+        is_silent = not is_shown or os.environ.get(QUIET_VARIABLE) == "file"
+        self.bar = tqdm(total=total, initial=start, desc=description, unit=unit, disable=is_silent, leave=False)
+        self.started = self.written = time.monotonic()
+        self.spent = self._spent_before()
+        self._write({})
+
+    def update(self, count: int = 1, **values: float) -> None:
+        """Add ``count`` finished units and show ``values`` beside the bar."""
+        self.done += count
+        self.bar.update(count)
+        if values:
+            self.bar.set_postfix({key: f"{value:.4g}" for key, value in values.items()}, refresh=False)
+        if time.monotonic() - self.written > 0.5 or self.done >= self.total:
+            self._write(values)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._write({})
+        self.bar.close()
+
+    def _spent_before(self) -> float:
+        try:
+            return float(json.loads(self.path.read_text())["seconds"])
+        except (OSError, ValueError, KeyError):
+            return 0.0
+
+    def _write(self, values: dict[str, float]) -> None:
+        if not self.is_shown:
+            return
+        self.written = time.monotonic()
+        state = {
+            "description": self.description,
+            "done": self.done,
+            "total": self.total,
+            "seconds": round(self.spent + self.written - self.started, 2),
+            "values": values,
+        }
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self.path)

@@ -1,0 +1,339 @@
+"""What every stage shares: the command line, the run folder, skipping, resuming, progress and clear errors.
+
+A stage is one module with a config dataclass and a ``run`` function::
+
+    STAGE = Stage(name="tokenizer.train", config=TrainConfig, run=run, summary="...", inputs=lambda c: [c.corpus])
+
+    if __name__ == "__main__":
+        STAGE.exit()
+
+It is then ``python -m tokenizer.train out=runs/tokenizer fit.steps=100`` and ``speechweave tokenizer train ...``.
+The run folder ``out`` receives ``config.yaml`` (resolved), ``run.json`` (versions, seed, git commit, command),
+``metrics.json`` and, last, ``done.json``. A stage whose ``done.json`` bears the fingerprint of the present config and
+inputs is skipped; one that was interrupted is called again and finds its own checkpoints in ``out``.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .artefact import file_digest, fingerprint, read_json, write_json, write_text
+from .errors import UserError
+from .progress import Progress
+
+VERSIONED_PACKAGES = ("torch", "megatron-core", "nemo-toolkit", "vector-quantize-pytorch", "transformers", "lhotse")
+
+
+@dataclass(kw_only=True)
+class StageConfig:
+    """The options that every stage has."""
+
+    out: str
+    seed: int = 1
+
+
+Config = TypeVar("Config", bound=StageConfig)
+
+
+class Run:
+    """The open run folder of one stage: where it writes, and how it tells what it is doing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.is_main = os.environ.get("RANK", "0") == "0"
+
+    def progress(self, total: int, description: str, *, start: int = 0, unit: str = "it") -> Progress:
+        """A progress bar over ``total`` units of work, of which ``start`` were done before."""
+        return Progress(self.folder, total, description, start=start, unit=unit, is_shown=self.is_main)
+
+    def say(self, message: str) -> None:
+        """Print one line (main rank only)."""
+        if self.is_main:
+            print(message, flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Generic[Config]):
+    """One step of the chain: its config class, what it does, and what it reads.
+
+    Attributes:
+        name: module path, e.g. ``"tokenizer.train"``.
+        config: dataclass derived from `StageConfig`; its docstring's ``Attributes`` are the option help.
+        run: does the work; returns flat metrics (names without the stage's own name).
+        summary: one line for ``--help``.
+        inputs: the files or stage folders read, so that a changed input reruns the stage.
+        example: overrides shown in ``--help``.
+    """
+
+    name: str
+    config: type[Config]
+    run: Callable[[Config, Run], dict[str, Any]]
+    summary: str
+    inputs: Callable[[Config], Sequence[str | None]]
+    example: str
+
+    DONE: ClassVar[str] = "done.json"
+
+    def exit(self) -> None:
+        """Run with the process's arguments and leave with the exit status (0 good, 2 user error, 1 defect)."""
+        sys.exit(self.main(sys.argv[1:]))
+
+    def main(self, arguments: Sequence[str]) -> int:
+        """Parse, run and report; returns the exit status."""
+        if "--help" in arguments or "-h" in arguments:
+            print(self.help())
+            return 0
+        try:
+            with explained_errors():
+                self.execute(self.compose(arguments))
+        except UserError as error:
+            print(f"\nspeechweave {self.name.replace('.', ' ')}: error: {error}", file=sys.stderr)
+            return 2
+        except Exception:
+            traceback.print_exc()
+            return 1
+        return 0
+
+    def compose(self, arguments: Sequence[str]) -> Config:
+        """Build the checked config from ``[--config FILE] [key=value ...]`` with Hydra's override grammar."""
+        return compose_config(self.name, self.config, arguments)
+
+    def execute(self, config: Config) -> dict[str, Any]:
+        """Run the stage unless its output is complete; returns its metrics."""
+        folder = Path(config.out)
+        record = self._record(config)
+        finished = self._finished(folder, record["fingerprint"])
+        run = Run(folder)
+        if finished is not None:
+            run.say(f"{self.name}: up to date in {folder}")
+            return finished
+        if not run.is_main:
+            return self.run(config, run)
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder):
+            spent = self._prepare(folder, record)
+            started = time.monotonic()
+            metrics = self.run(config, run)
+            seconds = spent + time.monotonic() - started
+            write_json(folder / "metrics.json", metrics)
+            write_json(folder / self.DONE, {"fingerprint": record["fingerprint"], "seconds": round(seconds, 2)})
+        run.say(f"{self.name}: done in {seconds:.1f} s -> {folder}")
+        return metrics
+
+    def help(self) -> str:
+        """The text of ``--help``: what the stage does, its options with their defaults, an example."""
+        lines = [self.summary, "", f"  python -m {self.name} {self.example}", ""]
+        lines += [(self.config.__doc__ or "").strip(), "", "Options (key=value, Hydra's override grammar):"]
+        lines += [f"  {key}={value}" for key, value in option_defaults(self.config)]
+        lines += ["", "  --config FILE   a YAML file that sets options before the overrides", "  --help          this"]
+        return "\n".join(lines)
+
+    def _record(self, config: Config) -> dict[str, Any]:
+        """What identifies this run: stage, config (but for its place) and the fingerprints of what it reads."""
+        from omegaconf import OmegaConf
+
+        resolved = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
+        assert isinstance(resolved, dict)
+        read = {str(path): input_fingerprint(Path(path)) for path in self.inputs(config) if path}
+        identity = {key: value for key, value in resolved.items() if key != "out"}
+        for path, mark in read.items():  # a run folder that was moved is still the same run
+            identity = json.loads(json.dumps(identity).replace(json.dumps(path)[1:-1], mark))
+        mark = fingerprint({"stage": self.name, "config": identity, "inputs": sorted(read.values())})
+        return {"stage": self.name, "fingerprint": mark, "config": resolved, "inputs": read}
+
+    def _finished(self, folder: Path, mark: str) -> dict[str, Any] | None:
+        done = folder / self.DONE
+        if not done.exists() or read_json(done).get("fingerprint") != mark:
+            return None
+        return read_json(folder / "metrics.json")
+
+    def _prepare(self, folder: Path, record: dict[str, Any]) -> float:
+        """Write config and provenance; set another config's output aside. Returns the seconds spent before."""
+        before = folder / "run.json"
+        if before.exists() and read_json(before).get("fingerprint") != record["fingerprint"]:
+            set_aside(folder)
+        spent = 0.0
+        if before.exists() and (folder / "progress.json").exists():
+            spent = float(read_json(folder / "progress.json").get("seconds", 0.0))
+        from omegaconf import OmegaConf
+
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(record["config"])))
+        write_json(before, record | provenance())
+        return spent
+
+
+def compose_config(name: str, config_class: type[Config], arguments: Sequence[str]) -> Config:
+    """Build ``config_class`` from ``[--config FILE] [key=value ...]``.
+
+    Raises:
+        UserError: an unknown option, a value of the wrong type, or a check of the dataclass that fails.
+    """
+    from hydra import compose, initialize
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    words = list(arguments)
+    node = OmegaConf.structured(config_class)
+    if "--config" in words:
+        at = words.index("--config")
+        if at + 1 == len(words):
+            raise UserError("option --config", found="no file name", remedy="write --config FILE.yaml")
+        file = Path(words[at + 1])
+        del words[at : at + 2]
+        if not file.is_file():
+            raise UserError(str(file), found="no such file", remedy="give --config the path of a YAML file")
+        with config_errors(config_class):
+            node = OmegaConf.merge(node, OmegaConf.load(file))
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"argument {word!r}", found="not of the form key=value", remedy="see --help for options")
+    ConfigStore.instance().store(name=name, node=node)
+    GlobalHydra.instance().clear()
+    with config_errors(config_class), initialize(version_base="1.3", config_path=None):
+        value = OmegaConf.to_object(compose(name, overrides=words))
+    assert isinstance(value, config_class)
+    return value
+
+
+class config_errors:
+    """Turns Hydra's and OmegaConf's exceptions into one `UserError` that names the option and near names."""
+
+    def __init__(self, config_class: type) -> None:
+        self.config_class = config_class
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, UserError):
+            return
+        from difflib import get_close_matches
+
+        from hydra.errors import HydraException
+        from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+        if not isinstance(error, HydraException | OmegaConfBaseException):
+            return
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        key = str(getattr(cause, "full_key", None) or "")
+        text = " ".join(str(cause).split("full_key:")[0].split())
+        if isinstance(cause, MissingMandatoryValue):
+            raise UserError(f"option {key}", found="not given", remedy=f"add {key}=VALUE") from error
+        known = [name for name, _ in option_defaults(self.config_class)]
+        if isinstance(cause, ConfigKeyError):
+            near = get_close_matches(key, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}? See" if near else "see"
+            raise UserError(f"option {key}", found="no such option", remedy=f"{hint} --help for all") from error
+        raise UserError(f"option {key}" if key else "options", found=text, remedy="see --help for types") from error
+
+
+class explained_errors:
+    """Turns the operating system's disk errors into a `UserError`."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError) or isinstance(error, UserError):
+            return
+        place = str(error.filename or "the output folder")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "free some space and call again: what was finished is kept, and the stage goes on from there"
+            raise UserError(place, found="the disk is full", remedy=remedy) from error
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise UserError(place, found="no permission to write or read", remedy="choose another out=") from error
+
+
+class exclusive:
+    """Holds the lock of a run folder, so that two calls never write into one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / ".lock"
+
+    def __enter__(self) -> None:
+        self.file = self.path.open("w")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.file.close()
+            remedy = "wait for it, or choose another out="
+            raise UserError(str(self.path.parent), found="another process is writing here", remedy=remedy) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def set_aside(folder: Path) -> None:
+    """Move what an earlier config left in ``folder`` to ``folder.previous-N`` (nothing written is lost)."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.previous-{number}")).exists():
+        number += 1
+    aside.mkdir()
+    for entry in folder.iterdir():
+        if entry.name != ".lock":
+            entry.rename(aside / entry.name)
+    print(f"{folder}: config or inputs changed; the earlier output is now in {aside}", flush=True)
+
+
+def input_fingerprint(path: Path) -> str:
+    """The fingerprint of the stage that wrote ``path`` (or a folder above it), else of the bytes there."""
+    for folder in (path, *path.parents):
+        if (folder / Stage.DONE).exists():
+            return str(read_json(folder / Stage.DONE)["fingerprint"])
+    return file_digest(path)
+
+
+def option_defaults(config_class: type, prefix: str = "") -> list[tuple[str, str]]:
+    """``(dotted option, default)`` of a config dataclass, nested ones included."""
+    from typing import get_type_hints
+
+    rows: list[tuple[str, str]] = []
+    hints = get_type_hints(config_class)
+    for field in fields(config_class):
+        kind = hints[field.name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            rows += option_defaults(kind, f"{prefix}{field.name}.")
+        elif field.default is not MISSING:
+            rows.append((prefix + field.name, str(field.default)))
+        elif field.default_factory is not MISSING:
+            rows.append((prefix + field.name, str(field.default_factory())))
+        else:
+            rows.append((prefix + field.name, "(required)"))
+    return rows
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, git commit and command line of this process."""
+    versions = {"python": platform.python_version()}
+    for package in VERSIONED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"versions": versions, "git_commit": git_commit(), "command": [Path(sys.argv[0]).name, *sys.argv[1:]]}
+
+
+def git_commit() -> str | None:
+    """The commit of the clone this code runs from, with ``+`` where it was changed; None outside git."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        asked = ["git", "-C", str(root)]
+        commit = subprocess.run([*asked, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*asked, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+" if changed.strip() else "")
