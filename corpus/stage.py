@@ -133,6 +133,10 @@ class Stage(Generic[Config]):
         run.say(f"{self.name}: done in {seconds:.1f} s -> {folder}")
         return metrics
 
+    def is_finished(self, config: Config) -> bool:
+        """Whether the run folder holds the complete output of just this config and these inputs."""
+        return self._finished(Path(config.out), self._record(config)["fingerprint"]) is not None
+
     def help(self) -> str:
         """The text of ``--help``: what the stage does, its options with their defaults, an example."""
         lines = [self.summary, "", f"  python -m {self.name} {self.example}", ""]

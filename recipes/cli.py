@@ -1,0 +1,90 @@
+"""The console script ``speechweave``: one subcommand a stage, listed in the order of the chain.
+
+``speechweave tokenizer train out=runs/t ...`` is the same as ``python -m tokenizer.train out=runs/t ...``; the command
+line itself imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One subcommand: its words, the module that runs it, and its line in ``--help``."""
+
+    words: str
+    module: str
+    summary: str
+
+
+COMMANDS = (
+    Command("quickstart", "recipes.quickstart", "run the whole chain below at laptop size and write the report"),
+    Command("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),
+    Command("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
+    Command("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),
+    Command("tokenizer evaluate", "tokenizer.evaluate", "WER with and without VQ, codebook use, bits per second"),
+    Command("lm vocabulary", "lm.vocabulary", "text tokenizer + special tokens + speech tokens"),
+    Command("lm prepare", "lm.prepare", "tokens and texts -> LM corpora (text, speech, ASR, TTS)"),
+    Command("lm train", "lm.train", "train a language model with Megatron (text2token, pre-training, fine-tuning)"),
+    Command("lm export", "lm.export", "Megatron checkpoint -> Hugging Face folder"),
+    Command("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
+    Command("text2token synthesize", "text2token.synthesize", "text corpus -> spans -> speech tokens, in bulk"),
+    Command("text2token pack", "text2token.pack", "spans and text -> interleaved LM corpus"),
+    Command("decoder train-vocoder", "decoder.train_vocoder", "train the iSTFT vocoder (mel -> waveform)"),
+    Command("decoder train", "decoder.train", "train the flow-matching decoder (tokens -> mel)"),
+    Command("decoder resynthesise", "decoder.resynthesise", "speech tokens -> speech, for the judge and the ear"),
+    Command("chatbot prepare", "chatbot.prepare", "spoken questions and answers -> fine-tuning corpus"),
+    Command("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
+    Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
+    Command("chat", "chatbot.chat", "answer one spoken question: speechweave chat question.wav --out answer.wav"),
+    Command("evaluation run", "evaluation.run", "judge resynthesised and answered speech independently"),
+    Command("report", "recipes.report", "write the one-file HTML report and metrics.json of a run"),
+)
+
+
+def usage() -> str:
+    """The text of ``speechweave --help``."""
+    width = max(len(command.words) for command in COMMANDS)
+    lines = ["speechweave: train language models that hear and speak", "", "usage: speechweave COMMAND [key=value ...]", ""]
+    lines += ["The chain, in order:"]
+    lines += [f"  {command.words:<{width}}  {command.summary}" for command in COMMANDS]
+    lines += ["", "Examples:", "  speechweave quickstart", "  speechweave quickstart quickstart.manifest=my.jsonl"]
+    lines += ["  speechweave tokenizer train --help", "  speechweave chat question.wav --out answer.wav"]
+    lines += ["", "Every COMMAND has --help. Options follow Hydra's override grammar (key=value)."]
+    return "\n".join(lines)
+
+
+def find_command(arguments: Sequence[str]) -> tuple[Command, list[str]] | None:
+    """The command that ``arguments`` begin with, and the arguments left for it."""
+    for command in sorted(COMMANDS, key=lambda each: -len(each.words.split())):
+        words = command.words.split()
+        if list(arguments[: len(words)]) == words:
+            return command, list(arguments[len(words) :])
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Dispatch to a stage; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("--help", "-h", "help"):
+        print(usage())
+        return 0
+    found = find_command(given)
+    if found is None:
+        asked = " ".join(given[:2])
+        near = get_close_matches(asked, [command.words for command in COMMANDS], n=3, cutoff=0.4)
+        hint = f" Did you mean: {', '.join(near)}?" if near else ""
+        print(f"speechweave: error: no command {asked!r}.{hint} See speechweave --help.", file=sys.stderr)
+        return 2
+    command, rest = found
+    module = importlib.import_module(command.module)
+    status: int = module.STAGE.main(rest) if hasattr(module, "STAGE") else module.main(rest)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

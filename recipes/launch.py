@@ -1,0 +1,98 @@
+"""Starts stages as processes on this machine, one or several ranks each, and never leaves orphans behind.
+
+A stage runs as ``python -m room.stage --config FILE`` in processes of its own, so that a crash or a kill of one stage
+never touches another, and the heavy libraries of one are not paid for by the next. On clusters the same modules run
+under torchrun or SLURM.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from corpus.progress import QUIET_VARIABLE
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel (Linux) to kill this process when its parent dies, also by ``kill -9``."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """A TCP port on the loopback interface that nobody uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+class Ranks:
+    """The running processes of one stage.
+
+    Args:
+        module: the stage's module, e.g. ``"lm.train"``.
+        arguments: its command line.
+        processes: number of ranks; more than one get torch.distributed's environment variables.
+        threads: OpenMP threads of each rank.
+        log: file that receives the output of every rank (appended).
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], *, processes: int, threads: int, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning OpenMP threads slow shared cores five-fold
+            "GOMP_SPINCOUNT": "0",
+            "PYTHONUNBUFFERED": "1",
+            QUIET_VARIABLE: "file",
+        }
+        port = free_port()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        with log.open("ab") as output:
+            for rank in range(processes):
+                ranked = dict(environment)
+                if processes > 1:
+                    ranked |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+                    ranked |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+                command = [sys.executable, "-m", module, *arguments]
+                self.processes.append(
+                    subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        env=ranked,
+                        preexec_fn=die_with_parent,
+                    )
+                )
+
+    def poll(self) -> int | None:
+        """None while running; else the exit status (the first bad one; the other ranks are stopped)."""
+        states = [process.poll() for process in self.processes]
+        bad = [state for state in states if state]
+        if bad:
+            self.stop()
+            return bad[0]
+        return None if None in states else 0
+
+    def stop(self) -> None:
+        """Terminate every rank, kindly first."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,136 @@
+"""A recipe: one YAML file that says which stages run, what each needs, and each stage's options.
+
+Composed by Hydra from the YAML files beside this module (``recipe=NAME``, default ``quickstart``) and overrides::
+
+    quickstart: {out: runs/quickstart, seed: 1, cores: 2, manifest: null}
+    plan:
+      corpus: {run: corpus.build, cores: 2}
+      tokenizer: {run: tokenizer.train, needs: [corpus]}
+    corpus: {num_utterances: 6000}          # options of the stage of that name
+    tokenizer: {corpus: ${quickstart.out}/corpus}
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpus.artefact import write_text
+from corpus.errors import UserError, check_option
+from corpus.stage import Stage, StageConfig, compose_config
+
+RECIPES = Path(__file__).parent
+
+
+@dataclass(kw_only=True)
+class StepConfig:
+    """One line of a recipe's ``plan``.
+
+    Attributes:
+        run: module of the stage.
+        needs: names of the steps whose output this one reads.
+        cores: cores it takes while running (steps run side by side while their cores fit).
+        processes: ranks to start (for ``lm.train``: tensor x pipeline x data parallel).
+        metrics: prefix of its metrics in metrics.json ("" for none, null to leave them out).
+        group: an optional step's group; it runs when ``quickstart.also`` names the group.
+    """
+
+    run: str
+    needs: list[str] = field(default_factory=list)
+    cores: int = 1
+    processes: int = 1
+    metrics: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A checked step: its stage, its config file and its place in the plan."""
+
+    name: str
+    config: StepConfig
+    stage: Stage[Any]
+    options: StageConfig
+    config_file: Path
+
+    @property
+    def folder(self) -> Path:
+        """The step's run folder."""
+        return Path(self.options.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All steps of a recipe in an order that respects their needs."""
+
+    out: Path
+    cores: int
+    steps: dict[str, Step]
+    settings: dict[str, Any]
+
+
+def load_recipe(arguments: Sequence[str]) -> dict[str, Any]:
+    """Compose the recipe's YAML with ``key=value`` overrides; ``recipe=NAME`` chooses the file.
+
+    Raises:
+        UserError: no such recipe, or an option that it does not have.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    names = [word.removeprefix("recipe=") for word in arguments if word.startswith("recipe=")]
+    name = names[-1] if names else "quickstart"
+    known = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+    if name not in known:
+        raise UserError("option recipe", found=f"found {name!r}", remedy=f"choose one of {', '.join(known)}")
+    overrides = [word for word in arguments if not word.startswith("recipe=")]
+    for word in overrides:
+        if "=" not in word:
+            raise UserError(f"argument {word!r}", found="not of the form key=value", remedy="see --help")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(RECIPES), version_base="1.3"):
+            value = OmegaConf.to_container(compose(name, overrides=overrides), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        text = " ".join(str(error).split("full_key:")[0].split())
+        remedy = f"the options are those of recipes/{name}.yaml and, under a step's name, of its stage (+key=value)"
+        raise UserError("recipe options", found=text, remedy=remedy) from error
+    assert isinstance(value, dict)
+    return {str(key): section for key, section in value.items()}
+
+
+def make_plan(recipe: dict[str, Any]) -> Plan:
+    """Check every step's options with its own stage, before anything runs."""
+    from omegaconf import OmegaConf
+
+    settings = recipe["quickstart"]
+    out = Path(settings["out"])
+    also = set(settings.get("also") or [])
+    check_option(settings["cores"] >= 1, "quickstart.cores", settings["cores"], "give at least 1")
+    steps: dict[str, Step] = {}
+    entries: dict[str, StepConfig] = {}
+    for name, entry in recipe["plan"].items():
+        step_config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StepConfig), entry))
+        assert isinstance(step_config, StepConfig)
+        entries[name] = step_config
+    groups = {entry.group for entry in entries.values() if entry.group}
+    unknown = sorted(also - groups)
+    check_option(not unknown, "quickstart.also", unknown, f"the optional groups are {', '.join(sorted(groups))}")
+    for name, step_config in entries.items():
+        if step_config.group and step_config.group not in also:
+            continue
+        missing = [need for need in step_config.needs if need not in steps]
+        check_option(not missing, f"plan.{name}.needs", missing, "name steps that stand before it in the plan")
+        stage: Stage[Any] = importlib.import_module(step_config.run).STAGE
+        options = {"out": str(out / name), "seed": settings["seed"]} | (recipe.get(name) or {})
+        file = out / "recipe" / f"{name}.yaml"
+        write_text(file, OmegaConf.to_yaml(OmegaConf.create(options)))
+        checked = compose_config(stage.name, stage.config, ["--config", str(file)])
+        steps[name] = Step(name=name, config=step_config, stage=stage, options=checked, config_file=file)
+    return Plan(out=out, cores=settings["cores"], steps=steps, settings=settings)

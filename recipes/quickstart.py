@@ -1,0 +1,156 @@
+"""Runs a recipe: every step in a process of its own, side by side while cores last, skipped when already done.
+
+    speechweave quickstart                                   the whole chain at laptop size
+    speechweave quickstart quickstart.manifest=my.jsonl      with your own recordings added
+    speechweave quickstart recipe=smallest                   two minutes; what the tests run
+    speechweave quickstart 'quickstart.also=[without_interleaving]'
+
+Killed at any moment and called again, it goes on from the last checkpoint and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus.artefact import read_json, write_json
+from corpus.errors import UserError
+from corpus.stage import Stage, exclusive, explained_errors
+
+from .launch import Ranks
+from .plan import Plan, Step, load_recipe, make_plan
+
+HEARTBEAT_SECONDS = 30.0
+
+
+class Runner:
+    """Drives the steps of a `Plan` and shows where each one is."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.running: dict[str, Ranks] = {}
+        self.finished: set[str] = set()
+
+    def run(self) -> None:
+        """Run all steps.
+
+        Raises:
+            UserError: a step failed; names its log.
+        """
+        from .display import Display
+
+        with Display(self.plan) as display:
+            try:
+                while len(self.finished) < len(self.plan.steps):
+                    for step in self.ready_steps():
+                        if step.stage.is_finished(step.options):
+                            self.finished.add(step.name)
+                            display.skipped(step)
+                        elif self.has_cores_for(step):
+                            self.start(step)
+                            display.started(step)
+                    for name, ranks in list(self.running.items()):
+                        self.settle(self.plan.steps[name], ranks, display)
+                    display.refresh(list(self.running))
+                    if self.running:
+                        time.sleep(0.2)
+            finally:
+                for ranks in self.running.values():
+                    ranks.stop()
+
+    def ready_steps(self) -> list[Step]:
+        """The steps that wait for nothing but cores, in the plan's order."""
+        waiting = [step for name, step in self.plan.steps.items() if name not in self.finished | set(self.running)]
+        return [step for step in waiting if set(step.config.needs) <= self.finished]
+
+    def has_cores_for(self, step: Step) -> bool:
+        """Whether ``step`` fits beside the running ones; a step that wants more than there are runs alone."""
+        used = sum(self.plan.steps[name].config.cores for name in self.running)
+        return not self.running or used + step.config.cores <= self.plan.cores
+
+    def start(self, step: Step) -> None:
+        """Start the processes of one step."""
+        threads = max(1, min(step.config.cores, self.plan.cores) // step.config.processes)
+        log = self.plan.out / "logs" / f"{step.name}.log"
+        arguments = ["--config", str(step.config_file)]
+        self.running[step.name] = Ranks(
+            step.config.run, arguments, processes=step.config.processes, threads=threads, log=log
+        )
+
+    def settle(self, step: Step, ranks: Ranks, display: Any) -> None:
+        """Take note of a step whose processes have ended."""
+        status = ranks.poll()
+        if status is None:
+            return
+        del self.running[step.name]
+        if status == 0:
+            self.finished.add(step.name)
+            display.ended(step)
+            return
+        tail = "\n".join(ranks.log.read_text(errors="replace").splitlines()[-15:])
+        remedy = f"its whole output is in {ranks.log}; mend the cause and call again: finished steps are kept"
+        raise UserError(f"step {step.name}", found=f"ended with status {status}:\n{tail}\n", remedy=remedy)
+
+
+def add_wall_time(out: Path, seconds: float) -> float:
+    """Add to the wall-clock time spent on a run over all calls; returns the sum."""
+    file = out / "wall.json"
+    total = seconds + (float(read_json(file)["seconds"]) if file.exists() else 0.0)
+    write_json(file, {"seconds": round(total, 1)})
+    return total
+
+
+def run_recipe(arguments: Sequence[str]) -> Plan:
+    """Compose, check and run a recipe; the report is its last step."""
+    plan = make_plan(load_recipe(arguments))
+    started = time.monotonic()
+    with exclusive(plan.out):
+        runner = Runner(plan)
+        try:
+            runner.run()
+        finally:
+            if any(not (step.folder / Stage.DONE).exists() for step in plan.steps.values()) or runner.finished:
+                add_wall_time(plan.out, time.monotonic() - started)
+    return plan
+
+
+def print_end(plan: Plan) -> None:
+    """Say where the report is, and show one spoken answer."""
+    metrics = json.loads((plan.out / "metrics.json").read_text())
+    for key in ("tokenizer.wer_with_vq", "decoder.judge_wer", "judge.floor_wer", "text2token.readback_wer"):
+        if key in metrics:
+            print(f"  {key:<38} {metrics[key]:.3f}")
+    for key in ("chat.speech_to_text_accuracy", "chat.speech_to_speech_accuracy"):
+        if key in metrics:
+            print(f"  {key:<38} {metrics[key]:.3f}")
+    example = metrics.get("chat.example")
+    if isinstance(example, dict):
+        print(f"  heard: {example['heard']}\n  said:  {example['said']}\n  spoken answer: {example['audio']}")
+    print(f"report: {plan.out / 'report.html'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``speechweave quickstart``; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--help" in given or "-h" in given:
+        print(__doc__)
+        return 0
+    try:
+        with explained_errors():
+            plan = run_recipe(given)
+    except UserError as error:
+        print(f"\nspeechweave quickstart: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; call again to go on", file=sys.stderr)
+        return 130
+    print_end(plan)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
