@@ -20,8 +20,11 @@ from .errors import UserError
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` (same suffix); on success it is flushed and renamed to ``path``."""
+def atomic_path(path: Path | str, *, is_durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` (same suffix); on success it is flushed and renamed to ``path``.
+
+    Without ``is_durable`` it is not flushed: safe against a kill, not against a power cut (for bulk writers).
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
@@ -29,8 +32,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if is_durable:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(target)
     finally:
