@@ -228,7 +228,7 @@ class config_errors:
         from difflib import get_close_matches
 
         from hydra.errors import HydraException
-        from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+        from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
         if not isinstance(error, HydraException | OmegaConfBaseException):
             return
@@ -238,7 +238,7 @@ class config_errors:
         if isinstance(cause, MissingMandatoryValue):
             raise UserError(f"option {key}", found="not given", remedy=f"add {key}=VALUE") from error
         known = [name for name, _ in option_defaults(self.config_class)]
-        if isinstance(cause, ConfigKeyError):
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError):
             near = get_close_matches(key, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}? See" if near else "see"
             raise UserError(f"option {key}", found="no such option", remedy=f"{hint} --help for all") from error

@@ -1,0 +1,157 @@
+"""The stage contract: skipped when done, rerun when changed, nothing lost, one clear paragraph for a user's mistake."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.artefact import atomic_folder, atomic_path, write_json
+from corpus.errors import UserError, check_option
+from corpus.stage import Run, Stage, StageConfig, exclusive, input_fingerprint
+
+
+@dataclass(kw_only=True)
+class PartConfig:
+    steps: int = 3
+
+    def __post_init__(self) -> None:
+        check_option(self.steps > 0, "part.steps", self.steps, "give a positive number")
+
+
+@dataclass(kw_only=True)
+class ToyConfig(StageConfig):
+    """A toy.
+
+    Attributes:
+        source: a file to read.
+    """
+
+    part: PartConfig = field(default_factory=PartConfig)
+    source: str | None = None
+
+
+def make_stage(calls: list[int], failure: Exception | None = None) -> Stage[ToyConfig]:
+    def run(config: ToyConfig, run: Run) -> dict[str, Any]:
+        with run.progress(config.part.steps, "counting") as bar:
+            for _ in range(config.part.steps):
+                bar.update()
+        calls.append(config.part.steps)
+        if failure is not None:
+            raise failure
+        (run.folder / "output.txt").write_text(str(config.part.steps))
+        return {"steps": config.part.steps}
+
+    return Stage(
+        name="toy.stage", config=ToyConfig, run=run, summary="toy", inputs=lambda c: [c.source], example="out=x"
+    )
+
+
+def test_second_call_is_skipped_and_a_changed_one_keeps_the_old_output(tmp_path: Path) -> None:
+    calls: list[int] = []
+    stage = make_stage(calls)
+    out = tmp_path / "toy"
+    assert stage.main([f"out={out}"]) == 0
+    assert stage.main([f"out={out}"]) == 0
+    assert calls == [3]
+    assert stage.main([f"out={out}", "part.steps=5"]) == 0
+    assert calls == [3, 5]
+    assert (out / "output.txt").read_text() == "5"
+    assert (tmp_path / "toy.previous-1" / "output.txt").read_text() == "3"
+    assert json.loads((out / "metrics.json").read_text()) == {"steps": 5}
+    record = json.loads((out / "run.json").read_text())
+    assert {"versions", "git_commit", "config", "fingerprint", "command"} <= set(record)
+
+
+def test_a_changed_input_runs_again_and_a_moved_one_does_not(tmp_path: Path) -> None:
+    calls: list[int] = []
+    stage = make_stage(calls)
+    source = tmp_path / "in.txt"
+    source.write_text("a")
+    arguments = [f"out={tmp_path / 'toy'}", f"source={source}"]
+    stage.main(arguments)
+    source.write_text("b")
+    stage.main(arguments)
+    assert len(calls) == 2
+    moved = source.rename(tmp_path / "other.txt")
+    stage.main([arguments[0], f"source={moved}"])
+    assert len(calls) == 2
+
+
+def test_a_failed_stage_is_run_again(tmp_path: Path) -> None:
+    calls: list[int] = []
+    assert make_stage(calls, RuntimeError("defect")).main([f"out={tmp_path / 'toy'}"]) == 1
+    assert make_stage(calls).main([f"out={tmp_path / 'toy'}"]) == 0
+    assert calls == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("part.stepz=3", "option part.stepz: no such option. did you mean part.steps? See --help"),
+        ("part.steps=many", "option part.steps"),
+        ("part.steps=-1", "option part.steps: found -1. give a positive number"),
+        ("source=/nowhere/file", "/nowhere/file: no such file or folder"),
+        ("steps", "argument 'steps': not of the form key=value"),
+        ("--config", "option --config: no file name"),
+    ],
+)
+def test_mistakes_are_one_paragraph(
+    argument: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make_stage([]).main([f"out={tmp_path / 'toy'}", argument]) == 2
+    printed = capsys.readouterr().err
+    assert expected in printed
+    assert "Traceback" not in printed
+
+
+def test_missing_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert make_stage([]).main([]) == 2
+    assert "option out: not given" in capsys.readouterr().err
+
+
+def test_full_disk_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.bin"))
+    assert make_stage([], full).main([f"out={tmp_path / 'toy'}"]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_two_calls_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "toy").mkdir()
+    with exclusive(tmp_path / "toy"):
+        assert make_stage([]).main([f"out={tmp_path / 'toy'}"]) == 2
+    assert "another process is writing here" in capsys.readouterr().err
+
+
+def test_config_file_then_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "toy.yaml"
+    file.write_text(f"out: {tmp_path / 'toy'}\npart: {{steps: 7}}\n")
+    config = make_stage([]).compose(["--config", str(file), "seed=9"])
+    assert (config.part.steps, config.seed) == (7, 9)
+
+
+def test_atomic_writes_leave_the_old_content_on_failure(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1})
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.json") as path:
+        path.write_text("half")
+        raise RuntimeError
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    with atomic_folder(tmp_path / "f") as folder:
+        (folder / "one").write_text("1")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "f") as folder:
+        (folder / "two").write_text("2")
+        raise RuntimeError
+    assert [file.name for file in (tmp_path / "f").iterdir()] == ["one"]
+
+
+def test_input_fingerprint_is_of_the_stage_that_wrote_it(tmp_path: Path) -> None:
+    stage = make_stage([])
+    stage.main([f"out={tmp_path / 'toy'}"])
+    assert input_fingerprint(tmp_path / "toy" / "output.txt") == input_fingerprint(tmp_path / "toy")
+    with pytest.raises(UserError, match="no such file"):
+        input_fingerprint(tmp_path / "none")

@@ -1,0 +1,52 @@
+"""Laws of the house: every room is imported from this clone, every stage helps quickly, no room imports heavily."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("corpus", "tokenizer", "text2token", "lm", "decoder", "chatbot", "evaluation", "recipes")
+HEAVY = ("torch", "nemo", "megatron", "transformers", "lhotse", "matplotlib", "vector_quantize_pytorch")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room_is_imported_from_this_clone(room: str) -> None:
+    module = importlib.import_module(room)
+    assert module.__file__ is not None
+    assert Path(module.__file__).resolve().parent == ROOT / room
+
+
+def test_no_file_bears_a_rooms_name() -> None:
+    wrong = [file for room in ROOMS for file in (ROOT / room).rglob("*.py") if file.stem in ROOMS]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words.replace(" ", "-"))
+def test_help_is_quick_and_light(command: object) -> None:
+    assert isinstance(command, tuple)
+    words, module, _ = command
+    probe = (
+        "import sys; from recipes.cli import main; status = main(sys.argv[1:]); "
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules]); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, *words.split(), "--help"], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert module in done.stdout or "speechweave" in done.stdout
+    assert "HEAVY []" in done.stdout, f"{module} imports heavy libraries before it needs them: {done.stdout[-200:]}"
+
+
+def test_unknown_command_names_near_ones() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recipes.cli", "tokeniser", "train"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert "tokenizer train" in done.stderr
