@@ -49,7 +49,12 @@ COMMANDS = (
 def usage() -> str:
     """The text of ``speechweave --help``."""
     width = max(len(command.words) for command in COMMANDS)
-    lines = ["speechweave: train language models that hear and speak", "", "usage: speechweave COMMAND [key=value ...]", ""]
+    lines = [
+        "speechweave: train language models that hear and speak",
+        "",
+        "usage: speechweave COMMAND [key=value ...]",
+        "",
+    ]
     lines += ["The chain, in order:"]
     lines += [f"  {command.words:<{width}}  {command.summary}" for command in COMMANDS]
     lines += ["", "Examples:", "  speechweave quickstart", "  speechweave quickstart quickstart.manifest=my.jsonl"]

@@ -23,7 +23,9 @@ class Display:
         self.console = Console(highlight=False)
         columns = (TextColumn("{task.fields[step]:<18}"), TextColumn("{task.description:<24}"), BarColumn(bar_width=28))
         times = (TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(), TimeRemainingColumn())
-        self.bars = Progress(*columns, *times, TextColumn("{task.fields[values]}"), console=self.console, transient=True)
+        self.bars = Progress(
+            *columns, *times, TextColumn("{task.fields[values]}"), console=self.console, transient=True
+        )
         self.tasks: dict[str, TaskID] = {}
         self.began: dict[str, float] = {}
         self.beat = time.monotonic()

@@ -50,7 +50,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def loss_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """One small panel a training stage: loss over steps (raw, smoothed) and the validation losses where there are any."""
+    """One panel a training stage: loss over steps, raw and smoothed, and the validation losses where there are any."""
     columns = 3
     rows = -(-len(curves) // columns)
     figure, axes = new_figure(11, 2.6 * rows, rows, columns)

@@ -1,4 +1,4 @@
-"""Laws of the local launcher: ranks see each other, one failed rank ends the stage, and no orphan outlives a kill -9."""
+"""Laws of the local launcher: ranks see each other, a failed one ends the stage, no orphan outlives a kill -9."""
 
 from __future__ import annotations
 
