@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lm import formats
+from lm.bpe import train_bpe
+from lm.formats import Turn, loss_mask, render
+from lm.vocabulary import build_vocabulary
+
+BPE = train_bpe(["the capital of france is paris", "a lion sleeps"] * 4, 400)
+V = build_vocabulary(BPE, num_speech_tokens=16, speech_tokenizer="abc", speakers=["ann", "bob"])
+CODES = np.array([3, 3, 9], dtype=np.uint16)
+BOA, EOA, EOS = V.special("begin_of_audio"), V.special("end_of_audio"), V.eos
+
+
+def documents() -> dict[str, np.ndarray]:
+    chat = [Turn(CODES, "paris", CODES, transcript="the capital of france"), Turn("a lion", "sleeps")]
+    return {
+        "text": formats.text_document("the capital", V),
+        "speech": formats.speech_document(CODES, V),
+        "asr": formats.asr_document(CODES, "a lion", V),
+        "tts": formats.tts_document("a lion", CODES, "bob", V),
+        "interleaved": formats.interleaved_document(["the capital ", CODES, " is", CODES], V),
+        "chat": formats.chat_document(chat, V),
+        "system": formats.chat_document([Turn("a lion", "sleeps")], V, system="the lion"),
+        "short chat": formats.chat_document([Turn(CODES, "paris", CODES)], V),
+    }
+
+
+MASKS = {
+    "text": "111",  # the capital EOS
+    "speech": "111111",  # BOA 3 3 9 EOA EOS
+    "asr": "000000" + "111",  # asr BOA 3 3 9 EOA | a lion EOS
+    "tts": "0000" + "111111",  # tts bob a lion | BOA 3 3 9 EOA EOS
+    "interleaved": "11" + "11111" + "1" + "11111" + "1",
+    # user BOA 3 3 9 EOA assistant | transcript the capital of france assistant paris BOA 3 3 9 EOA
+    # user a lion assistant | sleeps EOS: the mark that ends a reply counts, as the model must learn to stop
+    "chat": "0000000" + "1" + "1111" + "1" + "1" + "11111" + "1" + "000" + "11",
+    "system": "000" + "0000" + "11",
+    "short chat": "0000000" + "1" + "11111" + "1",
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_loss_mask_of_each_format(name: str) -> None:
+    ids = documents()[name]
+    assert ids.dtype == np.int32 and ids[-1] == EOS
+    assert "".join(map(str, loss_mask(ids, V))) == MASKS[name], render(ids, V)
+
+
+@given(st.lists(st.sampled_from(sorted(MASKS)), max_size=8), st.integers(0, 12), st.integers(0, 5), st.booleans())
+def test_mask_of_packed_documents_is_theirs_in_a_row(names: list[str], cut: int, pads: int, counted: bool) -> None:
+    rows = [documents()[name] for name in names]
+    masks = [loss_mask(row, V, is_span_speech_counted=counted) for row in rows]
+    if rows and cut < len(rows[-1]):  # the last document may be cut off
+        rows[-1], masks[-1] = rows[-1][: len(rows[-1]) - cut], masks[-1][: len(rows[-1]) - cut]
+    packed = np.concatenate([*rows, np.full(pads, V.pad)]).astype(np.int32)
+    expected = np.concatenate([*masks, np.zeros(pads)])
+    got = loss_mask(packed, V, is_span_speech_counted=counted)
+    assert got.dtype == np.uint8 and got.shape == packed.shape
+    if counted or not names or cut == 0:  # a cut may hide that a document is interleaved
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_speech_in_interleaved_documents_can_be_left_out() -> None:
+    for name, ids in documents().items():
+        mask, without = loss_mask(ids, V), loss_mask(ids, V, is_span_speech_counted=False)
+        is_changed = mask != without
+        expected = V.is_speech(ids) if name == "interleaved" else np.zeros(len(ids), dtype=bool)
+        np.testing.assert_array_equal(is_changed, expected)
+
+
+def test_prompts_begin_their_documents() -> None:
+    asr, tts = documents()["asr"], documents()["tts"]
+    prompt = formats.asr_prompt(CODES, V)
+    np.testing.assert_array_equal(asr[: len(prompt)], prompt)
+    assert loss_mask(asr, V)[len(prompt) :].all() and not loss_mask(asr, V)[: len(prompt)].any()
+    prompt = formats.tts_prompt("a lion", "bob", V)
+    np.testing.assert_array_equal(tts[: len(prompt)], prompt)
+    chat = documents()["chat"]
+    prompt = formats.chat_prompt(CODES, V)
+    np.testing.assert_array_equal(chat[: len(prompt)], prompt)
+
+
+@given(
+    st.lists(st.text(alphabet="ab .\né", min_size=1).filter(lambda text: bool(text.strip())), min_size=1, max_size=4)
+)
+def test_interleaved_text_round_trips(texts: list[str]) -> None:
+    texts = [text.strip(" ") for text in texts]
+    pieces: list[str | np.ndarray] = []
+    for number, text in enumerate(texts):
+        pieces += [text if number == 0 else f" {text}", CODES]
+        pieces[-2] += " "
+    ids = formats.interleaved_document(pieces, V)
+    found = [V.decode_text(part) for part in np.split(ids, np.flatnonzero(ids == BOA))]
+    assert found[: len(texts)] == texts
+    assert (ids == BOA).sum() == (ids == EOA).sum() == len(texts)
+    np.testing.assert_array_equal(V.codes(ids), np.tile(CODES, len(texts)))
+
+
+def test_render_folds_speech() -> None:
+    shown = render(documents()["interleaved"], V, num_shown=2)
+    span = "<|begin_of_audio|> ‹3 speech: 3 3 …› <|end_of_audio|>"
+    assert shown == f"the capital {span} is {span} <|endoftext|>"
+    assert render([], V) == ""
+
+
+def test_mask_is_fast() -> None:
+    import time
+
+    packed = np.concatenate([*documents().values()] * 500)
+    started = time.perf_counter()
+    loss_mask(packed, V)
+    assert len(packed) / (time.perf_counter() - started) > 1e6  # tokens a second
