@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus.artefact import write_text
+from corpus.artefact import write_json, write_text
 from corpus.errors import UserError, check_option
 from corpus.stage import Stage, StageConfig, compose_config
 
@@ -69,7 +69,6 @@ class Plan:
     out: Path
     cores: int
     steps: dict[str, Step]
-    settings: dict[str, Any]
 
 
 def load_recipe(arguments: Sequence[str]) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def load_recipe(arguments: Sequence[str]) -> dict[str, Any]:
         remedy = f"the options are those of recipes/{name}.yaml and, under a step's name, of its stage (+key=value)"
         raise UserError("recipe options", found=text, remedy=remedy) from error
     assert isinstance(value, dict)
-    return {str(key): section for key, section in value.items()}
+    return {str(key): section for key, section in value.items()} | {"recipe": name}
 
 
 def make_plan(recipe: dict[str, Any]) -> Plan:
@@ -133,4 +132,9 @@ def make_plan(recipe: dict[str, Any]) -> Plan:
         write_text(file, OmegaConf.to_yaml(OmegaConf.create(options)))
         checked = compose_config(stage.name, stage.config, ["--config", str(file)])
         steps[name] = Step(name=name, config=step_config, stage=stage, options=checked, config_file=file)
-    return Plan(out=out, cores=settings["cores"], steps=steps, settings=settings)
+    listed = {
+        name: {"module": step.config.run, "folder": str(step.folder), "metrics": step.config.metrics}
+        for name, step in steps.items()
+    }
+    write_json(out / "recipe" / "plan.json", {"recipe": recipe["recipe"], "steps": listed})
+    return Plan(out=out, cores=settings["cores"], steps=steps)

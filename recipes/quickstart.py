@@ -14,17 +14,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from corpus.artefact import read_json, write_json
 from corpus.errors import UserError
-from corpus.stage import Stage, exclusive, explained_errors
+from corpus.stage import exclusive, explained_errors
 
 from .launch import Ranks
 from .plan import Plan, Step, load_recipe, make_plan
-
-HEARTBEAT_SECONDS = 30.0
 
 
 class Runner:
@@ -34,6 +31,9 @@ class Runner:
         self.plan = plan
         self.running: dict[str, Ranks] = {}
         self.finished: set[str] = set()
+        self.wall = plan.out / "wall.json"
+        self.spent = float(read_json(self.wall)["seconds"]) if self.wall.exists() else 0.0
+        self.began = time.monotonic()
 
     def run(self) -> None:
         """Run all steps.
@@ -86,6 +86,7 @@ class Runner:
         status = ranks.poll()
         if status is None:
             return
+        write_json(self.wall, {"seconds": round(self.spent + time.monotonic() - self.began, 1)})
         del self.running[step.name]
         if status == 0:
             self.finished.add(step.name)
@@ -96,25 +97,11 @@ class Runner:
         raise UserError(f"step {step.name}", found=f"ended with status {status}:\n{tail}\n", remedy=remedy)
 
 
-def add_wall_time(out: Path, seconds: float) -> float:
-    """Add to the wall-clock time spent on a run over all calls; returns the sum."""
-    file = out / "wall.json"
-    total = seconds + (float(read_json(file)["seconds"]) if file.exists() else 0.0)
-    write_json(file, {"seconds": round(total, 1)})
-    return total
-
-
 def run_recipe(arguments: Sequence[str]) -> Plan:
     """Compose, check and run a recipe; the report is its last step."""
     plan = make_plan(load_recipe(arguments))
-    started = time.monotonic()
     with exclusive(plan.out):
-        runner = Runner(plan)
-        try:
-            runner.run()
-        finally:
-            if any(not (step.folder / Stage.DONE).exists() for step in plan.steps.values()) or runner.finished:
-                add_wall_time(plan.out, time.monotonic() - started)
+        Runner(plan).run()
     return plan
 
 
@@ -127,9 +114,9 @@ def print_end(plan: Plan) -> None:
     for key in ("chat.speech_to_text_accuracy", "chat.speech_to_speech_accuracy"):
         if key in metrics:
             print(f"  {key:<38} {metrics[key]:.3f}")
-    example = metrics.get("chat.example")
-    if isinstance(example, dict):
-        print(f"  heard: {example['heard']}\n  said:  {example['said']}\n  spoken answer: {example['audio']}")
+    if "chat.example.said" in metrics:
+        for key in ("heard", "said", "audio"):
+            print(f"  {key + ':':<8}{metrics[f'chat.example.{key}']}")
     print(f"report: {plan.out / 'report.html'}")
 
 

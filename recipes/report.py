@@ -1,0 +1,59 @@
+"""The report of a run: one HTML file that opens offline, and one flat ``metrics.json`` beside it.
+
+It reads nothing but what the steps left in their folders, so that it can be made again at any time:
+``speechweave report run=runs/quickstart out=runs/quickstart/report``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corpus.artefact import read_json
+from corpus.stage import Run, Stage, StageConfig
+
+
+@dataclass(kw_only=True)
+class ReportConfig(StageConfig):
+    """Options of the report.
+
+    Attributes:
+        run: run folder of a recipe; report.html and metrics.json are written into it.
+        examples: how many spoken questions and answers to show with sound (the failures first among equals).
+    """
+
+    run: str
+    examples: int = 12
+
+
+def step_folders(config: ReportConfig) -> list[str | None]:
+    """The folders of the finished steps, as ``plan.json`` lists them."""
+    plan = read_json(Path(config.run) / "recipe" / "plan.json")
+    folders = [entry["folder"] for entry in plan["steps"].values() if entry["module"] != "recipes.report"]
+    return [folder for folder in folders if (Path(folder) / Stage.DONE).exists()]
+
+
+def run(config: ReportConfig, run: Run) -> dict[str, Any]:
+    """Gather, draw and write."""
+    from .page import write_report
+    from .results import Results
+
+    results = Results(Path(config.run))
+    with run.progress(1, "writing the report") as bar:
+        write_report(results, num_examples=config.examples)
+        bar.update()
+    return {"bytes": (Path(config.run) / "report.html").stat().st_size}
+
+
+STAGE = Stage(
+    name="recipes.report",
+    config=ReportConfig,
+    run=run,
+    summary="Write the one-file HTML report and metrics.json of a run",
+    inputs=step_folders,
+    example="run=runs/quickstart out=runs/quickstart/report",
+)
+
+if __name__ == "__main__":
+    STAGE.exit()
