@@ -1,0 +1,125 @@
+"""The shapes of the decoder's networks, apart from the networks so that a stage's ``--help`` needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from corpus.errors import check_option
+
+
+@dataclass(kw_only=True)
+class BackboneConfig:
+    """A block-causal transformer with a causal convolution in each layer (see `decoder.backbone`).
+
+    Attributes:
+        width: features per position.
+        layers: number of layers.
+        heads: attention heads; they must divide ``width``.
+        expansion: the feed-forward's width over ``width``.
+        kernel: positions that the causal depth-wise convolution of a layer sees (itself and those before).
+    """
+
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    expansion: int = 3
+    kernel: int = 5
+
+    def __post_init__(self) -> None:
+        check_option(self.layers >= 1, "layers", self.layers, "give at least 1")
+        is_even = self.heads >= 1 and self.width % (2 * self.heads) == 0
+        check_option(is_even, "width", self.width, f"it must be a multiple of 2 * heads = {2 * self.heads}")
+        check_option(self.expansion >= 1, "expansion", self.expansion, "give at least 1")
+        check_option(self.kernel >= 1, "kernel", self.kernel, "give at least 1")
+
+
+@dataclass(kw_only=True)
+class FlowConfig:
+    """Flow matching: the estimator's shape and the path (see `decoder.flow`).
+
+    Attributes:
+        estimator: the estimator's backbone; its positions are patches.
+        patch_frames: mel frames per position of the estimator; must divide 8.
+        prediction: what the estimator gives: ``x1`` (the clean mel; best at small budgets) or ``velocity``.
+        sigma_min: the spread left at the end of the optimal-transport path.
+        condition_drop: share of training examples without condition, for classifier-free guidance.
+        steps: Euler steps of the sampler; 0 gives the regressed mean itself.
+        guidance: classifier-free guidance beta in ``(1 + beta) v(condition) - beta v(nothing)``; 0 is none.
+        temperature: the spread of the noise that sampling starts from.
+    """
+
+    estimator: BackboneConfig = field(default_factory=BackboneConfig)
+    patch_frames: int = 4
+    prediction: str = "x1"
+    sigma_min: float = 1e-6
+    condition_drop: float = 0.2
+    steps: int = 4
+    guidance: float = 0.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_option(self.patch_frames in (1, 2, 4, 8), "patch_frames", self.patch_frames, "choose 1, 2, 4 or 8")
+        check_option(self.prediction in ("x1", "velocity"), "prediction", self.prediction, "choose x1 or velocity")
+        check_option(0 < self.sigma_min < 1, "sigma_min", self.sigma_min, "it must lie between 0 and 1")
+        check_option(0 <= self.condition_drop < 1, "condition_drop", self.condition_drop, "give 0 to below 1")
+        check_option(self.steps >= 0, "steps", self.steps, "give 0 (the mean) or more")
+        check_option(self.guidance >= 0, "guidance", self.guidance, "give 0 (none) or more")
+        check_option(self.temperature >= 0, "temperature", self.temperature, "give 0 or more")
+
+
+@dataclass(kw_only=True)
+class VocoderConfig:
+    """The iSTFT vocoder's shape (see `decoder.vocoder`).
+
+    Attributes:
+        width: features per frame.
+        layers: ConvNeXt blocks.
+        expansion: a block's inner width over ``width``.
+        kernel: frames that the first convolution and each block's depth-wise convolution see.
+        lookahead: how many of a block's ``kernel`` frames lie in the future; 0 is causal but for the first
+            convolution, ``(kernel - 1) // 2`` is symmetric.
+        n_fft: samples per synthesis window; an even multiple of the mel's hop (160), at least 4 hops.
+    """
+
+    width: int = 256
+    layers: int = 6
+    expansion: int = 3
+    kernel: int = 7
+    lookahead: int = 3
+    n_fft: int = 640
+
+    def __post_init__(self) -> None:
+        check_option(self.width >= 1, "width", self.width, "give at least 1")
+        check_option(self.layers >= 1, "layers", self.layers, "give at least 1")
+        check_option(self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "give an odd number")
+        check_option(0 <= self.lookahead < self.kernel, "lookahead", self.lookahead, f"give 0 to {self.kernel - 1}")
+
+
+@dataclass(kw_only=True)
+class DecoderConfig:
+    """The whole decoder: what it takes in and the shapes of its networks.
+
+    Attributes:
+        codebook_size: number of different speech tokens.
+        speakers: the voices it can speak with; the first is the default.
+        tokenizer: fingerprint of the tokenizer whose tokens it was trained on.
+        encoder: the token encoder's backbone; its positions are tokens.
+        flow: the flow-matching part.
+        block_tokens: tokens per block (10 tokens = 0.8 s): a position sees its own block whole and those before,
+            none after, so that speech can be streamed block by block; 0 sees everything.
+        past_blocks: earlier blocks that a position sees; with a fixed number each block costs the same.
+    """
+
+    codebook_size: int
+    speakers: list[str]
+    tokenizer: str
+    encoder: BackboneConfig = field(default_factory=BackboneConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    block_tokens: int = 10
+    past_blocks: int = 3
+
+    def __post_init__(self) -> None:
+        check_option(self.codebook_size >= 2, "codebook_size", self.codebook_size, "give at least 2")
+        check_option(len(self.speakers) >= 1, "speakers", self.speakers, "name at least one voice")
+        check_option(self.block_tokens >= 0, "block_tokens", self.block_tokens, "give 0 (everything) or more")
+        check_option(self.past_blocks >= 0, "past_blocks", self.past_blocks, "give 0 or more")

@@ -1,0 +1,199 @@
+"""Train the decoder (token encoder and flow) on tokenised speech and pack it with a vocoder.
+
+    python -m decoder.train corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens \\
+        vocoder=runs/quickstart/vocoder out=runs/quickstart/decoder fit.steps=1500
+
+The paper's two stages are two calls: voices=[all] first, then voices=[answer] init=<first out>.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpus.errors import UserError, check_option
+from corpus.stage import Run, Stage, StageConfig
+from tokenizer.fit_config import FitConfig
+
+from .config import BackboneConfig, DecoderConfig, FlowConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from corpus.tokens import TokenisedSpeech
+
+    from .model import SpeechDecoder
+    from .recordings import Example
+
+
+@dataclass(kw_only=True)
+class TrainConfig(StageConfig):
+    """Options of decoder.train.
+
+    Attributes:
+        out: run folder; the decoder, vocoder included, is then in <out>/artefact.
+        seed: of weights, batches and noise.
+        corpus: folder with train.jsonl and heldout_sentence.jsonl, as corpus.build writes it.
+        tokens: folder with train.parquet and heldout_sentence.parquet, as tokenizer.encode writes it.
+        vocoder: run folder of decoder.train_vocoder, or its artefact.
+        voices: names of the voices to train on; all; or answer (the voice that replies are spoken in).
+        init: run folder of an earlier decoder.train whose weights to start from; its shapes and voices are kept.
+        encoder: shape of the token encoder.
+        flow: shape and path of the flow.
+        block_tokens: tokens per block of the block-causal attention; 0 sees the whole utterance.
+        past_blocks: earlier blocks that a position sees.
+        batch: utterances per step.
+        crop_tokens: longest stretch of an utterance, in tokens of 80 ms.
+        fit: the optimisation.
+        evaluate: held-out utterances that the metrics are measured on.
+        max_bad_share: share of unreadable or untokenised recordings that is put up with.
+    """
+
+    corpus: str
+    tokens: str
+    vocoder: str
+    voices: list[str] = field(default_factory=lambda: ["answer"])
+    init: str | None = None
+    encoder: BackboneConfig = field(default_factory=BackboneConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    block_tokens: int = 10
+    past_blocks: int = 3
+    batch: int = 16
+    crop_tokens: int = 32
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(learning_rate=1e-3, final_learning_rate=2e-5, checkpoint_every=100)
+    )
+    evaluate: int = 64
+    max_bad_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_option(self.batch >= 1, "batch", self.batch, "give at least 1")
+        check_option(self.crop_tokens >= 1, "crop_tokens", self.crop_tokens, "give at least 1")
+        check_option(self.evaluate >= 0, "evaluate", self.evaluate, "give 0 (no metrics) or more")
+        check_option(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "give 0 to 1")
+
+
+def run(config: TrainConfig, run: Run) -> dict[str, Any]:
+    """Train and save the decoder; returns its distances on held-out speech."""
+    import numpy as np
+    import torch
+
+    from corpus.tokens import read_tokens
+    from tokenizer.fitting import fit
+
+    from .recordings import collate, crop, draw
+
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.fit.threads)
+    speech = read_tokens(Path(config.tokens) / "train.parquet")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    decoder = make_decoder(config, speech).to(device)
+    examples = read_examples(config, "train", speech, decoder)
+    decoder.vocoder.requires_grad_(False)
+
+    def loss(step: int) -> dict[str, torch.Tensor]:
+        generator = np.random.default_rng((config.seed, step))
+        drawn = draw(len(examples), config.batch, seed=config.seed, step=step)
+        batch = collate([crop(examples[index], config.crop_tokens, generator) for index in drawn])
+        return decoder.loss(*batch.to(device))
+
+    fit(decoder, loss, config.fit, run, description="decoder")
+    decoder.eval()
+    held_out = read_tokens(Path(config.tokens) / "heldout_sentence.parquet")
+    metrics = evaluate(decoder, read_examples(config, "heldout_sentence", held_out, decoder))
+    metrics["parameters"] = sum(parameter.numel() for parameter in decoder.parameters())
+    metrics["training_hours"] = sum(len(example.tokens) for example in examples) / 12.5 / 3600
+    metrics["voices"] = len(decoder.speakers)
+    decoder.save_pretrained(Path(config.out) / "artefact", metrics)
+    return metrics
+
+
+def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
+    """A decoder with fresh weights, or with those of ``config.init``; the vocoder as it was trained."""
+    from .model import SpeechDecoder
+    from .vocoder import Vocoder
+    from .voices import choose_voices
+
+    vocoder = Vocoder.from_pretrained(artefact_folder(config.vocoder))
+    voices = choose_voices(config.corpus, config.voices, config.max_bad_share)
+    if config.init is None:
+        shape = DecoderConfig(
+            codebook_size=speech.codebook_size,
+            speakers=voices,
+            tokenizer=speech.tokenizer,
+            encoder=config.encoder,
+            flow=config.flow,
+            block_tokens=config.block_tokens,
+            past_blocks=config.past_blocks,
+        )
+        return SpeechDecoder(shape, vocoder)
+    decoder = SpeechDecoder.from_pretrained(artefact_folder(config.init))
+    if decoder.tokenizer != speech.tokenizer:
+        found = f"a decoder for tokenizer {decoder.tokenizer}, but the tokens are of tokenizer {speech.tokenizer}"
+        raise UserError(f"option init={config.init}", found=found, remedy="train it on these tokens first")
+    new = sorted(set(voices) - set(decoder.speakers))
+    if new:
+        found = f"it does not know the voices {', '.join(new)}"
+        raise UserError(f"option init={config.init}", found=found, remedy="train it with voices=[all] first")
+    decoder.vocoder = vocoder
+    return decoder
+
+
+def read_examples(config: TrainConfig, split: str, speech: TokenisedSpeech, decoder: SpeechDecoder) -> list[Example]:
+    """The pairs of tokens and mel of a split, in the wanted voices."""
+    from .recordings import pair_examples, read_split
+    from .voices import choose_voices
+
+    voices = choose_voices(config.corpus, config.voices, config.max_bad_share)
+    utterances = read_split(config.corpus, split, voices, config.max_bad_share)
+    if split != "train":
+        utterances = utterances[: config.evaluate]
+    log_mel = decoder.log_mel.to("cpu")
+    examples = list(pair_examples(utterances, speech, log_mel, decoder.speakers, config.max_bad_share))
+    log_mel.to(decoder.encoder.token_embedding.weight.device)
+    return examples
+
+
+def evaluate(decoder: SpeechDecoder, examples: list[Example]) -> dict[str, float]:
+    """Distances on held-out examples: absolute log-mel distance, and the spread of the mel over the true mel's.
+
+    The spread (standard deviation over time, mean over bins) of a regressed mean is below 1: it is over-smooth.
+    """
+    import torch
+
+    from .recordings import collate
+
+    device = decoder.encoder.token_embedding.weight.device
+    sums: dict[str, float] = {}
+    with torch.inference_mode():
+        for example in examples:
+            batch = collate([example]).to(device)
+            inputs = (batch.tokens, batch.speakers, batch.is_real)
+            mels = {"mean": decoder.mel(*inputs, steps=0), "flow": decoder.mel(*inputs)}
+            for name, mel_BFM in mels.items():
+                distance = (mel_BFM - batch.mel).abs().mean()
+                spread = mel_BFM.std(dim=1).mean() / batch.mel.std(dim=1).mean()
+                for key, value in ((f"{name}.mel_distance", distance), (f"{name}.spread", spread)):
+                    sums[key] = sums.get(key, 0.0) + float(value) / len(examples)
+    return sums
+
+
+def artefact_folder(path: str) -> Path:
+    """``path`` itself, or the artefact in it where it is a run folder."""
+    folder = Path(path) / "artefact"
+    return folder if folder.is_dir() else Path(path)
+
+
+STAGE = Stage(
+    name="decoder.train",
+    config=TrainConfig,
+    run=run,
+    summary="Train the decoder (speech tokens to waveform) on tokenised speech and pack it with a vocoder.",
+    inputs=lambda config: [config.corpus, config.tokens, config.vocoder, config.init],
+    example="corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens vocoder=runs/quickstart/vocoder "
+    "out=runs/quickstart/decoder",
+)
+
+if __name__ == "__main__":
+    STAGE.exit()
