@@ -1,0 +1,342 @@
+"""Generation from an exported model: batches of prompts, or one session that listens and speaks token by token.
+
+    generator = Generator.from_pretrained("runs/text2token/export/model")
+    rows = generator.generate([tts_prompt("hello", "ann", v)], max_new_tokens=100, stop=[v.special("end_of_audio")],
+                              allowed="speech", temperature=0.8, top_p=0.95, seeds=[1])
+
+A batch has slots; a prompt that ends frees its slot for the next one, so the slots stay full until prompts run out,
+and then the last rows are moved together. What a prompt yields depends on the prompt, its seed and the options only,
+not on batch size or order (see `lm.cached_llama` for how far this goes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from corpus.errors import UserError
+
+from .cached_llama import MIN_ROWS, Cache, CachedLlama
+from .sampling import Seeds, choose, prompt_seeds, uniform
+from .vocabulary import Vocabulary
+
+Allowed = Literal["text", "speech", "any"]
+Ids = npt.NDArray[np.int32]
+
+PREFILL_TOKENS = 4096  # of prompts run at once, padding included
+
+
+class Generator:
+    """A model and its vocabulary.
+
+    Args:
+        model: the weights.
+        vocabulary: of the model.
+        batch_size: prompts run at once; changes speed and memory, not results.
+    """
+
+    def __init__(self, model: CachedLlama, vocabulary: Vocabulary, *, batch_size: int = 64) -> None:
+        if model.num_embeddings < vocabulary.size:
+            found = f"{model.num_embeddings} embedding rows for a vocabulary of {vocabulary.size}"
+            raise UserError("the model", found=found, remedy="give the vocabulary it was trained with")
+        self.model, self.vocabulary, self.batch_size = model, vocabulary, batch_size
+        self._heads: dict[tuple[str, tuple[int, ...]], tuple[Tensor, Ids]] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: Path | str,
+        *,
+        vocabulary: Vocabulary | None = None,
+        batch_size: int = 64,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> Generator:
+        """Load an exported model's folder, which holds its vocabulary.
+
+        Args:
+            folder: what lm.export wrote.
+            vocabulary: refuse a model of another vocabulary than this.
+            batch_size: prompts run at once.
+            dtype: "float32" or "bfloat16" (faster on CPUs with AVX512-BF16 or AMX, and on GPUs).
+            device: a torch device.
+        """
+        own = Vocabulary.from_pretrained(folder)
+        if vocabulary is not None and own.fingerprint != vocabulary.fingerprint:
+            found = f"a model of vocabulary {own.fingerprint}, but the vocabulary given is {vocabulary.fingerprint}"
+            raise UserError(str(folder), found=found, remedy="give a model trained with this vocabulary")
+        return cls(CachedLlama.from_pretrained(folder, dtype=dtype, device=device), own, batch_size=batch_size)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[npt.NDArray[np.integer]],
+        *,
+        max_new_tokens: int | Sequence[int],
+        stop: Sequence[int],
+        allowed: Allowed | Sequence[int] = "any",
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seeds: Sequence[int] | None = None,
+    ) -> list[Ids]:
+        """Continue each prompt until a stop id, which is part of the result, or ``max_new_tokens``.
+
+        Args:
+            prompts: rows of ids, none empty.
+            max_new_tokens: one number, or one for each prompt.
+            stop: ids that end a row; always allowed.
+            allowed: what may come: text tokens, speech tokens, these ids, or any id but padding.
+            temperature: 0 is greedy.
+            top_p: nucleus mass.
+            seeds: one for each prompt (default: made from its tokens, so equal prompts are answered equally).
+        """
+        limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+        assert len(limits) == len(prompts) and all(len(prompt) for prompt in prompts)
+        given = prompt_seeds(prompts) if seeds is None else np.array([s % (1 << 64) for s in seeds], dtype=np.uint64)
+        results: list[Ids] = [np.zeros(0, dtype=np.int32)] * len(prompts)
+        queue = sorted(
+            (number for number in range(len(prompts)) if limits[number] > 0),
+            key=lambda number: (len(prompts[number]) + limits[number], number),
+        )  # the longest are taken first, and neighbours are alike in length
+        if not queue:
+            return results
+        num_slots = min(self.batch_size, len(queue))
+        length = max(len(prompts[number]) + limits[number] for number in queue)
+        head, ids_N = self._head(allowed, tuple(stop))
+        batch = _Batch(self.model, num_slots, length, max(limits), given, limits)
+        while queue or batch.num_active:
+            if queue and batch.num_free >= (max(1, num_slots // 8) if batch.num_active else 1):
+                taken = [queue.pop() for _ in range(min(batch.num_free, len(queue)))]
+                rows, last = batch.admit(taken, prompts)
+            else:
+                if not queue:
+                    batch.compact()
+                rows, last = batch.step()
+            scores = self.model.logits(last, head)
+            index = choose(scores, temperature, top_p, batch.uniform(rows)).cpu().numpy()
+            for number, ids in batch.extend(rows, ids_N[index], stop):
+                results[number] = ids
+        return results
+
+    @torch.inference_mode()
+    def score(
+        self, prompts: Sequence[npt.NDArray[np.integer]], continuations: Sequence[npt.NDArray[np.integer]]
+    ) -> list[float]:
+        """Log-likelihood of each continuation after its prompt (sum over its tokens, over the whole vocabulary)."""
+        scores = []
+        head = self.model.head[: self.vocabulary.size]
+        for prompt, continuation in zip(prompts, continuations, strict=True):
+            ids = torch.from_numpy(np.concatenate([prompt, continuation]).astype(np.int64)).to(self.model.device)
+            cache = self.model.new_cache(1, len(ids))
+            positions = torch.arange(len(ids), device=self.model.device)[None]
+            hidden = self.model.forward(ids[None], positions, cache, slice(0, 1))[0, len(prompt) - 1 : -1]
+            log_probabilities = self.model.logits(hidden, head).log_softmax(-1)
+            scores.append(float(log_probabilities.gather(-1, ids[len(prompt) :, None]).double().sum()))
+        return scores
+
+    def session(self) -> Session:
+        """A single sequence, fed and continued piece by piece."""
+        return Session(self)
+
+    def _head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[Tensor, Ids]:
+        """The head's rows of the ids that may come, and those ids in order."""
+        key = (allowed if isinstance(allowed, str) else repr(tuple(allowed)), tuple(stop))
+        if key not in self._heads:
+            every = np.arange(self.vocabulary.size)
+            if allowed == "text":
+                is_kept = self.vocabulary.is_text(every)
+            elif allowed == "speech":
+                is_kept = self.vocabulary.is_speech(every)
+            elif allowed == "any":
+                is_kept = every != self.vocabulary.pad
+            else:
+                is_kept = np.isin(every, np.asarray(allowed))
+            is_kept[list(stop)] = True
+            ids = np.flatnonzero(is_kept).astype(np.int32)
+            self._heads[key] = (self.model.head[torch.from_numpy(ids.astype(np.int64)).to(self.model.device)], ids)
+        return self._heads[key]
+
+
+@dataclass
+class _Batch:
+    """The slots of one `generate` call: which prompt is in each, how far it is, what it has yielded."""
+
+    model: CachedLlama
+    num_slots: int
+    length: int
+    most_new: int
+    seeds: Seeds
+    limits: list[int]
+    cache: Cache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cache = self.model.new_cache(self.num_slots, self.length)
+        self.prompt = np.full(self.num_slots, -1)  # -1: the slot is free
+        self.last = np.zeros(self.num_slots, dtype=np.int64)  # latest token, not yet in the cache
+        self.position = np.zeros(self.num_slots, dtype=np.int64)  # where it goes
+        self.count = np.zeros(self.num_slots, dtype=np.int64)
+        self.new = np.zeros((self.num_slots, self.most_new), dtype=np.int32)
+
+    @property
+    def num_active(self) -> int:
+        return int((self.prompt >= 0).sum())
+
+    @property
+    def num_free(self) -> int:
+        return self.num_slots - self.num_active
+
+    def admit(
+        self, taken: list[int], prompts: Sequence[npt.NDArray[np.integer]]
+    ) -> tuple[npt.NDArray[np.int64], Tensor]:
+        """Run prompts into free slots; returns the slots and the hidden state (R, D) after each prompt."""
+        slots = np.flatnonzero(self.prompt < 0)[: len(taken)]
+        self.prompt[slots], self.count[slots] = taken, 0
+        self.position[slots] = [len(prompts[number]) for number in taken]
+        states, start = [], 0
+        while start < len(taken):
+            longest = _round_up(len(prompts[taken[start]]))
+            stop = start + 1
+            while stop < len(taken):
+                longest_with = max(longest, _round_up(len(prompts[taken[stop]])))
+                if longest_with * (stop + 1 - start) > PREFILL_TOKENS:
+                    break
+                longest, stop = longest_with, stop + 1
+            group = [prompts[number] for number in taken[start:stop]]
+            states.append(run_prompts(self.model, self.cache, group, slots[start:stop], longest))
+            start = stop
+        return slots, torch.cat(states)
+
+    def step(self) -> tuple[npt.NDArray[np.int64], Tensor]:
+        """Run the latest token of every slot; returns the occupied slots and their hidden states (R, D)."""
+        ids = torch.from_numpy(self.last[: self.num_slots, None]).to(self.model.device)
+        positions = torch.from_numpy(self.position[: self.num_slots, None]).to(self.model.device)
+        hidden = self.model.forward(ids, positions, self.cache, slice(0, self.num_slots))[:, 0]
+        rows = np.flatnonzero(self.prompt >= 0)
+        self.position[rows] += 1
+        return rows, hidden[torch.from_numpy(rows).to(hidden.device)]
+
+    def uniform(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The random numbers for the next token of ``rows``."""
+        return uniform(self.seeds[self.prompt[rows]], self.count[rows])
+
+    def extend(self, rows: npt.NDArray[np.int64], ids: Ids, stop: Sequence[int]) -> Iterator[tuple[int, Ids]]:
+        """Add one token to each of ``rows``; yields (prompt, all its new tokens) for those that end, and frees them."""
+        self.new[rows, self.count[rows]] = ids
+        self.last[rows] = ids
+        self.count[rows] += 1
+        limits = np.array([self.limits[number] for number in self.prompt[rows]])
+        for row in rows[np.isin(ids, stop) | (self.count[rows] >= limits)]:
+            yield int(self.prompt[row]), self.new[row, : self.count[row]].copy()
+            self.prompt[row], self.position[row] = -1, 0
+
+    def compact(self) -> None:
+        """Move the occupied slots together once a quarter is free (nothing waits for a slot any more)."""
+        rows = np.flatnonzero(self.prompt >= 0)
+        if len(rows) > self.num_slots * 3 // 4 or self.num_slots <= MIN_ROWS:
+            return
+        self.cache.move(torch.from_numpy(rows).to(self.model.device))
+        for name in ("prompt", "last", "position", "count", "new"):
+            setattr(self, name, getattr(self, name)[rows])
+        self.num_slots = len(rows)
+
+
+def run_prompts(
+    model: CachedLlama,
+    cache: Cache,
+    prompts: Sequence[npt.NDArray[np.integer]],
+    slots: npt.NDArray[np.int64],
+    longest: int,
+    starts: int = 0,
+) -> Tensor:
+    """Run prompts into cache rows ``slots`` from position ``starts`` on; the hidden state (R, D) after each.
+
+    Rows are padded on the right to ``longest``: what padding leaves in the cache is masked until it is overwritten.
+    """
+    ids = np.zeros((len(prompts), longest), dtype=np.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = prompt
+    positions = np.broadcast_to(np.arange(starts, starts + longest), ids.shape).copy()
+    device = model.device
+    hidden = model.forward(
+        torch.from_numpy(ids).to(device),
+        torch.from_numpy(positions).to(device),
+        cache,
+        torch.from_numpy(slots).to(device),
+    )
+    ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
+    return hidden[torch.arange(len(prompts), device=device), ends]
+
+
+class Session:
+    """One sequence whose cache is kept: `feed` what is heard, `generate` what is said, in any order.
+
+    A generator that is left early (barge-in) is no harm: the context holds exactly the tokens that were yielded.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+        self._cache = generator.model.new_cache(1, 256 if generator.model.max_length >= 256 else 32)
+        self._pending: list[int] = []  # tokens of the context that the cache does not hold yet
+        self._done = 0  # tokens it holds
+
+    @property
+    def length(self) -> int:
+        """Tokens of the context."""
+        return self._done + len(self._pending)
+
+    def feed(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> None:
+        """Add tokens to the context. They are run at once, but for the last, so that an answer starts sooner."""
+        self._pending += [int(id) for id in ids]
+        if len(self._pending) > 1:
+            self._run(len(self._pending) - 1)
+
+    def generate(
+        self,
+        *,
+        max_new_tokens: int,
+        stop: Sequence[int],
+        allowed: Allowed | Sequence[int] = "any",
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[int]:
+        """Yield the next tokens, the stop id included; all that was yielded is part of the context."""
+        if not self._pending:
+            raise ValueError("the session's context has nothing to continue: feed tokens first")
+        head, ids_N = self._generator._head(allowed, tuple(stop))
+        seeds = np.array([seed % (1 << 64)], dtype=np.uint64)
+        for number in range(max_new_tokens):
+            hidden = self._run(len(self._pending))
+            with torch.inference_mode():
+                scores = self._generator.model.logits(hidden, head)
+                index = choose(scores, temperature, top_p, uniform(seeds, np.array([number])))
+            token = int(ids_N[int(index)])
+            self._pending.append(token)
+            yield token
+            if token in stop:
+                return
+
+    @torch.inference_mode()
+    def _run(self, count: int) -> Tensor:
+        """Run the first ``count`` pending tokens; the hidden state (1, D) after the last of them."""
+        model = self._generator.model
+        model.check_length(self._done + count)
+        padded = count if count == 1 else _round_up(count)
+        if self._done + padded > self._cache.length:
+            self._cache.grow(_round_up(2 * (self._done + padded), 32))
+        prompt = np.array(self._pending[:count], dtype=np.int64)
+        hidden = run_prompts(model, self._cache, [prompt], np.zeros(1, dtype=np.int64), padded, self._done)
+        del self._pending[:count]
+        self._done += count
+        return hidden
+
+
+def _round_up(number: int, multiple: int = 8) -> int:
+    return -(-number // multiple) * multiple
