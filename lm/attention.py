@@ -1,0 +1,157 @@
+"""Causal attention for the local layers: dense with a mask, packed by ``cu_seqlens``, or context parallel.
+
+megatron-core 0.16.1's local attention refuses packed documents and context parallel, and is slower.
+
+Shapes: S tokens of a sequence (on this process), B batch, H query heads, G key-value heads, R = H / G, D width of a
+head, N tokens of packed sequences, C context parallel size, K = S x C keys.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.tensor_parallel.mappings import gather_from_sequence_parallel_region
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import Tensor
+
+# Below this many keys, bf16 matrix products on a CPU beat torch's fused CPU kernel three to one (it computes in fp32).
+MAX_PLAIN_KEYS = 1024
+
+
+class CausalAttention(MegatronModule):
+    """Core attention of a decoder layer.
+
+    With context parallel each process holds two of 2C chunks of the sequence (the balanced order of megatron-core's
+    rotary positions) and gathers the keys and values of all; the mask then has one column for each gathered key.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        layer_number: int,
+        attn_mask_type: AttnMaskType,
+        attention_type: str,
+        attention_dropout: float | None = None,
+        softmax_scale: float | None = None,
+        cp_comm_type: str | None = None,
+        pg_collection: ProcessGroupCollection | None = None,
+    ) -> None:
+        super().__init__(config=config)
+        assert attention_type == "self" and pg_collection is not None
+        self.context_group = pg_collection.cp
+        self.scale = softmax_scale or 1.0 / math.sqrt(config.kv_channels)
+        self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        attn_mask_type: AttnMaskType | None = None,
+        attention_bias: Tensor | None = None,
+        packed_seq_params: PackedSeqParams | None = None,
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            query: (S, B, H, D), packed: (N, H, D).
+            key: (S, B, G, D), packed: (N, G, D).
+            value: as ``key``.
+            attention_mask: (B, 1, S, K): bool, True where a query may look, or 0 and -inf to add; None: causal.
+            attn_mask_type: not used; attention is causal.
+            attention_bias: not supported.
+            packed_seq_params: where the documents of a packed (thd) batch begin.
+
+        Returns:
+            (S, B, H x D), packed: (N, H, D).
+        """
+        assert attention_bias is None
+        if packed_seq_params is not None:
+            return self._packed(query, key, value, packed_seq_params)
+        if self.context_group.size() > 1:
+            assert attention_mask is not None, "context parallel needs the mask of gathered positions"
+            key = gather_from_sequence_parallel_region(key, group=self.context_group)
+            value = gather_from_sequence_parallel_region(value, group=self.context_group)
+        if self._is_plain_faster(query, key, attention_mask):
+            return cast(Tensor, _PlainAttention.apply(query, key, value, attention_mask, self.scale))
+        heads = [tensor.permute(1, 2, 0, 3) for tensor in (query, key, value)]  # (B, heads, S, D)
+        context = self._attend(*heads, mask=attention_mask)
+        return context.permute(2, 0, 1, 3).reshape(query.size(0), query.size(1), -1)
+
+    def _is_plain_faster(self, query: Tensor, key: Tensor, mask: Tensor | None) -> bool:
+        is_small = query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.size(0) <= MAX_PLAIN_KEYS
+        has_no_dropout = self.dropout == 0.0 or not self.training
+        return is_small and has_no_dropout and mask is not None and mask.is_floating_point()
+
+    def _packed(self, query: Tensor, key: Tensor, value: Tensor, packed: PackedSeqParams) -> Tensor:
+        """One document after the other: slow, the reference for Transformer Engine's packed kernels."""
+        lengths = packed.cu_seqlens_q.diff().tolist()
+        documents = zip(*(tensor.split(lengths) for tensor in (query, key, value)), strict=True)
+        parts = [self._attend(*(tensor.transpose(0, 1)[None] for tensor in document)) for document in documents]
+        return torch.cat([part[0].transpose(0, 1) for part in parts])
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        return F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            is_causal=mask is None,
+            dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale,
+            enable_gqa=query.size(1) != key.size(1),
+        )
+
+
+class _PlainAttention(torch.autograd.Function):
+    """softmax(q k^T scale + mask) v as batched matrix products, one batch entry for each key-value head."""
+
+    @staticmethod
+    def forward(context: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+        (S, B, H, D), (K, _, G, _) = query.shape, key.shape
+        R = H // G
+        query_GRD = _by_group(query.reshape(S, B, G, R, D)).mul_(scale)  # (B G, R S, D)
+        key_GKD, value_GKD = _by_group(key[:, :, :, None]), _by_group(value[:, :, :, None])
+        scores = torch.bmm(query_GRD, key_GKD.transpose(1, 2)).view(B, G * R, S, K)
+        weights = scores.add_(mask).softmax(-1).view(B * G, R * S, K)
+        context.save_for_backward(query_GRD, key_GKD, value_GKD, weights)
+        context.sizes = (S, B, G, R, D), scale
+        return _by_token(torch.bmm(weights, value_GKD), S, B, G, R, D).reshape(S, B, H * D)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        query_GRD, key_GKD, value_GKD, weights = context.saved_tensors
+        (S, B, G, R, D), scale = context.sizes
+        K = key_GKD.size(1)
+        gradient = _by_group(gradients[0].reshape(S, B, G, R, D))
+        value_gradient = torch.bmm(weights.transpose(1, 2), gradient)
+        weight_gradient = torch.bmm(gradient, value_GKD.transpose(1, 2))
+        score_gradient = torch._softmax_backward_data(weight_gradient, weights, -1, weights.dtype)
+        query_gradient = torch.bmm(score_gradient, key_GKD).mul_(scale)
+        key_gradient = torch.bmm(score_gradient.transpose(1, 2), query_GRD)
+        return (
+            _by_token(query_gradient, S, B, G, R, D).reshape(S, B, G * R, D),
+            _by_token(key_gradient, K, B, G, 1, D).reshape(K, B, G, D),
+            _by_token(value_gradient, K, B, G, 1, D).reshape(K, B, G, D),
+            None,
+            None,
+        )
+
+
+def _by_group(heads: Tensor) -> Tensor:
+    """(S, B, G, R, D) -> a copy (B G, R S, D)."""
+    S, B, G, R, D = heads.shape
+    return heads.permute(1, 2, 3, 0, 4).clone(memory_format=torch.contiguous_format).view(B * G, R * S, D)
+
+
+def _by_token(groups: Tensor, S: int, B: int, G: int, R: int, D: int) -> Tensor:
+    """(B G, R S, D) -> a view (S, B, G, R, D)."""
+    return groups.view(B, G, R, S, D).permute(3, 0, 1, 2, 4)

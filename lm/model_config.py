@@ -1,0 +1,71 @@
+"""The shape of the language model: a Llama-like decoder (RMSNorm, SwiGLU, rotary positions, grouped-query attention)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corpus.errors import check_option
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """The decoder's shape.
+
+    Attributes:
+        layers: decoder layers.
+        hidden: width of the residual stream.
+        heads: query heads; ``hidden`` is a multiple of it.
+        kv_heads: key and value heads (grouped-query attention); ``heads`` is a multiple of it.
+        ffn: inner width of the SwiGLU feed-forward.
+        tied: one matrix for the input embedding and the output layer.
+        rope_base: base period of the rotary positions.
+        norm_epsilon: added to the mean square in RMSNorm.
+        dropout: on embeddings, attention output and feed-forward output.
+        init_std: standard deviation of the initial weights (output projections: divided by sqrt(2 layers)).
+        vocabulary_multiple: the vocabulary is padded to a multiple of this, so that tensor parallel sizes divide it.
+    """
+
+    layers: int = 6
+    hidden: int = 256
+    heads: int = 4
+    kv_heads: int = 2
+    ffn: int = 704
+    tied: bool = False
+    rope_base: float = 10000.0
+    norm_epsilon: float = 1e-5
+    dropout: float = 0.0
+    init_std: float = 0.02
+    vocabulary_multiple: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "hidden", "heads", "kv_heads", "ffn", "vocabulary_multiple"):
+            value = getattr(self, name)
+            check_option(value > 0, f"model.{name}", value, "give a positive number")
+        even = f"give a multiple of 2 x model.heads = {2 * self.heads} (rotary positions turn pairs)"
+        check_option(self.hidden % (2 * self.heads) == 0, "model.hidden", self.hidden, even)
+        groups = f"give a divisor of model.heads = {self.heads}"
+        check_option(self.heads % self.kv_heads == 0, "model.kv_heads", self.kv_heads, groups)
+        check_option(0 <= self.dropout < 1, "model.dropout", self.dropout, "give a share in [0, 1)")
+        check_option(self.init_std > 0, "model.init_std", self.init_std, "give a positive number")
+
+    @property
+    def head_width(self) -> int:
+        """Width of one head."""
+        return self.hidden // self.heads
+
+    def num_parameters(self, vocabulary_size: int) -> int:
+        """All parameters, both embeddings included."""
+        return self.num_inner_parameters() + vocabulary_size * self.hidden * (1 if self.tied else 2)
+
+    def num_inner_parameters(self) -> int:
+        """Parameters of the layers and the last norm, without embedding and output layer."""
+        attention = self.hidden * self.head_width * (2 * self.heads + 2 * self.kv_heads)
+        return self.layers * (attention + 3 * self.hidden * self.ffn + 2 * self.hidden) + self.hidden
+
+    def flops_per_token(self, vocabulary_size: int, sequence_length: int) -> int:
+        """Training operations for one token, counted strictly.
+
+        Causal attention (half the square), the output layer, no input embedding: 6 N + 6 L S D.
+        """
+        weights = self.num_inner_parameters() + vocabulary_size * self.hidden
+        return 6 * weights + 6 * self.layers * sequence_length * self.hidden

@@ -1,0 +1,86 @@
+"""AdamW under megatron-core: its gradient reduction and master weights, our learning rate and the skipping of bad steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import ChainedOptimizer, MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+
+from .loop_config import LoopConfig
+from .model import DTYPES
+from .parallel import ParallelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateResult:
+    """What one update did: the gradient norm before clipping, and whether weights were changed."""
+
+    gradient_norm: float
+    is_taken: bool
+
+
+def build_optimizer(
+    chunks: list[DistributedDataParallel], config: LoopConfig, parallel: ParallelConfig
+) -> MegatronOptimizer:
+    """AdamW with fp32 master weights; weight decay on matrices only."""
+    options = OptimizerConfig(
+        optimizer="adam",
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        adam_beta1=config.beta1,
+        adam_beta2=config.beta2,
+        clip_grad=config.clip_norm,
+        bf16=config.precision == "bf16",
+        params_dtype=DTYPES[config.precision],
+        use_distributed_optimizer=parallel.distributed_optimizer,
+        overlap_param_gather=chunks[0].ddp_config.overlap_param_gather,
+    )
+    optimizer = get_megatron_optimizer(options, chunks, use_gloo_process_groups=False)
+    for inner in inner_optimizers(optimizer):
+        if isinstance(inner, torch.optim.AdamW):  # neither Transformer Engine's nor Apex's fused one
+            for group in inner.param_groups:
+                group["fused"] = True
+    return optimizer
+
+
+def update(optimizer: MegatronOptimizer, rate: float, clip_norm: float) -> UpdateResult:
+    """Clip the reduced gradients and change the weights, unless a gradient is not finite."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    if optimizer.prepare_grads():
+        return UpdateResult(gradient_norm=math.nan, is_taken=False)
+    norm = float(optimizer.get_grad_norm())
+    if not math.isfinite(norm):
+        return UpdateResult(gradient_norm=norm, is_taken=False)
+    if clip_norm > 0:
+        for part in _parts(optimizer):
+            if part.get_parameters():
+                clip_grad_by_total_norm_fp32(part.get_parameters(), max_norm=clip_norm, total_norm=norm)
+    return UpdateResult(gradient_norm=norm, is_taken=bool(optimizer.step_with_ready_grads()))
+
+
+def inner_optimizers(optimizer: MegatronOptimizer) -> Iterator[torch.optim.Optimizer]:
+    """The torch optimizers inside megatron-core's wrappers."""
+    return (part.optimizer for part in _parts(optimizer) if part.optimizer is not None)
+
+
+def separate_step_counters(optimizer: MegatronOptimizer) -> None:
+    """Give each parameter its own step counter after loading.
+
+    megatron-core 0.16.1's distributed optimizer loads one tensor for all parameters; without Transformer Engine or
+    Apex, torch's AdamW would then count every step once for each parameter and drift, silently.
+    """
+    for inner in inner_optimizers(optimizer):
+        for state in inner.state.values():
+            if isinstance(state.get("step"), torch.Tensor):
+                state["step"] = state["step"].clone()
+
+
+def _parts(optimizer: MegatronOptimizer) -> list[Any]:
+    return list(optimizer.chained_optimizers) if isinstance(optimizer, ChainedOptimizer) else [optimizer]
