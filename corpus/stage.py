@@ -205,6 +205,8 @@ def compose_config(name: str, config_class: type[Config], arguments: Sequence[st
     for word in words:
         if "=" not in word:
             raise UserError(f"argument {word!r}", found="not of the form key=value", remedy="see --help for options")
+    tables = dictionary_options(config_class)
+    words = [f"++{word}" if word.startswith(tables) else word for word in words]  # Hydra's prefix for new keys
     ConfigStore.instance().store(name=name, node=node)
     GlobalHydra.instance().clear()
     with config_errors(config_class), initialize(version_base="1.3", config_path=None):
@@ -318,6 +320,19 @@ def option_defaults(config_class: type, prefix: str = "") -> list[tuple[str, str
         else:
             rows.append((prefix + field.name, "(required)"))
     return rows
+
+
+def dictionary_options(config_class: type, prefix: str = "") -> tuple[str, ...]:
+    """``"option."`` of each option that is a dictionary, whose keys the user makes up."""
+    from typing import get_origin, get_type_hints
+
+    found: list[str] = []
+    for name, kind in get_type_hints(config_class).items():
+        if isinstance(kind, type) and is_dataclass(kind):
+            found += dictionary_options(kind, f"{prefix}{name}.")
+        elif get_origin(kind) is dict:
+            found.append(f"{prefix}{name}.")
+    return tuple(found)
 
 
 def provenance() -> dict[str, Any]:
