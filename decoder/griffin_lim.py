@@ -46,7 +46,7 @@ def griffin_lim(
 
 
 def magnitudes(mel_BMF: Tensor, log_mel: LogMel, *, updates: int = 20) -> Tensor:
-    """Magnitudes (B, F, N) above zero whose mel is near ``mel_BMF``."""
+    """Magnitudes (B, F, N), none negative, whose mel is near ``mel_BMF``."""
     mel_BFM = log_mel.natural_log(mel_BMF.float()).exp().transpose(1, 2)
     filters_NM = log_mel.filters
     magnitude_BFN = (mel_BFM @ torch.linalg.pinv(filters_NM)).clamp(min=TINY)

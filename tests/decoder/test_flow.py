@@ -1,0 +1,130 @@
+"""The path and its target against the definition; the sampler; guidance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from corpus.errors import UserError
+from decoder.config import BackboneConfig, FlowConfig
+from decoder.flow import FlowMatching, time_grid
+
+B, F, M = 2, 16, 5
+
+
+def make_flow(**options: Any) -> FlowMatching:
+    config = FlowConfig(estimator=BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3), **options)
+    flow = FlowMatching(config, num_mels=M, num_speakers=2, block=8, past=1)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return flow.eval()
+
+
+@pytest.fixture
+def inputs() -> dict[str, torch.Tensor]:
+    return {
+        "mean_BFM": torch.randn(B, F, M),
+        "speakers_B": torch.tensor([0, 1]),
+        "is_real_BF": torch.ones(B, F, dtype=torch.bool),
+    }
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 0.1, 0.5])
+def test_path_and_velocity_are_the_definition(sigma: float) -> None:
+    flow = make_flow(sigma_min=sigma)
+    mel, noise, time = torch.randn(B, F, M), torch.randn(B, F, M), torch.tensor([0.25, 0.75])
+    point, velocity = flow.path(mel, noise, time)
+    for row, t in enumerate([0.25, 0.75]):
+        torch.testing.assert_close(point[row], (1 - (1 - sigma) * t) * noise[row] + t * mel[row])
+        torch.testing.assert_close(velocity[row], mel[row] - (1 - sigma) * noise[row])
+    start, _ = flow.path(mel, noise, torch.zeros(B))
+    end, _ = flow.path(mel, noise, torch.ones(B))
+    torch.testing.assert_close(start, noise)
+    torch.testing.assert_close(end, mel + sigma * noise)
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 0.1])
+def test_velocity_is_the_time_derivative_of_the_path(sigma: float) -> None:
+    flow = make_flow(sigma_min=sigma)
+    mel, noise = torch.randn(B, F, M, dtype=torch.float64), torch.randn(B, F, M, dtype=torch.float64)
+    time = torch.tensor([0.3, 0.6], dtype=torch.float64)
+    later, _ = flow.path(mel, noise, time + 1e-4)
+    point, velocity = flow.path(mel, noise, time)
+    torch.testing.assert_close((later - point) / 1e-4, velocity, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 0.1])
+def test_velocity_from_the_clean_mel_is_the_target(sigma: float) -> None:
+    flow = make_flow(sigma_min=sigma)
+    mel, noise, time = torch.randn(B, F, M), torch.randn(B, F, M), torch.tensor([0.0, 0.9])
+    point, velocity = flow.path(mel, noise, time)
+    torch.testing.assert_close(flow.velocity(mel, point, time), velocity, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("prediction", ["x1", "velocity"])
+def test_a_perfect_estimator_samples_the_mel(prediction: str, inputs: dict[str, torch.Tensor]) -> None:
+    flow = make_flow(prediction=prediction)
+    mel, noise = torch.randn(B, F, M), torch.randn(B, F, M)
+    target = mel if prediction == "x1" else flow.path(mel, noise, torch.zeros(B))[1]
+    flow.estimate = lambda *_: target  # type: ignore[method-assign]
+    for steps in (1, 2, 10):
+        torch.testing.assert_close(flow.sample(noise, **inputs, steps=steps), mel, rtol=1e-4, atol=1e-4)
+
+
+def test_time_grid_is_a_cosine() -> None:
+    assert time_grid(1) == [0.0, 1.0]
+    grid = time_grid(10)
+    assert grid[0] == 0.0 and grid[-1] == 1.0 and len(grid) == 11
+    assert grid[5] == pytest.approx(1 - math.cos(math.pi / 4))
+    assert all(later > earlier for earlier, later in itertools.pairwise(grid))
+
+
+@pytest.mark.parametrize("prediction", ["x1", "velocity"])
+def test_guidance_is_the_definition(prediction: str, inputs: dict[str, torch.Tensor]) -> None:
+    flow = make_flow(prediction=prediction)
+    point, time = torch.randn(B, F, M), torch.tensor([0.2, 0.2])
+    nothing = inputs | {"speakers_B": torch.full((B,), flow.nothing)}
+    given = flow.guided_velocity(point, time, **inputs, guidance=0.0)
+    free = flow.guided_velocity(point, time, **nothing, guidance=0.0)
+    assert not torch.allclose(given, free)
+    torch.testing.assert_close(
+        flow.guided_velocity(point, time, **inputs, guidance=0.7), 1.7 * given - 0.7 * free, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_guidance_of_zero_and_of_almost_zero_agree(inputs: dict[str, torch.Tensor]) -> None:
+    flow = make_flow()
+    noise = torch.randn(B, F, M)
+    plain = flow.sample(noise, **inputs, steps=3, guidance=0.0)
+    torch.testing.assert_close(flow.sample(noise, **inputs, steps=3, guidance=1e-7), plain, rtol=1e-4, atol=1e-5)
+
+
+def test_no_condition_means_neither_mean_nor_speaker(inputs: dict[str, torch.Tensor]) -> None:
+    flow = make_flow()
+    point, time = torch.randn(B, F, M), torch.full((B,), 0.5)
+    nothing = inputs | {"speakers_B": torch.full((B,), flow.nothing)}
+    other = nothing | {"mean_BFM": torch.randn(B, F, M)}
+    assert torch.equal(flow.estimate(point, time, **nothing), flow.estimate(point, time, **other))
+
+
+def test_padding_has_no_part_in_the_loss(inputs: dict[str, torch.Tensor]) -> None:
+    flow = make_flow(condition_drop=0.0)
+    is_real = torch.arange(F)[None] < torch.tensor([F, 8])[:, None]
+    losses = []
+    for filler in (0.0, 9.0):
+        mel, mean = torch.randn(B, F, M, generator=torch.Generator().manual_seed(1)), inputs["mean_BFM"].clone()
+        mel[1, 8:], mean[1, 8:] = filler, filler
+        torch.manual_seed(3)
+        losses.append(flow.loss(mel, mean, inputs["speakers_B"], is_real))
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_bad_options_name_the_remedy() -> None:
+    for wrong in ({"patch_frames": 3}, {"prediction": "noise"}, {"sigma_min": 0.0}, {"steps": -1}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            FlowConfig(**wrong)  # type: ignore[arg-type]
