@@ -1,0 +1,111 @@
+"""Who put what where: situations told within a question, the sentences they are made of, and little stories."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+
+from .facts import COLOURS, DAYS, MONTHS, NUMBERS, OBJECTS, PEOPLE, PLACES, ROOMS, Fact, colour_questions
+
+
+def situation_facts(rng: random.Random, situations: int) -> Iterator[Fact]:
+    """Who put what where, who has what, what was moved: told within the question, then asked for."""
+    puts = rng.sample(list(itertools.product(PEOPLE, COLOURS, OBJECTS, PLACES)), situations)
+    for number, (person, colour, thing, place) in enumerate(puts):
+        put, left = (f"{person} {verb} the {colour} {thing} in the {place}" for verb in ("put", "left"))
+        where = (f"{put} where is the {thing}", f"{left} where is the {thing}", f"{put} where is the {thing} now")
+        yield Fact(f"where-{number}", "where", (), where, place, f"the {thing} is in the {place}")
+        what, which, _ = colour_questions(thing)
+        yield Fact(
+            f"tint-{number}",
+            "tint",
+            (),
+            (f"{put} {what}", f"{left} {what}", f"{put} {which}"),
+            colour,
+            f"the {thing} is {colour}",
+        )
+        who = (f"{put} who was it", f"{left} who was it", f"{put} who put it there")
+        yield Fact(f"who-{number}", "who", (), who, person, f"it was {person}")
+    pairs = itertools.product(itertools.permutations(PEOPLE, 2), itertools.permutations(OBJECTS, 2))
+    for number, ((one, other), (thing, second)) in enumerate(rng.sample(list(pairs), situations * 3 // 4)):
+        told = f"{one} has the {thing} and {other} has the {second}"
+        asked, held = rng.choice(((one, thing), (other, second)))
+        has = (f"{told} who has the {held}", f"{told} who has the {held} now")
+        yield Fact(f"holder-{number}", "holder", (), has, asked, f"it is {asked}")
+        have = (f"{told} what does {asked} have", f"{told} what does {asked} have now")
+        yield Fact(f"held-{number}", "held", (), have, held, f"{asked} has the {held}")
+    moves = itertools.product(PEOPLE, OBJECTS, itertools.permutations(PLACES, 2))
+    for number, (person, thing, (place, target)) in enumerate(rng.sample(list(moves), situations * 3 // 4)):
+        told = f"{person} moved the {thing} from the {place} into the {target}"
+        asked_now = (f"{told} where is it", f"{told} where is it now")
+        yield Fact(f"moved-{number}", "moved", (), asked_now, target, f"the {thing} is in the {target}")
+
+
+def situation_statements(rng: random.Random, count: int) -> Iterator[str]:
+    """Sentences of the kinds that situations and stories are made of."""
+    kinds = (put_sentence, found_sentence, moved_sentence, place_sentence, went_sentence, feeling_sentence)
+    for number in range(count):
+        person, colour, thing = rng.choice(PEOPLE), rng.choice(COLOURS), rng.choice(OBJECTS)
+        place, target = rng.sample(PLACES, 2)
+        yield kinds[number % len(kinds)](rng, person, colour, thing, place, target)
+
+
+def put_sentence(rng: random.Random, person: str, colour: str, thing: str, place: str, _: str) -> str:
+    """E.g. "tom put the red ball in the box"."""
+    return f"{person} {rng.choice(('put', 'left'))} the {colour} {thing} in the {place}"
+
+
+def found_sentence(rng: random.Random, person: str, colour: str, thing: str, _: str, __: str) -> str:
+    """E.g. "tom found a red ball"."""
+    return f"{person} {rng.choice(('found', 'had'))} a {colour} {thing}"
+
+
+def moved_sentence(rng: random.Random, person: str, _: str, thing: str, place: str, target: str) -> str:
+    """E.g. "then tom moved the ball from the box into the car"."""
+    return f"{rng.choice(('then ', ''))}{person} moved the {thing} from the {place} into the {target}"
+
+
+def place_sentence(rng: random.Random, _: str, __: str, thing: str, place: str, ___: str) -> str:
+    """E.g. "now the ball is in the box"."""
+    return f"{rng.choice(('now ', ''))}the {thing} is in the {place}"
+
+
+def went_sentence(rng: random.Random, person: str, *_: str) -> str:
+    """E.g. "tom went into the garden"."""
+    return f"{person} {rng.choice(('went into', 'was in'))} the {rng.choice(ROOMS)}"
+
+
+def feeling_sentence(rng: random.Random, person: str, *_: str) -> str:
+    """E.g. "tom was happy"."""
+    return f"{person} was {rng.choice(('happy', 'sad', 'early', 'late', 'quiet'))}"
+
+
+def story(rng: random.Random) -> list[str]:
+    """A story of three to six sentences: a thing is found, put away, perhaps moved, and in the end it is there."""
+    person, other = rng.sample(PEOPLE, 2)
+    colour, thing, (place, target) = rng.choice(COLOURS), rng.choice(OBJECTS), rng.sample(PLACES, 2)
+    opening = [f"it was {rng.choice(DAYS + MONTHS)}", went_sentence(rng, person), feeling_sentence(rng, person)]
+    sentences = rng.sample(opening, rng.choice((0, 1, 1, 2)))
+    sentences.append(f"{person} {rng.choice(('found', 'had'))} a {colour} {thing}")
+    sentences.append(f"{person} {rng.choice(('put', 'left'))} the {colour} {thing} in the {place}")
+    if rng.random() < 0.6:
+        sentences.append(f"then {rng.choice((person, other))} moved the {thing} from the {place} into the {target}")
+        place = target
+    elif rng.random() < 0.3:
+        sentences.append(f"the {thing} is {colour}")
+    return [*sentences, f"now the {thing} is in the {place}"]
+
+
+def clock_story(rng: random.Random) -> list[str]:
+    """A story told by the clock: someone is in one room at one hour and in another some hours later."""
+    person, (room, target) = rng.choice(PEOPLE), rng.sample(ROOMS, 2)
+    hour, count = rng.randrange(12), rng.randrange(1, 5)
+    span = f"{NUMBERS[count - 1]} {'hour' if count == 1 else 'hours'} after {NUMBERS[hour]} o'clock"
+    return [
+        f"it was {NUMBERS[hour]} o'clock",
+        f"{person} was in the {room}",
+        f"{person} went into the {target}",
+        f"{span} it is {NUMBERS[(hour + count) % 12]} o'clock",
+        f"now {person} is in the {target}",
+    ]
