@@ -1,0 +1,62 @@
+"""The questions of a spoken corpus: ``questions.jsonl`` as corpus.build writes it, found by their words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError
+from .text import normalise
+
+
+@dataclass(frozen=True)
+class AskedQuestion:
+    """A question with its one right answer.
+
+    Attributes:
+        id: unique.
+        question: its words.
+        answer: the key that a right reply ends in, e.g. ``"paris"``.
+        reply: a sentence that ends in the key.
+        topic: questions of a topic are asked in the same way.
+        split: ``train`` or ``heldout`` (its words occur in no training data).
+    """
+
+    id: str
+    question: str
+    answer: str
+    reply: str
+    topic: str
+    split: str
+
+
+def read_questions(corpus: Path | str) -> dict[str, AskedQuestion]:
+    """The questions of a corpus folder by their normalised words.
+
+    Raises:
+        UserError: no questions.jsonl, a line that is no question, or one question with two answers.
+    """
+    file = Path(corpus) / "questions.jsonl"
+    if not file.is_file():
+        remedy = "give the output folder of corpus.build, or write {id, question, answer, reply, topic, split} lines"
+        raise UserError(str(file), found="no such file", remedy=remedy)
+    found: dict[str, AskedQuestion] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            question = AskedQuestion(**{name: str(record[name]) for name in AskedQuestion.__dataclass_fields__})
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            remedy = "a question is a JSON object with id, question, answer, reply, topic and split"
+            raise UserError(f"{file}, line {number}", found=reason, remedy=remedy) from error
+        words = normalise(question.question)
+        other = found.setdefault(words, question)
+        if (other.answer, other.reply) != (question.answer, question.reply):
+            found_two = f"{words!r} is answered {question.answer!r} here and {other.answer!r} before"
+            raise UserError(f"{file}, line {number}", found=found_two, remedy="leave one of the two out")
+    if not found:
+        raise UserError(str(file), found="no question in it", remedy="build the corpus again")
+    return found
