@@ -1,4 +1,4 @@
-"""The sections of the report, each made from what one or two steps left behind; without its step, a section is left out."""
+"""The sections of the report, each made from what one or two steps left behind, and left out without them."""
 
 from __future__ import annotations
 
@@ -168,8 +168,8 @@ def tokenizer_section(results: Results) -> Section | None:
     )
     own = results.metrics_of("tokenizer_evaluation")
     section.text(
-        f"{own['frame_rate_hz']:g} tokens a second, {own['bits_per_second']:.0f} bit/s; {100 * own['codebook_use']:.0f} % of "
-        f"the codes are used, perplexity {own['perplexity']:.0f}."
+        f"{own['frame_rate_hz']:g} tokens a second, {own['bits_per_second']:.0f} bit/s; "
+        f"{percent(own['codebook_use'])} of the codes are used, perplexity {own['perplexity']:.0f}."
     )
     seen = next(iter(splits.values()))
     section.image(figures.codebook_histogram(seen["code_counts"]), "share of tokens by code")
