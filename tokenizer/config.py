@@ -1,0 +1,150 @@
+"""The tokenizer's options, apart from the modules they build so that ``--help`` needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corpus.errors import check_option
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """Sizes of the encoder that is cut in two by the quantiser. The defaults suit a laptop (3 M parameters).
+
+    Attributes:
+        width: of all layers, and of the codebook's vectors.
+        heads: attention heads; they divide ``width``.
+        front_layers: Conformer layers before the quantiser; they stream.
+        back_layers: Conformer layers after it; they see the whole utterance and serve the ASR loss only.
+        feed_forward: width of the feed-forward layers, in multiples of ``width``.
+        conv_kernel: taps of the convolution in each layer (odd; causal in the front half).
+        subsampling_channels: channels of the strided convolutions that make 12.5 Hz of 100 Hz.
+        left_context: tokens that a front layer sees to the left of its chunk; a multiple of ``chunk``.
+        chunk: tokens that are encoded together, and so the streaming latency (8 tokens = 0.64 s).
+        dropout: in all layers.
+        upsampling: CTC frames per token; more than 1 where labels outnumber tokens.
+        num_labels: sub-word units of the ASR head, blank and unknown included.
+    """
+
+    width: int = 192
+    heads: int = 4
+    front_layers: int = 2
+    back_layers: int = 2
+    feed_forward: int = 4
+    conv_kernel: int = 9
+    subsampling_channels: int = 48
+    left_context: int = 64
+    chunk: int = 8
+    dropout: float = 0.05
+    upsampling: int = 1
+    num_labels: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("width", "heads", "front_layers", "back_layers", "feed_forward", "subsampling_channels", "chunk"):
+            check_option(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "give at least 1")
+        check_option(self.width % (2 * self.heads) == 0, "model.width", self.width, "give a multiple of 2 x heads")
+        check_option(self.conv_kernel % 2 == 1, "model.conv_kernel", self.conv_kernel, "give an odd number")
+        check_option(
+            self.left_context >= 0 and self.left_context % self.chunk == 0,
+            "model.left_context",
+            self.left_context,
+            f"give a multiple of model.chunk ({self.chunk})",
+        )
+        check_option(0 <= self.dropout < 1, "model.dropout", self.dropout, "it must lie between 0 and 1")
+        check_option(1 <= self.upsampling <= 8, "model.upsampling", self.upsampling, "give 1 to 8")
+        check_option(self.num_labels >= 4, "model.num_labels", self.num_labels, "give at least 4")
+
+
+@dataclass(kw_only=True)
+class QuantiserConfig:
+    """The vector quantiser: EMA codebook, commitment loss, dead-code restart.
+
+    Attributes:
+        enabled: False trains the same encoder without a bottleneck (for comparison); it cannot encode.
+        codebook_size: number of codes, at most 65536.
+        decay: of the running averages that make the codebook.
+        commitment: weight of the commitment loss (the paper: 10; the released GLM-4-Voice tokenizer: 0.25).
+        start_step: steps without quantisation first; then the codebook is made by k-means over real frames.
+        kmeans_batches: batches whose frames the k-means takes.
+        restart_share: a code used less than this share of the mean use is restarted from a random frame; 0: never.
+        rotation_trick: pass gradients through by rotation (arXiv 2410.06424) instead of straight through.
+    """
+
+    enabled: bool = True
+    codebook_size: int = 512
+    decay: float = 0.99
+    commitment: float = 10.0
+    start_step: int = 400
+    kmeans_batches: int = 8
+    restart_share: float = 0.1
+    rotation_trick: bool = False
+
+    def __post_init__(self) -> None:
+        check_option(2 <= self.codebook_size <= 65536, "vq.codebook_size", self.codebook_size, "give 2 to 65536")
+        check_option(0 < self.decay < 1, "vq.decay", self.decay, "it must lie between 0 and 1")
+        check_option(self.commitment >= 0, "vq.commitment", self.commitment, "give 0 or more")
+        check_option(self.start_step >= 0, "vq.start_step", self.start_step, "give 0 or more")
+        check_option(self.kmeans_batches >= 1, "vq.kmeans_batches", self.kmeans_batches, "give at least 1")
+        check_option(0 <= self.restart_share < 1, "vq.restart_share", self.restart_share, "give 0 (never) to below 1")
+
+
+@dataclass(kw_only=True)
+class AugmentConfig:
+    """Random changes of the mel frames in training, so that the units stand for what is said, not for who says it.
+
+    Attributes:
+        warp: largest relative stretch of the frequency axis, as by a longer or shorter vocal tract.
+        stretch: largest relative change of speed.
+        tilt: largest slope added over the frequency axis, in standard deviations of the mel.
+        frequency_masks: bands blanked an utterance.
+        frequency_width: their largest width, in mel bands.
+        time_masks: gaps an utterance.
+        time_width: their largest length, in frames.
+    """
+
+    warp: float = 0.1
+    stretch: float = 0.1
+    tilt: float = 0.3
+    frequency_masks: int = 1
+    frequency_width: int = 12
+    time_masks: int = 1
+    time_width: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("warp", "stretch"):
+            check_option(0 <= getattr(self, name) < 0.5, f"augment.{name}", getattr(self, name), "give 0 to below 0.5")
+        for name in ("tilt", "frequency_masks", "frequency_width", "time_masks", "time_width"):
+            check_option(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "give 0 or more")
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """How utterances become batches.
+
+    Attributes:
+        batch_seconds: seconds of audio in a batch, padding included.
+        min_seconds: shorter utterances are left out.
+        max_seconds: longer utterances are left out.
+        cache_mb: memory for mel frames kept from one epoch to the next.
+        workers: threads that load the next batches ahead; 0 loads when needed.
+        max_bad_share: share of bad records (unreadable audio, no transcript, too many labels) that is put up with.
+    """
+
+    batch_seconds: float = 80.0
+    min_seconds: float = 0.1
+    max_seconds: float = 30.0
+    cache_mb: int = 2000
+    workers: int = 0
+    max_bad_share: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_option(self.batch_seconds > 0, "data.batch_seconds", self.batch_seconds, "give a positive number")
+        check_option(
+            0 <= self.min_seconds < self.max_seconds,
+            "data.max_seconds",
+            self.max_seconds,
+            f"it must exceed data.min_seconds ({self.min_seconds})",
+        )
+        check_option(self.cache_mb >= 0, "data.cache_mb", self.cache_mb, "give 0 or more")
+        check_option(self.workers >= 0, "data.workers", self.workers, "give 0 or more")
+        check_option(0 <= self.max_bad_share <= 1, "data.max_bad_share", self.max_bad_share, "give 0 to 1")

@@ -1,0 +1,246 @@
+"""The speech tokenizer: log-mel -> front half -> VQ -> back half -> CTC (arXiv 2411.17607, section 2.1).
+
+Only the front half and the codebook are needed to encode; the back half and the head make the training loss, and read
+tokens back as text. Audio at 16 kHz is padded on the right to whole tokens: T = ceil(S / 1280), 12.5 tokens a second.
+
+    tokenizer = SpeechTokenizer.from_pretrained("runs/tokenizer/artefact")
+    tokens = tokenizer.encode([audio])
+
+B batch, S samples, M mel bands, F mel frames, T tokens, D width, V labels, r CTC frames a token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from corpus.audio import SAMPLE_RATE, Samples
+from corpus.errors import UserError
+from corpus.mel import SAMPLES_PER_TOKEN, TOKEN_RATE, LogMel, LogMelConfig, num_tokens
+
+from .config import ModelConfig, QuantiserConfig
+from .encoder import BackHalf, FrontHalf
+from .labels import Labels
+from .quantiser import Quantised, Quantiser
+
+if TYPE_CHECKING:
+    from .streaming import TokenStream
+
+Codes = npt.NDArray[np.uint16]
+BATCH_TOKENS = 2000  # of an inference batch, padding included
+LONGEST_BATCHED = 600  # tokens (48 s); longer audio is streamed, for attention costs the square of the length
+
+
+class Output(NamedTuple):
+    """What the whole net gives in training.
+
+    Attributes:
+        log_probs: (B, r T, V) of the CTC head.
+        quantised: the quantiser's result; None where it was bypassed.
+    """
+
+    log_probs: Tensor
+    quantised: Quantised | None
+
+
+class SpeechTokenizer(nn.Module):
+    """Waveform to tokens, tokens to text.
+
+    Attributes:
+        sample_rate: of the audio, Hz.
+        frame_rate: tokens a second.
+        codebook_size: tokens are below it.
+        labels: the ASR head's sub-word units.
+    """
+
+    sample_rate = SAMPLE_RATE
+    frame_rate = TOKEN_RATE
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vq: QuantiserConfig,
+        labels: Labels,
+        *,
+        mel: LogMelConfig | None = None,
+        frames_per_batch: float = 1000.0,
+    ) -> None:
+        super().__init__()
+        self.config, self.vq, self.labels = config, vq, labels
+        self.codebook_size = vq.codebook_size
+        self.log_mel = LogMel(mel)
+        self.front = FrontHalf(config, self.log_mel.config.num_mels)
+        self.quantiser = Quantiser(vq, config.width, frames_per_batch)
+        self.back = BackHalf(config)
+        self.head = nn.Linear(config.width, config.upsampling * labels.size)
+
+    def forward(self, mel_BMF: Tensor, lengths_B: Tensor, *, quantise: bool) -> Output:
+        """Training: (B, M, F) frames, of whose tokens ``lengths_B`` count, to CTC log-probabilities."""
+        hidden_BTD = self.front(mel_BMF, lengths_B)
+        quantised = None
+        if quantise:
+            mask_BT = torch.arange(hidden_BTD.shape[1], device=lengths_B.device) < lengths_B[:, None]
+            quantised = self.quantiser(hidden_BTD, mask_BT)
+            hidden_BTD = quantised.hidden
+        return Output(self.read_hidden(hidden_BTD, lengths_B), quantised)
+
+    def read_hidden(self, hidden_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+        """Back half and head: (B, T, D) to CTC log-probabilities (B, r T, V) in float32."""
+        logits_BTV = self.head(self.back(hidden_BTD, lengths_B))
+        return logits_BTV.reshape(len(logits_BTV), -1, self.labels.size).float().log_softmax(-1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides the tokens: mel and encoder settings, front half, codebook."""
+        digest = hashlib.sha256(json.dumps([asdict(self.log_mel.config), asdict(self.config)]).encode())
+        state = {f"front.{name}": value for name, value in self.front.state_dict().items()}
+        for name, value in sorted((state | {"codebook": self.quantiser.codebook}).items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def encode(self, audios: Sequence[Samples]) -> list[Codes]:
+        """Audio, each (S,) float32 at 16 kHz, to tokens, each (ceil(S / 1280),) uint16; none for 0 samples.
+
+        Raises:
+            UserError: audio that is not one-dimensional or not finite, or a tokenizer trained without VQ.
+        """
+        self.require_codebook()
+        found: list[Codes] = [np.zeros(0, dtype=np.uint16) for _ in audios]
+        with self.inference():
+            for rows in self.batches([num_tokens(len(check_audio(audio, at))) for at, audio in enumerate(audios)]):
+                for row, codes in zip(rows, self.encode_batch([audios[row] for row in rows]), strict=True):
+                    found[row] = codes
+        return found
+
+    def encode_batch(self, audios: list[Samples]) -> list[Codes]:
+        """One inference batch to tokens; an audio that is too long to batch comes alone and is streamed."""
+        if num_tokens(len(audios[0])) > LONGEST_BATCHED:
+            with self.streaming() as stream:
+                return [np.concatenate([stream.feed(audio), stream.finish()]) for audio in audios]
+        hidden_BTD, lengths_B = self.hidden(audios)
+        codes = self.quantiser.codes(hidden_BTD).cpu().numpy().astype(np.uint16)
+        return [row[:length] for row, length in zip(codes, lengths_B.tolist(), strict=True)]
+
+    def hidden(self, audios: list[Samples]) -> tuple[Tensor, Tensor]:
+        """The front half's output for audios: (B, T, D) and the tokens of each (B,)."""
+        lengths = [num_tokens(len(audio)) for audio in audios]
+        batch_BS = np.zeros((len(audios), max(lengths) * SAMPLES_PER_TOKEN), dtype=np.float32)
+        for row, audio in zip(batch_BS, audios, strict=True):
+            row[: len(audio)] = audio
+        lengths_B = torch.tensor(lengths, device=self.device)
+        return self.front(self.log_mel(torch.from_numpy(batch_BS).to(self.device)), lengths_B), lengths_B
+
+    def transcribe(self, audios: Sequence[Samples], *, quantise: bool = True) -> list[str]:
+        """Audio to text by the whole net; ``quantise=False`` bypasses the quantiser."""
+        if quantise:
+            return self.read_tokens(self.encode(audios))
+        found = [""] * len(audios)
+        with self.inference():
+            for rows in self.batches([num_tokens(len(check_audio(audio, at))) for at, audio in enumerate(audios)]):
+                texts = self.decode_ctc(*self.hidden([audios[row] for row in rows]))
+                for row, text in zip(rows, texts, strict=True):
+                    found[row] = text
+        return found
+
+    def read_tokens(self, tokens: Sequence[Codes]) -> list[str]:
+        """Tokens to text: codebook, back half, greedy CTC."""
+        self.require_codebook()
+        for at, codes in enumerate(tokens):
+            if len(codes) and int(codes.max()) >= self.codebook_size:
+                found = f"a token {int(codes.max())}, but the codebook has {self.codebook_size}"
+                raise UserError(f"token sequence {at}", found=found, remedy="give tokens of this tokenizer")
+        found_texts = [""] * len(tokens)
+        with self.inference():
+            for rows in self.batches([len(codes) for codes in tokens]):
+                lengths_B = torch.tensor([len(tokens[row]) for row in rows], device=self.device)
+                batch_BT = np.zeros((len(rows), int(lengths_B.max())), dtype=np.int64)
+                for line, row in zip(batch_BT, rows, strict=True):
+                    line[: len(tokens[row])] = tokens[row]
+                vectors_BTD = self.quantiser.vectors(torch.from_numpy(batch_BT).to(self.device))
+                for row, text in zip(rows, self.decode_ctc(vectors_BTD, lengths_B), strict=True):
+                    found_texts[row] = text
+        return found_texts
+
+    def decode_ctc(self, hidden_BTD: Tensor, lengths_B: Tensor) -> list[str]:
+        """Greedy CTC text of token vectors."""
+        path_BT = self.read_hidden(hidden_BTD, lengths_B).argmax(-1).cpu()
+        counts = (lengths_B * self.config.upsampling).tolist()
+        return [self.labels.decode_ctc(row[:count].tolist()) for row, count in zip(path_BT, counts, strict=True)]
+
+    def batches(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Rows in order of length, cut into batches of at most ``BATCH_TOKENS`` tokens; empty ones are left out."""
+        rows = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
+        batch: list[int] = []
+        for row in rows:
+            if batch and ((len(batch) + 1) * lengths[row] > BATCH_TOKENS or lengths[row] > LONGEST_BATCHED):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def streaming(self) -> contextlib.AbstractContextManager[TokenStream]:
+        """A context that gives a `TokenStream`: ``feed(samples)`` and ``finish()`` return tokens as they are known."""
+        from .streaming import open_stream
+
+        return open_stream(self)
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        """Evaluation mode without gradients; the mode before comes back afterwards."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.train(was_training)
+
+    @property
+    def has_codebook(self) -> bool:
+        """Whether it was trained with vector quantisation, so that it can encode."""
+        return self.vq.enabled and self.quantiser.is_ready
+
+    def require_codebook(self) -> None:
+        """Raise a `UserError` unless the tokenizer has a trained codebook."""
+        if not self.has_codebook:
+            remedy = "train with vq.enabled=true and fit.steps above vq.start_step"
+            raise UserError("the tokenizer", found="it was trained without vector quantisation", remedy=remedy)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, device: str = "cpu") -> SpeechTokenizer:
+        """Load what `save_pretrained` wrote; in evaluation mode."""
+        from .pretrained import load_tokenizer
+
+        return load_tokenizer(folder, device)
+
+    def save_pretrained(self, folder: Path | str, metrics: dict[str, Any] | None = None) -> None:
+        """Write config.yaml, model.safetensors, labels.json, metrics.json and a model card, atomically."""
+        from .pretrained import save_tokenizer
+
+        save_tokenizer(self, folder, metrics or {})
+
+
+def check_audio(audio: Samples, at: int) -> Samples:
+    """Raise a `UserError` unless ``audio`` is (S,) and finite."""
+    if audio.ndim != 1:
+        raise UserError(f"audio {at}", found=f"shape {audio.shape}", remedy="give mono audio of shape (samples,)")
+    if not np.isfinite(audio).all():
+        raise UserError(f"audio {at}", found="samples that are NaN or infinite", remedy="mend or drop the recording")
+    return audio

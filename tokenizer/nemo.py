@@ -1,0 +1,26 @@
+"""NeMo's manners: its import prints notices of telemetry and optional parts, which say nothing to our users."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+
+
+def quiet_nemo() -> None:
+    """Import NeMo's encoder with its notices held back, and let it log errors only."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        disabled = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            import nemo.collections.asr.modules  # noqa: F401
+            from nemo.utils import logging as nemo_logging
+        finally:
+            logging.disable(disabled)
+    nemo_logging.setLevel(logging.ERROR)

@@ -1,0 +1,155 @@
+"""Scoring a tokenizer on a manifest: transcripts through the tokens and past them, by voice."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpus.audio import read_audio
+from corpus.errors import UserError
+from corpus.manifest import BadRecord, Utterance, check_bad_share, read_manifest
+from corpus.stage import Run
+
+from .scoring import CodebookUse, WordErrors, word_errors
+
+if TYPE_CHECKING:
+    from .model import Codes, SpeechTokenizer
+
+READ_TOGETHER = 64  # utterances in memory at a time
+
+
+@dataclass
+class SplitScores:
+    """What a tokenizer made of the utterances of one manifest.
+
+    Attributes:
+        codebook_size: K.
+        utterances: those that could be read.
+        tokens: of each utterance; empty lists where the tokenizer has no codebook.
+        with_vq: each utterance's text, read from its tokens.
+        without_vq: each utterance's text with the quantiser bypassed.
+        seconds: wall time of encoding to tokens.
+        bad: records left out.
+    """
+
+    codebook_size: int
+    utterances: list[Utterance] = field(default_factory=list)
+    tokens: list[Codes] = field(default_factory=list)
+    with_vq: list[str] = field(default_factory=list)
+    without_vq: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    bad: list[BadRecord] = field(default_factory=list)
+
+    @property
+    def has_vq(self) -> bool:
+        """Whether the tokenizer has a codebook."""
+        return len(self.with_vq) > 0
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio."""
+        return math.fsum(utterance.duration for utterance in self.utterances)
+
+    def errors(self, heard: list[str], speaker: str | None = None) -> WordErrors:
+        """Word errors of ``heard``, of one speaker or all."""
+        rows = [row for row, said in enumerate(self.utterances) if speaker in (None, said.speaker)]
+        return word_errors([self.utterances[row].text for row in rows], [heard[row] for row in rows])
+
+    def report(self, num_examples: int) -> dict[str, Any]:
+        """Plain data for ``report.json``."""
+        speakers: dict[str, list[Utterance]] = defaultdict(list)
+        for utterance in self.utterances:
+            speakers[utterance.speaker].append(utterance)
+        report: dict[str, Any] = {
+            "utterances": len(self.utterances),
+            "bad_records": len(self.bad),
+            "hours": self.duration / 3600,
+            "wer_without_vq": self.errors(self.without_vq).rate,
+            "voices": [
+                {"voice": name, "utterances": len(said), "wer_without_vq": self.errors(self.without_vq, name).rate}
+                | ({"wer_with_vq": self.errors(self.with_vq, name).rate} if self.has_vq else {})
+                for name, said in sorted(speakers.items())
+            ],
+            "examples": [
+                {"id": self.utterances[row].id, "voice": self.utterances[row].speaker}
+                | {"text": self.utterances[row].text, "without_vq": self.without_vq[row]}
+                | ({"with_vq": self.with_vq[row], "tokens": self.tokens[row].tolist()} if self.has_vq else {})
+                for row in range(min(num_examples, len(self.utterances)))
+            ],
+        }
+        if self.has_vq:
+            use = CodebookUse.of(self.tokens, self.codebook_size)
+            report |= {"wer_with_vq": self.errors(self.with_vq).rate, "rtf": self.seconds / self.duration}
+            report |= {"codebook_use": use.share, "perplexity": use.perplexity, "code_counts": use.counts.tolist()}
+        return report
+
+
+def score_manifest(
+    tokenizer: SpeechTokenizer, file: Path, run: Run, *, limit: int, max_bad_share: float
+) -> SplitScores:
+    """Encode and read back the first ``limit`` utterances of a manifest.
+
+    Raises:
+        UserError: more bad records than ``max_bad_share``.
+    """
+    manifest = read_manifest(file, max_bad_share)
+    scores = SplitScores(tokenizer.codebook_size, bad=list(manifest.bad))
+    utterances = manifest.utterances[:limit]
+    with run.progress(len(utterances), f"scoring {file.stem}", unit="utterance") as bar:
+        for start in range(0, len(utterances), READ_TOGETHER):
+            part = utterances[start : start + READ_TOGETHER]
+            score_part(tokenizer, part, scores)
+            check_bad_share(scores.bad, len(utterances), max_bad_share)
+            bar.update(len(part))
+    return scores
+
+
+def score_part(tokenizer: SpeechTokenizer, utterances: list[Utterance], scores: SplitScores) -> None:
+    """Take some utterances into ``scores``."""
+    audios = []
+    for utterance in utterances:
+        try:
+            audios.append(read_audio(utterance.audio, tokenizer.sample_rate))
+            scores.utterances.append(utterance)
+        except UserError as error:
+            scores.bad.append(BadRecord(error.subject, error.found))
+    scores.without_vq += tokenizer.transcribe(audios, quantise=False)
+    if tokenizer.has_codebook:
+        started = time.perf_counter()
+        tokens = tokenizer.encode(audios)
+        scores.seconds += time.perf_counter() - started
+        scores.tokens += tokens
+        scores.with_vq += tokenizer.read_tokens(tokens)
+
+
+def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
+    """The stage's flat metrics. Codebook and speed are of all splits together, error rates by split."""
+    metrics: dict[str, Any] = {}
+    if "heldout_sentence" in scores:
+        metrics["wer_without_vq"] = scores["heldout_sentence"].errors(scores["heldout_sentence"].without_vq).rate
+    named = {"heldout_sentence": "wer_with_vq", "heldout_voice": "wer_heldout_voice"}
+    for split, score in scores.items():
+        heard = score.with_vq if score.has_vq else score.without_vq
+        if score.has_vq or split != "heldout_sentence":
+            metrics[named.get(split, f"wer_{split}")] = score.errors(heard).rate
+    tokens = [codes for score in scores.values() for codes in score.tokens]
+    if tokens:
+        use = CodebookUse.of(tokens, next(iter(scores.values())).codebook_size)
+        duration = math.fsum(score.duration for score in scores.values())
+        metrics |= {"codebook_use": use.share, "perplexity": use.perplexity}
+        metrics["rtf"] = math.fsum(score.seconds for score in scores.values()) / duration
+    return metrics
+
+
+def describe(tokenizer: SpeechTokenizer) -> dict[str, Any]:
+    """What is known of a tokenizer without data."""
+    return {
+        "frame_rate_hz": tokenizer.frame_rate,
+        "codebook_size": tokenizer.codebook_size,
+        "bits_per_second": tokenizer.frame_rate * math.log2(tokenizer.codebook_size),
+        "parameters": sum(parameter.numel() for parameter in tokenizer.parameters()),
+    }

@@ -1,0 +1,68 @@
+"""Streaming encode: audio in pieces of any size to the same tokens as offline.
+
+A chunk of ``model.chunk`` tokens is known 7.5 ms after its last sample; `finish` gives the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from corpus.audio import Samples
+from corpus.mel import FRAMES_PER_TOKEN
+
+if TYPE_CHECKING:
+    from .model import Codes, SpeechTokenizer
+
+
+class TokenStream:
+    """One stream of audio through a tokenizer; open it with `SpeechTokenizer.streaming`."""
+
+    def __init__(self, tokenizer: SpeechTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._start()
+
+    def _start(self) -> None:
+        self.mel = self.tokenizer.log_mel.streaming()
+        self.cache = self.tokenizer.front.empty_cache()
+        self.held = torch.zeros(self.tokenizer.front.num_mels, 0, device=self.tokenizer.device)  # of a chunk begun
+
+    def feed(self, samples: Samples) -> Codes:
+        """Take (S,) samples at 16 kHz; returns the tokens of the chunks that they complete."""
+        from .model import check_audio
+
+        return self._take(self.mel.feed(check_audio(samples, 0)))
+
+    def finish(self) -> Codes:
+        """End of the audio (padded to whole tokens); returns the remaining tokens and starts afresh."""
+        tokens = self._take(self.mel.finish())
+        rest = self._encode(self.held)
+        self._start()
+        return np.concatenate([tokens, rest])
+
+    def _take(self, frames_MF: torch.Tensor) -> Codes:
+        self.held = torch.cat([self.held, frames_MF.to(self.held)], dim=1)
+        size = self.tokenizer.front.chunk * FRAMES_PER_TOKEN
+        tokens = [np.zeros(0, dtype=np.uint16)]
+        while self.held.shape[1] >= size:
+            tokens.append(self._encode(self.held[:, :size]))
+            self.held = self.held[:, size:]
+        return np.concatenate(tokens)
+
+    def _encode(self, frames_MF: torch.Tensor) -> Codes:
+        if not frames_MF.shape[1]:
+            return np.zeros(0, dtype=np.uint16)
+        with self.tokenizer.inference():
+            hidden_1TD, self.cache = self.tokenizer.front.step(frames_MF[None], self.cache)
+            return self.tokenizer.quantiser.codes(hidden_1TD)[0].cpu().numpy().astype(np.uint16)
+
+
+@contextlib.contextmanager
+def open_stream(tokenizer: SpeechTokenizer) -> Iterator[TokenStream]:
+    """The context manager behind `SpeechTokenizer.streaming`."""
+    tokenizer.require_codebook()
+    yield TokenStream(tokenizer)

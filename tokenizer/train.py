@@ -1,0 +1,151 @@
+"""Stage ``tokenizer.train``: train the speech tokenizer on a corpus of speech with transcripts.
+
+python -m tokenizer.train corpus=runs/corpus out=runs/tokenizer
+torchrun --nproc-per-node 8 -m tokenizer.train corpus=... out=...     (data parallel)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpus.errors import check_option
+from corpus.stage import Run, Stage, StageConfig
+
+from .config import AugmentConfig, DataConfig, ModelConfig, QuantiserConfig
+from .fit_config import FitConfig
+
+if TYPE_CHECKING:
+    from .examples import Examples
+
+
+@dataclass(kw_only=True)
+class TokenizerFitConfig(FitConfig):
+    """`FitConfig` with the defaults of a laptop run."""
+
+    steps: int = 1000
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    checkpoint_every: int = 100
+
+
+@dataclass(kw_only=True)
+class TrainConfig(StageConfig):
+    """Options of ``tokenizer.train``.
+
+    Attributes:
+        corpus: a folder of ``corpus.build``, or any with NeMo manifests ``train.jsonl`` and ``heldout_sentence.jsonl``.
+        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
+        max_scored: utterances of each held-out manifest that are scored at the end.
+        model: sizes (see tokenizer/config.py for all nested options).
+        vq: the quantiser.
+        augment: random changes of the input.
+        data: batches.
+        fit: the optimisation.
+    """
+
+    corpus: str
+    device: str = "auto"
+    max_scored: int = 300
+    model: ModelConfig = field(default_factory=ModelConfig)
+    vq: QuantiserConfig = field(default_factory=QuantiserConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    fit: TokenizerFitConfig = field(default_factory=TokenizerFitConfig)
+
+    def __post_init__(self) -> None:
+        check_option(self.device in ("auto", "cpu", "cuda"), "device", self.device, "choose auto, cpu or cuda")
+        check_option(self.max_scored >= 1, "max_scored", self.max_scored, "give at least 1")
+        check_option(
+            not self.vq.enabled or self.vq.start_step < self.fit.steps,
+            "vq.start_step",
+            self.vq.start_step,
+            f"it must be below fit.steps ({self.fit.steps}), or there is no codebook",
+        )
+
+
+def run(config: TrainConfig, run: Run) -> dict[str, Any]:
+    """Train, save ``<out>/artefact`` and score it on the held-out manifests."""
+    import torch
+
+    from corpus.manifest import read_manifest
+
+    from .examples import Examples
+    from .fitting import fit
+    from .labels import Labels
+    from .model import SpeechTokenizer
+    from .nemo import quiet_nemo
+    from .objective import TokenizerObjective
+    from .splits import describe, score_manifest, summarise
+
+    quiet_nemo()
+    device = open_device(config.device)
+    torch.set_num_threads(config.fit.threads)
+    torch.manual_seed(config.seed)
+    manifest = read_manifest(Path(config.corpus) / "train.jsonl", config.data.max_bad_share)
+    labels = Labels.from_texts([utterance.text for utterance in manifest.utterances], config.model.num_labels)
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    frames = config.data.batch_seconds * SpeechTokenizer.frame_rate * ranks
+    tokenizer = SpeechTokenizer(config.model, config.vq, labels, frames_per_batch=frames)
+    examples = Examples(manifest, labels, config.data, upsampling=config.model.upsampling, mel=tokenizer.log_mel)
+    report_examples(examples, run)
+    objective = TokenizerObjective(tokenizer.to(device), examples, config.data, config.augment, config.seed)
+    started = time.monotonic()
+    fit(tokenizer, objective.loss, config.fit, run, description="tokenizer")
+    metrics: dict[str, Any] = describe(tokenizer) | {"fit_seconds": round(time.monotonic() - started, 1)}
+    if not run.is_main:
+        return metrics
+    metrics |= {"utterances": len(examples.items), "bad_records": len(examples.bad)}
+    files = {name: Path(config.corpus) / f"{name}.jsonl" for name in ("heldout_sentence", "heldout_voice")}
+    metrics |= summarise(
+        {
+            name: score_manifest(tokenizer, file, run, limit=config.max_scored, max_bad_share=config.data.max_bad_share)
+            for name, file in files.items()
+            if file.is_file()
+        }
+    )
+    tokenizer.save_pretrained(run.folder / "artefact", metrics)
+    return metrics
+
+
+def open_device(wanted: str) -> str:
+    """The device of this rank; under torchrun the process group is opened."""
+    import torch
+    import torch.distributed
+
+    is_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if is_cuda else "gloo")
+    if not is_cuda:
+        return "cpu"
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    torch.cuda.set_device(device)
+    return device
+
+
+def report_examples(examples: Examples, run: Run) -> None:
+    """Say what is trained on, and what was left out."""
+    hours = sum(example.utterance.duration for example in examples.items) / 3600
+    run.say(f"tokenizer.train: {len(examples.items)} utterances, {hours:.2f} h")
+    if examples.num_outside:
+        run.say(f"  {examples.num_outside} left out: outside data.min_seconds .. data.max_seconds")
+    if examples.bad:
+        run.say(
+            f"  {len(examples.bad)} bad records left out, the first: {examples.bad[0].place}: {examples.bad[0].reason}"
+        )
+
+
+STAGE = Stage(
+    name="tokenizer.train",
+    config=TrainConfig,
+    run=run,
+    summary="Train the speech tokenizer (ASR encoder with a VQ bottleneck) on speech with transcripts.",
+    inputs=lambda config: [config.corpus],
+    example="corpus=runs/corpus out=runs/tokenizer fit.steps=1000 fit.threads=2",
+)
+
+if __name__ == "__main__":
+    STAGE.exit()
