@@ -13,6 +13,7 @@ from lm.generation import Generator
 from lm.sampling import choose, uniform
 from lm.vocabulary import Vocabulary, build_vocabulary
 
+torch.set_num_threads(1)
 BPE = train_bpe(["the capital of france is paris"] * 4, 300)
 V = build_vocabulary(BPE, num_speech_tokens=32, speech_tokenizer="abc", speakers=["ann"])
 EOA = V.special("end_of_audio")
