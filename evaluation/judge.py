@@ -51,6 +51,7 @@ class Judge:
 
     def __init__(self, sentences: Iterable[str]) -> None:
         self.sentences = sorted({text for sentence in sentences if (text := normalise(sentence))})
+        self._known = frozenset(self.sentences)
         self.model = TrigramModel(self.sentences)
         self.dictionary = pronunciations(self.model.words)
 
@@ -70,6 +71,10 @@ class Judge:
                 cmn="batch",
                 loglevel="FATAL",
             )
+
+    def knows(self, text: str) -> bool:
+        """Whether ``text`` is one of the sentences."""
+        return normalise(text) in self._known
 
     def transcribe(self, audio: Samples) -> str:
         """What is heard in ``audio`` (S,) float32 at 16 kHz; "" where nothing is."""
