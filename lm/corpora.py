@@ -11,6 +11,7 @@ The folder is written beside its place and renamed when whole. Reading refuses w
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -106,7 +107,9 @@ def write_corpus(
             splits=counts,
             provenance=dict(provenance),
         )
-        write_json(temporary / RECORD_FILE, {key: value for key, value in asdict(info).items() if key != "folder"})
+        record = {key: value for key, value in vars(info).items() if key != "folder"}
+        record["splits"] = {split: asdict(one) for split, one in counts.items()}
+        write_json(temporary / RECORD_FILE, record)
     return info
 
 
@@ -139,6 +142,14 @@ def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
             found = f"{size} bytes where {counts.tokens} tokens take {counts.tokens * item_size}: a damaged copy"
             raise UserError(str(root / f"{name}.bin"), found=found, remedy=f"copy it again, or {remake}")
     return info
+
+
+def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | None:
+    """The corpus at ``folder`` if a call before this one finished it; removes what a killed call left beside it."""
+    target = Path(folder)
+    for unfinished in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return open_corpus(target, vocabulary) if (target / RECORD_FILE).is_file() else None
 
 
 def _write_split(prefix: Path, vocabulary: Vocabulary, documents: Iterable[npt.NDArray[np.integer]]) -> SplitCounts:
