@@ -5,6 +5,7 @@ S samples.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +96,11 @@ def write_audio(path: Path | str, audio: Samples, sample_rate: int = SAMPLE_RATE
     """
     import soundfile
 
+    encoded = io.BytesIO()  # libsndfile hides what the operating system says when a write fails
+    kind = Path(path).suffix.removeprefix(".").upper()
+    soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate, format=kind, subtype="PCM_16")
     with atomic_path(path, is_durable=is_durable) as temporary:
-        soundfile.write(str(temporary), np.clip(audio, -1.0, 1.0), sample_rate, subtype="PCM_16")
+        temporary.write_bytes(encoded.getbuffer())
 
 
 def unreadable(path: Path | str, error: Exception) -> UserError:

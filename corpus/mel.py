@@ -60,7 +60,7 @@ class LogMelConfig:
     hop: int = SAMPLES_PER_FRAME
     num_mels: int = 80
     floor: float = 1e-5
-    mean: float = -5.5
+    mean: float = -6.0
     std: float = 2.5
 
     def __post_init__(self) -> None:

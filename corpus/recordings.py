@@ -1,0 +1,105 @@
+"""A user's own recordings: a NeMo manifest is checked, and its audio taken into the corpus as 16 kHz mono FLAC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .audio import SAMPLE_RATE, read_audio, write_audio
+from .errors import UserError
+from .manifest import BadRecord, Utterance, check_bad_share, read_manifest
+from .mel import SAMPLES_PER_TOKEN
+from .progress import Progress
+from .synthesis import finished_samples
+from .text import normalise
+from .workers import in_parallel, remove_remnants
+
+USER_KIND = "user"
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """The utterances that were taken in (kind "user", normalised transcripts), and the records left out."""
+
+    utterances: list[Utterance]
+    bad: list[BadRecord]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One recording to take in: read ``source``, write ``target``."""
+
+    id: str
+    source: Path
+    target: Path
+
+
+def read_recordings(path: Path | str, max_bad_share: float) -> Recordings:
+    """Read a user's manifest without opening the audio: ids become ``user-<id>``, unknown speakers "user".
+
+    Raises:
+        UserError: as `read_manifest`.
+    """
+    manifest = read_manifest(path, max_bad_share)
+    utterances, bad = [], list(manifest.bad)
+    for utterance in manifest.utterances:
+        text = normalise(utterance.text)
+        if not text:
+            bad.append(BadRecord(f"{path}, id {utterance.id}", f"no words in the transcript {utterance.text!r}"))
+            continue
+        speaker = utterance.speaker or USER_KIND
+        utterances.append(replace(utterance, text=text, speaker=speaker, kind=USER_KIND, id=f"user-{utterance.id}"))
+    check_bad_share(bad, len(utterances) + len(bad), max_bad_share)
+    return Recordings(utterances, bad)
+
+
+def import_recordings(
+    recordings: Recordings, folder: Path, *, max_bad_share: float, workers: int, bar: Progress
+) -> Recordings:
+    """Write each recording into ``folder`` as 16 kHz mono FLAC, unless it is there already.
+
+    Args:
+        recordings: what `read_recordings` found.
+        folder: receives the files.
+        max_bad_share: unreadable recordings are left out up to this share of all.
+        workers: processes.
+        bar: updated by one a recording.
+
+    Raises:
+        UserError: too many recordings cannot be read; the first is named.
+    """
+    transfers = [
+        Transfer(utterance.id, utterance.audio, folder / f"{number:07d}.flac")
+        for number, utterance in enumerate(recordings.utterances)
+    ]
+    remove_remnants([folder])
+    outcomes = in_parallel(import_chunk, transfers, workers=workers, bar=bar)
+    utterances, bad = [], list(recordings.bad)
+    for utterance, transfer in zip(recordings.utterances, transfers, strict=True):
+        outcome = outcomes[utterance.id]
+        if isinstance(outcome, str):
+            bad.append(BadRecord(str(utterance.audio), outcome))
+        else:
+            utterances.append(replace(utterance, audio=transfer.target, duration=outcome))
+    check_bad_share(bad, len(utterances) + len(bad), max_bad_share)
+    return Recordings(utterances, bad)
+
+
+def import_chunk(transfers: Sequence[Transfer]) -> dict[str, float | str]:
+    """One worker's share: seconds of audio for each id, or why the recording is bad."""
+    outcomes: dict[str, float | str] = {}
+    for transfer in transfers:
+        num_samples = finished_samples(transfer.target)
+        try:
+            if not num_samples:
+                audio = read_audio(transfer.source)
+                num_samples = len(audio)
+                if num_samples >= SAMPLES_PER_TOKEN:
+                    write_audio(transfer.target, audio, is_durable=False)
+            seconds = num_samples / SAMPLE_RATE
+            is_long_enough = num_samples >= SAMPLES_PER_TOKEN
+            outcomes[transfer.id] = seconds if is_long_enough else f"only {seconds:.3f} s long"
+        except UserError as error:
+            outcomes[transfer.id] = error.found
+    return outcomes
