@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from .facts import Fact
 from .situations import clock_story, story
@@ -77,10 +76,12 @@ def story_documents(rng: random.Random) -> Iterator[list[str]]:
 
 def fact_documents(world: World, rng: random.Random) -> Iterator[list[str]]:
     """Runs of neighbouring facts of one topic, each stated in one of its ways."""
-    timeless = [fact for fact in world.facts if fact.statements]
-    topics = [list(group) for _, group in groupby(timeless, key=lambda fact: fact.topic)]
+    topics: dict[str, list[Fact]] = {}
+    for fact in world.facts:
+        if fact.statements:
+            topics.setdefault(fact.topic, []).append(fact)
     while True:
-        facts: list[Fact] = rng.choice(topics)
+        facts = topics[rng.choice(list(topics))]
         length = min(rng.randint(*FACTS_A_DOCUMENT), len(facts))
         start, step = rng.randrange(len(facts)), rng.choice((1, -1))
         run = [facts[(start + step * number) % len(facts)] for number in range(length)]
