@@ -46,6 +46,6 @@ def answer_voice(corpus: Path | str) -> str:
     remedy = "name the voices themselves, e.g. voices=[alice]"
     try:
         voices = json.loads(file.read_text(encoding="utf-8"))
-        return str(voices["answer_voice"])
+        return str(voices["answer"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(str(file), found="no answer voice there", remedy=remedy) from error

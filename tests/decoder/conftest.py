@@ -75,5 +75,5 @@ def spoken(tmp_path: Path) -> Path:
         write_manifest(tmp_path / "corpus" / f"{split}.jsonl", utterances)
         shard = tmp_path / "tokens" / f"{split}.parquet"
         write_tokens(shard, items, tokenizer="0123456789abcdef", codebook_size=CODES, frame_rate=12.5)
-    (tmp_path / "corpus" / "voices.json").write_text(json.dumps({"answer_voice": "anna"}))
+    (tmp_path / "corpus" / "voices.json").write_text(json.dumps({"answer": "anna"}))
     return tmp_path
