@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class UserError(ValueError):
     """A mistake the user can mend. Commands print it as one paragraph and exit with status 2.
@@ -17,6 +19,14 @@ class UserError(ValueError):
         self.found = found
         self.remedy = remedy
         super().__init__(f"{subject}: {found.rstrip('.')}. {remedy.rstrip('.')}.")
+
+    def __reduce__(self) -> tuple[Callable[..., UserError], tuple[str, str, str]]:
+        """Lets a worker process hand the error to the main one."""
+        return _restore, (self.subject, self.found, self.remedy)
+
+
+def _restore(subject: str, found: str, remedy: str) -> UserError:
+    return UserError(subject, found=found, remedy=remedy)
 
 
 def check_option(holds: bool, option: str, value: object, remedy: str) -> None:

@@ -76,6 +76,8 @@ class Stage(Generic[Config]):
         summary: one line for ``--help``.
         inputs: the files or stage folders read, so that a changed input reruns the stage.
         example: overrides shown in ``--help``.
+        speed_options: options that change how fast the output is made and never what it is (worker processes, batch
+            size): an interrupted stage goes on, and a finished one is skipped, whatever they are.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Stage(Generic[Config]):
     summary: str
     inputs: Callable[[Config], Sequence[str | None]]
     example: str
+    speed_options: tuple[str, ...] = ()
 
     DONE: ClassVar[str] = "done.json"
 
@@ -152,7 +155,7 @@ class Stage(Generic[Config]):
         resolved = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
         assert isinstance(resolved, dict)
         read = {str(path): input_fingerprint(Path(path)) for path in self.inputs(config) if path}
-        identity = {key: value for key, value in resolved.items() if key != "out"}
+        identity = {key: value for key, value in resolved.items() if key not in ("out", *self.speed_options)}
         for path, mark in read.items():  # a run folder that was moved is still the same run
             identity = json.loads(json.dumps(identity).replace(json.dumps(path)[1:-1], mark))
         mark = fingerprint({"stage": self.name, "config": identity, "inputs": sorted(read.values())})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,20 @@ def test_second_call_is_skipped_and_a_changed_one_keeps_the_old_output(tmp_path:
     assert json.loads((out / "metrics.json").read_text()) == {"steps": 5}
     record = json.loads((out / "run.json").read_text())
     assert {"versions", "git_commit", "config", "fingerprint", "command"} <= set(record)
+
+
+def test_a_speed_option_changes_nothing(tmp_path: Path) -> None:
+    calls: list[int] = []
+    stage = dataclasses.replace(make_stage(calls), speed_options=("source",), inputs=lambda config: [])
+    for source in ("null", "one", "two"):
+        assert stage.main([f"out={tmp_path / 'toy'}", f"source={source}"]) == 0
+    assert calls == [3]
+
+
+def test_a_users_mistake_passes_between_processes() -> None:
+    error = UserError("file.json, line 3", found="no text.", remedy="write one")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.remedy) == (UserError, str(error), error.remedy)
 
 
 def test_a_changed_input_runs_again_and_a_moved_one_does_not(tmp_path: Path) -> None:
