@@ -98,7 +98,7 @@ class BuildConfig(StageConfig):
     def __post_init__(self) -> None:
         for name in ("num_utterances", "answer_voice_utterances", "num_texts", "num_heldout_texts", "workers"):
             check_option(getattr(self, name) >= 0, name, getattr(self, name), "give a number of at least 0")
-        check_option(self.heldout_utterances >= 1, "heldout_utterances", self.heldout_utterances, "give at least 1")
+        check_option(self.heldout_utterances >= 10, "heldout_utterances", self.heldout_utterances, "give at least 10")
         check_option(4 <= self.situations <= 1000, "situations", self.situations, "give a number from 4 to 1000")
         check_option(0.01 <= self.heldout_share <= 0.5, "heldout_share", self.heldout_share, "give 0.01 to 0.5")
         check_option(0 <= self.max_bad_share < 1, "max_bad_share", self.max_bad_share, "give a number in [0, 1)")
@@ -106,7 +106,7 @@ class BuildConfig(StageConfig):
 
 
 def run(config: BuildConfig, run: Run) -> dict[str, Any]:
-    """Plan, synthesise, take in the user's recordings, write the lists."""
+    """Take in the user's recordings, plan and synthesise the built-in speech, write the lists."""
     workers = config.workers or num_available_cpus()
     recordings = read_recordings(config.manifest, config.max_bad_share) if config.manifest else Recordings([], [])
     world = World(config.seed, config.situations)
@@ -116,15 +116,12 @@ def run(config: BuildConfig, run: Run) -> dict[str, Any]:
     documents = write_documents(
         world, held_out, train=config.num_texts, held_out_count=config.num_heldout_texts, seed=config.seed
     )
+    user_audio = run.folder / "audio" / "user"
     with run.progress(len(lines) + len(recordings.utterances), "speech", unit="utterance") as bar:
-        durations = synthesise([line.prompt for line in lines], seed=config.seed, workers=workers, bar=bar)
         recordings = import_recordings(
-            recordings,
-            run.folder / "audio" / "user",
-            max_bad_share=config.max_bad_share,
-            workers=workers,
-            bar=bar,
+            recordings, user_audio, max_bad_share=config.max_bad_share, workers=workers, bar=bar
         )
+        durations = synthesise([line.prompt for line in lines], seed=config.seed, workers=workers, bar=bar)
     os.sync()  # the audio files were written without waiting for the disk
     splits = gather(lines, durations, recordings, held_out)
     for split, utterances in splits.items():

@@ -29,7 +29,7 @@ def in_parallel(
     Args:
         function: picklable; its result must depend on the items only.
         items: picklable.
-        workers: processes.
+        workers: processes; with one, the work is done in this process.
         bar: updated by the number of results.
 
     Raises:
@@ -37,6 +37,11 @@ def in_parallel(
     """
     results: dict[str, Result] = {}
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    if workers == 1:
+        for chunk in chunks:
+            results |= function(chunk)
+            bar.update(len(chunk))
+        return results
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         try:

@@ -1,0 +1,210 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from corpus.artefact import file_digest
+from corpus.audio import audio_info
+from corpus.build import STAGE, BuildConfig
+from corpus.errors import UserError
+from corpus.manifest import read_manifest, to_cuts
+
+SMALL = {
+    "num_utterances": 40,
+    "answer_voice_utterances": 8,
+    "heldout_utterances": 12,
+    "num_texts": 60,
+    "num_heldout_texts": 10,
+    "situations": 4,
+    "engines": "espeak",
+}
+OUTPUTS_OF_SPEECH = ("train", "heldout_sentence", "heldout_voice")
+OUTPUTS = ("train.jsonl", "heldout_sentence.jsonl", "heldout_voice.jsonl", "questions.jsonl", "texts.jsonl")
+OUTPUTS += ("texts_heldout.jsonl", "sentences.txt", "voices.json", "audio")
+
+
+def build(folder: Path, **options: Any) -> dict[str, Any]:
+    return STAGE.execute(BuildConfig(out=str(folder), **(SMALL | options)))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {name: file_digest(folder / name) for name in OUTPUTS}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus") / "built"
+    build(folder, workers=1)
+    return folder
+
+
+def test_outputs(built: Path) -> None:
+    metrics = json.loads((built / "metrics.json").read_text())
+    assert metrics["num_voices"] >= 12
+    assert metrics["bad_records"] == 0
+    manifests = {split: read_manifest(built / f"{split}.jsonl") for split in OUTPUTS_OF_SPEECH}
+    texts = {split: {u.text for u in manifest.utterances} for split, manifest in manifests.items()}
+    speakers = {split: {u.speaker for u in manifest.utterances} for split, manifest in manifests.items()}
+    assert not texts["train"] & (texts["heldout_sentence"] | texts["heldout_voice"])
+    assert not speakers["heldout_voice"] & (speakers["train"] | speakers["heldout_sentence"])
+    for manifest in manifests.values():
+        for utterance in manifest.utterances:
+            info = audio_info(utterance.audio)
+            assert info.sample_rate == 16000 and info.num_channels == 1
+            assert abs(info.duration - utterance.duration) < 1e-5
+    questions = [json.loads(line) for line in (built / "questions.jsonl").read_text().splitlines()]
+    replies = {u.text for u in manifests["train"].utterances if u.kind == "reply"}
+    assert {question["reply"] for question in questions} == replies
+    held_out = {question["question"] for question in questions if question["split"] == "heldout"}
+    assert held_out
+    assert not any(question in (built / "texts.jsonl").read_text() for question in held_out)
+    spoken = set((built / "sentences.txt").read_text().splitlines())
+    assert {question["question"] for question in questions} | replies <= spoken
+
+
+def test_lhotse_reads_the_manifests(built: Path) -> None:
+    manifest = read_manifest(built / "heldout_voice.jsonl")
+    cuts = to_cuts(manifest)
+    assert len(cuts) == len(manifest.utterances)
+    assert next(iter(cuts)).load_audio().shape[1] == round(manifest.utterances[0].duration * 16000)
+
+
+def test_the_number_of_workers_changes_no_byte(built: Path, tmp_path: Path) -> None:
+    build(tmp_path / "again", workers=3)
+    assert digests(tmp_path / "again") == digests(built)
+
+
+def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    options = [f"{key}={value}" for key, value in (SMALL | {"workers": 2}).items()]
+    command = [sys.executable, "-m", "corpus.build", f"out={folder}", *options]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: len(list(folder.glob("audio/*/[!.]*.flac"))) > 30)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not is_group_alive(process.pid))  # the workers leave with their parent
+    kept = list(folder.glob("audio/*/[!.]*.flac"))
+    assert not (folder / "done.json").exists()
+    marks = {path: path.stat().st_mtime_ns for path in kept if audio_info(path).num_samples}
+    build(folder, workers=2)
+    assert digests(folder) == digests(built)
+    assert all(path.stat().st_mtime_ns == mark for path, mark in marks.items())
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_group_alive(group: int) -> bool:
+    """Whether a process of the group runs (one that ended but was not yet reaped does not count)."""
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return False
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """A user's manifest of 40 recordings, some at 44.1 kHz in stereo."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for number in range(40):
+        rate, channels = ((44100, 2), (16000, 1), (8000, 1))[number % 3]
+        path = tmp_path / "mine" / f"{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, rng.normal(0, 0.1, (rate, channels)), rate)
+        rows.append({"audio_filepath": path.name, "duration": 1.0, "text": f"My Text, {number}!", "speaker": "ann"})
+    manifest = tmp_path / "mine" / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return manifest
+
+
+TINY = {"workers": 1, "num_utterances": 0, "answer_voice_utterances": 0, "heldout_utterances": 10, "num_texts": 1}
+
+
+def test_own_recordings_are_added(recordings: Path, tmp_path: Path) -> None:
+    metrics = build(tmp_path / "out", manifest=str(recordings), heldout_share=0.25, **TINY)
+    assert metrics["num_user_utterances"] == 40
+    splits = {split: read_manifest(tmp_path / "out" / f"{split}.jsonl").utterances for split in OUTPUTS_OF_SPEECH}
+    mine = {split: [u for u in utterances if u.kind == "user"] for split, utterances in splits.items()}
+    assert len(mine["train"]) + len(mine["heldout_sentence"]) == 40
+    assert len(mine["heldout_sentence"]) > 3
+    assert not mine["heldout_voice"]
+    for utterance in (*mine["train"], *mine["heldout_sentence"]):
+        assert utterance.speaker == "ann"
+        assert utterance.text.startswith("my text ")
+        info = audio_info(utterance.audio)
+        assert (info.sample_rate, info.num_samples, info.num_channels) == (16000, 16000, 1)
+
+
+def spoil(manifest: Path, line: int, how: str) -> None:
+    rows = manifest.read_text().splitlines()
+    row = json.loads(rows[line])
+    audio = manifest.parent / row["audio_filepath"]
+    if how == "missing audio":
+        audio.unlink()
+    elif how == "corrupt audio":
+        audio.write_bytes(b"RIFF and nothing more")
+    elif how == "NaN audio":
+        soundfile.write(audio, np.full(16000, np.nan), 16000, subtype="FLOAT")
+    elif how == "short audio":
+        soundfile.write(audio, np.zeros(100), 16000)
+    elif how == "empty transcript":
+        rows[line] = json.dumps(row | {"text": " "})
+    elif how == "no words":
+        rows[line] = json.dumps(row | {"text": "?!"})
+    else:
+        rows[line] = "{not json"
+    manifest.write_text("\n".join(rows) + "\n")
+
+
+BAD = {
+    "missing audio": r"line 3: no audio file .*2\.wav",
+    "corrupt audio": r"2\.wav: not readable as audio",
+    "NaN audio": r"2\.wav: NaN or infinite",
+    "short audio": r"2\.wav: only 0\.006 s long",
+    "empty transcript": r"line 3: an empty transcript",
+    "no words": r"manifest-0000003: no words in the transcript",
+    "not JSON": r"line 3: not JSON",
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_bad_record_is_named(recordings: Path, tmp_path: Path, how: str) -> None:
+    spoil(recordings, 2, how)
+    with pytest.raises(UserError, match=BAD[how] + r".*; 1 of 40 records are bad.*max_bad_share"):
+        build(tmp_path / "out", manifest=str(recordings), **TINY)
+
+
+def test_few_bad_records_are_left_out_and_counted(recordings: Path, tmp_path: Path) -> None:
+    for line, how in enumerate(BAD):
+        spoil(recordings, line, how)
+    metrics = build(tmp_path / "out", manifest=str(recordings), max_bad_share=0.2, **TINY)
+    assert (metrics["bad_records"], metrics["num_user_utterances"]) == (7, 33)
+    bad = json.loads((tmp_path / "out" / "bad_records.json").read_text())["bad_records"]
+    assert len(bad) == 7
+
+
+@pytest.mark.parametrize(
+    "option", ["num_utterances=-1", "shares.story=0.5", "engines=festival", "heldout_share=0", "situations=1"]
+)
+def test_bad_options_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert STAGE.main([f"out={tmp_path}", option]) == 2
+    assert option.split("=")[0].split(".")[0] in capsys.readouterr().err
