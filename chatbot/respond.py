@@ -1,0 +1,199 @@
+"""Let a chatbot answer many spoken questions, for a judge to score.
+
+    python -m chatbot.respond bundle=runs/quickstart/bundle \\
+        manifest=runs/quickstart/corpus/heldout_sentence.jsonl out=runs/quickstart/answers
+
+Takes distinct questions, each in one voice, the voices in turn. Writes <out>/answers.jsonl (id, audio, question, heard,
+said, reply_audio, speaker, seconds, is_cut; paths relative to it, seconds of the spoken reply) and <out>/audio/*.wav.
+Questions are answered in batches that depend on the options only; after a kill, finished batches are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpus.artefact import write_text
+from corpus.errors import UserError, check_option
+from corpus.stage import Run, Stage, StageConfig
+
+if TYPE_CHECKING:
+    from corpus.manifest import BadRecord, Utterance
+
+    from .session import Answer, Bundle
+
+
+@dataclass(kw_only=True)
+class RespondConfig(StageConfig):
+    """Options of chatbot.respond.
+
+    Attributes:
+        out: run folder; answers.jsonl and audio/ are written there.
+        seed: chooses the questions and who asks them.
+        bundle: run folder of chatbot.bundle, or the bundle in it.
+        manifest: spoken questions (NeMo JSON lines).
+        kind: only utterances of this kind; empty takes all.
+        voices: only questions of these voices; none named means all.
+        limit: at most so many distinct questions; 0 takes all.
+        batch: questions answered at once.
+        threads: CPU threads.
+        max_bad_share: share of unreadable, too short or too long questions that is put up with.
+    """
+
+    bundle: str
+    manifest: str
+    kind: str = "question"
+    voices: list[str] = field(default_factory=list)
+    limit: int = 160
+    batch: int = 16
+    threads: int = 1
+    max_bad_share: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_option(self.limit >= 0, "limit", self.limit, "give 0 (all) or more")
+        check_option(self.batch >= 1, "batch", self.batch, "give at least 1")
+        check_option(self.threads >= 1, "threads", self.threads, "give at least 1")
+        check_option(0 <= self.max_bad_share < 1, "max_bad_share", self.max_bad_share, "give a share in [0, 1)")
+
+
+def run(config: RespondConfig, run: Run) -> dict[str, Any]:
+    """Answer all questions; returns how many and how fast."""
+    import torch
+
+    from corpus.audio import read_audio
+    from corpus.journal import Journal
+    from corpus.manifest import check_bad_share, read_manifest
+
+    from .session import Bundle, ChatSession
+
+    torch.set_num_threads(config.threads)
+    bundle = Bundle.from_pretrained(config.bundle, batch_size=config.batch)
+    manifest = read_manifest(config.manifest, config.max_bad_share)
+    chosen = choose_questions(config, manifest.utterances)
+    questions, bad = answerable(chosen, bundle)
+    check_bad_share(bad, len(chosen), config.max_bad_share)
+    batches = [questions[start : start + config.batch] for start in range(0, len(questions), config.batch)]
+    session = ChatSession(bundle)
+    with Journal(run.folder / "answered.jsonl") as journal:
+        done = {str(record["id"]): record for record in journal.records}
+        left = [batch for batch in batches if not all(question.id in done for question in batch)]
+        num_left = sum(map(len, left))
+        with run.progress(len(questions), "answers", start=len(questions) - num_left, unit="question") as bar:
+            for batch in left:
+                answers = session.answer_many([read_audio(question.audio) for question in batch])
+                made = [keep(question, answer, run.folder) for question, answer in zip(batch, answers, strict=True)]
+                journal.append(*made)
+                done |= {str(record["id"]): record for record in made}
+                bar.update(len(batch))
+    records = [done[question.id] for question in questions]
+    lines = [json.dumps(without_timings(record), ensure_ascii=False) + "\n" for record in records]
+    write_text(run.folder / "answers.jsonl", "".join(lines))
+    return summarise(records, len(bad))
+
+
+def choose_questions(config: RespondConfig, utterances: list[Utterance]) -> list[Utterance]:
+    """Distinct questions in an order drawn from the seed, each asked by the voice that has asked least so far."""
+    import random
+
+    from corpus.text import normalise
+
+    by_text: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        if config.kind in ("", utterance.kind) and (not config.voices or utterance.speaker in config.voices):
+            by_text.setdefault(normalise(utterance.text), []).append(utterance)
+    if not by_text:
+        kinds = ", ".join(sorted({utterance.kind or "(none)" for utterance in utterances}))
+        voices = ", ".join(sorted({utterance.speaker for utterance in utterances}))
+        found = f"no utterance of kind {config.kind!r} in the voices {config.voices or 'of all speakers'}"
+        raise UserError(config.manifest, found=found, remedy=f"its kinds are {kinds}; its voices are {voices}")
+    rng = random.Random(f"respond {config.seed}")
+    texts = sorted(by_text)
+    rng.shuffle(texts)
+    asked: Counter[str] = Counter()
+    chosen = []
+    for text in texts[: config.limit or None]:
+        versions = sorted(by_text[text], key=lambda utterance: utterance.id)
+        rng.shuffle(versions)
+        question = min(versions, key=lambda utterance: asked[utterance.speaker])
+        asked[question.speaker] += 1
+        chosen.append(question)
+    return chosen
+
+
+def answerable(questions: list[Utterance], bundle: Bundle) -> tuple[list[Utterance], list[BadRecord]]:
+    """The questions that can be read and are neither too short nor too long, and the others."""
+    from corpus.audio import read_audio
+    from corpus.manifest import BadRecord
+
+    good, bad = [], []
+    for question in questions:
+        try:
+            bundle.check_question(read_audio(question.audio), str(question.audio))
+            good.append(question)
+        except UserError as error:
+            bad.append(BadRecord(error.subject, error.found))
+    return good, bad
+
+
+def keep(question: Utterance, answer: Answer, folder: Path) -> dict[str, Any]:
+    """Write an answer's speech; its record."""
+    from corpus.audio import write_audio
+
+    file = folder / "audio" / f"{question.id.replace('/', '_')}.wav"
+    if len(answer.audio):
+        write_audio(file, answer.audio, answer.sample_rate)
+    return {
+        "id": question.id,
+        "audio": relative(question.audio, folder),
+        "question": question.text,
+        "heard": answer.heard,
+        "said": answer.said,
+        "reply_audio": relative(file, folder) if len(answer.audio) else None,
+        "speaker": question.speaker,
+        "seconds": round(len(answer.audio) / answer.sample_rate, 3),
+        "is_cut": answer.is_cut,
+        "timings": vars(answer.timings),
+    }
+
+
+def relative(file: Path, folder: Path) -> str:
+    """The path of a file from a folder, whatever links lead there."""
+    return os.path.relpath(file.resolve(), folder.resolve())
+
+
+def without_timings(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what differs from run to run."""
+    return {key: value for key, value in record.items() if key != "timings"}
+
+
+def summarise(records: list[dict[str, Any]], num_bad: int) -> dict[str, Any]:
+    """How many were answered, and the mean seconds of work for each."""
+    count = max(len(records), 1)
+    metrics: dict[str, Any] = {
+        "questions": len(records),
+        "skipped": num_bad,
+        "voices": len({record["speaker"] for record in records}),
+        "cut": sum(record["is_cut"] for record in records),
+        "seconds_of_speech": round(sum(record["seconds"] for record in records), 2),
+    }
+    for part in ("listen", "think", "speak"):
+        metrics[f"seconds_to_{part}"] = round(sum(record["timings"][part] for record in records) / count, 4)
+    return metrics
+
+
+STAGE = Stage(
+    name="chatbot.respond",
+    config=RespondConfig,
+    run=run,
+    summary="Answer spoken questions with a chatbot, in speech.",
+    inputs=lambda config: [config.bundle, config.manifest],
+    example="bundle=runs/quickstart/bundle manifest=runs/quickstart/corpus/heldout_sentence.jsonl "
+    "out=runs/quickstart/answers",
+)
+
+if __name__ == "__main__":
+    STAGE.exit()

@@ -1,0 +1,170 @@
+"""A whole chatbot of tiny random models, a spoken corpus of noise, and its tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chatbot.bundle import STAGE as BUNDLE
+from chatbot.bundle import BundleConfig
+from chatbot.prepare import STAGE as PREPARE
+from chatbot.prepare import PrepareConfig
+from corpus.audio import Samples, write_audio
+from corpus.manifest import Utterance, write_manifest
+from corpus.tokens import TokenisedUtterance, write_tokens
+from decoder.config import BackboneConfig, DecoderConfig, FlowConfig, VocoderConfig
+from decoder.model import SpeechDecoder
+from decoder.vocoder import Vocoder
+from lm.bpe import train_bpe
+from lm.vocabulary import Vocabulary, build_vocabulary
+from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.labels import Labels
+from tokenizer.model import SpeechTokenizer
+
+CODES = 24
+CAPITALS = {"france": "paris", "italy": "rome", "spain": "madrid", "japan": "tokyo"}
+ASKED = {"train": "what is the capital of", "heldout": "name the capital of"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def babble(seed: int, seconds: float) -> Samples:
+    """A tone a token, each of its own pitch and loudness: the random tokenizer tells them apart without near ties."""
+    rng = np.random.default_rng(seed)
+    num_samples = int(16000 * seconds)
+    count = -(-num_samples // 1280)
+    pitch = np.repeat(rng.uniform(100, 4000, count), 1280)[:num_samples]
+    loudness = np.repeat(10 ** rng.uniform(-3, -0.5, count), 1280)[:num_samples]
+    return (loudness * np.sin(np.cumsum(2 * np.pi * pitch / 16000))).astype(np.float32)
+
+
+def make_tokenizer(seed: int = 0) -> SpeechTokenizer:
+    torch.manual_seed(seed)
+    config = ModelConfig(
+        width=16,
+        heads=2,
+        front_layers=1,
+        back_layers=1,
+        feed_forward=1,
+        conv_kernel=3,
+        subsampling_channels=4,
+        left_context=8,
+        num_labels=32,
+    )
+    labels = Labels.from_texts(["what is the capital of france"], 32)
+    tokenizer = SpeechTokenizer(config, QuantiserConfig(codebook_size=CODES), labels).eval()
+    with tokenizer.inference():
+        hidden_BTD, _ = tokenizer.hidden([babble(9, 8.0)])
+    tokenizer.quantiser.start(hidden_BTD[0].clone())
+    return tokenizer
+
+
+def make_decoder(fingerprint: str) -> SpeechDecoder:
+    torch.manual_seed(1)
+    tiny = BackboneConfig(width=16, layers=1, heads=2, expansion=2, kernel=3)
+    config = DecoderConfig(
+        codebook_size=CODES,
+        speakers=["anna", "bert"],
+        tokenizer=fingerprint,
+        encoder=tiny,
+        flow=FlowConfig(estimator=tiny, steps=2),
+        block_tokens=4,
+        past_blocks=1,
+    )
+    return SpeechDecoder(config, Vocoder(VocoderConfig(width=16, layers=1, expansion=2))).eval()
+
+
+def make_vocabulary(fingerprint: str) -> Vocabulary:
+    texts = [f"{asked} {country}" for asked in ASKED.values() for country in CAPITALS] * 4
+    return build_vocabulary(
+        train_bpe(texts, 320), num_speech_tokens=CODES, speech_tokenizer=fingerprint, speakers=["anna", "bert"]
+    )
+
+
+def save_lm(folder: Path, vocabulary: Vocabulary, positions: int = 256) -> None:
+    import transformers
+
+    torch.manual_seed(2)
+    config = transformers.LlamaConfig(
+        vocab_size=vocabulary.padded_size(16),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=positions,
+        initializer_range=0.3,
+        eos_token_id=vocabulary.eos,
+        bos_token_id=None,
+        pad_token_id=vocabulary.pad,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    vocabulary.save_pretrained(folder)
+
+
+def write_speech(root: Path, fingerprint: str) -> None:
+    """Questions of two speakers, replies of anna; a held-out question without reply is among them."""
+    rng = np.random.default_rng(0)
+    splits: dict[str, list[tuple[str, str, str]]] = {"train": [], "heldout_sentence": []}
+    records = []
+    for country, capital in CAPITALS.items():
+        reply = f"the capital of {country} is {capital}"
+        splits["train"].append((reply, "anna", "reply"))
+        for split, asked in ASKED.items():
+            question = f"{asked} {country}"
+            records.append(
+                {"question": question, "answer": capital, "reply": reply, "topic": "capital", "split": split}
+            )
+            manifest = "train" if split == "train" else "heldout_sentence"
+            splits[manifest] += [(question, speaker, "question") for speaker in ("anna", "bert")]
+    splits["train"].append(("words of france", "bert", "random"))
+    for manifest, lines in splits.items():
+        utterances, items = [], []
+        for number, (text, speaker, kind) in enumerate(lines):
+            audio = babble(number, float(rng.uniform(0.4, 1.2)))
+            file = root / "corpus" / "audio" / f"{manifest}-{number}.flac"
+            write_audio(file, audio)
+            name = f"{manifest}-{number}"
+            utterances.append(Utterance(name, file, len(audio) / 16000, text, speaker, kind=kind))
+            tokens = rng.integers(0, CODES, int(rng.integers(5, 9))).astype(np.uint16)
+            items.append(TokenisedUtterance(name, tokens, text, len(audio) / 16000, speaker, kind=kind))
+        write_manifest(root / "corpus" / f"{manifest}.jsonl", utterances)
+        shard = root / "tokens" / f"{manifest}.parquet"
+        write_tokens(shard, items, tokenizer=fingerprint, codebook_size=CODES, frame_rate=12.5)
+    lines = [json.dumps({"id": f"q{number}"} | record) + "\n" for number, record in enumerate(records)]
+    (root / "corpus" / "questions.jsonl").write_text("".join(lines))
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything up to the bundle: corpus/ tokens/ vocabulary/ tokenizer/ lm/ decoder/ chat_data/ bundle/."""
+    root = tmp_path_factory.mktemp("chain")
+    tokenizer = make_tokenizer()
+    vocabulary = make_vocabulary(tokenizer.fingerprint)
+    tokenizer.save_pretrained(root / "tokenizer" / "artefact")
+    vocabulary.save_pretrained(root / "vocabulary" / "vocabulary")
+    save_lm(root / "lm" / "model", vocabulary)
+    make_decoder(tokenizer.fingerprint).save_pretrained(root / "decoder" / "artefact")
+    write_speech(root, tokenizer.fingerprint)
+    PREPARE.execute(prepare_config(root))
+    BUNDLE.execute(bundle_config(root))
+    return root
+
+
+def prepare_config(root: Path, **changes: object) -> PrepareConfig:
+    options = {"out": str(root / "chat_data")}
+    options |= {name: str(root / name) for name in ("corpus", "tokens", "vocabulary")}
+    return PrepareConfig(**{**options, **changes})  # type: ignore[arg-type]
+
+
+def bundle_config(root: Path, **changes: object) -> BundleConfig:
+    options = {"out": str(root / "bundle"), "data": str(root / "chat_data")}
+    options |= {name: str(root / name) for name in ("tokenizer", "lm", "decoder")}
+    return BundleConfig(**{**options, **changes})  # type: ignore[arg-type]

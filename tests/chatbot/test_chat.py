@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from chatbot.chat import main
+
+from .conftest import babble
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    """Stereo at 44.1 kHz: what a phone records."""
+    file = tmp_path / "question.wav"
+    soundfile.write(file, np.stack([babble(1, 2.0), babble(2, 2.0)], 1), 44100)
+    return file
+
+
+def test_a_question_is_answered(
+    chain: Path, question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "answer.flac"
+    assert main([str(question), "--out", str(out), "--bundle", str(chain / "bundle")]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split(":")[0] for line in shown.splitlines()] == ["heard", "said", "spoken answer"]
+    assert main([str(question), "--out", str(out), "--bundle", str(chain / "bundle" / "bundle"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert soundfile.info(out).samplerate == 16000
+    assert soundfile.info(out).duration == pytest.approx(result["seconds"], abs=1e-3)
+
+
+def spoilt(folder: Path, kind: str) -> Path:
+    file = folder / f"{kind}.wav"
+    if kind == "empty":
+        soundfile.write(file, np.zeros(0, np.float32), 16000)
+    elif kind == "short":
+        soundfile.write(file, babble(0, 0.02), 16000)
+    elif kind == "long":
+        soundfile.write(file, babble(0, 40.0), 16000)
+    elif kind == "corrupt":
+        file.write_bytes(b"RIFF rubbish")
+    elif kind == "nan":
+        soundfile.write(file, np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "no such audio file"),
+        ("corrupt", "not readable as audio"),
+        ("empty", "without samples"),
+        ("nan", "NaN"),
+        ("short", "0.02 s of audio"),
+        ("long", "40.0 s of audio. ask in at most"),
+    ],
+)
+def test_bad_questions_are_explained(
+    chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, words: str
+) -> None:
+    file = spoilt(tmp_path, kind)
+    assert main([str(file), "--out", str(tmp_path / "a.wav"), "--bundle", str(chain / "bundle")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert file.name in error
+    assert "Traceback" not in error
+
+
+def test_bad_places_are_explained(
+    chain: Path, question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(question), "--bundle", str(tmp_path)]) == 2
+    assert "no chatbot bundle" in capsys.readouterr().err
+    assert main([str(question), "--bundle", str(chain / "bundle"), "--out", "answer.doc"]) == 2
+    assert "ends in .wav or .flac" in capsys.readouterr().err
+    assert main([]) == 2
+
+
+def test_help_is_quick() -> None:
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "chatbot.chat", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "speechweave chat question.wav" in done.stdout
+    assert time.monotonic() - started < 10  # a second or less on an idle machine

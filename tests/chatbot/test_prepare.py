@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chatbot.prepare import STAGE
+from corpus.errors import UserError
+from corpus.tokens import read_tokens, write_tokens
+from lm.corpora import open_corpus
+from lm.formats import loss_mask, render
+from lm.vocabulary import Vocabulary
+
+from .conftest import CAPITALS, make_vocabulary, prepare_config
+
+
+def vocabulary(chain: Path) -> Vocabulary:
+    return Vocabulary.from_pretrained(chain / "vocabulary" / "vocabulary")
+
+
+def test_every_spoken_question_becomes_one_turn(chain: Path) -> None:
+    v = vocabulary(chain)
+    info = open_corpus(chain / "chat_data" / "chat", v)
+    assert info.format == "chat"
+    assert info.provenance["voice"] == "anna"
+    train, valid = list(info.documents("train")), list(info.documents("valid"))
+    assert len(train) == len(valid) == 2 * len(CAPITALS)
+    spoken = read_tokens(chain / "tokens" / "train.parquet").items
+    question = next(item for item in spoken if item.kind == "question")
+    reply = next(item for item in spoken if item.kind == "reply")
+    document = train[0]
+    codes = v.codes(document)
+    assert np.array_equal(codes, np.concatenate([question.tokens, reply.tokens]))
+    shown = render(document, v)
+    said = "<|transcript|> what is the capital of france <|assistant|> the capital of france is paris <|begin_of_audio"
+    assert said in shown, shown
+    mask = loss_mask(document, v)
+    counted = document[mask == 1]
+    assert np.array_equal(v.codes(counted), reply.tokens), "the question's speech is not learnt, the reply's is"
+    assert v.decode_text(counted) == "what is the capital of france the capital of france is paris"
+
+
+def test_the_transcript_may_be_left_out(chain: Path, tmp_path: Path) -> None:
+    STAGE.execute(prepare_config(chain, out=str(tmp_path / "out"), transcribe_first=False))
+    v = vocabulary(chain)
+    for document in open_corpus(tmp_path / "out" / "chat", v).documents("train"):
+        assert v.special("transcript") not in document
+        assert v.decode_text(document).startswith("the capital of")
+
+
+def test_questions_without_spoken_reply_are_counted(chain: Path, tmp_path: Path) -> None:
+    whole = read_tokens(chain / "tokens" / "train.parquet")
+    for split in ("train", "heldout_sentence"):
+        speech = read_tokens(chain / "tokens" / f"{split}.parquet")
+        kept = [item for item in speech.items if not (item.kind == "reply" and "paris" in item.text)]
+        write_tokens(
+            tmp_path / "tokens" / f"{split}.parquet",
+            kept,
+            tokenizer=whole.tokenizer,
+            codebook_size=whole.codebook_size,
+            frame_rate=12.5,
+        )
+    changes = {"tokens": str(tmp_path / "tokens"), "out": str(tmp_path / "out")}
+    with pytest.raises(UserError, match="of 16 spoken questions 4 with no spoken reply"):
+        STAGE.execute(prepare_config(chain, **changes))
+    metrics = STAGE.execute(prepare_config(chain, **changes, max_skipped_share=0.3))
+    assert (metrics["skipped"], metrics["train_documents"], metrics["valid_documents"]) == (4, 6, 6)
+
+
+def test_mistakes_are_named(chain: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    with pytest.raises(UserError, match=r"no reply in the voice 'bert'.*among anna"):
+        STAGE.execute(prepare_config(chain, out=out, voice="bert"))
+    make_vocabulary("another").save_pretrained(tmp_path / "vocabulary")
+    with pytest.raises(UserError, match="the vocabulary is of another"):
+        STAGE.execute(prepare_config(chain, out=out, vocabulary=str(tmp_path / "vocabulary")))
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "a"}))
+    with pytest.raises(UserError, match="line 1: no 'question'"):
+        STAGE.execute(prepare_config(chain, out=out, corpus=str(tmp_path)))

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatbot import session
+from chatbot.respond import STAGE, RespondConfig
+from corpus.artefact import file_digest
+from corpus.audio import read_audio
+from corpus.errors import UserError
+
+from .conftest import CAPITALS
+
+
+def config(chain: Path, out: Path, **changes: Any) -> RespondConfig:
+    options: dict[str, Any] = {
+        "out": str(out),
+        "bundle": str(chain / "bundle"),
+        "manifest": str(chain / "corpus" / "heldout_sentence.jsonl"),
+        "batch": 2,
+    }
+    return RespondConfig(**{**options, **changes})
+
+
+def answers(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+
+
+def test_distinct_questions_voices_in_turn(chain: Path, tmp_path: Path) -> None:
+    metrics = STAGE.execute(config(chain, tmp_path))
+    rows = answers(tmp_path)
+    assert metrics["questions"] == len(rows) == len({row["question"] for row in rows}) == len(CAPITALS)
+    assert sorted(row["speaker"] for row in rows) == ["anna", "anna", "bert", "bert"]
+    for row in rows:
+        assert set(row) == {
+            *("id", "audio", "question", "heard", "said", "reply_audio", "speaker", "seconds", "is_cut"),
+        }
+        assert (tmp_path / row["audio"]).is_file()
+        if row["reply_audio"]:
+            assert len(read_audio(tmp_path / row["reply_audio"])) / 16000 == pytest.approx(row["seconds"], abs=1e-3)
+        else:
+            assert row["seconds"] == 0
+    limited = STAGE.execute(config(chain, tmp_path / "limited", limit=3, voices=["bert"]))
+    assert (limited["questions"], limited["voices"]) == (3, 1)
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(
+    chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"kind": "", "batch": 3, "limit": 0}
+    manifest = str(chain / "corpus" / "train.jsonl")  # 9 distinct texts
+    STAGE.execute(config(chain, tmp_path / "unbroken", manifest=manifest, **options))
+    original, calls = session.ChatSession.answer_many, 0
+
+    def killed(self: session.ChatSession, audios: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return original(self, audios)
+
+    monkeypatch.setattr(session.ChatSession, "answer_many", killed)
+    broken = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        STAGE.execute(config(chain, broken, manifest=manifest, **options))
+    journal = broken / "answered.jsonl"
+    assert len(journal.read_text().splitlines()) == 3
+    journal.write_text(journal.read_text()[:-40])  # the kill tore the last line
+    STAGE.execute(config(chain, broken, manifest=manifest, **options))
+    assert calls == 5
+    for name in ("answers.jsonl", "audio"):
+        assert file_digest(broken / name) == file_digest(tmp_path / "unbroken" / name)
+
+
+def test_bad_questions_are_skipped_up_to_a_share(chain: Path, tmp_path: Path) -> None:
+    from corpus.manifest import Utterance, read_manifest, write_manifest
+
+    utterances = read_manifest(chain / "corpus" / "heldout_sentence.jsonl").utterances
+    bad = tmp_path / "bad.flac"
+    bad.write_bytes(b"no audio")
+    unreadable = Utterance("bad", bad, 1.0, "name the capital of peru", "anna", kind="question")
+    write_manifest(tmp_path / "questions.jsonl", [*utterances, unreadable])
+    changes = {"manifest": str(tmp_path / "questions.jsonl")}
+    with pytest.raises(UserError, match=r"bad.flac: not readable as audio.*1 of 5 records are bad"):
+        STAGE.execute(config(chain, tmp_path / "out", **changes))
+    metrics = STAGE.execute(config(chain, tmp_path / "out", **changes, max_bad_share=0.2))
+    assert (metrics["questions"], metrics["skipped"]) == (4, 1)
+
+
+def test_nothing_to_answer_is_explained(chain: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no utterance of kind 'story'.*its kinds are question; its voices are anna"):
+        STAGE.execute(config(chain, tmp_path, kind="story"))
