@@ -77,6 +77,7 @@ class BuildConfig(StageConfig):
         heldout_utterances: size of heldout_sentence, and of heldout_voice.
         situations: how many "who put what where" situations are asked about.
         engines: auto (espeak-ng, and flite where libflite1 is installed) or espeak.
+        seen_voices: how many voices training hears, the answer voice among them; 0 for all there are.
         manifest: a NeMo manifest of your own recordings, added to the built-in ones with kind "user".
         max_bad_share: share of bad records in it that are left out without an error.
         workers: processes; 0 for all CPUs.
@@ -91,12 +92,14 @@ class BuildConfig(StageConfig):
     heldout_utterances: int = 300
     situations: int = 60
     engines: str = "auto"
+    seen_voices: int = 0
     manifest: str | None = None
     max_bad_share: float = 0.01
     workers: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_utterances", "answer_voice_utterances", "num_texts", "num_heldout_texts", "workers"):
+        counts = ("num_utterances", "answer_voice_utterances", "num_texts", "num_heldout_texts", "seen_voices")
+        for name in (*counts, "workers"):
             check_option(getattr(self, name) >= 0, name, getattr(self, name), "give a number of at least 0")
         check_option(self.heldout_utterances >= 10, "heldout_utterances", self.heldout_utterances, "give at least 10")
         check_option(4 <= self.situations <= 1000, "situations", self.situations, "give a number from 4 to 1000")
@@ -111,7 +114,7 @@ def run(config: BuildConfig, run: Run) -> dict[str, Any]:
     recordings = read_recordings(config.manifest, config.max_bad_share) if config.manifest else Recordings([], [])
     world = World(config.seed, config.situations)
     held_out = HeldOutTexts(world, config.heldout_share, config.seed)
-    voices = choose_voices(config.engines)
+    voices = choose_voices(config.engines, config.seen_voices)
     lines = Plan(world, held_out, voices, config.seed, run.folder / "audio").lines(plan_sizes(config))
     documents = write_documents(
         world, held_out, train=config.num_texts, held_out_count=config.num_heldout_texts, seed=config.seed
@@ -220,6 +223,7 @@ STAGE = Stage(
     summary="Make a spoken corpus on the spot (and add your own recordings to it).",
     inputs=lambda config: [config.manifest],
     example="out=runs/corpus num_utterances=6000",
+    speed_options=("workers",),
 )
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Voice:
 
 def espeak_voice(variant: str, pitch: int, rate: int = 160, *, language: str = "en-us", role: str = SEEN) -> Voice:
     """A voice of espeak-ng: a language and one of its variants ("" for the plain voice)."""
-    accent = {"en-us": "", "en-gb-x-rp": "rp-", "en-gb-x-gbclan": "lancaster-"}[language]
+    accent = {"en-us": "", "en-gb-x-rp": "rp-"}[language]
     voice = f"{language}+{variant}" if variant else language
     name = f"espeak-{accent}{variant.lower() or 'plain'}"
     return Voice(name=name, engine="espeak", voice=voice, role=role, rate=rate, pitch=pitch)
@@ -71,17 +71,17 @@ ESPEAK_VOICES = (
     espeak_voice("f2", 50),
     espeak_voice("f5", 60, 155),
     espeak_voice("f2", 42, 165, language="en-gb-x-rp"),
-    espeak_voice("steph2", 55, 155),
-    espeak_voice("", 50),
-    espeak_voice("m3", 38, 165),
-    espeak_voice("m5", 45, language="en-gb-x-gbclan"),
+    espeak_voice("caleb", 45),
+    espeak_voice("", 50, 155),
+    espeak_voice("m1", 40, 165),
+    espeak_voice("m6", 55, language="en-gb-x-rp"),
     espeak_voice("adam", 50),
     espeak_voice("klatt4", 45, 165),
     espeak_voice("Reed", 60),
     espeak_voice("edward", 62, 165),
-    espeak_voice("ed", 50, 165),
+    espeak_voice("Hugo", 50, 165),
     espeak_voice("grandpa", 45, 155),
-    espeak_voice("f1", 55, role=HELD_OUT),
+    espeak_voice("f1", 50, 155, role=HELD_OUT),
     espeak_voice("klatt2", 60, role=HELD_OUT),
 )
 FLITE_VOICES = (
@@ -92,16 +92,20 @@ FLITE_VOICES = (
 )
 
 
-def choose_voices(engines: str = "auto") -> list[Voice]:
+def choose_voices(engines: str = "auto", num_seen: int = 0) -> list[Voice]:
     """The voices to use.
 
     Args:
         engines: "espeak", or "auto" for flite's voices besides where its library is installed.
+        num_seen: how many voices training hears, the answer voice among them; 0 for all there are.
 
     Returns:
         Voices of which exactly one has the role "answer": flite's slt, else a clear one of espeak-ng.
     """
     if engines == "auto" and flite.is_available():
-        return [*ESPEAK_VOICES, *FLITE_VOICES]
-    first, *others = ESPEAK_VOICES
-    return [replace(first, role=ANSWER, spread=0.0), *others]
+        voices = [*FLITE_VOICES[:2], *ESPEAK_VOICES, *FLITE_VOICES[2:]]  # flite's clearest two first
+    else:
+        first, *others = ESPEAK_VOICES
+        voices = [replace(first, role=ANSWER, spread=0.0), *others]
+    heard = [voice for voice in voices if voice.role != HELD_OUT]
+    return heard[: num_seen or len(heard)] + [voice for voice in voices if voice.role == HELD_OUT]
