@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corpus.errors import UserError
+from lm.generation import Generator
+from lm.sources import TextDocument
+from lm.vocabulary import Vocabulary, build_vocabulary
+from text2token.engine import Synthesiser, Voice, voices
+from text2token.gate import GateConfig
+from text2token.spans import SpanConfig
+
+TEXTS = [
+    "the capital of france is paris. a lion sleeps in the house and the cat likes the red ball very much.",
+    "paris",
+    "a cat . - . likes the ball",
+    "the lion. " * 30,
+]
+DOCUMENTS = [TextDocument(f"d{number}", text) for number, text in enumerate(TEXTS)]
+
+
+def synthesiser(folder: Path, batch_size: int = 64, seed: int = 1, **voice: object) -> Synthesiser:
+    generator = Generator.from_pretrained(folder, batch_size=batch_size)
+    names, weights = voices({"ann": 3.0, "bob": 1.0}, generator.vocabulary)
+    options = {"names": names, "weights": weights, "temperature": 0.9, "top_p": 0.95, "normalises": True, **voice}
+    return Synthesiser(
+        generator,
+        generator.vocabulary,
+        spans=SpanConfig(ratio=0.4, mean_words=3),
+        gate=GateConfig(),
+        voice=Voice(**options),  # type: ignore[arg-type]
+        seed=seed,
+    )
+
+
+def flat(documents: list) -> list[tuple]:  # type: ignore[type-arg]
+    return [
+        (document.id, span.start, span.end, span.spoken, span.speaker, span.verdict, span.tokens.tolist())
+        for document in documents
+        for span in document.spans
+    ]
+
+
+def test_results_do_not_depend_on_batch_or_neighbours(model_folder: Path) -> None:
+    whole = flat(synthesiser(model_folder).speak(DOCUMENTS, 0))
+    assert flat(synthesiser(model_folder, batch_size=2).speak(DOCUMENTS, 0)) == whole
+    one_by_one = synthesiser(model_folder, batch_size=5)
+    assert [row for document in DOCUMENTS for row in flat(one_by_one.speak([document], 0))] == whole
+    assert flat(synthesiser(model_folder).speak(DOCUMENTS[::-1], 0)) != whole  # in the documents' order
+    assert sorted(flat(synthesiser(model_folder).speak(DOCUMENTS[::-1], 0))) == sorted(whole)
+
+
+def test_passes_and_seeds_draw_otherwise(model_folder: Path) -> None:
+    draws = [
+        flat(synthesiser(model_folder, seed=seed).speak(DOCUMENTS, number)) for seed, number in ((1, 0), (1, 1), (2, 0))
+    ]
+    assert draws[0] != draws[1] != draws[2] != draws[0]
+
+
+def test_what_is_spoken(model_folder: Path) -> None:
+    documents = synthesiser(model_folder).speak(DOCUMENTS, 0)
+    for document, source in zip(documents, DOCUMENTS, strict=True):
+        assert (document.id, document.text) == (source.id, source.text)
+        for span in document.spans:
+            words = source.text[span.start : span.end]
+            assert span.spoken == " ".join(words.replace(".", " ").replace("-", " ").split())
+            assert (span.verdict == "good") == (len(span.tokens) > 0)
+        texts = [piece for piece in document.pieces() if isinstance(piece, str)]
+        rest = source.text
+        for text in texts:  # text outside the spans is kept, byte for byte and in order
+            assert text in rest
+            rest = rest[rest.index(text) + len(text) :]
+    raw = synthesiser(model_folder, normalises=False).speak(DOCUMENTS, 0)
+    assert all(span.spoken == doc.text[span.start : span.end] for doc in raw for span in doc.spans)
+
+
+def test_a_span_without_words_stays_text(model_folder: Path) -> None:
+    dots = [TextDocument("dots", ". . . . . ...")]
+    (document,) = synthesiser(model_folder).speak(dots, 0)
+    assert {span.verdict for span in document.spans} == {"empty"} and document.pieces() == [". . . . . ..."]
+
+
+def test_voices_follow_their_shares(model_folder: Path) -> None:
+    made = synthesiser(model_folder)
+    speakers = [
+        span.speaker
+        for number in range(400)
+        for span, _ in made._plan(TextDocument(f"n{number}", "the lion sleeps in the house"), 0)
+    ]
+    assert set(speakers) == {"ann", "bob"} and 0.7 < np.mean([name == "ann" for name in speakers]) < 0.8
+
+
+def test_speakers_are_checked(vocabulary: Vocabulary) -> None:
+    assert voices({}, vocabulary) == (("ann", "bob", "carol"), (1 / 3, 1 / 3, 1 / 3))
+    with pytest.raises(UserError, match=r"'dora'.*ann, bob, carol"):
+        voices({"dora": 1.0}, vocabulary)
+    with pytest.raises(UserError, match=r"speakers\.ann"):
+        voices({"ann": 0.0}, vocabulary)
+    from lm.bpe import train_bpe
+
+    mute = build_vocabulary(train_bpe(["a"], 300), num_speech_tokens=4, speech_tokenizer="abc")
+    with pytest.raises(UserError, match="no speaker"):
+        voices({}, mute)

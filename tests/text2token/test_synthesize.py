@@ -1,0 +1,205 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corpus.errors import UserError
+from lm.corpora import open_corpus
+from lm.vocabulary import Vocabulary, build_vocabulary
+from text2token import pack, synthesize
+from text2token.unit_file import read_unit
+
+WIDE = ["gate.min_per_letter=0", "gate.min_distinct_share=0", "max_rejected_share=1", "unit_documents=4", "passes=2"]
+
+
+def write_texts(path: Path, count: int, *, seed: int = 0) -> list[str]:
+    draw = random.Random(seed)
+    vocabulary = ["the", "capital", "of", "france", "is", "paris", "a", "lion", "sleeps", "in", "cat", "likes", "ball"]
+    texts = []
+    for _ in range(count):
+        sentences = [" ".join(draw.choices(vocabulary, k=draw.randint(1, 12))) for _ in range(draw.randint(1, 4))]
+        texts.append(". ".join(sentences) + ".")
+    rows = [json.dumps({"id": f"{path.stem}-{number}", "text": text}) for number, text in enumerate(texts)]
+    path.write_text("\n".join(rows) + "\n")
+    return texts
+
+
+def words(tmp_path: Path, model_folder: Path, out: str, *more: str) -> list[str]:
+    if not (tmp_path / "texts.jsonl").exists():
+        write_texts(tmp_path / "texts.jsonl", 22)
+        write_texts(tmp_path / "heldout.jsonl", 5, seed=9)
+    sources = [f"texts={tmp_path / 'texts.jsonl'}", f"texts_heldout={tmp_path / 'heldout.jsonl'}"]
+    return [*sources, f"model={model_folder}", f"out={tmp_path / out}", *WIDE, *more]
+
+
+def unit_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("synthesis")
+    assert synthesize.STAGE.main(words(folder, model_folder, "whole")) == 0
+    return folder
+
+
+def test_metrics_and_units(reference: Path) -> None:
+    metrics = json.loads((reference / "whole/metrics.json").read_text())
+    assert metrics["documents"] == 2 * 22 + 5 and len(unit_bytes(reference / "whole")) == 2 * 6 + 2
+    assert 0.3 <= metrics["chosen_ratio"] < 0.4 and 0 < metrics["realised_ratio"] <= metrics["chosen_ratio"]
+    assert metrics["tokens"] > 0 and metrics["tokens_per_second"] > 0
+
+
+@pytest.mark.parametrize("more", [["batch_size=3"], ["processes=2", "batch_size=5"]])
+def test_speed_options_change_no_byte(reference: Path, model_folder: Path, more: list[str]) -> None:
+    out = f"fast-{len(more)}"
+    assert synthesize.STAGE.main(words(reference, model_folder, out, *more)) == 0
+    assert unit_bytes(reference / out) == unit_bytes(reference / "whole")
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_kill_9_then_again_gives_the_same_bytes(reference: Path, model_folder: Path, processes: int) -> None:
+    out = reference / f"killed-{processes}"
+    arguments = words(reference, model_folder, out.name, f"processes={processes}")
+    command = [sys.executable, "-m", "text2token.synthesize", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
+    root = Path(synthesize.__file__).parent.parent
+    for wanted in (2, 5):  # killed twice, once this many units are there
+        child = subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while len(unit_bytes_now(out)) < wanted and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        (out / "train").mkdir(parents=True, exist_ok=True)
+        (out / "train/.pass-0-unit-000000.abcd.parquet").write_bytes(b"half a file")
+    kept = {name: (out / name).stat().st_ino for name in unit_bytes_now(out)}
+    assert 5 <= len(kept) < 14
+    again = words(reference, model_folder, out.name, "processes=1", "batch_size=7")
+    assert synthesize.STAGE.main(again) == 0
+    assert unit_bytes(out) == unit_bytes(reference / "whole")
+    assert processes > 1 or all((out / name).stat().st_ino == inode for name, inode in kept.items())  # nothing twice
+
+
+def unit_bytes_now(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("pass-*.parquet")]
+
+
+def test_shards_make_the_same_units_and_pack_together(
+    reference: Path, model_folder: Path, vocabulary: Vocabulary
+) -> None:
+    for shard in range(3):
+        more = [f"shard={shard}", "num_shards=3"]
+        assert synthesize.STAGE.main(words(reference, model_folder, f"shards/{shard}", *more)) == 0
+    together = {
+        name: content for shard in range(3) for name, content in unit_bytes(reference / f"shards/{shard}").items()
+    }
+    assert together == unit_bytes(reference / "whole")
+    for source in ("shards", "whole"):
+        config = pack.PackConfig(
+            synthesised=str(reference / source), vocabulary=str(model_folder), out=str(reference / f"packed-{source}")
+        )
+        metrics = pack.STAGE.execute(config)
+    for name in ("train.bin", "train.idx", "valid.bin", "corpus.json"):
+        places = [reference / f"packed-{source}/interleaved" / name for source in ("shards", "whole")]
+        assert places[0].read_bytes() == places[1].read_bytes()
+    check_corpus(reference, metrics, vocabulary)
+
+
+def check_corpus(reference: Path, metrics: dict[str, float], vocabulary: Vocabulary) -> None:
+    info = open_corpus(reference / "packed-whole/interleaved", vocabulary)
+    files = [file for file in pack.find_units(reference / "whole") if file.unit.split == "train"]
+    sources = [document for file in files for document in read_unit(file.path)[0]]
+    rows = list(info.documents("train"))
+    begin, end = vocabulary.special("begin_of_audio"), vocabulary.special("end_of_audio")
+    for row, source in zip(rows, sources, strict=True):
+        pieces = source.pieces()
+        assert row[-1] == vocabulary.eos
+        texts, codes, at = [], [], 0
+        for start, stop in zip(np.flatnonzero(row == begin), np.flatnonzero(row == end), strict=True):
+            texts.append(vocabulary.decode_text(row[at:start]))
+            codes.append(vocabulary.codes(row[start:stop]).tolist())
+            at = stop + 1
+        texts.append(vocabulary.decode_text(row[at:]))
+        assert codes == [piece.tolist() for piece in pieces if not isinstance(piece, str)]
+        assert [text.strip(" ") for text in texts] == [piece.strip(" ") for piece in pieces if isinstance(piece, str)]
+    made = info.provenance
+    assert made["realised_ratio"] == metrics["realised_ratio"] > 0 and made["spans"] == metrics["spans"]
+    assert sum(made["rejected"].values()) / made["spans"] == pytest.approx(made["rejected_share"], abs=1e-4)
+    assert set(made["spans_by_speaker"]) == {"ann", "bob", "carol"}
+    assert info.splits["valid"].documents == 5 == metrics["valid_documents"]
+
+
+def test_pack_refuses(reference: Path, model_folder: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
+    def packing(source: Path, folder: Path = model_folder) -> None:
+        pack.STAGE.execute(pack.PackConfig(synthesised=str(source), vocabulary=str(folder), out=str(tmp_path / "out")))
+
+    with pytest.raises(UserError, match="no synthesis"):
+        packing(tmp_path)
+    (tmp_path / "part").mkdir()
+    for name in ("plan.json", "train/pass-0-unit-000000.parquet"):
+        (tmp_path / "part" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "part" / name).write_bytes((reference / "whole" / name).read_bytes())
+    with pytest.raises(UserError, match="13 of 14 units are not finished"):
+        packing(tmp_path / "part")
+    from tokenizers import Tokenizer
+
+    text_half = json.loads(vocabulary._json) | {"added_tokens": []}
+    other = build_vocabulary(Tokenizer.from_str(json.dumps(text_half)), num_speech_tokens=24, speech_tokenizer="xyz")
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match="tokens of speech tokenizer abc, but the vocabulary is of xyz"):
+        packing(reference / "whole", tmp_path / "other")
+    fewer = build_vocabulary(Tokenizer.from_str(json.dumps(text_half)), num_speech_tokens=24, speech_tokenizer="abc")
+    fewer.save_pretrained(tmp_path / "fewer")
+    with pytest.raises(UserError, match=f"a unit of vocabulary {vocabulary.fingerprint}.*{fewer.fingerprint}"):
+        packing(reference / "whole", tmp_path / "fewer")
+
+
+def test_mistakes(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, message in (
+        (["speakers.dora=1"], "'dora': no tag for it"),
+        (["model=" + str(tmp_path)], "no vocabulary"),
+        (["texts=" + str(tmp_path / "none")], "no such file"),
+        (["temperature=-1"], "option temperature"),
+        (["num_shards=2", "shard=2"], "option shard"),
+        (["spans.ratio=2"], "spans.ratio"),
+        (["dtype=float8"], "option dtype"),
+        (["gate.max_per_letter=0", "gate.allowance=0", "max_rejected_share=0.2"], "spans fail the gate"),
+    ):
+        arguments = words(tmp_path, model_folder, "out", *more)
+        kept = [word for word in arguments if word.split("=")[0] not in {w.split("=")[0] for w in more}] + more
+        assert synthesize.STAGE.main(kept) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_bad_lines_are_counted_up_to_a_share(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words(tmp_path, model_folder, "out")
+    with (tmp_path / "texts.jsonl").open("a") as file:
+        file.write('{"id": "x", "text": "  "}\n{"id": "x", "te\n')
+    assert synthesize.STAGE.main([*arguments, "max_bad_share=0.5"]) == 0
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["bad_lines"] == 4 and metrics["documents"] == 49  # two passes
+    assert synthesize.STAGE.main(arguments) == 2
+    assert "texts.jsonl, line 23: an empty text" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_broken_model_is_named_by_workers_too(
+    model_folder: Path, tmp_path: Path, vocabulary: Vocabulary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    vocabulary.save_pretrained(broken)
+    (broken / "config.json").write_text((model_folder / "config.json").read_text())
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    arguments = [word for word in words(tmp_path, model_folder, "out") if not word.startswith("model=")]
+    assert synthesize.STAGE.main([*arguments, f"model={broken}", "processes=2"]) == 2
+    assert "no loadable model" in capsys.readouterr().err

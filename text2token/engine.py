@@ -1,0 +1,173 @@
+"""From texts to speech tokens: spans, a voice for each, generation, the gate. What a unit holds depends on its texts,
+the model and the config alone, not on batch size, workers or the units beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.errors import UserError
+from corpus.text import normalise
+from lm.formats import tts_prompt
+from lm.sampling import seed_of
+from lm.sources import TextDocument
+from lm.vocabulary import END_OF_AUDIO, Vocabulary
+
+from .gate import EMPTY, GOOD, GateConfig, judge
+from .spans import SpanConfig, choose_spans
+from .unit_file import Codes, SpokenDocument, SpokenSpan
+
+NO_CODES: Codes = np.zeros(0, dtype=np.uint16)
+
+
+class Backend(Protocol):
+    """What continues prompts: `lm.generation.Generator`, or an engine that serves the same model on a cluster."""
+
+    def generate(
+        self,
+        prompts: Sequence[npt.NDArray[np.int32]],
+        *,
+        max_new_tokens: Sequence[int],
+        stop: Sequence[int],
+        allowed: Literal["speech"],
+        temperature: float,
+        top_p: float,
+        seeds: Sequence[int],
+    ) -> list[npt.NDArray[np.int32]]:
+        """Continue each prompt until a stop id (part of the result) or its limit, by its own seed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """How spans are read.
+
+    Attributes:
+        names: the speakers to draw from.
+        weights: how often each is drawn; sums to 1.
+        temperature: of sampling.
+        top_p: nucleus mass.
+        normalises: whether the model reads normalised words (no punctuation, lower case), as it was trained on.
+    """
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    temperature: float
+    top_p: float
+    normalises: bool
+
+
+class Reading(NamedTuple):
+    """One text to read: its words as the model gets them, the voice, and the seed."""
+
+    spoken: str
+    speaker: str
+    seed: int
+
+
+class Read(NamedTuple):
+    """What the model made of a reading: the codes, and whether it ended by itself."""
+
+    codes: Codes
+    is_finished: bool
+
+
+def voices(weights: dict[str, float], vocabulary: Vocabulary) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """The speakers and their shares: those of the config, or all of the vocabulary alike.
+
+    Raises:
+        UserError: no speaker, one that the vocabulary does not know, or a share that is no positive number.
+    """
+    chosen = weights or dict.fromkeys(vocabulary.speakers, 1.0)
+    if not chosen:
+        found, remedy = "the vocabulary has no speaker", "make it from speech whose manifest names speakers"
+        raise UserError("option speakers", found=found, remedy=remedy)
+    for name, weight in chosen.items():
+        vocabulary.speaker_id(name)
+        if not 0 < weight < float("inf"):
+            found = f"a share of {weight}"
+            raise UserError(f"option speakers.{name}", found=found, remedy="give a positive number")
+    total = sum(chosen.values())
+    return tuple(chosen), tuple(weight / total for weight in chosen.values())
+
+
+def read_aloud(
+    readings: Sequence[Reading], backend: Backend, vocabulary: Vocabulary, voice: Voice, gate: GateConfig
+) -> list[Read]:
+    """Speech tokens of each reading."""
+    end = vocabulary.special(END_OF_AUDIO)
+    rows = backend.generate(
+        [tts_prompt(one.spoken, one.speaker, vocabulary) for one in readings],
+        max_new_tokens=[gate.most_tokens(one.spoken) + 1 for one in readings],
+        stop=[end],
+        allowed="speech",
+        temperature=voice.temperature,
+        top_p=voice.top_p,
+        seeds=[one.seed for one in readings],
+    )
+    return [Read(vocabulary.codes(row), bool(len(row)) and int(row[-1]) == end) for row in rows]
+
+
+class Synthesiser:
+    """Turns documents into documents with spoken spans.
+
+    Args:
+        backend: generates.
+        vocabulary: of the model.
+        spans: which words become speech.
+        gate: which speech is kept.
+        voice: how it is read.
+        seed: of the corpus; spans, voices and samples follow from it and the document's id.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        vocabulary: Vocabulary,
+        *,
+        spans: SpanConfig,
+        gate: GateConfig,
+        voice: Voice,
+        seed: int,
+    ) -> None:
+        self.backend, self.vocabulary = backend, vocabulary
+        self.spans, self.gate, self.voice, self.seed = spans, gate, voice, seed
+
+    def speak(self, documents: Sequence[TextDocument], pass_number: int) -> list[SpokenDocument]:
+        """Choose spans of each document and read them."""
+        plans = [self._plan(document, pass_number) for document in documents]
+        readings = [reading for plan in plans for _, reading in plan if reading.spoken]
+        read = iter(read_aloud(readings, self.backend, self.vocabulary, self.voice, self.gate) if readings else [])
+        return [
+            SpokenDocument(
+                document.id,
+                document.text,
+                [self._judged(span, reading, next(read) if reading.spoken else None) for span, reading in plan],
+            )
+            for document, plan in zip(documents, plans, strict=True)
+        ]
+
+    def _plan(self, document: TextDocument, pass_number: int) -> list[tuple[SpokenSpan, Reading]]:
+        """The spans of a document, not yet read, each with what is to be read."""
+        random = np.random.default_rng(seed_of(self.seed, pass_number, document.id, "spans"))
+        plan = []
+        for number, span in enumerate(choose_spans(document.text, self.spans, random)):
+            speaker = str(random.choice(self.voice.names, p=self.voice.weights))
+            words = document.text[span.start : span.end]
+            spoken = normalise(words) if self.voice.normalises else words
+            seed = seed_of(self.seed, pass_number, document.id, "speech", number)
+            blank = SpokenSpan(span.start, span.end, span.num_words, spoken, speaker, EMPTY, NO_CODES)
+            plan.append((blank, Reading(spoken, speaker, seed)))
+        return plan
+
+    def _judged(self, span: SpokenSpan, reading: Reading, read: Read | None) -> SpokenSpan:
+        if read is None:
+            return span
+        verdict = judge(reading.spoken, read.codes, read.is_finished, self.gate)
+        codes = read.codes if verdict == GOOD else NO_CODES
+        return SpokenSpan(span.start, span.end, span.num_words, span.spoken, span.speaker, verdict, codes)
