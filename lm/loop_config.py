@@ -24,7 +24,8 @@ class LoopConfig:
         beta1: AdamW's first-moment decay.
         beta2: AdamW's second-moment decay.
         clip_norm: gradient norm above which gradients are scaled down; 0 never.
-        precision: ``fp32``, or ``bf16`` (weights and activations bf16; gradients, master weights and optimizer fp32).
+        precision: ``fp32``; ``bf16`` (weights and activations; gradients, master weights and optimizer stay fp32); ``auto``:
+            bf16 where the hardware is fast at it (on a CPU: AVX512-BF16 or AMX), else fp32.
         recompute: recompute activations in the backward pass: ``none``, ``selective`` (attention) or ``full``.
         reset_attention: no attention across the documents packed into one sequence.
         interleaved_speech_loss: ``all`` (the paper) or ``text_only`` (InSerter): interleaved documents' speech labels.
@@ -51,7 +52,7 @@ class LoopConfig:
     beta1: float = 0.9
     beta2: float = 0.95
     clip_norm: float = 1.0
-    precision: str = "fp32"
+    precision: str = "auto"
     recompute: str = "none"
     reset_attention: bool = True
     interleaved_speech_loss: str = "all"
@@ -74,7 +75,7 @@ class LoopConfig:
             check_option(value >= 0, f"train.{name}", value, "give 0 or more")
         choices = {
             "schedule": ("linear", "cosine", "constant"),
-            "precision": ("fp32", "bf16"),
+            "precision": ("auto", "fp32", "bf16"),
             "recompute": ("none", "selective", "full"),
             "interleaved_speech_loss": ("all", "text_only"),
         }

@@ -33,11 +33,24 @@ from .spec import has_transformer_engine, layer_spec
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
+def resolve_precision(option: str) -> str:
+    """``auto`` is bf16 where the hardware multiplies bf16 fast, else fp32."""
+    if option != "auto":
+        return option
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    is_fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if is_fast else "fp32"
+
+
 def transformer_config(
     model: ModelConfig, parallel: ParallelConfig, *, precision: str = "fp32", recompute: str = "none"
 ) -> TransformerConfig:
     """megatron-core's config for our options."""
     on_gpu = torch.cuda.is_available()
+    # In a ring of two, "next" and "previous" are the same process: batched messages would be taken for each other,
+    # silently. On gloo they are for every ring.
+    is_two_ring = parallel.pipeline == 2 and parallel.virtual > 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return TransformerConfig(
@@ -66,7 +79,7 @@ def transformer_config(
             virtual_pipeline_model_parallel_size=parallel.virtual if parallel.virtual > 1 else None,
             context_parallel_size=parallel.context,
             overlap_p2p_comm=parallel.overlap_p2p,
-            batch_p2p_comm=not parallel.overlap_p2p,
+            batch_p2p_comm=on_gpu and not parallel.overlap_p2p and not is_two_ring,
             deallocate_pipeline_outputs=parallel.deallocate_outputs,
             use_cpu_initialization=not on_gpu,
             gradient_accumulation_fusion=False,

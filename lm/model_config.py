@@ -1,4 +1,4 @@
-"""The shape of the language model: a Llama-like decoder (RMSNorm, SwiGLU, rotary positions, grouped-query attention)."""
+"""The shape of the language model: a Llama-like decoder (RMSNorm, SwiGLU, rotary positions, grouped queries)."""
 
 from __future__ import annotations
 

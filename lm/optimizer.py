@@ -1,4 +1,4 @@
-"""AdamW under megatron-core: its gradient reduction and master weights, our learning rate and the skipping of bad steps."""
+"""AdamW under megatron-core: its master weights and clipping, our learning rate and the skipping of bad steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UpdateResult:
 
 
 def build_optimizer(
-    chunks: list[DistributedDataParallel], config: LoopConfig, parallel: ParallelConfig
+    chunks: list[DistributedDataParallel], config: LoopConfig, parallel: ParallelConfig, precision: str
 ) -> MegatronOptimizer:
     """AdamW with fp32 master weights; weight decay on matrices only."""
     options = OptimizerConfig(
@@ -36,12 +36,12 @@ def build_optimizer(
         adam_beta1=config.beta1,
         adam_beta2=config.beta2,
         clip_grad=config.clip_norm,
-        bf16=config.precision == "bf16",
-        params_dtype=DTYPES[config.precision],
+        bf16=precision == "bf16",
+        params_dtype=DTYPES[precision],
         use_distributed_optimizer=parallel.distributed_optimizer,
         overlap_param_gather=chunks[0].ddp_config.overlap_param_gather,
     )
-    optimizer = get_megatron_optimizer(options, chunks, use_gloo_process_groups=False)
+    optimizer = get_megatron_optimizer(options, chunks, use_gloo_process_groups=parallel.distributed_optimizer)
     for inner in inner_optimizers(optimizer):
         if isinstance(inner, torch.optim.AdamW):  # neither Transformer Engine's nor Apex's fused one
             for group in inner.param_groups:

@@ -84,7 +84,7 @@ def open_processes(parallel: ParallelConfig) -> Iterator[Processes]:
                 pipeline_model_parallel_size=parallel.pipeline,
                 virtual_pipeline_model_parallel_size=parallel.virtual if parallel.virtual > 1 else None,
                 context_parallel_size=parallel.context,
-                create_gloo_process_groups=torch.cuda.is_available(),
+                create_gloo_process_groups=parallel.distributed_optimizer,  # its checkpoints are gathered over them
             )
             yield Processes(
                 device=torch.device("cuda", torch.cuda.current_device())

@@ -43,7 +43,7 @@ from .data import (
 from .documents import model_inputs
 from .losses import Losses, loss_sums
 from .mixture import Mixture
-from .model import DTYPES, build_model, transformer_config, wrap_for_training
+from .model import DTYPES, build_model, resolve_precision, transformer_config, wrap_for_training
 from .optimizer import build_optimizer, update
 from .processes import Processes, seed_processes
 from .schedule import learning_rate
@@ -166,7 +166,7 @@ class Trainer:
             batch,
             reset_attention=self.loop.reset_attention,
             use_packed=self.is_packed,
-            dtype=DTYPES[self.loop.precision],
+            dtype=DTYPES[self.precision],
         )
         output = chunk(
             inputs.tokens,
@@ -220,7 +220,8 @@ class Trainer:
 
     def _build_model(self) -> None:
         config, loop = self.config, self.loop
-        core = transformer_config(config.model, config.parallel, precision=loop.precision, recompute=loop.recompute)
+        self.precision = resolve_precision(loop.precision)
+        core = transformer_config(config.model, config.parallel, precision=self.precision, recompute=loop.recompute)
         self.is_packed = core.transformer_impl == "transformer_engine" and loop.reset_attention
         chunks = build_model(
             config.model,
@@ -230,7 +231,7 @@ class Trainer:
             seed=config.seed,
         )
         self.chunks = wrap_for_training(chunks, core, config.parallel)
-        self.optimizer = build_optimizer(self.chunks, loop, config.parallel)
+        self.optimizer = build_optimizer(self.chunks, loop, config.parallel, self.precision)
 
     def _training_batches(self, first_step: int) -> list[Iterator[dict[str, Tensor]]]:
         loop = self.loop
@@ -279,7 +280,7 @@ class Trainer:
             vocabulary=self.vocabulary.fingerprint,
             vocabulary_size=self.vocabulary_size,
             parallel=self.config.parallel,
-            precision=self.loop.precision,
+            precision=self.precision,
             skipped_steps=self.skipped_steps,
         )
         folder = Path(self.run.folder) / "checkpoint"
