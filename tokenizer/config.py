@@ -9,7 +9,7 @@ from corpus.errors import check_option
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """Sizes of the encoder that is cut in two by the quantiser. The defaults suit a laptop (3 M parameters).
+    """Sizes of the encoder that is cut in two by the quantiser. The defaults suit a laptop (6 M parameters).
 
     Attributes:
         width: of all layers, and of the codebook's vectors.
@@ -26,16 +26,16 @@ class ModelConfig:
         num_labels: sub-word units of the ASR head, blank and unknown included.
     """
 
-    width: int = 192
+    width: int = 256
     heads: int = 4
     front_layers: int = 2
     back_layers: int = 2
     feed_forward: int = 4
     conv_kernel: int = 9
-    subsampling_channels: int = 48
+    subsampling_channels: int = 32
     left_context: int = 64
     chunk: int = 8
-    dropout: float = 0.05
+    dropout: float = 0.0
     upsampling: int = 1
     num_labels: int = 128
 
@@ -74,7 +74,7 @@ class QuantiserConfig:
     codebook_size: int = 512
     decay: float = 0.99
     commitment: float = 10.0
-    start_step: int = 400
+    start_step: int = 500
     kmeans_batches: int = 8
     restart_share: float = 0.1
     rotation_trick: bool = False
@@ -130,7 +130,7 @@ class DataConfig:
         max_bad_share: share of bad records (unreadable audio, no transcript, too many labels) that is put up with.
     """
 
-    batch_seconds: float = 80.0
+    batch_seconds: float = 40.0
     min_seconds: float = 0.1
     max_seconds: float = 30.0
     cache_mb: int = 2000

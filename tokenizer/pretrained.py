@@ -120,7 +120,11 @@ def read_settings(root: Path) -> dict[str, Any]:
     if not file.is_file():
         remedy = "give the artefact folder that tokenizer.train wrote (<out>/artefact)"
         raise UserError(str(root), found="no tokenizer: it has no config.yaml", remedy=remedy)
-    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = f"not YAML ({str(error).splitlines()[0]})"
+        raise UserError(str(file), found=found, remedy="restore the file") from error
     if not isinstance(settings, dict) or settings.get("format") != FORMAT:
         found = "no speech tokenizer of this format"
         raise UserError(str(file), found=found, remedy="give the artefact folder that tokenizer.train wrote")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class TokenizerFitConfig(FitConfig):
     """`FitConfig` with the defaults of a laptop run."""
 
-    steps: int = 1000
-    learning_rate: float = 2e-3
+    steps: int = 1400
+    learning_rate: float = 1.2e-3
     warmup_steps: int = 100
     checkpoint_every: int = 100
 
@@ -75,6 +75,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
 
     from .examples import Examples
     from .fitting import fit
+    from .initialise import initialise
     from .labels import Labels
     from .model import SpeechTokenizer
     from .nemo import quiet_nemo
@@ -90,6 +91,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     frames = config.data.batch_seconds * SpeechTokenizer.frame_rate * ranks
     tokenizer = SpeechTokenizer(config.model, config.vq, labels, frames_per_batch=frames)
+    initialise(tokenizer.front)
     examples = Examples(manifest, labels, config.data, upsampling=config.model.upsampling, mel=tokenizer.log_mel)
     report_examples(examples, run)
     objective = TokenizerObjective(tokenizer.to(device), examples, config.data, config.augment, config.seed)
