@@ -48,18 +48,18 @@ class Voice:
     """How spans are read.
 
     Attributes:
-        names: the speakers to draw from.
-        weights: how often each is drawn; sums to 1.
         temperature: of sampling.
         top_p: nucleus mass.
         normalises: whether the model reads normalised words (no punctuation, lower case), as it was trained on.
+        names: the speakers to draw from, where a reading does not name its own.
+        weights: how often each is drawn; sums to 1.
     """
 
-    names: tuple[str, ...]
-    weights: tuple[float, ...]
     temperature: float
     top_p: float
     normalises: bool
+    names: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 class Reading(NamedTuple):

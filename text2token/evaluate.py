@@ -13,12 +13,27 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
 from .gate import GateConfig
+
+if TYPE_CHECKING:
+    from corpus.tokens import TokenisedUtterance
+    from lm.generation import Generator
+    from lm.vocabulary import Vocabulary
+
+    from .unit_file import Codes
+
+
+class Sentence(NamedTuple):
+    """A sentence to be read (normalised), its generated codes, and the gate's verdict on them."""
+
+    text: str
+    codes: Codes
+    verdict: str
 
 
 @dataclass(kw_only=True)
@@ -67,29 +82,51 @@ class EvaluateConfig(StageConfig):
 
 def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Generate, read back, compare; writes ``<out>/readback.jsonl`` with every sentence."""
-    import numpy as np
     import torch
 
     from corpus.artefact import write_text
-    from corpus.text import normalise
     from lm.generation import Generator
-    from lm.sampling import seed_of
-    from lm.sources import read_split
     from tokenizer.model import SpeechTokenizer
-    from tokenizer.scoring import word_errors
-
-    from .engine import Reading, Voice, read_aloud
-    from .gate import GOOD, judge
 
     torch.set_num_threads(config.threads)
     generator = Generator.from_pretrained(
         config.model, batch_size=config.batch_size, dtype=config.dtype, device=config.device
     )
-    vocabulary = generator.vocabulary
+    tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer)
+    generator.vocabulary.check_speech_tokenizer(tokenizer.fingerprint, config.tokenizer)
+    chosen = _choose(config, generator.vocabulary)
+    started = time.monotonic()
+    sentences = _generate(config, generator, chosen)
+    seconds = time.monotonic() - started
+    heard = tokenizer.read_tokens([sentence.codes for sentence in sentences])
+    heard_in_real = tokenizer.read_tokens([item.tokens for item in chosen])
+    rows = [
+        {
+            "id": item.id,
+            "speaker": item.speaker,
+            "text": sentence.text,
+            "heard": said,
+            "heard_in_real_tokens": said_in_real,
+            "tokens": len(sentence.codes),
+            "real_tokens": len(item.tokens),
+            "verdict": sentence.verdict,
+        }
+        for item, sentence, said, said_in_real in zip(chosen, sentences, heard, heard_in_real, strict=True)
+    ]
+    write_text(run.folder / "readback.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    metrics = _metrics(rows)
+    return metrics | {"tokens_per_second": round(metrics["tokens"] / max(seconds, 1e-9), 1)}
+
+
+def _choose(config: EvaluateConfig, vocabulary: Vocabulary) -> list[TokenisedUtterance]:
+    """Utterances with text, tokens and a speaker that has a tag; as many as asked for, drawn by the seed."""
+    import numpy as np
+
+    from corpus.text import normalise
+    from lm.sources import read_split
+
     speech = read_split(config.tokens, config.split)
     vocabulary.check_speech_tokenizer(speech.tokenizer, config.tokens)
-    tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer)
-    vocabulary.check_speech_tokenizer(tokenizer.fingerprint, config.tokenizer)
     items = [
         item
         for item in speech.items
@@ -99,53 +136,57 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         and item.kind in (config.kinds or [item.kind])
     ]
     if not items:
-        found = f"no utterance of split {config.split} with text and a speaker of the vocabulary"
+        found = f"no utterance of split {config.split} with a text and a speaker of the vocabulary"
         raise UserError(config.tokens, found=found, remedy="give another split= or kinds=")
     order = np.random.default_rng(config.seed).permutation(len(items))[: config.num_utterances or None]
-    chosen = [items[number] for number in sorted(order.tolist())]
-    texts = [normalise(item.text) for item in chosen]
+    return [items[number] for number in sorted(order.tolist())]
+
+
+def _generate(config: EvaluateConfig, generator: Generator, items: list[TokenisedUtterance]) -> list[Sentence]:
+    from corpus.text import normalise
+    from lm.sampling import seed_of
+
+    from .engine import Reading, Voice, read_aloud
+    from .gate import judge
+
     readings = [
-        Reading(text if config.normalises else item.text, item.speaker, seed_of(config.seed, item.id, "readback"))
-        for text, item in zip(texts, chosen, strict=True)
+        Reading(
+            normalise(item.text) if config.normalises else item.text,
+            item.speaker,
+            seed_of(config.seed, item.id, "readback"),
+        )
+        for item in items
     ]
-    voice = Voice(names=(), weights=(), temperature=config.temperature, top_p=config.top_p, normalises=True)
-    started = time.monotonic()
-    read = read_aloud(readings, generator, vocabulary, voice, config.gate)
-    seconds = time.monotonic() - started
-    verdicts = [
-        judge(one.spoken, row.codes, row.is_finished, config.gate) for one, row in zip(readings, read, strict=True)
+    voice = Voice(temperature=config.temperature, top_p=config.top_p, normalises=config.normalises)
+    read = read_aloud(readings, generator, generator.vocabulary, voice, config.gate)
+    return [
+        Sentence(normalise(item.text), row.codes, judge(one.spoken, row.codes, row.is_finished, config.gate))
+        for item, one, row in zip(items, readings, read, strict=True)
     ]
-    heard = tokenizer.read_tokens([row.codes for row in read])
-    heard_real = tokenizer.read_tokens([item.tokens for item in chosen])
-    rows = [
-        {
-            "id": item.id,
-            "speaker": item.speaker,
-            "text": text,
-            "heard": said,
-            "heard_in_real_tokens": real,
-            "tokens": len(row.codes),
-            "real_tokens": len(item.tokens),
-            "verdict": verdict,
-        }
-        for item, text, said, real, row, verdict in zip(chosen, texts, heard, heard_real, read, verdicts, strict=True)
-    ]
-    write_text(run.folder / "readback.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    good = [number for number, verdict in enumerate(verdicts) if verdict == GOOD]
-    num_made, num_real = sum(len(row.codes) for row in read), sum(len(item.tokens) for item in chosen)
+
+
+def _metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from corpus.text import normalise
+    from tokenizer.scoring import word_errors
+
+    from .gate import GOOD
+
+    def error_rate(key: str, chosen: list[dict[str, Any]]) -> float:
+        return round(word_errors([row["text"] for row in chosen], [row[key] for row in chosen]).rate, 4)
+
+    good = [row for row in rows if row["verdict"] == GOOD]
+    tokens, real_tokens = (sum(row[key] for row in rows) for key in ("tokens", "real_tokens"))
+    reasons = Counter(row["verdict"] for row in rows if row["verdict"] != GOOD)
     return {
         "utterances": len(rows),
-        "readback_wer": round(word_errors(texts, heard).rate, 4),
-        "readback_wer_of_good": round(word_errors([texts[n] for n in good], [heard[n] for n in good]).rate, 4),
-        "readback_wer_of_real_tokens": round(word_errors(texts, heard_real).rate, 4),
-        "exact_share": round(
-            sum(normalise(said) == text for said, text in zip(heard, texts, strict=True)) / len(rows), 4
-        ),
-        "length_ratio": round(num_made / num_real, 4),
+        "readback_wer": error_rate("heard", rows),
+        "readback_wer_of_good": error_rate("heard", good) if good else None,
+        "readback_wer_of_real_tokens": error_rate("heard_in_real_tokens", rows),
+        "exact_share": round(sum(normalise(row["heard"]) == row["text"] for row in rows) / len(rows), 4),
+        "length_ratio": round(tokens / real_tokens, 4),
         "rejected_share": round(1 - len(good) / len(rows), 4),
-        **{f"rejected_{reason}": count for reason, count in sorted(Counter(verdicts).items()) if reason != GOOD},
-        "tokens": num_made,
-        "tokens_per_second": round(num_made / max(seconds, 1e-9), 1),
+        **{f"rejected_{reason}": count for reason, count in sorted(reasons.items())},
+        "tokens": tokens,
     }
 
 

@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from corpus.errors import UserError
+from corpus.tokens import TokenisedUtterance, write_tokens
+from lm.bpe import train_bpe
+from lm.formats import loss_mask, tts_document
+from lm.vocabulary import Vocabulary, build_vocabulary
+from text2token.evaluate import STAGE, EvaluateConfig
+from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.initialise import initialise
+from tokenizer.labels import Labels
+from tokenizer.model import SpeechTokenizer
+from tokenizer.nemo import quiet_nemo
+
+TEXTS = ["the lion sleeps", "a cat likes the ball", "paris", "the red house"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained tokenizer: what it reads is nonsense, but always the same nonsense for the same tokens."""
+    quiet_nemo()
+    torch.manual_seed(0)
+    config = ModelConfig(
+        width=32, heads=2, subsampling_channels=8, feed_forward=2, chunk=4, left_context=8, num_labels=40, upsampling=2
+    )
+    made = SpeechTokenizer(config, QuantiserConfig(codebook_size=16), Labels.from_texts(TEXTS, 40))
+    initialise(made.front)
+    made.eval()
+    with made.inference():
+        hidden_BTD, _ = made.hidden([np.random.default_rng(0).normal(0, 0.1, 64000)])
+    made.quantiser.start(hidden_BTD.flatten(0, 1).clone())
+    folder = tmp_path_factory.mktemp("tokenizer") / "artefact"
+    made.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def items() -> list[TokenisedUtterance]:
+    random = np.random.default_rng(0)
+    return [
+        TokenisedUtterance(f"u{n}", random.integers(0, 16, 6 + len(text)).astype(np.uint16), text, 1.0, "ann", kind="x")
+        for n, text in enumerate(TEXTS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def inputs(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, items: list[TokenisedUtterance]
+) -> dict[str, str]:
+    """A model that knows the real tokens of these sentences by heart."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("inputs")
+    mark = SpeechTokenizer.from_pretrained(tokenizer_folder).fingerprint
+    write_tokens(folder / "tokens/heldout_sentence.parquet", items, tokenizer=mark, codebook_size=16, frame_rate=12.5)
+    vocabulary = build_vocabulary(
+        train_bpe(TEXTS * 2, 300), num_speech_tokens=16, speech_tokenizer=mark, speakers=["ann"]
+    )
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary.size,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=256,
+    )
+    model = LlamaForCausalLM(config)
+    memorise(model, [tts_document(item.text, item.tokens, "ann", vocabulary) for item in items], vocabulary)
+    model.save_pretrained(folder / "model")
+    vocabulary.save_pretrained(folder / "model")
+    return {"model": str(folder / "model"), "tokens": str(folder / "tokens"), "tokenizer": str(tokenizer_folder)}
+
+
+def memorise(model: torch.nn.Module, rows: list[np.ndarray], vocabulary: Vocabulary) -> None:
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), vocabulary.pad)
+    labels = torch.full((len(rows), longest), -100)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = torch.from_numpy(row)
+        is_target = torch.from_numpy(loss_mask(row, vocabulary) > 0)
+        labels[at, : len(row)][is_target] = torch.from_numpy(row.astype(np.int64))[is_target]
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    loss = torch.tensor(9.0)
+    for _ in range(300):
+        loss = model(ids, labels=labels).loss
+        if loss < 0.01:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.05
+
+
+def test_a_model_that_knows_the_real_tokens_reads_as_they_do(inputs: dict[str, str], tmp_path: Path) -> None:
+    metrics = STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), temperature=0, **inputs))  # type: ignore[arg-type]
+    rows = [json.loads(line) for line in (tmp_path / "out/readback.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in rows] == TEXTS and metrics["utterances"] == 4
+    assert all(row["heard"] == row["heard_in_real_tokens"] and row["tokens"] == row["real_tokens"] for row in rows)
+    assert metrics["length_ratio"] == 1.0 and metrics["rejected_share"] == 0.0
+    assert metrics["readback_wer"] == metrics["readback_wer_of_good"] == metrics["readback_wer_of_real_tokens"] > 0
+    some = EvaluateConfig(out=str(tmp_path / "some"), num_utterances=2, **inputs)  # type: ignore[arg-type]
+    assert STAGE.execute(some)["utterances"] == 2
+
+
+def test_refusals(inputs: dict[str, str], tmp_path: Path, model_folder: Path) -> None:
+    with pytest.raises(UserError, match="no utterance of split heldout_sentence"):
+        STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), kinds=["y"], **inputs))  # type: ignore[arg-type]
+    other = {**inputs, "model": str(model_folder)}
+    with pytest.raises(UserError, match=r"tokens of speech tokenizer .* but the vocabulary is of abc"):
+        STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), **other))  # type: ignore[arg-type]
