@@ -67,7 +67,8 @@ class Plan:
 
     def lines(self, sizes: PlanSizes) -> list[Line]:
         """All utterances of the built-in corpus."""
-        seen, answer, unheard = self.voices[SEEN], self.voices[ANSWER], self.voices[HELD_OUT]
+        answer, unheard = self.voices[ANSWER], self.voices[HELD_OUT]
+        seen = self.voices[SEEN] or answer  # seen_voices=1
         replies = [(reply, f"{reply}.") for reply in self.world.replies]
         return [
             *self._compose(TRAIN, "", sizes.train, seen, is_held_out=False),

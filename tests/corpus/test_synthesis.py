@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from corpus import espeak, flite
+from corpus.plan import KINDS, TRAIN, Plan, PlanSizes
+from corpus.split import HeldOutTexts
 from corpus.synthesis import PEAK, Prompt, render, trim
 from corpus.voices import ANSWER, ESPEAK_VOICES, FLITE_VOICES, HELD_OUT, Voice, choose_voices
+from corpus.world import World
 
 needs_flite = pytest.mark.skipif(not flite.is_available(), reason="libflite1 is not installed")
 TEXTS = ("what day comes after monday?", "tom has a red ball.", "seven minus two")
@@ -66,6 +69,18 @@ def test_there_are_many_voices_one_answers_some_are_held_out(engines: str) -> No
     assert len({voice.name for voice in voices}) == len(voices)
     assert sum(voice.role == ANSWER for voice in voices) == 1
     assert sum(voice.role == HELD_OUT for voice in voices) >= 2
+
+
+@pytest.mark.parametrize("num_seen", [1, 3])
+def test_fewer_voices_can_be_seen(num_seen: int, tmp_path: Path) -> None:
+    voices = choose_voices("espeak", num_seen)
+    assert sum(voice.role != HELD_OUT for voice in voices) == num_seen
+    world = World(1, 4)
+    counts = dict.fromkeys(KINDS, 8)
+    sizes = PlanSizes(train=counts, answer=counts, held_out=counts)
+    lines = Plan(world, HeldOutTexts(world, 0.1, 1), voices, 1, tmp_path).lines(sizes)
+    assert len({line.prompt.voice.name for line in lines if line.split == TRAIN}) == num_seen
+    assert len({line.prompt.id for line in lines}) == len(lines)
 
 
 def test_unknown_voices_are_refused() -> None:
