@@ -107,7 +107,7 @@ class Judge:
             initargs=(self.sentences,),
         )
         try:
-            yield from executor.map(_transcribe_in_worker, [str(path) for path in paths], chunksize=4)
+            yield from executor.map(_transcribe_in_worker, [str(path) for path in paths])
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -125,8 +125,8 @@ _worker: list[Judge] = []  # the judge of this worker process
 
 
 def _start_worker(sentences: list[str]) -> None:
-    _worker[:] = [Judge(sentences)]
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker[:] = [Judge(sentences)]
 
 
 def _end_with_parent() -> None:

@@ -118,6 +118,7 @@ STAGE = Stage(
     inputs=lambda config: [config.corpus, config.resynthesis, config.resynthesis_fallback, config.answers],
     example="corpus=runs/quickstart/corpus resynthesis=runs/quickstart/resynthesis "
     "answers=runs/quickstart/answers out=runs/quickstart/evaluation",
+    speed_options=("processes",),
 )
 
 if __name__ == "__main__":
