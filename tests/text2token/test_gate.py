@@ -11,10 +11,10 @@ RISING = np.arange(40, dtype=np.uint16)
     ("text", "codes", "is_finished", "verdict"),
     [
         ("tenletters", RISING[:10], True, "good"),
-        ("tenletters", RISING[:3], True, "good"),
-        ("tenletters", RISING[:2], True, "short"),
-        ("tenletters", RISING[:32], True, "good"),  # 2 * 10 + 12
-        ("tenletters", RISING[:33], True, "long"),
+        ("tenletters", RISING[:4], True, "good"),
+        ("tenletters", RISING[:3], True, "short"),
+        ("tenletters", RISING[:30], True, "good"),  # 1.8 * 10 + 12
+        ("tenletters", RISING[:31], True, "long"),
         ("tenletters", RISING[:10], False, "unfinished"),
         ("tenletters", RISING[:0], True, "empty"),
         ("tenletters", RISING[:0], False, "empty"),
