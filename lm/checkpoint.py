@@ -11,15 +11,18 @@ A checkpoint made under one layout loads under any other. Data position and rand
 
 from __future__ import annotations
 
+import queue
 import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.optimizer import MegatronOptimizer
 
 from corpus.artefact import read_json, write_json
@@ -44,6 +47,7 @@ class CheckpointRecord:
         model: the shape.
         vocabulary: fingerprint.
         vocabulary_size: padded number of ids.
+        sequence_length: tokens of a packed sequence.
         parallel: the layout it was saved under (for information).
         precision: of the weights.
         skipped_steps: steps skipped so far.
@@ -53,6 +57,7 @@ class CheckpointRecord:
     model: ModelConfig
     vocabulary: str
     vocabulary_size: int
+    sequence_length: int
     parallel: ParallelConfig
     precision: str
     skipped_steps: int = 0
@@ -130,7 +135,10 @@ def save_checkpoint(
     processes.barrier()
     state = _model_state(chunks)
     state["optimizer"] = optimizer.sharded_state_dict(state, metadata=dict(SHARDING))
-    dist_checkpointing.save(state, str(temporary), ("torch_dist", 1))
+    # The results of a synchronous save never leave this process, but megatron-core starts a manager process for them,
+    # which takes seconds and outlives a kill.
+    with mock.patch.object(filesystem_async, "_results_queue", queue.SimpleQueue()):
+        dist_checkpointing.save(state, str(temporary), ("torch_dist", 1))
     processes.barrier()
     if processes.rank == 0:
         write_json(temporary / RECORD_FILE, asdict(record))
@@ -165,12 +173,19 @@ def _load(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _model_state(chunks: Sequence[torch.nn.Module]) -> dict[str, Any]:
-    return {name: chunk.sharded_state_dict() for name, chunk in zip(_names(chunks), chunks, strict=True)}  # type: ignore[operator]
+    return {name: _inner(chunk).sharded_state_dict() for name, chunk in zip(_names(chunks), chunks, strict=True)}
 
 
 def _set_model_state(chunks: Sequence[torch.nn.Module], state: dict[str, Any]) -> None:
     for name, chunk in zip(_names(chunks), chunks, strict=True):
-        chunk.load_state_dict(state[name])
+        _inner(chunk).load_state_dict(state[name])
+
+
+def _inner(chunk: torch.nn.Module) -> Any:
+    """The model itself, without the wrappers for data parallel and bf16: names are the same with and without them."""
+    while isinstance(inner := getattr(chunk, "module", None), torch.nn.Module):
+        chunk = inner
+    return chunk
 
 
 def _names(chunks: Sequence[torch.nn.Module]) -> list[str]:

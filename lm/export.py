@@ -1,25 +1,30 @@
-"""Export a Megatron checkpoint of any layout as a Hugging Face Llama folder, tokenizer included.
+"""Turn a Megatron checkpoint into a Hugging Face Llama folder that transformers, vLLM and SGLang load as it is.
 
-    python -m lm.export checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_model
+    python -m lm.export checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export
 
-transformers, vLLM and SGLang load ``<out>/model`` as it is; its tokenizer.json holds the speech tokens
-``<|audio_0|>`` to ``<|audio_{K-1}|>`` as tokens.
+writes ``<out>/model/``: ``config.json``, ``model*.safetensors``, ``generation_config.json``, the vocabulary's files.
+The logits of both models are compared on random ids before anything is left behind.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpus.artefact import atomic_folder, write_json
+from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from .parallel import world_size
 
+if TYPE_CHECKING:
     from torch import Tensor
 
     from .checkpoint import CheckpointRecord
     from .vocabulary import Vocabulary
+
+TOLERANCE = 1e-4  # of fp32 logits
 
 
 @dataclass(kw_only=True)
@@ -27,101 +32,148 @@ class ExportConfig(StageConfig):
     """Options of lm.export.
 
     Attributes:
-        checkpoint: output folder of lm.train (its newest checkpoint is taken), or one checkpoint's folder.
-        vocabulary: the vocabulary folder it was trained with.
-        max_positions: longest context the exported config promises.
+        checkpoint: output folder of lm.train.
+        vocabulary: vocabulary folder.
+        dtype: of the exported weights: ``fp32`` or ``bf16``.
+        max_positions: longest context the config promises; 0: the training sequence length, at least 2048.
+        check_length: random ids on which both models' logits are compared; 0 skips the check.
     """
 
     checkpoint: str
     vocabulary: str
-    max_positions: int = 2048
+    dtype: str = "fp32"
+    max_positions: int = 0
+    check_length: int = 64
+
+    def __post_init__(self) -> None:
+        check_option(self.dtype in ("fp32", "bf16"), "dtype", self.dtype, "choose fp32 or bf16")
+        check_option(self.check_length >= 0, "check_length", self.check_length, "give 0 (no check) or more")
 
 
 def run(config: ExportConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/model``."""
-    from corpus.artefact import atomic_folder
-
+    """Write ``<out>/model``; metrics tell the largest difference of a logit."""
     from .checkpoint import CheckpointRecord, check_shape, find_checkpoint
+    from .model import DTYPES
+    from .parallel import ParallelConfig
+    from .processes import open_processes
     from .vocabulary import Vocabulary
 
+    if world_size() > 1:
+        raise UserError("lm.export", found=f"{world_size()} processes", remedy="run it as one process")
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
-    source = find_checkpoint(config.checkpoint)
-    record = CheckpointRecord.read(source)
-    size = vocabulary.padded_size(record.model.vocabulary_multiple)
-    check_shape(record, record.model, vocabulary.fingerprint, size, source)
-    with run.progress(2, "exporting") as bar:
-        weights = read_weights(source, record)
-        bar.update()
-        with atomic_folder(run.folder / "model") as folder:
-            write_model(folder, weights, record, vocabulary, config.max_positions)
-        bar.update()
+    path = find_checkpoint(config.checkpoint)
+    record = CheckpointRecord.read(path)
+    check_shape(record, record.model, vocabulary.fingerprint, record.vocabulary_size, path)
+    with open_processes(ParallelConfig()):
+        weights, ids, logits = _read(path, record, vocabulary, config.check_length, config.seed)
+    run.say(f"step {record.step} of {path}: {record.model.num_parameters(vocabulary.size):,} parameters")
+    max_positions = config.max_positions or max(2048, record.sequence_length)
+    settings = llama_config(record, vocabulary, max_positions=max_positions, dtype=config.dtype)
+    difference = _compare(weights, settings, ids, logits) if config.check_length else 0.0
+    weights = {name: weight.to(DTYPES[config.dtype]) for name, weight in weights.items()}
+    _write(run.folder / "model", weights, settings, vocabulary)
     return {
-        "parameters": sum(weight.numel() for weight in weights.values()),
+        "parameters": record.model.num_parameters(vocabulary.size),
         "step": record.step,
-        "vocabulary_size": size,
+        "logit_difference": difference,
     }
 
 
-def read_weights(source: Path, record: CheckpointRecord) -> dict[str, Tensor]:
-    """The checkpoint's whole weights under their Llama names, in fp32, on one process."""
+def _read(
+    path: Path, record: CheckpointRecord, vocabulary: Vocabulary, check_length: int, seed: int
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """The weights under Llama's names, random ids (1, T), and the logits (1, T, V) megatron-core gives for them."""
+    import torch
+
     from .checkpoint import load_weights
-    from .mapping import to_llama
+    from .hf_mapping import to_llama
     from .model import build_model, transformer_config
     from .parallel import ParallelConfig
-    from .processes import open_processes
 
-    layout = ParallelConfig()
-    with open_processes(layout):
-        megatron = transformer_config(record.model, layout, precision=record.precision)
-        size = record.vocabulary_size
-        chunks = build_model(record.model, megatron, vocabulary_size=size, sequence_length=8, seed=0)
-        load_weights(source, chunks)
-        inner = getattr(chunks[0], "module", chunks[0])
-        return to_llama({name: value.detach().cpu() for name, value in inner.named_parameters()}, record.model)
+    core = transformer_config(record.model, ParallelConfig(), precision="fp32")
+    length = max(record.sequence_length, check_length)
+    chunk = build_model(record.model, core, vocabulary_size=record.vocabulary_size, sequence_length=length, seed=seed)[
+        0
+    ].eval()
+    load_weights(path, [chunk])
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(vocabulary.size, (1, check_length), generator=generator)
+    logits = torch.zeros(1, 0, vocabulary.size)
+    if check_length:
+        device = next(chunk.parameters()).device
+        positions = torch.arange(check_length, device=device)[None]
+        with torch.no_grad():
+            logits = chunk(ids.to(device), positions, None)[..., : vocabulary.size].float().cpu()
+    weights = {name: weight.detach().cpu() for name, weight in chunk.state_dict().items() if weight is not None}
+    return to_llama(weights, record.model, vocabulary.size), ids, logits
 
 
-def write_model(
-    folder: Path, weights: dict[str, Tensor], record: CheckpointRecord, vocabulary: Vocabulary, max_positions: int
-) -> None:
-    """Write config, generation config, weights and tokenizer into ``folder``."""
-    from safetensors.torch import save_file
-    from transformers import GenerationConfig, LlamaConfig
+def _compare(weights: dict[str, Tensor], settings: dict[str, Any], ids: Tensor, logits: Tensor) -> float:
+    """The largest difference between both models' logits, in fp32."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
 
+    with torch.device("meta"):
+        llama = LlamaForCausalLM(LlamaConfig(**settings | {"dtype": "float32"}))
+    llama.to_empty(device="cpu")
+    llama.load_state_dict(weights, strict=not settings["tie_word_embeddings"])
+    llama.tie_weights()
+    llama.model.rotary_emb = type(llama.model.rotary_emb)(llama.config)  # its frequencies are in no state dict
+    with torch.no_grad():
+        theirs = llama.eval()(ids).logits
+    difference = float((theirs - logits).abs().max())
+    assert difference <= TOLERANCE * max(1.0, float(logits.abs().max())), f"exported logits differ by {difference}"
+    return difference
+
+
+def _write(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any], vocabulary: Vocabulary) -> None:
+    from huggingface_hub import save_torch_state_dict
+
+    with atomic_folder(folder) as temporary:
+        save_torch_state_dict(weights, temporary, max_shard_size="5GB", metadata={"format": "pt"})
+        for file in temporary.iterdir():
+            file.chmod(0o644)
+        write_json(temporary / "config.json", settings)
+        generation = {"eos_token_id": vocabulary.eos, "pad_token_id": vocabulary.pad}
+        write_json(temporary / "generation_config.json", generation)
+        vocabulary.save_pretrained(temporary)
+
+
+def llama_config(record: CheckpointRecord, vocabulary: Vocabulary, *, max_positions: int, dtype: str) -> dict[str, Any]:
+    """Hugging Face's config of the exported model."""
     model = record.model
-    settings = LlamaConfig(
-        architectures=["LlamaForCausalLM"],
-        vocab_size=record.vocabulary_size,
-        hidden_size=model.hidden,
-        intermediate_size=model.ffn,
-        num_hidden_layers=model.layers,
-        num_attention_heads=model.heads,
-        num_key_value_heads=model.kv_heads,
-        head_dim=model.head_width,
-        max_position_embeddings=max_positions,
-        rms_norm_eps=model.norm_epsilon,
-        rope_parameters={"rope_type": "default", "rope_theta": model.rope_base},
-        tie_word_embeddings=model.tied,
-        hidden_act="silu",
-        attention_bias=False,
-        mlp_bias=False,
-        bos_token_id=None,
-        eos_token_id=vocabulary.eos,
-        pad_token_id=vocabulary.pad,
-        dtype="float32",
-    )
-    settings.save_pretrained(folder)
-    GenerationConfig(eos_token_id=vocabulary.eos, pad_token_id=vocabulary.pad).save_pretrained(folder)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    vocabulary.save_pretrained(folder)
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": vocabulary.size,
+        "hidden_size": model.hidden,
+        "intermediate_size": model.ffn,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_key_value_heads": model.kv_heads,
+        "head_dim": model.head_width,
+        "hidden_act": "silu",
+        "max_position_embeddings": max_positions,
+        "rms_norm_eps": model.norm_epsilon,
+        "rope_theta": model.rope_base,  # where older readers look
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_base},
+        "tie_word_embeddings": model.tied,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "bos_token_id": None,
+        "eos_token_id": vocabulary.eos,
+        "pad_token_id": vocabulary.pad,
+        "dtype": {"fp32": "float32", "bf16": "bfloat16"}[dtype],
+    }
 
 
 STAGE = Stage(
     name="lm.export",
     config=ExportConfig,
     run=run,
-    summary="Export a Megatron checkpoint as a Hugging Face Llama folder with its tokenizer.",
+    summary="Export a language model checkpoint as a Hugging Face Llama folder.",
     inputs=lambda config: [config.checkpoint, config.vocabulary],
-    example="checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_model",
+    example="checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export",
 )
 
 if __name__ == "__main__":

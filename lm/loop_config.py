@@ -24,8 +24,8 @@ class LoopConfig:
         beta1: AdamW's first-moment decay.
         beta2: AdamW's second-moment decay.
         clip_norm: gradient norm above which gradients are scaled down; 0 never.
-        precision: ``fp32``; ``bf16`` (weights and activations; gradients, master weights and optimizer stay fp32); ``auto``:
-            bf16 where the hardware is fast at it (on a CPU: AVX512-BF16 or AMX), else fp32.
+        precision: ``fp32``; ``bf16`` (weights and activations; gradients, master weights and optimizer stay fp32);
+            ``auto``: bf16 where the hardware is fast at it (on a CPU: AVX512-BF16 or AMX), else fp32.
         recompute: recompute activations in the backward pass: ``none``, ``selective`` (attention) or ``full``.
         reset_attention: no attention across the documents packed into one sequence.
         interleaved_speech_loss: ``all`` (the paper) or ``text_only`` (InSerter): interleaved documents' speech labels.

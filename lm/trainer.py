@@ -48,7 +48,6 @@ from .optimizer import build_optimizer, update
 from .processes import Processes, seed_processes
 from .schedule import learning_rate
 from .speed import SpeedMeter
-
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -279,6 +278,7 @@ class Trainer:
             model=self.config.model,
             vocabulary=self.vocabulary.fingerprint,
             vocabulary_size=self.vocabulary_size,
+            sequence_length=self.loop.sequence_length,
             parallel=self.config.parallel,
             precision=self.precision,
             skipped_steps=self.skipped_steps,

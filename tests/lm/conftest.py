@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from corpus.stage import Run
 from lm.bpe import train_bpe
 from lm.corpora import write_corpus
 from lm.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
-from lm.vocabulary import Vocabulary, build_vocabulary
+from lm.loop_config import LoopConfig
+from lm.model_config import ModelConfig
+from lm.parallel import ParallelConfig
+from lm.train import TrainConfig
+from lm.vocabulary import build_vocabulary
 
 SPEAKERS = ("anna", "bert")
+
+
+MODEL = {"layers": 4, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48, "vocabulary_multiple": 16}
+LOOP = {
+    "steps": 12,
+    "sequence_length": 32,
+    "micro_batch": 2,
+    "global_batch": 8,
+    "learning_rate": 1e-2,
+    "final_learning_rate": 1e-3,
+    "warmup_steps": 4,
+    "log_every": 1,
+    "validate_every": 0,
+    "checkpoint_every": 0,
+    "precision": "fp32",
+}
+
+
+class Trained(NamedTuple):
+    losses: list[float]
+    metrics: dict[str, Any]
+    rows: list[dict[str, float]]
 
 
 class TinyData:
@@ -53,8 +81,30 @@ class TinyData:
         first, rest = text.split(" ", 1)
         return interleaved_document([first, self.codes(rest)], vocabulary)
 
-    def corpora(self, *forms: str) -> dict[str, str]:
-        return {form: str(self.folder / form) for form in forms}
+    def config(self, out: Path, **changes: Any) -> TrainConfig:
+        """A tiny run; ``changes`` are of any of the nested configs."""
+        nested: dict[str, Any] = {}
+        for name, kind, values in (
+            ("model", ModelConfig, MODEL),
+            ("parallel", ParallelConfig, {}),
+            ("train", LoopConfig, LOOP),
+        ):
+            known = {key: changes.pop(key) for key in list(changes) if key in kind.__dataclass_fields__}
+            nested[name] = kind(**{**values, **known})
+        forms = changes.pop("forms", ("text", "tts", "interleaved"))
+        corpora = {form: str(self.folder / form) for form in forms}
+        return TrainConfig(
+            out=str(out), vocabulary=str(self.folder / "vocabulary"), corpora=corpora, **nested, **changes
+        )  # fmt: skip
+
+    def train(self, out: Path, **changes: Any) -> Trained:
+        """Train in this process (one of `run_ranks`)."""
+        from lm.train import run
+
+        out.mkdir(parents=True, exist_ok=True)
+        metrics = run(self.config(out, **changes), Run(out))
+        rows = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+        return Trained(losses=[row["loss"] for row in rows], metrics=metrics, rows=rows)
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +119,12 @@ RunRanks = Callable[[Callable[[], Any], int], list[Any]]
 def run_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRanks]:
     """``run_ranks(work, size)`` runs ``work`` in ``size`` forked processes that share a gloo group.
 
+    The answer is what each returned; None of a process that was killed.
+
     What is slow to import is imported here once. No group may be opened in this process itself: a fork would inherit
     gloo's objects without their threads, and hang when it collects them.
     """
-    from lm import trainer  # noqa: F401
+    from lm import export, trainer  # noqa: F401
 
     folder = tmp_path_factory.mktemp("stores")
     number = 0
@@ -88,17 +140,26 @@ def run_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRanks]:
         ]
         for process in processes:
             process.start()
-        answers = [pipe[0].recv() if pipe[0].poll(120) else ("hung", None) for pipe in pipes]
+        for _, sender in pipes:
+            sender.close()
+        answers = [_answer(receiver) for receiver, _ in pipes]
         for process in processes:
             process.join(5)
             process.kill()
         for state, value in answers:
             if isinstance(value, BaseException):
                 raise value
-            assert state == "good", f"a process failed: {state}\n{value}"
+            assert state in ("good", "killed"), f"a process failed: {state}\n{value}"
         return [value for _, value in answers]
 
     yield start
+
+
+def _answer(receiver: Any) -> tuple[str, Any]:
+    try:
+        return receiver.recv() if receiver.poll(120) else ("hung", None)
+    except EOFError:
+        return "killed", None
 
 
 def _be_rank(work: Callable[[], Any], rank: int, size: int, store: Path, answer: Any) -> None:
@@ -116,8 +177,3 @@ def _be_rank(work: Callable[[], Any], rank: int, size: int, store: Path, answer:
         answer.send(("user error", RuntimeError(str(error))))
     except BaseException:
         answer.send(("failed", traceback.format_exc()))
-    finally:
-        os._exit(0)
-
-
-__all__ = ["TinyData", "Vocabulary"]

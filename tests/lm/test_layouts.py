@@ -2,63 +2,61 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from corpus.stage import Run
-from lm.loop_config import LoopConfig
-from lm.model_config import ModelConfig
-from lm.parallel import ParallelConfig
-from lm.train import TrainConfig, run
-
-MODEL = dict(layers=4, hidden=32, heads=4, kv_heads=2, ffn=48, vocabulary_multiple=16)
-LOOP = dict(
-    steps=50, sequence_length=32, micro_batch=2, global_batch=8, learning_rate=1e-2, final_learning_rate=1e-3,
-    warmup_steps=5, log_every=1, validate_every=0, checkpoint_every=0, precision="fp32",
-)  # fmt: skip
-
-
-def losses_of(tiny: Any, out: Path, parallel: dict[str, Any], **changes: Any) -> list[float]:
-    model = {name: changes.pop(name) for name in list(changes) if name in ModelConfig.__dataclass_fields__}
-    config = TrainConfig(
-        out=str(out),
-        vocabulary=str(tiny.folder / "vocabulary"),
-        corpora=tiny.corpora("text", "tts", "interleaved"),
-        model=ModelConfig(**{**MODEL, **model}),
-        parallel=ParallelConfig(**parallel),
-        train=LoopConfig(**{**LOOP, **changes}),
-    )
-    out.mkdir(exist_ok=True)
-    metrics = run(config, Run(out))
-    rows = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
-    return [row["loss"] for row in rows] + [metrics["val_loss.tts"], metrics["val_loss.tts.speech"]]
-
-
-LAYOUTS = {
-    "tensor": (2, dict(tensor=2)),
-    "tensor and sequence": (2, dict(tensor=2, sequence=True)),
-    "pipeline": (2, dict(pipeline=2)),
-    "virtual pipeline": (2, dict(pipeline=2, virtual=2)),
-    "virtual pipeline, overlapped": (2, dict(pipeline=2, virtual=2, overlap_p2p=True)),
-    "context": (2, dict(context=2)),
-    "data": (2, dict()),
-    "data, distributed optimizer": (2, dict(distributed_optimizer=True)),
-    "tensor and pipeline": (4, dict(tensor=2, pipeline=2, sequence=True)),
+LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
+    "tensor and sequence": (2, {"tensor": 2, "sequence": True}),
+    "pipeline": (2, {"pipeline": 2}),
+    "virtual pipeline": (2, {"pipeline": 2, "virtual": 2}),
+    "virtual pipeline, overlapped": (2, {"pipeline": 2, "virtual": 2, "overlap_p2p": True}),
+    "context": (2, {"context": 2}),
+    "data": (2, {}),
+    "data, distributed optimizer": (2, {"distributed_optimizer": True}),
+    "tensor and pipeline": (4, {"tensor": 2, "pipeline": 2, "sequence": True}),
+    "one process, all recomputed": (1, {"recompute": "full"}),
+    "one process, attention recomputed": (1, {"recompute": "selective"}),
 }
+
+
+def numbers(trained: Any) -> list[float]:
+    return [*trained.losses, trained.metrics["val_loss.tts"], trained.metrics["val_loss.tts.speech"]]
 
 
 @pytest.fixture(scope="module")
 def plain(tiny: Any, run_ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     folder = tmp_path_factory.mktemp("plain")
-    return run_ranks(lambda: losses_of(tiny, folder, {}), 1)[0]
+    return numbers(run_ranks(lambda: tiny.train(folder), 1)[0])
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_trains_as_one_process(name: str, tiny: Any, plain: list[float], run_ranks: Any, tmp_path: Path) -> None:
-    size, parallel = LAYOUTS[name]
-    got = run_ranks(lambda: losses_of(tiny, tmp_path, parallel), size)[0]
-    assert plain[0] > 1.5 * plain[49] > 0
+    size, options = LAYOUTS[name]
+    got = numbers(run_ranks(lambda: tiny.train(tmp_path, **options), size)[0])
+    assert plain[0] > 1.1 * plain[11] > 0
     assert got == pytest.approx(plain, rel=1e-4)
+
+
+def test_tensor_parallel_stays_with_one_process_for_50_steps(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    one = numbers(run_ranks(lambda: tiny.train(tmp_path / "one", steps=50, layers=2), 1)[0])
+    two = numbers(run_ranks(lambda: tiny.train(tmp_path / "two", steps=50, layers=2, tensor=2), 2)[0])
+    assert one[0] > 2 * one[49]
+    assert two == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"tied": True}, {"reset_attention": False}, {"tied": True, "precision": "bf16"}])
+def test_options_agree_between_layouts(options: dict[str, Any], tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    one = numbers(run_ranks(lambda: tiny.train(tmp_path / "one", **options), 1)[0])
+    two = numbers(run_ranks(lambda: tiny.train(tmp_path / "two", pipeline=2, **options), 2)[0])
+    assert two == pytest.approx(one, rel=1e-2 if "precision" in options else 1e-4)
+
+
+def test_dropout_follows_seed_and_step(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    first = run_ranks(lambda: tiny.train(tmp_path / "first", dropout=0.2, steps=6), 1)[0]
+    again = run_ranks(lambda: tiny.train(tmp_path / "again", dropout=0.2, steps=6), 1)[0]
+    other = run_ranks(lambda: tiny.train(tmp_path / "other", dropout=0.2, steps=6, seed=2), 1)[0]
+    assert first.losses == again.losses != other.losses
