@@ -193,7 +193,7 @@ def interleaving_section(results: Results) -> Section | None:
     from lm.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.from_pretrained(vocabulary_folder / "vocabulary")
-    documents = open_corpus(folder / "corpus", vocabulary).documents("train")
+    documents = open_corpus(folder / "interleaved", vocabulary).documents("train")
     section = Section("Interleaved documents")
     own = results.metrics_of("interleaved")
     section.text(
