@@ -12,6 +12,7 @@ The folder is written beside its place and renamed when whole. Reading refuses w
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,9 +63,7 @@ class CorpusInfo:
     def documents(self, split: str) -> Iterator[npt.NDArray[np.int32]]:
         """The documents of a split, in order (copies: they outlive the dataset's memory map)."""
         if self.splits[split].documents:
-            from megatron.core.datasets.indexed_dataset import IndexedDataset
-
-            dataset = IndexedDataset(self.prefix(split))
+            dataset = _megatron().IndexedDataset(self.prefix(split))
             for number in range(len(dataset)):
                 yield np.array(dataset[number], dtype=np.int32)
 
@@ -153,11 +152,9 @@ def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | 
 
 
 def _write_split(prefix: Path, vocabulary: Vocabulary, documents: Iterable[npt.NDArray[np.integer]]) -> SplitCounts:
-    from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
-
     count = text = speech = longest = 0
     binary = Path(f"{prefix}.bin")
-    builder = IndexedDatasetBuilder(str(binary), dtype=_id_type(vocabulary))
+    builder = _megatron().IndexedDatasetBuilder(str(binary), dtype=_id_type(vocabulary))
     for document in documents:
         assert len(document) and document[-1] == vocabulary.eos, "a document ends with EOS"
         assert document.min() >= 0 and document.max() < vocabulary.size, "an id outside the vocabulary"
@@ -170,6 +167,14 @@ def _write_split(prefix: Path, vocabulary: Vocabulary, documents: Iterable[npt.N
         binary.unlink()
         Path(f"{prefix}.idx").unlink()
     return SplitCounts(documents=count, text_tokens=text, speech_tokens=speech, longest=longest)
+
+
+def _megatron() -> Any:
+    """Megatron's module of indexed datasets; its import warns that Apex is missing, which matters to no corpus."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from megatron.core.datasets import indexed_dataset
+    return indexed_dataset
 
 
 def _id_type(vocabulary: Vocabulary) -> type[np.uint16] | type[np.int32]:

@@ -74,6 +74,11 @@ class Generator:
             raise UserError(str(folder), found=found, remedy="give a model trained with this vocabulary")
         return cls(CachedLlama.from_pretrained(folder, dtype=dtype, device=device), own, batch_size=batch_size)
 
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a prompt and its answer together."""
+        return self.model.max_length
+
     @torch.inference_mode()
     def generate(
         self,

@@ -4,6 +4,7 @@ the model and the config alone, not on batch size, workers or the units beside i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -18,7 +19,7 @@ from lm.sampling import seed_of
 from lm.sources import TextDocument
 from lm.vocabulary import END_OF_AUDIO, Vocabulary
 
-from .gate import EMPTY, GOOD, GateConfig, judge
+from .gate import EMPTY, GOOD, OVERSIZED, GateConfig, judge
 from .spans import SpanConfig, choose_spans
 from .unit_file import Codes, SpokenDocument, SpokenSpan
 
@@ -27,6 +28,11 @@ NO_CODES: Codes = np.zeros(0, dtype=np.uint16)
 
 class Backend(Protocol):
     """What continues prompts: `lm.generation.Generator`, or an engine that serves the same model on a cluster."""
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a prompt and its answer together."""
+        ...
 
     def generate(
         self,
@@ -71,10 +77,11 @@ class Reading(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What the model made of a reading: the codes, and whether it ended by itself."""
+    """What the model made of a reading: the codes, and whether it ended by itself. None at all if it has no room."""
 
     codes: Codes
     is_finished: bool
+    is_too_long: bool = False
 
 
 def voices(weights: dict[str, float], vocabulary: Vocabulary) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -101,16 +108,22 @@ def read_aloud(
 ) -> list[Read]:
     """Speech tokens of each reading."""
     end = vocabulary.special(END_OF_AUDIO)
+    read = [Read(NO_CODES, is_finished=False, is_too_long=True)] * len(readings)
+    prompts = [tts_prompt(one.spoken, one.speaker, vocabulary) for one in readings]
+    limits = [gate.most_tokens(one.spoken) + 1 for one in readings]
+    fitting = [at for at in range(len(readings)) if len(prompts[at]) + limits[at] <= backend.max_length]
     rows = backend.generate(
-        [tts_prompt(one.spoken, one.speaker, vocabulary) for one in readings],
-        max_new_tokens=[gate.most_tokens(one.spoken) + 1 for one in readings],
+        [prompts[at] for at in fitting],
+        max_new_tokens=[limits[at] for at in fitting],
         stop=[end],
         allowed="speech",
         temperature=voice.temperature,
         top_p=voice.top_p,
-        seeds=[one.seed for one in readings],
+        seeds=[readings[at].seed for at in fitting],
     )
-    return [Read(vocabulary.codes(row), bool(len(row)) and int(row[-1]) == end) for row in rows]
+    for at, row in zip(fitting, rows, strict=True):
+        read[at] = Read(vocabulary.codes(row), bool(len(row)) and int(row[-1]) == end)
+    return read
 
 
 class Synthesiser:
@@ -168,6 +181,7 @@ class Synthesiser:
     def _judged(self, span: SpokenSpan, reading: Reading, read: Read | None) -> SpokenSpan:
         if read is None:
             return span
+        if read.is_too_long:
+            return dataclasses.replace(span, verdict=OVERSIZED)
         verdict = judge(reading.spoken, read.codes, read.is_finished, self.gate)
-        codes = read.codes if verdict == GOOD else NO_CODES
-        return SpokenSpan(span.start, span.end, span.num_words, span.spoken, span.speaker, verdict, codes)
+        return dataclasses.replace(span, verdict=verdict, tokens=read.codes if verdict == GOOD else NO_CODES)

@@ -63,7 +63,7 @@ class EvaluateConfig(StageConfig):
     split: str = "heldout_sentence"
     num_utterances: int = 200
     kinds: list[str] = field(default_factory=list)
-    temperature: float = 0.8
+    temperature: float = 0.5
     top_p: float = 0.95
     normalises: bool = True
     gate: GateConfig = field(default_factory=GateConfig)

@@ -21,7 +21,9 @@ from .spans import IDEOGRAPHS
 SPOKEN = re.compile(rf"[{IDEOGRAPHS}]|\w")
 LETTERS_OF_AN_IDEOGRAPH = 4  # one is spoken about as long as four Latin letters
 
-GOOD, EMPTY, UNFINISHED, SHORT, LONG, REPETITIVE = "good", "empty", "unfinished", "short", "long", "repetitive"
+GOOD = "good"
+EMPTY, UNFINISHED, SHORT, LONG, REPETITIVE = "empty", "unfinished", "short", "long", "repetitive"
+OVERSIZED = "oversized"  # the model has no room for it
 
 
 @dataclass(kw_only=True)

@@ -61,7 +61,7 @@ class SynthesizeConfig(StageConfig):
     spans: SpanConfig = field(default_factory=SpanConfig)
     passes: int = 1
     speakers: dict[str, float] = field(default_factory=dict)
-    temperature: float = 0.8
+    temperature: float = 0.5
     top_p: float = 0.95
     normalises: bool = True
     gate: GateConfig = field(default_factory=GateConfig)

@@ -81,6 +81,17 @@ def test_a_span_without_words_stays_text(model_folder: Path) -> None:
     assert {span.verdict for span in document.spans} == {"empty"} and document.pieces() == [". . . . . ..."]
 
 
+def test_a_span_the_model_has_no_room_for_stays_text(model_folder: Path) -> None:
+    endless = [TextDocument("a", "lion " * 2000), TextDocument("b", "the " + "lion" * 400 + " sleeps")]
+    made = synthesiser(model_folder)
+    made.spans = SpanConfig(ratio=0.9, mean_words=500)
+    documents = made.speak([*endless, DOCUMENTS[0]], 0)
+    assert {span.verdict for document in documents[:2] for span in document.spans} == {"oversized"}
+    assert [document.pieces() for document in documents[:2]] == [[one.text] for one in endless]
+    made.spans = SpanConfig(ratio=0.4, mean_words=3)
+    assert flat(made.speak([endless[1], DOCUMENTS[0]], 0))[-1] == flat(made.speak([DOCUMENTS[0]], 0))[-1]
+
+
 def test_voices_follow_their_shares(model_folder: Path) -> None:
     made = synthesiser(model_folder)
     speakers = [
