@@ -29,7 +29,7 @@ from corpus.artefact import read_json, write_json
 from corpus.errors import UserError
 
 from .model_config import ModelConfig
-from .optimizer import separate_step_counters
+from .optimizer import allocate_states, load_optimizer
 from .parallel import ParallelConfig
 from .processes import Processes
 
@@ -151,12 +151,12 @@ def save_checkpoint(
 
 def load_checkpoint(path: Path, chunks: Sequence[torch.nn.Module], optimizer: MegatronOptimizer) -> None:
     """Load weights and optimizer, saved under any layout."""
+    allocate_states(optimizer)
     state = _model_state(chunks)
     state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=dict(SHARDING))
     loaded = _load(state, path)
     _set_model_state(chunks, loaded)
-    optimizer.load_state_dict(loaded["optimizer"])
-    separate_step_counters(optimizer)
+    load_optimizer(optimizer, loaded["optimizer"])
 
 
 def load_weights(path: Path, chunks: Sequence[torch.nn.Module]) -> None:

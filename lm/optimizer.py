@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,16 +71,44 @@ def inner_optimizers(optimizer: MegatronOptimizer) -> Iterator[torch.optim.Optim
     return (part.optimizer for part in _parts(optimizer) if part.optimizer is not None)
 
 
-def separate_step_counters(optimizer: MegatronOptimizer) -> None:
-    """Give each parameter its own step counter after loading.
-
-    megatron-core 0.16.1's distributed optimizer loads one tensor for all parameters; without Transformer Engine or
-    Apex, torch's AdamW would then count every step once for each parameter and drift, silently.
-    """
+def allocate_states(optimizer: MegatronOptimizer) -> None:
+    """Give torch's AdamW the states it otherwise makes at its first step: loading into nothing fails."""
     for inner in inner_optimizers(optimizer):
-        for state in inner.state.values():
-            if isinstance(state.get("step"), torch.Tensor):
-                state["step"] = state["step"].clone()
+        if isinstance(inner, torch.optim.AdamW):
+            for parameter in (parameter for group in inner.param_groups for parameter in group["params"]):
+                if not inner.state[parameter]:
+                    step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                    moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                    inner.state[parameter] = {"step": step, **moments}
+
+
+def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
+    """Load a state made by ``optimizer.sharded_state_dict``.
+
+    megatron-core 0.16.1's distributed optimizer knows step counters only of Transformer Engine's and Apex's Adam: with
+    torch's it fails on the counters, and gives one counter tensor to all parameters, so that each step would then count
+    once for each parameter and training drift, silently.
+    """
+    parameter_state = state.pop("param_state", None)
+    optimizer.load_state_dict(state)
+    for inner in inner_optimizers(optimizer):
+        for values in inner.state.values():
+            if isinstance(values.get("step"), torch.Tensor):
+                values["step"] = values["step"].clone()
+    if parameter_state is not None:
+        (part,) = _parts(optimizer)
+        with _without_steps(part.optimizer):
+            part.load_parameter_state_from_fully_reshardable(parameter_state)
+
+
+@contextmanager
+def _without_steps(inner: torch.optim.Optimizer) -> Iterator[None]:
+    steps = {parameter: values.pop("step") for parameter, values in inner.state.items() if "step" in values}
+    try:
+        yield
+    finally:
+        for parameter, step in steps.items():
+            inner.state[parameter]["step"] = step
 
 
 def _parts(optimizer: MegatronOptimizer) -> list[Any]:
