@@ -83,8 +83,7 @@ class Labels:
 
     def decode_ctc(self, path: Sequence[int]) -> str:
         """The transcript of a CTC path: repeats are merged, blanks dropped."""
-        kept = [label for label, before in zip(path, [-1, *path[:-1]], strict=True) if label not in (0, before)]
-        return self.decode(kept)
+        return self.decode([label for label, _ in itertools.groupby(path) if label != 0])
 
 
 def num_ctc_frames(labels: Sequence[int]) -> int:

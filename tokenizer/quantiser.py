@@ -92,6 +92,7 @@ class Quantiser(nn.Module):
         with torch.autocast(hidden_BTD.device.type, enabled=False):
             hidden_BTD = hidden_BTD.float()
             mask_BT = mask_BT & hidden_BTD.detach().isfinite().all(-1)
+            hidden_BTD = hidden_BTD.masked_fill(~mask_BT[..., None], 0.0)  # masked NaN would still reach the sums
             quantised_BTD, codes_BT, commitment = self.vq(hidden_BTD, mask=mask_BT)
         return Quantised(quantised_BTD, codes_BT, commitment.reshape(()))
 
