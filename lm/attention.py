@@ -82,8 +82,8 @@ class CausalAttention(MegatronModule):
             value = gather_from_sequence_parallel_region(value, group=self.context_group)
         if self._is_plain_faster(query, key, attention_mask):
             return cast(Tensor, _PlainAttention.apply(query, key, value, attention_mask, self.scale))
-        heads = [tensor.permute(1, 2, 0, 3) for tensor in (query, key, value)]  # (B, heads, S, D)
-        context = self._attend(*heads, mask=attention_mask)
+        query_BHSD, key_BGKD, value_BGKD = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
+        context = self._attend(query_BHSD, key_BGKD, value_BGKD, attention_mask)
         return context.permute(2, 0, 1, 3).reshape(query.size(0), query.size(1), -1)
 
     def _is_plain_faster(self, query: Tensor, key: Tensor, mask: Tensor | None) -> bool:

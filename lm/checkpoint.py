@@ -22,8 +22,10 @@ from unittest import mock
 
 import torch
 from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.mapping import CheckpointingException
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.optimizer import MegatronOptimizer
+from torch.distributed.checkpoint.api import CheckpointException
 
 from corpus.artefact import read_json, write_json
 from corpus.errors import UserError
@@ -167,9 +169,14 @@ def load_weights(path: Path, chunks: Sequence[torch.nn.Module]) -> None:
 def _load(state: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
         return dist_checkpointing.load(state, str(path))
-    except (dist_checkpointing.mapping.CheckpointingException, OSError, EOFError, KeyError) as error:
+    except (CheckpointException, CheckpointingException, OSError, EOFError, KeyError) as error:
         remedy = "delete this checkpoint's folder: an older one is used then, or training begins again"
-        raise UserError(str(path), found=f"a damaged checkpoint ({error})", remedy=remedy) from error
+        raise UserError(str(path), found=f"a damaged checkpoint ({_first_line(error)})", remedy=remedy) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """What a reader needs of an error that may hold the tracebacks of all processes."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _model_state(chunks: Sequence[torch.nn.Module]) -> dict[str, Any]:

@@ -200,7 +200,7 @@ class Trainer:
         if self.processes.rank == 0:
             prepare_cache(cache)
         self.processes.barrier()
-        options = {"sequence_length": loop.sequence_length, "seed": self.config.seed, "cache": cache}
+        options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": self.config.seed, "cache": cache}
         self.training = build_training_data(
             self.corpora,
             mixture.shares,

@@ -104,7 +104,7 @@ class TinyData:
         out.mkdir(parents=True, exist_ok=True)
         metrics = run(self.config(out, **changes), Run(out))
         rows = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
-        return Trained(losses=[row["loss"] for row in rows], metrics=metrics, rows=rows)
+        return Trained(losses=[row["loss"] for row in rows if "loss" in row], metrics=metrics, rows=rows)
 
 
 @pytest.fixture(scope="session")

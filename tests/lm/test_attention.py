@@ -1,0 +1,108 @@
+"""Own norm and attention equal torch's; packed documents do not see each other, however they are packed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lm.documents import document_mask, local_positions, packed_documents
+
+S, B, H, G, D = 24, 3, 4, 2, 8
+
+
+def attention(monkeypatch: pytest.MonkeyPatch | None = None) -> Any:
+    from megatron.core.transformer.enums import AttnMaskType
+
+    from lm.attention import CausalAttention
+
+    config = SimpleNamespace(kv_channels=D, attention_dropout=0.0)
+    group = SimpleNamespace(size=lambda: 1)
+    return CausalAttention(config, 1, AttnMaskType.causal, "self", pg_collection=SimpleNamespace(cp=group))
+
+
+def documents() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 5, (B, S), generator=generator).eq(0).int().cumsum(1)
+
+
+def inputs(dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(S, B, H, D), (S, B, G, D), (S, B, G, D)]
+    return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
+
+
+def results(output: torch.Tensor, given: list[torch.Tensor]) -> list[torch.Tensor]:
+    weight = torch.linspace(-1, 1, output.numel()).view_as(output).to(output.dtype)
+    return [output, *torch.autograd.grad((output * weight).sum(), given)]
+
+
+def test_plain_products_equal_the_fused_kernel() -> None:
+    from lm.attention import _PlainAttention
+
+    mask = document_mask(documents(), 0, 1, torch.float32)
+    given = inputs()
+    ours = results(_PlainAttention.apply(*given, mask, D**-0.5), given)
+    theirs = results(attention()(*given, mask), given)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_takes_the_plain_products_and_stays_close() -> None:
+    mask = document_mask(documents(), 0, 1, torch.bfloat16)
+    given = inputs(torch.bfloat16)
+    core = attention()
+    assert core._is_plain_faster(given[0], given[1], mask)
+    exact = attention()(*inputs(), mask.float())
+    torch.testing.assert_close(core(*given, mask).float(), exact, rtol=0.05, atol=0.05)
+
+
+def test_packed_documents_equal_the_mask() -> None:
+    """Boundaries (thd, as Transformer Engine takes them) and the block-diagonal mask say the same."""
+    given = inputs()
+    numbers = documents()
+    masked = attention()(*given, document_mask(numbers, 0, 1, torch.float32))  # (S, B, H D)
+    flat = [tensor.transpose(0, 1).flatten(0, 1) for tensor in given]  # (B S, heads, D)
+    packed = attention()(*flat, None, packed_seq_params=packed_documents(numbers))  # (B S, H, D)
+    torch.testing.assert_close(packed.view(B, S, H * D).transpose(0, 1), masked, rtol=1e-4, atol=1e-5)
+
+
+def test_a_document_does_not_see_the_others() -> None:
+    numbers = documents()
+    mask = document_mask(numbers, 0, 1, torch.float32)
+    query, key, value = (tensor.detach() for tensor in inputs())
+    before = attention()(query, key, value, mask)
+    is_other = (numbers != 1).T  # (S, B)
+    changed = torch.where(is_other[..., None, None], value + 1, value)
+    after = attention()(query, key, changed, mask)
+    assert torch.equal(before[~is_other], after[~is_other])
+    assert not torch.equal(before, after)
+
+
+def test_context_parallel_parts_cover_the_mask() -> None:
+    numbers = documents()
+    whole = document_mask(numbers, 0, 1, torch.float32)
+    order = torch.cat([local_positions(S, rank, 2) for rank in range(2)])
+    assert sorted(order.tolist()) == list(range(S))
+    for rank in range(2):
+        part = document_mask(numbers, rank, 2, torch.float32)
+        assert torch.equal(part, whole[:, :, local_positions(S, rank, 2)][..., order])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norm_equals_torch(dtype: torch.dtype) -> None:
+    from lm.norm import RMSNorm
+
+    norm = RMSNorm(SimpleNamespace(params_dtype=dtype, sequence_parallel=True), 16, eps=1e-5)
+    assert norm.weight.sequence_parallel
+    hidden = torch.randn(7, 2, 16, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    with torch.no_grad():
+        norm.weight += torch.linspace(-0.5, 0.5, 16).to(dtype)
+    ours = results(norm(hidden), [hidden, norm.weight])
+    theirs = results(F.rms_norm(hidden, (16,), norm.weight, 1e-5), [hidden, norm.weight])
+    tolerance = {} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.1}
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, **tolerance)

@@ -1,0 +1,111 @@
+"""The stage: what it refuses, fine-tuning, bad steps, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from corpus.errors import UserError
+from lm.corpora import write_corpus
+from lm.formats import text_document
+from lm.train import TrainConfig
+from lm.vocabulary import build_vocabulary
+
+
+def test_writes_checkpoints_curve_and_metrics(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    trained = run_ranks(
+        lambda: tiny.train(tmp_path, steps=9, checkpoint_every=2, validate_every=4, layers=1, log_every=2), 1
+    )[0]
+    kept = sorted(entry.name for entry in (tmp_path / "checkpoint").iterdir())
+    assert kept == ["step_00000008", "step_00000009"]
+    rows = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 9]
+    assert [row["step"] for row in rows if "val_loss.tts.speech" in row] == [4, 8, 9]
+    assert {"loss", "loss.text", "loss.speech", "learning_rate", "gradient_norm"} <= set(rows[0])
+    assert rows[-1]["val_loss.text"] == trained.metrics["val_loss.text"] < rows[1]["val_loss.text"]
+    assert trained.metrics["tokens"] == 9 * 8 * 32 and trained.metrics["skipped_steps"] == 0
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_fine_tuning_begins_with_the_weights_only(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    first, tuned = tmp_path / "first", tmp_path / "tuned"
+    base = run_ranks(lambda: tiny.train(first, steps=30), 1)[0]
+    options = {"steps": 5, "warmup_steps": 1, "learning_rate": 1e-4, "final_learning_rate": 1e-5}
+    got = run_ranks(lambda: tiny.train(tuned, init=str(first), tensor=2, forms=("tts",), **options), 2)[0]
+    assert got.losses[0] == pytest.approx(base.metrics["val_loss.tts"], rel=0.1)
+    assert got.metrics["val_loss.tts"] <= base.metrics["val_loss.tts"] * 1.01
+
+
+def test_refuses_another_shape_or_vocabulary(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    run_ranks(lambda: tiny.train(tmp_path / "first", steps=5), 1)
+    with pytest.raises(RuntimeError, match=r"model.ffn=48 \(this run: 64\)"):
+        run_ranks(lambda: tiny.train(tmp_path / "second", init=str(tmp_path / "first"), ffn=64), 1)
+    with pytest.raises(RuntimeError, match="no language model checkpoint"):
+        run_ranks(lambda: tiny.train(tmp_path / "third", init=str(tmp_path)), 1)
+    other = build_vocabulary(tiny.vocabulary._text, num_speech_tokens=16, speech_tokenizer="xyz")
+    write_corpus(tmp_path / "text", "text", other, [text_document("bada", other)], [], {})
+
+    def with_other_corpus() -> None:
+        from corpus.stage import Run
+        from lm.train import run
+
+        config = tiny.config(tmp_path / "fourth", forms=())
+        config.corpora = {"text": str(tmp_path / "text")}
+        run(config, Run(tmp_path / "fourth"))
+
+    with pytest.raises(RuntimeError, match=other.fingerprint):
+        run_ranks(with_other_corpus, 1)
+
+
+def test_refuses_a_damaged_checkpoint(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    run_ranks(lambda: tiny.train(tmp_path / "first", steps=5, layers=1), 1)
+    shard = max((tmp_path / "first/checkpoint/step_00000005").glob("*.distcp"), key=lambda file: file.stat().st_size)
+    shard.write_bytes(shard.read_bytes()[:200])
+    with pytest.raises(RuntimeError, match="damaged checkpoint"):
+        run_ranks(lambda: tiny.train(tmp_path / "second", steps=5, layers=1, init=str(tmp_path / "first")), 1)
+
+
+def train_with_bad_steps(tiny: Any, out: Path, bad: set[int], **options: Any) -> Any:
+    """Train with a loss that is not finite at the steps ``bad``."""
+    from lm import trainer
+
+    step = trainer.Trainer._step
+    now = {"step": 0}
+
+    def counting(self: Any, number: int, batches: Any) -> Any:
+        now["step"] = number
+        return step(self, number, batches)
+
+    def bad_loss(inputs: Any, losses: torch.Tensor) -> Any:
+        return masked_loss(inputs, losses * float("nan") if now["step"] in bad else losses)
+
+    masked_loss = trainer._masked_loss
+    trainer.Trainer._step, trainer._masked_loss = counting, bad_loss  # type: ignore[method-assign]  # in a fork
+    return tiny.train(out, **options)
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    options = {"layers": 2, "max_skipped_steps": 2}
+    got = run_ranks(lambda: train_with_bad_steps(tiny, tmp_path / "two", {3, 5}, **options), 1)[0]
+    assert got.metrics["skipped_steps"] == 2
+    assert [row["step"] for row in got.rows if "loss" not in row] == [4, 6]
+    assert got.rows[-1]["loss"] < got.rows[0]["loss"]
+    with pytest.raises(RuntimeError, match="3 steps whose loss or gradient is not finite, the last is step 7"):
+        run_ranks(lambda: train_with_bad_steps(tiny, tmp_path / "three", {3, 5, 6}, **options), 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mixture": "best"}, "tokens, paper"),
+        ({"mixture": "paper", "weights": {"text": 1.0}}, "contradict"),
+        ({"text_share": 1.5}, "between 0 and 1"),
+    ],
+)
+def test_options_are_checked(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        TrainConfig(out="out", vocabulary="v", corpora={"text": "c"}, **options)
