@@ -59,7 +59,8 @@ def loss_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         steps, losses = [point["step"] for point in logged], [point["loss"] for point in logged]
         axis.plot(steps, losses, color=ACCENT, alpha=0.25, linewidth=0.8)
         axis.plot(steps, smoothed(losses), color=ACCENT, linewidth=1.6, label="training loss")
-        for key in sorted({key for point in points for key in point if key.startswith("val_loss.")}):
+        held_out = {key for point in points for key in point if key.startswith("val_loss.") and key.count(".") == 1}
+        for key in sorted(held_out):
             held = [(point["step"], point[key]) for point in points if key in point]
             axis.plot(*zip(*held, strict=True), marker=".", linewidth=1, label=key.removeprefix("val_loss."))
         axis.set_title(name, fontsize=9, loc="left", color=INK)

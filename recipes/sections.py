@@ -79,9 +79,10 @@ def answers_section(results: Results, num_examples: int) -> Section | None:
     num_right = round(num_examples * len(right) / len(rows))
     num_right = min(max(num_right, 1 if right else 0), num_examples - (1 if wrong else 0))
     shown = spread(right, num_right) + spread(wrong, num_examples - num_right)
-    header = ["question", "heard", "said", "key", "spoken answer", "by the judge"]
+    header = ["asked", "", "heard", "said", "key", "spoken answer", "by the judge"]
     cells = [
         [
+            row["question"],
             sound(row["audio"]),
             marked(row["heard"], row["heard"] == row["question"]),
             marked(row["said"], row["is_text_right"]),
