@@ -295,6 +295,7 @@ class Trainer:
             "tokens": self.loop.steps * self.loop.tokens_per_step,
             "parameters": self.config.model.num_parameters(self.vocabulary_size),
             "skipped_steps": self.skipped_steps,
+            "tensor_parallel": self.config.parallel.tensor,
             "tokens_per_second": round(self.speed.mean_tokens_per_second, 1),
         }
 
