@@ -18,7 +18,7 @@ from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
 from tokenizer.nemo import quiet_nemo
 
-WORDS = "red blue green tom anna cat dog one two three".split()
+WORDS = ["red", "blue", "green", "tom", "anna", "cat", "dog", "one", "two", "three"]
 torch.set_num_threads(1)
 
 
