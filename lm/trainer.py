@@ -296,6 +296,9 @@ class Trainer:
             "parameters": self.config.model.num_parameters(self.vocabulary_size),
             "skipped_steps": self.skipped_steps,
             "tensor_parallel": self.config.parallel.tensor,
+            "pipeline_parallel": self.config.parallel.pipeline,
+            "data_parallel": self.processes.data_size,
+            "precision": self.precision,
             "tokens_per_second": round(self.speed.mean_tokens_per_second, 1),
         }
 
