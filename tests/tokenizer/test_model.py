@@ -139,7 +139,7 @@ def test_mixed_up_files_are_found(tokenizer: SpeechTokenizer, tmp_path: Path) ->
 def test_bad_audio_and_tokens_are_named(tokenizer: SpeechTokenizer) -> None:
     broken = noise(4000)
     broken[17] = np.nan
-    with pytest.raises(UserError, match="audio 1.*NaN"):
+    with pytest.raises(UserError, match=r"audio 1.*NaN"):
         tokenizer.encode([noise(100), broken])
     with pytest.raises(UserError, match="shape"):
         tokenizer.encode([noise(100).reshape(2, 50)])

@@ -1,4 +1,4 @@
-"""Laws of the quantiser: nearest codes, padding without influence, restart of dead codes, gradients straight through."""
+"""Laws of the quantiser: nearest codes, padding without influence, dead codes restarted, gradients passed on."""
 
 from __future__ import annotations
 

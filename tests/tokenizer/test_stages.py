@@ -31,7 +31,7 @@ class Killed(BaseException):
 
 
 def train_config(corpus: Path, out: Path, **options: Any) -> train.TrainConfig:
-    steps = options.pop("steps", STEPS)
+    steps, checkpoint_every = options.pop("steps", STEPS), options.pop("checkpoint_every", 1000)
     return train.TrainConfig(
         corpus=str(corpus),
         out=str(out),
@@ -46,7 +46,7 @@ def train_config(corpus: Path, out: Path, **options: Any) -> train.TrainConfig:
             steps=steps,
             learning_rate=3e-3,
             warmup_steps=min(10, steps),
-            checkpoint_every=options.pop("checkpoint_every", 1000),
+            checkpoint_every=checkpoint_every,
         ),
         **options,
     )
@@ -276,5 +276,5 @@ def test_a_wrong_model_option_is_named(options: dict[str, Any], named: str) -> N
 
 
 def test_a_codebook_that_would_never_start_is_refused(spoken: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="vq.start_step"):
+    with pytest.raises(UserError, match=r"vq\.start_step"):
         train_config(spoken, tmp_path, steps=100, vq=QuantiserConfig(start_step=100))
