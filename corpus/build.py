@@ -3,7 +3,7 @@
     python -m corpus.build out=runs/corpus num_utterances=6000
 
 Writes into ``out``: ``train.jsonl``, ``heldout_sentence.jsonl`` (seen voices, unseen texts), ``heldout_voice.jsonl``
-(unseen voices, unseen texts), ``audio/``, ``questions.jsonl``, ``texts.jsonl``, ``texts_heldout.jsonl``,
+(unseen voices, unseen texts), ``heldout_words.jsonl`` (seen voices, random words without grammar), ``audio/``, ``questions.jsonl``, ``texts.jsonl``, ``texts_heldout.jsonl``,
 ``sentences.txt`` (every sentence of the world) and ``voices.json``.
 """
 
@@ -74,7 +74,8 @@ class BuildConfig(StageConfig):
         num_texts: training texts.
         num_heldout_texts: held-out texts.
         heldout_share: share of all sentences that training never hears or reads.
-        heldout_utterances: size of heldout_sentence, and of heldout_voice.
+        heldout_utterances: size of heldout_sentence, and of heldout_voice; heldout_words (random word strings in seen
+            voices: sounds without grammar) has a quarter of it.
         situations: how many "who put what where" situations are asked about.
         engines: auto (espeak-ng, and flite where libflite1 is installed) or espeak.
         seen_voices: how many voices training hears, the answer voice among them; 0 for all there are.
@@ -142,7 +143,8 @@ def plan_sizes(config: BuildConfig) -> PlanSizes:
     return PlanSizes(
         train=config.shares.counts(config.num_utterances),
         answer=config.shares.counts(config.answer_voice_utterances, without="story"),
-        held_out=config.shares.counts(config.heldout_utterances),
+        held_out=config.shares.counts(config.heldout_utterances, without="random"),
+        held_out_words=config.heldout_utterances // 4,
     )
 
 

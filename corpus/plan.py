@@ -16,7 +16,8 @@ from .text import join_sentences
 from .voices import ANSWER, HELD_OUT, SEEN, Voice
 from .world import World
 
-TRAIN, HELD_OUT_SENTENCE, HELD_OUT_VOICE = SPLITS = ("train", "heldout_sentence", "heldout_voice")
+SPLITS = ("train", "heldout_sentence", "heldout_voice", "heldout_words")
+TRAIN, HELD_OUT_SENTENCE, HELD_OUT_VOICE, HELD_OUT_WORDS = SPLITS
 KINDS = ("question", "statement", "random", "story")
 QUESTION_WORDS = ("where", "what", "which", "who")
 RANDOM_LENGTH = (4, 8)
@@ -41,12 +42,14 @@ class PlanSizes:
     Attributes:
         train: for each kind, in the seen voices.
         answer: for each kind, in the answer voice, besides all replies.
-        held_out: for each kind, in heldout_sentence and again in heldout_voice.
+        held_out: for each kind of sentence, in heldout_sentence and again in heldout_voice.
+        held_out_words: random word strings, in heldout_words.
     """
 
     train: dict[str, int]
     answer: dict[str, int]
     held_out: dict[str, int]
+    held_out_words: int
 
 
 class Plan:
@@ -69,13 +72,16 @@ class Plan:
         """All utterances of the built-in corpus."""
         answer, unheard = self.voices[ANSWER], self.voices[HELD_OUT]
         seen = self.voices[SEEN] or answer  # seen_voices=1
+        evenly = [*seen, *answer * ANSWER_WEIGHT]
+        words = dict.fromkeys(KINDS, 0) | {"random": sizes.held_out_words}
         replies = [(reply, f"{reply}.") for reply in self.world.replies]
         return [
             *self._compose(TRAIN, "", sizes.train, seen, is_held_out=False),
             *self._compose(TRAIN, "answer-", sizes.answer, answer, is_held_out=False),
             *self._assign(TRAIN, "", "reply", replies, answer),
-            *self._compose(HELD_OUT_SENTENCE, "", sizes.held_out, [*seen, *answer * ANSWER_WEIGHT], is_held_out=True),
+            *self._compose(HELD_OUT_SENTENCE, "", sizes.held_out, evenly, is_held_out=True),
             *self._compose(HELD_OUT_VOICE, "", sizes.held_out, unheard, is_held_out=True),
+            *self._compose(HELD_OUT_WORDS, "", words, evenly, is_held_out=True),
         ]
 
     def _compose(

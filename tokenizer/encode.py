@@ -32,7 +32,7 @@ class EncodeConfig(StageConfig):
 
     tokenizer: str
     corpus: str
-    splits: list[str] = field(default_factory=lambda: ["train", "heldout_sentence", "heldout_voice"])
+    splits: list[str] = field(default_factory=lambda: ["train", "heldout_sentence", "heldout_voice", "heldout_words"])
     unit_utterances: int = 256
     processes: int = 1
     device: str = "cpu"

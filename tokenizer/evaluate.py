@@ -32,7 +32,7 @@ class EvaluateConfig(StageConfig):
 
     tokenizer: str
     corpus: str
-    splits: list[str] = field(default_factory=lambda: ["heldout_sentence", "heldout_voice"])
+    splits: list[str] = field(default_factory=lambda: ["heldout_sentence", "heldout_voice", "heldout_words"])
     max_utterances: int = 1000
     num_examples: int = 8
     max_bad_share: float = 0.01

@@ -131,7 +131,11 @@ def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     if "heldout_sentence" in scores:
         metrics["wer_without_vq"] = scores["heldout_sentence"].errors(scores["heldout_sentence"].without_vq).rate
-    named = {"heldout_sentence": "wer_with_vq", "heldout_voice": "wer_heldout_voice"}
+    named = {
+        "heldout_sentence": "wer_with_vq",
+        "heldout_voice": "wer_heldout_voice",
+        "heldout_words": "wer_random_words",
+    }
     for split, score in scores.items():
         heard = score.with_vq if score.has_vq else score.without_vq
         if score.has_vq or split != "heldout_sentence":

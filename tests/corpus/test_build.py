@@ -28,7 +28,7 @@ SMALL = {
     "situations": 4,
     "engines": "espeak",
 }
-OUTPUTS_OF_SPEECH = ("train", "heldout_sentence", "heldout_voice")
+OUTPUTS_OF_SPEECH = ("train", "heldout_sentence", "heldout_voice", "heldout_words")
 OUTPUTS = ("train.jsonl", "heldout_sentence.jsonl", "heldout_voice.jsonl", "questions.jsonl", "texts.jsonl")
 OUTPUTS += ("texts_heldout.jsonl", "sentences.txt", "voices.json", "audio")
 

@@ -77,7 +77,7 @@ def test_fewer_voices_can_be_seen(num_seen: int, tmp_path: Path) -> None:
     assert sum(voice.role != HELD_OUT for voice in voices) == num_seen
     world = World(1, 4)
     counts = dict.fromkeys(KINDS, 8)
-    sizes = PlanSizes(train=counts, answer=counts, held_out=counts)
+    sizes = PlanSizes(train=counts, answer=counts, held_out=counts, held_out_words=4)
     lines = Plan(world, HeldOutTexts(world, 0.1, 1), voices, 1, tmp_path).lines(sizes)
     assert len({line.prompt.voice.name for line in lines if line.split == TRAIN}) == num_seen
     assert len({line.prompt.id for line in lines}) == len(lines)

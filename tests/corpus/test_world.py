@@ -116,7 +116,7 @@ def test_training_texts_hold_no_held_out_sentence(world: World, held_out: HeldOu
 def test_splits_share_no_text_and_no_held_out_voice(world: World, held_out: HeldOutTexts, tmp_path: Path) -> None:
     voices = choose_voices("espeak")
     count = dict.fromkeys(KINDS, 60)
-    sizes = PlanSizes(train=count | {"question": 2500}, answer=count, held_out=count)
+    sizes = PlanSizes(train=count | {"question": 2500}, answer=count, held_out=count, held_out_words=4)
     lines = Plan(world, held_out, voices, 1, tmp_path).lines(sizes)
     train = [line for line in lines if line.split == TRAIN]
     others = [line for line in lines if line.split != TRAIN]
