@@ -8,7 +8,7 @@ ARGS ?=
 # The CPU wheel of torch; GPU users: make install CONSTRAINTS=
 CONSTRAINTS ?= -c constraints/cpu.txt
 
-.PHONY: quickstart test check install voices chat clean
+.PHONY: quickstart test check install voices clean
 
 quickstart: install
 	@$(BIN)/speechweave quickstart $(ARGS)
@@ -33,8 +33,11 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	touch $@
 
 # flite's voices are a second, different synthesiser; everything also runs without them.
-voices:
-	@$(BIN)/python -m corpus.flite --check || $(BIN)/python -m corpus.flite --install || true
+HAS_FLITE := $(BIN)/python -c 'import sys; from corpus import flite; sys.exit(not flite.is_available())'
+
+voices: $(VENV)/.installed
+	@$(HAS_FLITE) || (test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libflite1 >/dev/null) \
+		|| echo "flite's voices are not installed (apt-get install libflite1): going on with espeak-ng's alone"
 
 clean:
 	rm -rf runs build *.egg-info

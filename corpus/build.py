@@ -3,8 +3,9 @@
     python -m corpus.build out=runs/corpus num_utterances=6000
 
 Writes into ``out``: ``train.jsonl``, ``heldout_sentence.jsonl`` (seen voices, unseen texts), ``heldout_voice.jsonl``
-(unseen voices, unseen texts), ``heldout_words.jsonl`` (seen voices, random words without grammar), ``audio/``, ``questions.jsonl``, ``texts.jsonl``, ``texts_heldout.jsonl``,
-``sentences.txt`` (every sentence of the world) and ``voices.json``.
+(unseen voices, unseen texts), ``heldout_words.jsonl`` (seen voices, random words without grammar), ``audio/``,
+``questions.jsonl``, ``texts.jsonl``, ``texts_heldout.jsonl``, ``sentences.txt`` (every sentence of the world) and
+``voices.json``.
 """
 
 from __future__ import annotations

@@ -156,8 +156,8 @@ def tokenizer_section(results: Results) -> Section | None:
     section = Section("Speech tokenizer")
     section.text(
         "Word error rates of the tokenizer's own recogniser, through the quantised tokens and with the same weights "
-        "but the quantiser left out. heldout_sentence: unseen sentences in seen voices; heldout_voice: in unseen voices; "
-        "heldout_words: random words in seen voices, where no grammar helps."
+        "but the quantiser left out. heldout_sentence: unseen sentences in seen voices; heldout_voice: in "
+        "unseen voices; heldout_words: random words in seen voices, where no grammar helps."
     )
     header = ["split", "utterances", "WER with VQ", "WER without VQ"]
     splits = found["splits"]
