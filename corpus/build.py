@@ -80,6 +80,7 @@ class BuildConfig(StageConfig):
         situations: how many "who put what where" situations are asked about.
         engines: auto (espeak-ng, and flite where libflite1 is installed) or espeak.
         seen_voices: how many voices training hears, the answer voice among them; 0 for all there are.
+        answer_voice: name of the voice that speaks the replies; empty takes flite's slt, else espeak-f2.
         manifest: a NeMo manifest of your own recordings, added to the built-in ones with kind "user".
         max_bad_share: share of bad records in it that are left out without an error.
         workers: processes; 0 for all CPUs.
@@ -95,6 +96,7 @@ class BuildConfig(StageConfig):
     situations: int = 60
     engines: str = "auto"
     seen_voices: int = 0
+    answer_voice: str = ""
     manifest: str | None = None
     max_bad_share: float = 0.01
     workers: int = 0
@@ -116,7 +118,7 @@ def run(config: BuildConfig, run: Run) -> dict[str, Any]:
     recordings = read_recordings(config.manifest, config.max_bad_share) if config.manifest else Recordings([], [])
     world = World(config.seed, config.situations)
     held_out = HeldOutTexts(world, config.heldout_share, config.seed)
-    voices = choose_voices(config.engines, config.seen_voices)
+    voices = choose_voices(config.engines, config.seen_voices, config.answer_voice)
     lines = Plan(world, held_out, voices, config.seed, run.folder / "audio").lines(plan_sizes(config))
     documents = write_documents(
         world, held_out, train=config.num_texts, held_out_count=config.num_heldout_texts, seed=config.seed

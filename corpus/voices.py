@@ -7,6 +7,7 @@ from typing import Any
 
 from . import espeak, flite
 from .audio import Samples
+from .errors import UserError
 
 SEEN, HELD_OUT, ANSWER = "seen", "heldout", "answer"
 ENGINES = ("auto", "espeak")
@@ -85,27 +86,36 @@ ESPEAK_VOICES = (
     espeak_voice("klatt2", 60, role=HELD_OUT),
 )
 FLITE_VOICES = (
-    Voice(name="flite-slt", engine="flite", voice="slt", role=ANSWER, stretch=0.95, spread=0.0),
+    Voice(name="flite-slt", engine="flite", voice="slt", stretch=0.95),
     Voice(name="flite-rms", engine="flite", voice="rms", stretch=0.85),
     Voice(name="flite-kal16", engine="flite", voice="kal16", stretch=1.05),
     Voice(name="flite-awb", engine="flite", voice="awb", stretch=0.95, role=HELD_OUT),
 )
 
 
-def choose_voices(engines: str = "auto", num_seen: int = 0) -> list[Voice]:
+def choose_voices(engines: str = "auto", num_seen: int = 0, answer: str = "") -> list[Voice]:
     """The voices to use.
 
     Args:
         engines: "espeak", or "auto" for flite's voices besides where its library is installed.
         num_seen: how many voices training hears, the answer voice among them; 0 for all there are.
+        answer: name of the answer voice; "" for flite's slt, else the first of espeak-ng.
 
     Returns:
-        Voices of which exactly one has the role "answer": flite's slt, else a clear one of espeak-ng.
+        Voices of which exactly one has the role "answer".
+
+    Raises:
+        UserError: ``answer`` is none of the voices that training may hear.
     """
-    if engines == "auto" and flite.is_available():
-        voices = [*FLITE_VOICES[:2], *ESPEAK_VOICES, *FLITE_VOICES[2:]]  # flite's clearest two first
-    else:
-        first, *others = ESPEAK_VOICES
-        voices = [replace(first, role=ANSWER, spread=0.0), *others]
-    heard = [voice for voice in voices if voice.role != HELD_OUT]
-    return heard[: num_seen or len(heard)] + [voice for voice in voices if voice.role == HELD_OUT]
+    has_flite = engines == "auto" and flite.is_available()
+    # flite's clearest two stand first, so that few voices are still of two engines
+    voices = [*FLITE_VOICES[:2], *ESPEAK_VOICES, *FLITE_VOICES[2:]] if has_flite else [*ESPEAK_VOICES]
+    heard = {voice.name: voice for voice in voices if voice.role != HELD_OUT}
+    chosen = answer or voices[0].name
+    if chosen not in heard:
+        remedy = f"choose one of {', '.join(heard)}"
+        raise UserError("option answer_voice", found=f"found {answer!r}", remedy=remedy)
+    answering = replace(heard.pop(chosen), role=ANSWER, spread=0.0)
+    others = [replace(voice, role=SEEN) for voice in heard.values()]
+    seen = [answering, *others][: num_seen or len(voices)]
+    return [*seen, *(voice for voice in voices if voice.role == HELD_OUT)]
