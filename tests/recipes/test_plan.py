@@ -1,0 +1,61 @@
+"""A recipe is checked wholly before anything runs; its mistakes are told by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import UserError
+from recipes.plan import load_recipe, make_plan
+from recipes.quickstart import main
+
+
+@pytest.mark.parametrize("name", ["quickstart", "smallest"])
+def test_recipes_are_whole(name: str, tmp_path: Path) -> None:
+    plan = make_plan(load_recipe([f"recipe={name}", f"quickstart.out={tmp_path}"]))
+    assert next(iter(plan.steps)) == "corpus"
+    assert list(plan.steps)[-1] == "report"
+    assert all(step.folder.parent == tmp_path for step in plan.steps.values())
+    assert plan.steps["lm"].config.processes == plan.steps["lm"].options.parallel.tensor == 2  # type: ignore[attr-defined]
+
+
+def test_an_optional_group_runs_when_named(tmp_path: Path) -> None:
+    given = [f"quickstart.out={tmp_path}"]
+    assert "plain_lm" not in make_plan(load_recipe(given)).steps
+    steps = make_plan(load_recipe([*given, "quickstart.also=[without_interleaving]"])).steps
+    assert "plain_lm" in steps
+    assert steps["plain_lm"].options.train == steps["lm"].options.train  # type: ignore[attr-defined]
+
+
+def test_the_plain_lm_keeps_the_proportions_of_what_is_left(tmp_path: Path) -> None:
+    given = [f"quickstart.out={tmp_path}", "quickstart.also=[without_interleaving]"]
+    steps = make_plan(load_recipe(given)).steps
+    with_all = steps["lm"].options.weights  # type: ignore[attr-defined]
+    without = steps["plain_lm"].options.weights  # type: ignore[attr-defined]
+    rest = 1 - with_all["interleaved"]
+    assert without == pytest.approx({name: with_all[name] / rest for name in without})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["recipe=none"], "choose one of"),
+        (["quickstart.sead=1"], "quickstart.sead"),
+        (["corpus.num_utterances=many"], "corpus.num_utterances|num_utterances"),
+        (["+corpus.colour=red"], "colour"),
+        (["quickstart.also=[else]"], "without_interleaving"),
+        (["quickstart.cores=0"], "quickstart.cores"),
+        (["nonsense"], "key=value"),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=expected):
+        make_plan(load_recipe([f"quickstart.out={tmp_path}", *arguments]))
+
+
+def test_the_command_prints_one_paragraph(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([f"quickstart.out={tmp_path}", "lm.train.step=3"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("error:") == 1
+    assert "Traceback" not in printed
