@@ -41,23 +41,23 @@ class ModelInputs:
 
 
 def model_inputs(
-    batch: dict[str, Tensor], *, reset_attention: bool, use_packed: bool, dtype: torch.dtype
+    batch: dict[str, Tensor], *, reset_attention: bool, has_engine: bool, dtype: torch.dtype
 ) -> ModelInputs:
     """Turn a micro batch (on the device) into the model's inputs.
 
     Args:
         batch: (B, S) tensors ``tokens``, ``labels``, ``loss_mask``, ``is_speech``, ``documents``.
         reset_attention: keep documents apart.
-        use_packed: for attention that takes document boundaries instead of a mask.
+        has_engine: for Transformer Engine's attention, which takes document boundaries and needs no mask.
         dtype: of an additive mask.
     """
     columns = {name: batch[name] for name in ("tokens", "labels", "loss_mask", "is_speech")}
     size = parallel_state.get_context_parallel_world_size()
     mask, packed = None, None
-    if use_packed and reset_attention:
+    if has_engine and reset_attention:
         packed = packed_documents(batch["documents"])
         columns = {name: tensor.reshape(1, -1) for name, tensor in columns.items()}
-    elif reset_attention or (size > 1 and not use_packed):
+    elif not has_engine and (reset_attention or size > 1):
         documents = batch["documents"] if reset_attention else torch.zeros_like(batch["documents"])
         mask = document_mask(documents, parallel_state.get_context_parallel_rank(), size, dtype)
     if size > 1:

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from .model_config import ModelConfig
 from .parallel import ParallelConfig
+from .processes import seed_processes
 from .spec import has_transformer_engine, layer_spec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -107,6 +108,7 @@ def build_model(
         sequence_length: longest sequence.
         seed: of the initial weights.
     """
+    seed_processes(seed, 0)  # layers ask for named random states when they are built, on a GPU
     stages = config.virtual_pipeline_model_parallel_size
     chunks: list[MegatronModule] = []
     for stage in range(stages) if stages else [None]:
@@ -136,7 +138,6 @@ def wrap_for_training(
     reduction = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
         overlap_grad_reduce=on_gpu,
-        overlap_param_gather=on_gpu and parallel.distributed_optimizer,
         use_distributed_optimizer=parallel.distributed_optimizer,
     )
     wrapped = [
@@ -163,9 +164,8 @@ def initialise(chunk: torch.nn.Module, model: ModelConfig, seed: int) -> None:
             deviation = model.init_std
             if "linear_proj" in name or "linear_fc2" in name:
                 deviation /= math.sqrt(2 * model.layers)
-            parameter.copy_(
-                _my_part(_draw(_global_name(name, layers, model.tied), parameter, deviation, seed), parameter)
-            )
+            whole = _draw(_global_name(name, layers, model.tied), parameter, deviation, seed)
+            parameter.copy_(_my_part(whole, parameter, num_blocks=2 if "linear_fc1" in name else 1))
 
 
 def _is_layer(name: str) -> bool:
@@ -193,16 +193,13 @@ def _draw(name: str, parameter: Tensor, deviation: float, seed: int) -> Tensor:
     return whole.normal_(0.0, deviation, generator=generator)
 
 
-def _my_part(whole: Tensor, parameter: Tensor) -> Tensor:
-    """This tensor parallel process's part; a stride of 2 (SwiGLU's gate and up) takes a part of each half."""
+def _my_part(whole: Tensor, parameter: Tensor, *, num_blocks: int) -> Tensor:
+    """This tensor parallel process's part: a part of each block (SwiGLU's gate and up are two blocks of one matrix)."""
     if not getattr(parameter, "tensor_model_parallel", False):
         return whole
-    axis, stride = cast(Any, parameter).partition_dim, cast(Any, parameter).partition_stride
-    rank, size = (
-        parallel_state.get_tensor_model_parallel_rank(),
-        parallel_state.get_tensor_model_parallel_world_size(),
-    )
-    return torch.cat([half.chunk(size, axis)[rank] for half in whole.chunk(stride, axis)], axis)
+    axis, rank = cast(Any, parameter).partition_dim, parallel_state.get_tensor_model_parallel_rank()
+    size = parallel_state.get_tensor_model_parallel_world_size()
+    return torch.cat([block.chunk(size, axis)[rank] for block in whole.chunk(num_blocks, axis)], axis)
 
 
 def _leave(weight: Tensor) -> Tensor:

@@ -40,7 +40,6 @@ def build_optimizer(
         bf16=precision == "bf16",
         params_dtype=DTYPES[precision],
         use_distributed_optimizer=parallel.distributed_optimizer,
-        overlap_param_gather=chunks[0].ddp_config.overlap_param_gather,
     )
     optimizer = get_megatron_optimizer(options, chunks, use_gloo_process_groups=parallel.distributed_optimizer)
     for inner in inner_optimizers(optimizer):

@@ -142,7 +142,7 @@ class Trainer:
     ) -> Losses:
         """Run micro batches through megatron-core's pipeline schedule; gradients are left in the buffers."""
         size = (self.loop.micro_batch, self.loop.sequence_length)
-        if self.is_packed:  # one long sequence
+        if self.has_engine and self.loop.reset_attention:  # one long sequence
             size = (1, size[0] * size[1])
         reports = get_forward_backward_func()(
             forward_step_func=self._forward,
@@ -164,7 +164,7 @@ class Trainer:
         inputs = model_inputs(
             batch,
             reset_attention=self.loop.reset_attention,
-            use_packed=self.is_packed,
+            has_engine=self.has_engine,
             dtype=DTYPES[self.precision],
         )
         output = chunk(
@@ -221,7 +221,11 @@ class Trainer:
         config, loop = self.config, self.loop
         self.precision = resolve_precision(loop.precision)
         core = transformer_config(config.model, config.parallel, precision=self.precision, recompute=loop.recompute)
-        self.is_packed = core.transformer_impl == "transformer_engine" and loop.reset_attention
+        self.has_engine = core.transformer_impl == "transformer_engine"
+        if self.has_engine and loop.reset_attention and config.parallel.context > 1:
+            found = f"true, with parallel.context={config.parallel.context} and Transformer Engine"
+            remedy = "set it to false: packed documents of any length cannot be divided between context processes"
+            raise UserError("option train.reset_attention", found=found, remedy=remedy)
         chunks = build_model(
             config.model,
             core,
