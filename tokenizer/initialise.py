@@ -24,6 +24,7 @@ def initialise(front: FrontHalf) -> None:
     for module in subsampling.conv.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
             nn.init.zeros_(module.bias)
     nn.init.normal_(subsampling.out.weight, std=subsampling.out.in_features**-0.5)
     nn.init.zeros_(subsampling.out.bias)

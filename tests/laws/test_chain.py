@@ -82,6 +82,7 @@ def test_it_ends_with_a_report_and_a_spoken_answer(unbroken: Path) -> None:
     assert metrics["tokenizer.frame_rate_hz"] == 12.5
     assert metrics["lm.tensor_parallel"] == 2
     assert metrics["corpus.num_voices"] >= 12
+    assert metrics["interleave.realised_ratio"] == pytest.approx(0.3, abs=0.05)
     page = (unbroken / "report.html").read_text()
     assert page.count("<audio") >= 4
     assert page.count("data:image/png") >= 4
