@@ -20,7 +20,7 @@ class Display:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.fields[step]:<18}"), TextColumn("{task.description:<24}"), BarColumn(bar_width=28))
         times = (TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(), TimeRemainingColumn())
         self.bars = Progress(
