@@ -1,4 +1,4 @@
-"""Turn a Megatron checkpoint into a Hugging Face Llama folder that transformers, vLLM and SGLang load as it is.
+"""Turn a Megatron checkpoint into a Hugging Face folder that transformers, vLLM and SGLang load as it is.
 
     python -m lm.export checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export
 
@@ -53,6 +53,7 @@ class ExportConfig(StageConfig):
 def run(config: ExportConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/model``; metrics tell the largest difference of a logit."""
     from .checkpoint import CheckpointRecord, check_shape, find_checkpoint
+    from .families import huggingface_config
     from .model import DTYPES
     from .parallel import ParallelConfig
     from .processes import open_processes
@@ -68,7 +69,14 @@ def run(config: ExportConfig, run: Run) -> dict[str, Any]:
         weights, ids, logits = _read(path, record, vocabulary, config.check_length, config.seed)
     run.say(f"step {record.step} of {path}: {record.model.num_parameters(vocabulary.size):,} parameters")
     max_positions = config.max_positions or max(2048, record.sequence_length)
-    settings = llama_config(record, vocabulary, max_positions=max_positions, dtype=config.dtype)
+    settings = huggingface_config(
+        record.model,
+        num_ids=vocabulary.size,
+        max_positions=max_positions,
+        dtype=config.dtype,
+        eos=vocabulary.eos,
+        pad=vocabulary.pad,
+    )
     difference = _compare(weights, settings, ids, logits) if config.check_length else 0.0
     weights = {name: weight.to(DTYPES[config.dtype]) for name, weight in weights.items()}
     _write(run.folder / "model", weights, settings, vocabulary)
@@ -82,11 +90,11 @@ def run(config: ExportConfig, run: Run) -> dict[str, Any]:
 def _read(
     path: Path, record: CheckpointRecord, vocabulary: Vocabulary, check_length: int, seed: int
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """The weights under Llama's names, random ids (1, T), and the logits (1, T, V) megatron-core gives for them."""
+    """The weights under Hugging Face's names, random ids (1, T), and megatron-core's logits (1, T, V) for them."""
     import torch
 
     from .checkpoint import load_weights
-    from .hf_mapping import to_llama
+    from .hf_mapping import to_huggingface
     from .model import build_model, transformer_config
     from .parallel import ParallelConfig
 
@@ -105,23 +113,24 @@ def _read(
         with torch.no_grad():
             logits = chunk(ids.to(device), positions, None)[..., : vocabulary.size].float().cpu()
     weights = {name: weight.detach().cpu() for name, weight in chunk.state_dict().items() if weight is not None}
-    return to_llama(weights, record.model, vocabulary.size), ids, logits
+    return to_huggingface(weights, record.model, vocabulary.size), ids, logits
 
 
 def _compare(weights: dict[str, Tensor], settings: dict[str, Any], ids: Tensor, logits: Tensor) -> float:
     """The largest difference between both models' logits, in fp32."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    config = AutoConfig.for_model(**settings | {"dtype": "float32"})
     with torch.device("meta"):
-        llama = LlamaForCausalLM(LlamaConfig(**settings | {"dtype": "float32"}))
-    llama.to_empty(device="cpu")
-    llama.load_state_dict(weights, strict=not settings["tie_word_embeddings"])
-    llama.tie_weights()
-    llama.model.rotary_emb = type(llama.model.rotary_emb)(llama.config)  # its frequencies are in no state dict
+        theirs = AutoModelForCausalLM.from_config(config)
+    theirs.to_empty(device="cpu")
+    theirs.load_state_dict(weights, strict=not settings["tie_word_embeddings"])
+    theirs.tie_weights()
+    theirs.model.rotary_emb = type(theirs.model.rotary_emb)(theirs.config)  # its frequencies are in no state dict
     with torch.no_grad():
-        theirs = llama.eval()(ids).logits
-    difference = float((theirs - logits).abs().max())
+        found = theirs.eval()(ids).logits
+    difference = float((found - logits).abs().max())
     assert difference <= TOLERANCE * max(1.0, float(logits.abs().max())), f"exported logits differ by {difference}"
     return difference
 
@@ -139,39 +148,11 @@ def _write(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any], v
         vocabulary.save_pretrained(temporary)
 
 
-def llama_config(record: CheckpointRecord, vocabulary: Vocabulary, *, max_positions: int, dtype: str) -> dict[str, Any]:
-    """Hugging Face's config of the exported model."""
-    model = record.model
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": vocabulary.size,
-        "hidden_size": model.hidden,
-        "intermediate_size": model.ffn,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "num_key_value_heads": model.kv_heads,
-        "head_dim": model.head_width,
-        "hidden_act": "silu",
-        "max_position_embeddings": max_positions,
-        "rms_norm_eps": model.norm_epsilon,
-        "rope_theta": model.rope_base,  # where older readers look
-        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_base},
-        "tie_word_embeddings": model.tied,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "bos_token_id": None,
-        "eos_token_id": vocabulary.eos,
-        "pad_token_id": vocabulary.pad,
-        "dtype": {"fp32": "float32", "bf16": "bfloat16"}[dtype],
-    }
-
-
 STAGE = Stage(
     name="lm.export",
     config=ExportConfig,
     run=run,
-    summary="Export a language model checkpoint as a Hugging Face Llama folder.",
+    summary="Export a language model checkpoint as a Hugging Face folder (Llama, Qwen2, Qwen3 or GLM).",
     inputs=lambda config: [config.checkpoint, config.vocabulary],
     example="checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export",
 )

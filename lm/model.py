@@ -6,6 +6,7 @@ matrix and keeps its part. So tensor, pipeline and plain runs start from the sam
 | parameter                       | initial value                                  |
 |---------------------------------|------------------------------------------------|
 | norms                           | 1                                              |
+| biases (query, key, value)      | 0                                              |
 | linear_proj, linear_fc2         | normal, init_std / sqrt(2 layers)              |
 | embedding, output_layer, others | normal, init_std                               |
 """
@@ -66,6 +67,9 @@ def transformer_config(
             gated_linear_unit=True,
             activation_func=torch.nn.functional.silu,
             add_bias_linear=False,
+            add_qkv_bias=model.qkv_bias,
+            qk_layernorm=model.qk_norm,
+            rotary_interleaved=model.rope_interleaved,
             attention_dropout=0.0,
             hidden_dropout=model.dropout,
             init_method=_leave,
@@ -122,6 +126,7 @@ def build_model(
             share_embeddings_and_output_weights=model.tied,
             position_embedding_type="rope",
             rotary_base=cast(int, model.rope_base),
+            rotary_percent=model.rope_share,
             vp_stage=stage,
         )
         chunk.to(torch.cuda.current_device())
@@ -160,6 +165,9 @@ def initialise(chunk: torch.nn.Module, model: ModelConfig, seed: int) -> None:
         with torch.no_grad():
             if "norm" in name.rsplit(".", 2)[-2] or "layer_norm" in name:
                 parameter.fill_(1.0)
+                continue
+            if name.endswith(".bias"):
+                parameter.zero_()
                 continue
             deviation = model.init_std
             if "linear_proj" in name or "linear_fc2" in name:

@@ -18,7 +18,12 @@ class ModelConfig:
         kv_heads: key and value heads (grouped-query attention); ``heads`` is a multiple of it.
         ffn: inner width of the SwiGLU feed-forward.
         tied: one matrix for the input embedding and the output layer.
+        head_size: width of a head; 0: ``hidden / heads``.
         rope_base: base period of the rotary positions.
+        rope_share: share of each head that is rotated (GLM: 0.5).
+        rope_interleaved: rotate neighbouring columns (GLM) instead of the two halves of a head.
+        qkv_bias: biases on query, key and value (Qwen2, GLM).
+        qk_norm: RMSNorm on each head's query and key (Qwen3).
         norm_epsilon: added to the mean square in RMSNorm.
         dropout: on embeddings, attention output and feed-forward output.
         init_std: standard deviation of the initial weights (output projections: divided by sqrt(2 layers)).
@@ -31,7 +36,12 @@ class ModelConfig:
     kv_heads: int = 2
     ffn: int = 704
     tied: bool = False
+    head_size: int = 0
     rope_base: float = 10000.0
+    rope_share: float = 1.0
+    rope_interleaved: bool = False
+    qkv_bias: bool = False
+    qk_norm: bool = False
     norm_epsilon: float = 1e-5
     dropout: float = 0.0
     init_std: float = 0.02
@@ -41,8 +51,12 @@ class ModelConfig:
         for name in ("layers", "hidden", "heads", "kv_heads", "ffn", "vocabulary_multiple"):
             value = getattr(self, name)
             check_option(value > 0, f"model.{name}", value, "give a positive number")
-        even = f"give a multiple of 2 x model.heads = {2 * self.heads} (rotary positions turn pairs)"
-        check_option(self.hidden % (2 * self.heads) == 0, "model.hidden", self.hidden, even)
+        divides = f"give a multiple of model.heads = {self.heads}, or set model.head_size"
+        check_option(bool(self.head_size) or self.hidden % self.heads == 0, "model.hidden", self.hidden, divides)
+        check_option(self.head_size >= 0, "model.head_size", self.head_size, "give 0 (hidden / heads) or more")
+        turned = self.head_width * self.rope_share
+        even = f"of heads {self.head_width} wide it must leave an even number of columns, since pairs are turned"
+        check_option(turned > 0 and turned % 2 == 0 and self.rope_share <= 1, "model.rope_share", self.rope_share, even)
         groups = f"give a divisor of model.heads = {self.heads}"
         check_option(self.heads % self.kv_heads == 0, "model.kv_heads", self.kv_heads, groups)
         check_option(0 <= self.dropout < 1, "model.dropout", self.dropout, "give a share in [0, 1)")
@@ -51,7 +65,7 @@ class ModelConfig:
     @property
     def head_width(self) -> int:
         """Width of one head."""
-        return self.hidden // self.heads
+        return self.head_size or self.hidden // self.heads
 
     def num_parameters(self, vocabulary_size: int) -> int:
         """All parameters, both embeddings included."""
@@ -59,13 +73,16 @@ class ModelConfig:
 
     def num_inner_parameters(self) -> int:
         """Parameters of the layers and the last norm, without embedding and output layer."""
-        attention = self.hidden * self.head_width * (2 * self.heads + 2 * self.kv_heads)
-        return self.layers * (attention + 3 * self.hidden * self.ffn + 2 * self.hidden) + self.hidden
+        width = self.head_width
+        attention = self.hidden * width * (2 * self.heads + 2 * self.kv_heads)
+        biases = width * (self.heads + 2 * self.kv_heads) if self.qkv_bias else 0
+        norms = 2 * self.hidden + (2 * width if self.qk_norm else 0)
+        return self.layers * (attention + biases + 3 * self.hidden * self.ffn + norms) + self.hidden
 
     def flops_per_token(self, vocabulary_size: int, sequence_length: int) -> int:
         """Training operations for one token, counted strictly.
 
-        Causal attention (half the square), the output layer, no input embedding: 6 N + 6 L S D.
+        Causal attention (half the square), the output layer, no input embedding: 6 N + 6 layers x length x width.
         """
         weights = self.num_inner_parameters() + vocabulary_size * self.hidden
-        return 6 * weights + 6 * self.layers * sequence_length * self.hidden
+        return 6 * weights + 6 * self.layers * sequence_length * self.heads * self.head_width

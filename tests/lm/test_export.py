@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from corpus.errors import UserError
 from corpus.stage import Run
 from lm.export import ExportConfig, run
-from lm.hf_mapping import from_llama, to_llama
+from lm.families import family_of, huggingface_config, model_config
+from lm.hf_mapping import from_huggingface, to_huggingface
 from lm.model_config import ModelConfig
 from lm.vocabulary import Vocabulary
 
@@ -58,30 +61,58 @@ def test_bf16_export(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     assert config["dtype"] == "bfloat16" and config["max_position_embeddings"] == 99
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_the_table_is_its_own_inverse(tied: bool) -> None:
-    model = ModelConfig(layers=2, hidden=16, heads=4, kv_heads=2, ffn=12, tied=tied)
-    shapes = {
-        "embedding.word_embeddings.weight": (32, 16),
-        "decoder.final_layernorm.weight": (16,),
-        "output_layer.weight": (32, 16),
-    }
-    for layer in range(2):
-        here = f"decoder.layers.{layer}."
-        shapes |= {
-            here + "input_layernorm.weight": (16,),
-            here + "self_attention.linear_qkv.weight": (32, 16),
-            here + "self_attention.linear_proj.weight": (16, 16),
-            here + "pre_mlp_layernorm.weight": (16,),
-            here + "mlp.linear_fc1.weight": (24, 16),
-            here + "mlp.linear_fc2.weight": (16, 12),
-        }
-    if tied:
-        del shapes["output_layer.weight"]
-    core = {name: torch.randn(shape) for name, shape in shapes.items()}
-    back = from_llama(to_llama(core, model, 32), model, 32)
-    assert sorted(back) == sorted(core)
-    assert all(torch.equal(back[name], core[name]) for name in core)
-    grown = from_llama(to_llama(core, model, 20), model, 32)["embedding.word_embeddings.weight"]
-    assert torch.equal(grown[:20], core["embedding.word_embeddings.weight"][:20])
-    torch.testing.assert_close(grown[25], grown[:20].mean(0))
+SHAPES = {
+    "llama": {},
+    "llama, tied": {"tied": True},
+    "qwen2": {"qkv_bias": True},
+    "qwen3": {"qk_norm": True, "head_size": 16},
+    "glm": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_families(name: str, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    """Biases and norms are trained before, so that they are not all zeros and ones; export compares the logits."""
+    run_ranks(lambda: tiny.train(tmp_path, steps=5, layers=2, kv_heads=2, tensor=2, **SHAPES[name]), 2)
+    metrics = run_ranks(lambda: export(tiny, tmp_path), 1)[0]
+    assert metrics["logit_difference"] < 1e-4
+    config = json.loads((tmp_path / "export/model/config.json").read_text())
+    assert config["model_type"] == name.split(",")[0]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_table_is_its_own_inverse(name: str) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model = ModelConfig(
+        **{"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 12, "norm_epsilon": 1e-6} | SHAPES[name]
+    )
+    content = huggingface_config(model, num_ids=32, max_positions=64, dtype="fp32", eos=0, pad=1)
+    found = model_config(content, vocabulary_multiple=model.vocabulary_multiple, subject="config.json")
+    assert replace(found, head_size=0) == replace(model, head_size=0) and found.head_width == model.head_width
+    theirs = AutoModelForCausalLM.from_config(AutoConfig.for_model(**content)).state_dict()
+    if model.tied:
+        del theirs["lm_head.weight"]
+    core = from_huggingface(theirs, model, num_known=20, num_rows=48)
+    embedding = core["embedding.word_embeddings.weight"]
+    assert torch.equal(embedding[:20], theirs["model.embed_tokens.weight"][:20])
+    torch.testing.assert_close(embedding[47], embedding[:20].mean(0))
+    back = to_huggingface(from_huggingface(theirs, model, num_known=32, num_rows=48), model, 32)
+    assert sorted(back) == sorted(theirs)
+    assert all(torch.equal(back[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": "gpt2"}, "llama, qwen2"),
+        ({"rope_parameters": {"rope_type": "llama3"}}, "rope_type: llama3"),
+        ({"mlp_bias": True}, "mlp_bias"),
+    ],
+)
+def test_other_models_are_refused(changes: dict[str, Any], words: str) -> None:
+    content = huggingface_config(ModelConfig(), num_ids=8, max_positions=8, dtype="fp32", eos=0, pad=1) | changes
+    with pytest.raises(UserError, match=words):
+        model_config(content, vocabulary_multiple=64, subject="config.json")
+    with pytest.raises(UserError, match="no Hugging Face class"):
+        family_of(ModelConfig(qk_norm=True, qkv_bias=True))
