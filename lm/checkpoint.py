@@ -124,19 +124,20 @@ def save_checkpoint(
     folder: Path,
     record: CheckpointRecord,
     chunks: Sequence[torch.nn.Module],
-    optimizer: MegatronOptimizer,
+    optimizer: MegatronOptimizer | None,
     processes: Processes,
     *,
     keep: int,
 ) -> None:
-    """Write ``folder/step_N`` from all processes and drop older ones beyond ``keep``."""
+    """Write ``folder/step_N`` from all processes and drop older ones beyond ``keep``; no optimizer: weights only."""
     target, temporary = folder / f"step_{record.step:08d}", folder / f".step_{record.step:08d}"
     if processes.rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     processes.barrier()
     state = _model_state(chunks)
-    state["optimizer"] = optimizer.sharded_state_dict(state, metadata=dict(SHARDING))
+    if optimizer is not None:
+        state["optimizer"] = optimizer.sharded_state_dict(state, metadata=dict(SHARDING))
     # The results of a synchronous save never leave this process, but megatron-core starts a manager process for them,
     # which takes seconds and outlives a kill.
     with mock.patch.object(filesystem_async, "_results_queue", queue.SimpleQueue()):

@@ -98,7 +98,7 @@ def _read(
     from .model import build_model, transformer_config
     from .parallel import ParallelConfig
 
-    core = transformer_config(record.model, ParallelConfig(), precision="fp32")
+    core = transformer_config(record.model, ParallelConfig(), precision="fp32", uses_engine=False)
     length = max(record.sequence_length, check_length)
     chunk = build_model(record.model, core, vocabulary_size=record.vocabulary_size, sequence_length=length, seed=seed)[
         0

@@ -11,7 +11,6 @@ W width of a head, D hidden (absent in biases).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -68,22 +67,16 @@ QK_NORM: list[tuple[str, tuple[str, ...], Kind]] = [
 GATE_AND_UP = ("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), HALVES)
 GATE_UP = ("mlp.linear_fc1.weight", ("mlp.gate_up_proj.weight",), WHOLE)
 
-# Transformer Engine's layers hold the norms inside the matrices that follow them.
-ENGINE_NAMES = {
-    "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",
-    "mlp.linear_fc1.layer_norm_weight": "pre_mlp_layernorm.weight",
-}
-
 
 def to_huggingface(weights: Weights, model: ModelConfig, num_ids: int) -> dict[str, Tensor]:
     """Hugging Face's names and matrices; the rows that pad the vocabulary are left out.
 
     Args:
-        weights: megatron-core's, whole.
+        weights: megatron-core's (local layers), whole.
         model: the shape; it decides the family.
         num_ids: size of the vocabulary.
     """
-    named = {_local_name(name): weight for name, weight in weights.items() if not name.endswith("_extra_state")}
+    named = {name: weight for name, weight in weights.items() if not name.endswith("_extra_state")}
     result: dict[str, Tensor] = {}
     for core, theirs, kind in rows(model):
         weight = named.pop(core)
@@ -129,8 +122,3 @@ def rows(model: ModelConfig) -> Iterator[tuple[str, tuple[str, ...], Kind]]:
 def _layer_rows(model: ModelConfig, family: Family) -> list[tuple[str, tuple[str, ...], Kind]]:
     gate = GATE_UP if family.is_gate_fused else GATE_AND_UP
     return [*LAYER, gate, *([QKV_BIAS] if model.qkv_bias else []), *(QK_NORM if model.qk_norm else [])]
-
-
-def _local_name(name: str) -> str:
-    match = re.fullmatch(r"(decoder\.layers\.\d+\.)(.*)", name)
-    return match[1] + ENGINE_NAMES.get(match[2], match[2]) if match else name

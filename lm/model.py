@@ -46,9 +46,14 @@ def resolve_precision(option: str) -> str:
 
 
 def transformer_config(
-    model: ModelConfig, parallel: ParallelConfig, *, precision: str = "fp32", recompute: str = "none"
+    model: ModelConfig,
+    parallel: ParallelConfig,
+    *,
+    precision: str = "fp32",
+    recompute: str = "none",
+    uses_engine: bool = True,
 ) -> TransformerConfig:
-    """megatron-core's config for our options."""
+    """megatron-core's config for our options; ``uses_engine``: take Transformer Engine's layers where it imports."""
     on_gpu = torch.cuda.is_available()
     # In a ring of two, "next" and "previous" are the same process: batched messages would be taken for each other,
     # silently. On gloo they are for every ring.
@@ -96,7 +101,7 @@ def transformer_config(
             recompute_granularity=None if recompute == "none" else recompute,
             recompute_method="uniform" if recompute == "full" else None,
             recompute_num_layers=1 if recompute == "full" else None,
-            transformer_impl="transformer_engine" if has_transformer_engine() else "local",
+            transformer_impl="transformer_engine" if uses_engine and has_transformer_engine() else "local",
         )
 
 

@@ -15,6 +15,8 @@ from corpus.stage import Run
 from lm.export import ExportConfig, run
 from lm.families import family_of, huggingface_config, model_config
 from lm.hf_mapping import from_huggingface, to_huggingface
+from lm.import_hf import ImportConfig
+from lm.import_hf import run as import_foreign
 from lm.model_config import ModelConfig
 from lm.vocabulary import Vocabulary
 
@@ -116,3 +118,41 @@ def test_other_models_are_refused(changes: dict[str, Any], words: str) -> None:
         model_config(content, vocabulary_multiple=64, subject="config.json")
     with pytest.raises(UserError, match="no Hugging Face class"):
         family_of(ModelConfig(qk_norm=True, qkv_bias=True))
+
+
+@pytest.mark.parametrize("name", ["qwen2", "glm"])
+def test_a_foreign_model_with_a_grown_vocabulary(name: str, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    """Import and grow: known ids get the foreign model's logits; a vocabulary of another tokenizer is refused."""
+    from tokenizers import Tokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from lm.bpe import train_bpe
+    from lm.vocabulary import build_vocabulary
+
+    bpe: Tokenizer = train_bpe(tiny.texts, 300)
+    foreign, grown = tmp_path / "foreign", tmp_path / "grown"
+    shape = ModelConfig(
+        **{"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48, "init_std": 0.2} | SHAPES[name]
+    )
+    num_ids = bpe.get_vocab_size()
+    padded = num_ids + 13  # foreign models pad their embedding too
+    content = huggingface_config(shape, num_ids=padded, max_positions=64, dtype="fp32", eos=0, pad=1)
+    theirs = AutoModelForCausalLM.from_config(AutoConfig.for_model(**content, initializer_range=0.2)).eval()
+    theirs.save_pretrained(foreign)
+    bpe.save(str(foreign / "tokenizer.json"))
+    vocabulary = build_vocabulary(bpe, num_speech_tokens=32, speech_tokenizer="abc", speakers=["anna", "bert"])
+    vocabulary.save_pretrained(grown)
+    out = tmp_path / "out"
+    config = ImportConfig(out=str(out), model=str(foreign), vocabulary=str(grown), vocabulary_multiple=16)
+    metrics = run_ranks(lambda: import_foreign(config, Run(out)), 1)[0]
+    assert metrics["new_ids"] == vocabulary.size - num_ids
+    exported = ExportConfig(out=str(tmp_path / "export"), checkpoint=str(out), vocabulary=str(grown))
+    run_ranks(lambda: run(exported, Run(tmp_path / "export")), 1)
+    ours = AutoModelForCausalLM.from_pretrained(tmp_path / "export/model").eval()
+    ids = torch.arange(40)[None] % num_ids
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids).logits[..., :num_ids], theirs(ids).logits[..., :num_ids])
+    other = build_vocabulary(train_bpe(["other words"] * 3, 270), num_speech_tokens=8, speech_tokenizer="abc")
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(RuntimeError, match="grow the vocabulary from it"):
+        run_ranks(lambda: import_foreign(replace(config, vocabulary=str(tmp_path / "other")), Run(out)), 1)
