@@ -29,6 +29,7 @@ COMMANDS = (
     Command("tokenizer evaluate", "tokenizer.evaluate", "WER with and without VQ, codebook use, bits per second"),
     Command("lm vocabulary", "lm.vocabulary", "text tokenizer + special tokens + speech tokens"),
     Command("lm prepare", "lm.prepare", "tokens and texts -> LM corpora (text, speech, ASR, TTS)"),
+    Command("lm import", "lm.import_hf", "weights of a Hugging Face model (Llama, Qwen2, Qwen3, GLM) to begin from"),
     Command("lm train", "lm.train", "train a language model with Megatron (text2token, pre-training, fine-tuning)"),
     Command("lm export", "lm.export", "Megatron checkpoint -> Hugging Face folder"),
     Command("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
