@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError
-from corpus.mel import SAMPLES_PER_TOKEN
+from corpus.token_time import SAMPLES_PER_TOKEN
 from decoder.model import SpeechDecoder
 from lm.formats import chat_prompt
 from lm.generation import Allowed, Generator

@@ -1,8 +1,6 @@
-"""Log-mel spectrogram: the one front end of tokenizer and decoder, and the one rule of time.
+"""Log-mel spectrogram: the one front end of tokenizer and decoder, on the rule of time of `corpus.token_time`.
 
-Time: audio at 16 kHz is padded on the right with zeros to a multiple of 1280 samples (80 ms). A frame is 160 samples
-(10 ms), a token is 8 frames, so F = S / 160 and T = S / 1280 exactly. The window of frame f lies symmetrically around
-its own 160 samples::
+F = S / 160 exactly. The window of frame f lies symmetrically around its own 160 samples::
 
     samples     160f-120 ........ 160f ........ 160f+160 ........ 160f+280
                 |-- 120 before --|-- frame's own --|-- 120 after --|          window of 400, zeros outside the audio
@@ -22,21 +20,7 @@ from torch import nn
 
 from .audio import SAMPLE_RATE, Samples
 from .errors import check_option
-
-SAMPLES_PER_FRAME = 160
-FRAMES_PER_TOKEN = 8
-SAMPLES_PER_TOKEN = SAMPLES_PER_FRAME * FRAMES_PER_TOKEN
-TOKEN_RATE = SAMPLE_RATE / SAMPLES_PER_TOKEN  # 12.5 Hz
-
-
-def num_tokens(num_samples: int) -> int:
-    """Tokens (80 ms) that ``num_samples`` fill, the last one perhaps in part: ceil(S / 1280)."""
-    return -(-num_samples // SAMPLES_PER_TOKEN)
-
-
-def pad_to_token(audio: Samples) -> Samples:
-    """Pad (S,) audio on the right with zeros to a whole number of tokens."""
-    return np.pad(audio, (0, num_tokens(len(audio)) * SAMPLES_PER_TOKEN - len(audio)))
+from .token_time import SAMPLES_PER_FRAME, SAMPLES_PER_TOKEN
 
 
 @dataclass(kw_only=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from .audio import SAMPLE_RATE, read_audio, write_audio
 from .errors import UserError
 from .manifest import BadRecord, Utterance, check_bad_share, read_manifest
-from .mel import SAMPLES_PER_TOKEN
 from .progress import Progress
 from .synthesis import finished_samples
 from .text import normalise
+from .token_time import SAMPLES_PER_TOKEN
 from .workers import in_parallel, remove_remnants
 
 USER_KIND = "user"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from corpus.mel import FRAMES_PER_TOKEN
+from corpus.token_time import FRAMES_PER_TOKEN
 
 from .backbone import Backbone
 from .config import BackboneConfig

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from corpus.errors import UserError
-from corpus.mel import FRAMES_PER_TOKEN, LogMel, LogMelConfig
+from corpus.mel import LogMel, LogMelConfig
+from corpus.token_time import FRAMES_PER_TOKEN
 
 from .config import DecoderConfig, VocoderConfig
 from .encoder import TokenEncoder, frames_of_tokens, prior_loss

@@ -20,7 +20,8 @@ import torch
 from corpus.audio import Samples, read_audio
 from corpus.errors import UserError
 from corpus.manifest import Utterance, read_manifest
-from corpus.mel import FRAMES_PER_TOKEN, LogMel, num_tokens, pad_to_token
+from corpus.mel import LogMel
+from corpus.token_time import FRAMES_PER_TOKEN, num_tokens, pad_to_token
 from corpus.tokens import TokenisedSpeech
 
 CACHE_BYTES = 2 << 30

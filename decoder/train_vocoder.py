@@ -100,7 +100,7 @@ def crops(recordings: Recordings, config: TrainVocoderConfig, step: int) -> torc
     import numpy as np
     import torch
 
-    from corpus.mel import SAMPLES_PER_FRAME
+    from corpus.token_time import SAMPLES_PER_FRAME
 
     from .recordings import draw
 

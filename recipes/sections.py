@@ -250,7 +250,8 @@ def log_mel(path: str) -> npt.NDArray[np.float32]:
     import torch
 
     from corpus.audio import read_audio
-    from corpus.mel import LogMel, pad_to_token
+    from corpus.mel import LogMel
+    from corpus.token_time import pad_to_token
 
     audio = torch.from_numpy(pad_to_token(read_audio(path)))[None]
     with torch.inference_mode():

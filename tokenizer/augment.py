@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corpus.mel import FRAMES_PER_TOKEN, LogMelConfig, hertz_to_mel, mel_to_hertz
+from corpus.mel import LogMelConfig, hertz_to_mel, mel_to_hertz
+from corpus.token_time import FRAMES_PER_TOKEN
 
 from .config import AugmentConfig
 

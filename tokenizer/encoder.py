@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from corpus.mel import FRAMES_PER_TOKEN
+from corpus.token_time import FRAMES_PER_TOKEN
 
 from .config import ModelConfig
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from corpus.audio import read_audio
 from corpus.errors import UserError
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share
-from corpus.mel import FRAMES_PER_TOKEN, TOKEN_RATE, LogMel, num_tokens, pad_to_token
+from corpus.mel import LogMel
+from corpus.token_time import FRAMES_PER_TOKEN, TOKEN_RATE, num_tokens, pad_to_token
 
 from .config import DataConfig
 from .labels import Labels, num_ctc_frames

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError
-from corpus.mel import SAMPLES_PER_TOKEN, TOKEN_RATE, LogMel, LogMelConfig, num_tokens
+from corpus.mel import LogMel, LogMelConfig
+from corpus.token_time import SAMPLES_PER_TOKEN, TOKEN_RATE, num_tokens
 
 from .config import ModelConfig, QuantiserConfig
 from .encoder import BackHalf, FrontHalf

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from corpus.audio import Samples
-from corpus.mel import FRAMES_PER_TOKEN
+from corpus.token_time import FRAMES_PER_TOKEN
 
 if TYPE_CHECKING:
     from .model import Codes, SpeechTokenizer

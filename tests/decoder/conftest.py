@@ -11,7 +11,7 @@ import torch
 
 from corpus.audio import write_audio
 from corpus.manifest import Utterance, write_manifest
-from corpus.mel import num_tokens
+from corpus.token_time import num_tokens
 from corpus.tokens import TokenisedUtterance, write_tokens
 from decoder.config import BackboneConfig, DecoderConfig, FlowConfig, VocoderConfig
 from decoder.model import SpeechDecoder
