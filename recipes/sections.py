@@ -23,7 +23,7 @@ RESULT_KEYS = {
     "interleaved": ("realised_ratio",),
     "evaluation": ("decoder.judge_wer", "judge.floor_wer", "chat.speech_to_text_accuracy"),
 }
-DATA_KEYS = ("num_utterances", "hours", "tokens", "train_tokens", "documents", "utterances", "chat.questions")
+DATA_KEYS = ("num_utterances", "hours", "tokens", "documents", "utterances", "train_documents", "chat.questions")
 
 
 def all_sections(results: Results, metrics: dict[str, Any], *, num_examples: int) -> list[Section]:
@@ -122,7 +122,7 @@ def steps_section(results: Results, metrics: dict[str, Any]) -> Section:
         )
         size = next((own[key] for key in PARAMETER_KEYS if key in own), None)
         kept = RESULT_KEYS.get(step, ())
-        result = ", ".join(f"{key.split('.')[-1]} {own[key]:.3g}" for key in kept if key in own)
+        result = ", ".join(f"{key.split('.')[-1]} {short(own[key])}" for key in kept if key in own)
         seconds = results.seconds(step)
         rows.append([step, results.steps[step]["module"], seconds, data, "" if size is None else size, result])
     section.table(["step", "stage", "seconds", "data", "parameters", "result"], rows)
@@ -136,6 +136,11 @@ def steps_section(results: Results, metrics: dict[str, Any]) -> Section:
 def figure(value: Any) -> str:
     """A count or a small number for the table of steps."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def short(value: Any) -> str:
+    """A count, or a rate with three digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
 def curves_section(results: Results) -> Section | None:
@@ -175,8 +180,9 @@ def tokenizer_section(results: Results) -> Section | None:
     )
     seen = next(iter(splits.values()))
     section.image(figures.codebook_histogram(seen["code_counts"]), "share of tokens by code")
-    rates = {row["voice"]: 100 * row["wer_with_vq"] for split in splits.values() for row in split["voices"]}
-    section.heading("By voice")
+    spoken = [split for name, split in splits.items() if name != "heldout_words"]
+    rates = {row["voice"]: 100 * row["wer_with_vq"] for split in spoken for row in split["voices"]}
+    section.heading("By voice, sentences")
     section.image(figures.bars(rates, "WER through the tokens, %"), "WER by voice")
     section.heading("Read back from tokens")
     examples = [(row["text"], row["with_vq"]) for row in seen["examples"]]
