@@ -118,7 +118,7 @@ def steps_section(results: Results, metrics: dict[str, Any]) -> Section:
     for step in results.steps:
         own = results.metrics_of(step)
         data = ", ".join(
-            f"{figure(own[key])} {key.split('.')[-1].removeprefix('num_')}" for key in DATA_KEYS if key in own
+            f"{short(own[key])} {key.split('.')[-1].removeprefix('num_')}" for key in DATA_KEYS if key in own
         )
         size = next((own[key] for key in PARAMETER_KEYS if key in own), None)
         kept = RESULT_KEYS.get(step, ())
@@ -131,11 +131,6 @@ def steps_section(results: Results, metrics: dict[str, Any]) -> Section:
             f"Wall clock of the whole run: {metrics['seconds.total'] / 60:.1f} minutes (steps run side by side)."
         )
     return section
-
-
-def figure(value: Any) -> str:
-    """A count or a small number for the table of steps."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
 def short(value: Any) -> str:
