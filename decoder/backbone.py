@@ -62,7 +62,6 @@ class Layer(nn.Module):
         super().__init__()
         width = config.width
         self.heads, self.kernel = config.heads, config.kernel
-        self.dropout = nn.Dropout(config.dropout)
         self.attention_norm = nn.LayerNorm(width, elementwise_affine=condition_width == 0)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -96,13 +95,13 @@ class Layer(nn.Module):
         )
         query, key = rotate(query, rotation), rotate(key, rotation)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=sees_B1TT)
-        return self.dropout(self.attention_out(attended.transpose(1, 2).reshape(B, T, D)))
+        return self.attention_out(attended.transpose(1, 2).reshape(B, T, D))
 
     def feed(self, x_BTD: Tensor) -> Tensor:
         """The causal depth-wise convolution on top of its input, then the feed-forward."""
         x_BDT = F.pad(x_BTD.transpose(1, 2), (self.kernel - 1, 0))
         x_BTD = x_BTD + self.convolution(x_BDT).transpose(1, 2)
-        return self.dropout(self.feed_out(F.gelu(self.feed_in(x_BTD))))
+        return self.feed_out(F.gelu(self.feed_in(x_BTD)))
 
 
 def rotary_angles(positions: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:

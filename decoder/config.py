@@ -17,7 +17,6 @@ class BackboneConfig:
         heads: attention heads; they must divide ``width``.
         expansion: the feed-forward's width over ``width``.
         kernel: positions that the causal depth-wise convolution of a layer sees (itself and those before).
-        dropout: on what each branch adds, in training.
     """
 
     width: int = 256
@@ -25,10 +24,8 @@ class BackboneConfig:
     heads: int = 4
     expansion: int = 3
     kernel: int = 5
-    dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        check_option(0 <= self.dropout < 1, "dropout", self.dropout, "give 0 to below 1")
         check_option(self.layers >= 1, "layers", self.layers, "give at least 1")
         is_even = self.heads >= 1 and self.width % (2 * self.heads) == 0
         check_option(is_even, "width", self.width, f"it must be a multiple of 2 * heads = {2 * self.heads}")
@@ -111,7 +108,6 @@ class DecoderConfig:
         block_tokens: tokens per block (10 tokens = 0.8 s): a position sees its own block whole and those before,
             none after, so that speech can be streamed block by block; 0 sees everything.
         past_blocks: earlier blocks that a position sees; with a fixed number each block costs the same.
-        lookahead_tokens: tokens after a block that its frames may depend on: tokens lag behind the sound.
     """
 
     codebook_size: int
@@ -121,11 +117,9 @@ class DecoderConfig:
     flow: FlowConfig = field(default_factory=FlowConfig)
     block_tokens: int = 10
     past_blocks: int = 3
-    lookahead_tokens: int = 2
 
     def __post_init__(self) -> None:
         check_option(self.codebook_size >= 2, "codebook_size", self.codebook_size, "give at least 2")
         check_option(len(self.speakers) >= 1, "speakers", self.speakers, "name at least one voice")
         check_option(self.block_tokens >= 0, "block_tokens", self.block_tokens, "give 0 (everything) or more")
-        check_option(self.lookahead_tokens >= 0, "lookahead_tokens", self.lookahead_tokens, "give 0 or more")
         check_option(self.past_blocks >= 0, "past_blocks", self.past_blocks, "give 0 or more")

@@ -3,11 +3,6 @@
 Its prior loss is the squared distance between that mean and the mel, as in Grad-TTS (arXiv 2105.06337) and
 Matcha-TTS (arXiv 2309.03199); with one length rule (8 frames of 10 ms per token of 80 ms) no alignment is needed.
 
-A streaming tokenizer knows the end of a token's 80 ms only when it makes the next one: the tokens lag behind the
-sound. The encoder therefore looks `lookahead` tokens ahead, in one convolution over the embeddings; without it the
-squared error of a linear map from tokens to mel is twice as large. What follows is block-causal (`decoder.backbone`),
-so the mean of a block is known `lookahead` tokens after the block's last one.
-
 Shapes: B batch, T tokens, F = 8 T mel frames, M mel bins, D width.
 """
 
@@ -23,34 +18,15 @@ from .config import BackboneConfig
 
 
 class TokenEncoder(nn.Module):
-    """Embeddings of token and speaker, a look ahead, a block-causal backbone at 12.5 Hz, 8 mel frames per token.
-
-    Args:
-        config: the backbone's shape; its positions are tokens.
-        codebook_size: number of different tokens.
-        num_speakers: voices.
-        num_mels: mel bins.
-        lookahead: later tokens that a token's frames may depend on, besides those of its block.
-        block: tokens per block; 0 is one block over everything.
-        past: earlier blocks that a position sees.
-    """
+    """Embeddings of token and speaker, a block-causal backbone at 12.5 Hz, a head of 8 mel frames per token."""
 
     def __init__(
-        self,
-        config: BackboneConfig,
-        *,
-        codebook_size: int,
-        num_speakers: int,
-        num_mels: int,
-        lookahead: int,
-        block: int,
-        past: int,
+        self, config: BackboneConfig, *, codebook_size: int, num_speakers: int, num_mels: int, block: int, past: int
     ) -> None:
         super().__init__()
         self.num_mels = num_mels
         self.token_embedding = nn.Embedding(codebook_size, config.width)
         self.speaker_embedding = nn.Embedding(num_speakers, config.width)
-        self.neighbours = nn.Conv1d(config.width, config.width, 2 * lookahead + 1, padding=lookahead)
         self.backbone = Backbone(config, block=block, past=past)
         self.mean_head = nn.Linear(config.width, FRAMES_PER_TOKEN * num_mels)
         self.reset_parameters()
@@ -65,8 +41,7 @@ class TokenEncoder(nn.Module):
     def forward(self, tokens_BT: Tensor, speakers_B: Tensor, is_real_BT: Tensor) -> Tensor:
         """The mean of the normalised mel (B, 8 T, M)."""
         x_BTD = self.token_embedding(tokens_BT) + self.speaker_embedding(speakers_B)[:, None]
-        x_BDT = (x_BTD * is_real_BT[..., None]).transpose(1, 2)
-        x_BTD = self.backbone(x_BTD + self.neighbours(x_BDT).transpose(1, 2), is_real_BT)
+        x_BTD = self.backbone(x_BTD, is_real_BT)
         return self.mean_head(x_BTD).unflatten(-1, (FRAMES_PER_TOKEN, self.num_mels)).flatten(1, 2)
 
 

@@ -56,7 +56,6 @@ class SpeechDecoder(nn.Module):
             codebook_size=config.codebook_size,
             num_speakers=num_speakers,
             num_mels=num_mels,
-            lookahead=config.lookahead_tokens,
             block=config.block_tokens,
             past=config.past_blocks,
         )
@@ -69,23 +68,9 @@ class SpeechDecoder(nn.Module):
         )
         self.log_mel = LogMel(vocoder.mel)
 
-    def loss(
-        self,
-        tokens_BT: Tensor,
-        mel_BFM: Tensor,
-        speakers_B: Tensor,
-        is_real_BT: Tensor,
-        *,
-        token_noise: float = 0.0,
-    ) -> dict[str, Tensor]:
-        """Prior loss of the mean plus flow-matching loss; the flow does not pull at the mean.
-
-        A share ``token_noise`` of the tokens is replaced by random ones: the decoder then leans on their neighbours
-        too, and forgives a language model's slips.
-        """
+    def loss(self, tokens_BT: Tensor, mel_BFM: Tensor, speakers_B: Tensor, is_real_BT: Tensor) -> dict[str, Tensor]:
+        """Prior loss of the mean plus flow-matching loss; the flow does not pull at the mean."""
         is_real_BF = frames_of_tokens(is_real_BT)
-        is_replaced_BT = torch.rand(tokens_BT.shape, device=tokens_BT.device) < token_noise
-        tokens_BT = torch.where(is_replaced_BT, torch.randint_like(tokens_BT, self.codebook_size), tokens_BT)
         mean_BFM = self.encoder(tokens_BT, speakers_B, is_real_BT).float()
         prior = prior_loss(mean_BFM, mel_BFM, is_real_BF)
         flow = self.flow.loss(mel_BFM, mean_BFM.detach(), speakers_B, is_real_BF)

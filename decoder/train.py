@@ -43,10 +43,8 @@ class TrainConfig(StageConfig):
         flow: shape and path of the flow.
         block_tokens: tokens per block of the block-causal attention; 0 sees the whole utterance.
         past_blocks: earlier blocks that a position sees.
-        lookahead_tokens: tokens after its block that a token's frames may depend on.
         batch: utterances per step.
         crop_tokens: longest stretch of an utterance, in tokens of 80 ms.
-        token_noise: share of tokens replaced by random ones in training.
         fit: the optimisation.
         evaluate: held-out utterances that the metrics are measured on.
         max_bad_share: share of unreadable or untokenised recordings that is put up with.
@@ -61,10 +59,8 @@ class TrainConfig(StageConfig):
     flow: FlowConfig = field(default_factory=FlowConfig)
     block_tokens: int = 10
     past_blocks: int = 3
-    lookahead_tokens: int = 2
     batch: int = 16
     crop_tokens: int = 32
-    token_noise: float = 0.0
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(learning_rate=1e-3, final_learning_rate=2e-5, checkpoint_every=100)
     )
@@ -74,7 +70,6 @@ class TrainConfig(StageConfig):
     def __post_init__(self) -> None:
         check_option(self.batch >= 1, "batch", self.batch, "give at least 1")
         check_option(self.crop_tokens >= 1, "crop_tokens", self.crop_tokens, "give at least 1")
-        check_option(0 <= self.token_noise < 1, "token_noise", self.token_noise, "give 0 to below 1")
         check_option(self.evaluate >= 0, "evaluate", self.evaluate, "give 0 (no metrics) or more")
         check_option(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "give 0 to 1")
 
@@ -101,7 +96,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
         generator = np.random.default_rng((config.seed, step))
         drawn = draw(len(examples), config.batch, seed=config.seed, step=step)
         batch = collate([crop(examples[index], config.crop_tokens, generator) for index in drawn])
-        return decoder.loss(*batch.to(device), token_noise=config.token_noise)
+        return decoder.loss(*batch.to(device))
 
     fit(decoder, loss, config.fit, run, description="decoder")
     decoder.eval()
@@ -131,7 +126,6 @@ def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
             flow=config.flow,
             block_tokens=config.block_tokens,
             past_blocks=config.past_blocks,
-            lookahead_tokens=config.lookahead_tokens,
         )
         return SpeechDecoder(shape, vocoder)
     decoder = SpeechDecoder.from_pretrained(artefact_folder(config.init))

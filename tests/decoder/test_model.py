@@ -54,9 +54,9 @@ def test_blocks_can_be_made_before_the_end_is_known(decoder: SpeechDecoder) -> N
     speakers, whole = torch.zeros(1, dtype=torch.long), torch.from_numpy(tokens.astype(np.int64))[None]
     mel = decoder.mel(whole, speakers, torch.ones_like(whole, dtype=torch.bool))
     for end in (3, 6, 9):  # blocks of three tokens
-        part = whole[:, : end + decoder.config.lookahead_tokens]
+        part = whole[:, :end]
         early = decoder.mel(part, speakers, torch.ones_like(part, dtype=torch.bool))
-        torch.testing.assert_close(early[:, : 8 * end], mel[:, : 8 * end], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(early, mel[:, : 8 * end], rtol=1e-3, atol=1e-4)
 
 
 def test_noise_belongs_to_the_position() -> None:
