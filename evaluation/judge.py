@@ -15,9 +15,7 @@ S samples.
 from __future__ import annotations
 
 import functools
-import os
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import numpy as np
 
 from corpus.audio import SAMPLE_RATE, Samples, read_audio
 from corpus.text import normalise
+from corpus.workers import end_with_parent
 
 from .dictionary import pronunciations
 from .ngram import TrigramModel
@@ -125,19 +124,8 @@ _worker: list[Judge] = []  # the judge of this worker process
 
 
 def _start_worker(sentences: list[str]) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _worker[:] = [Judge(sentences)]
-
-
-def _end_with_parent() -> None:
-    """A parent killed with -9 shuts nothing down: its workers see it end and go too."""
-    import multiprocessing
-    from multiprocessing.connection import wait
-
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def _transcribe_in_worker(path: str) -> str:

@@ -31,7 +31,7 @@ class StepConfig:
 
     Attributes:
         run: module of the stage.
-        needs: names of the steps whose output this one reads.
+        needs: names of the steps whose output this one reads; those of a group that is left out do not count.
         cores: cores it takes while running (steps run side by side while their cores fit).
         processes: ranks to start (for ``lm.train``: tensor x pipeline x data parallel).
         metrics: prefix of its metrics in metrics.json ("" for none, null to leave them out).
@@ -121,9 +121,11 @@ def make_plan(recipe: dict[str, Any]) -> Plan:
     groups = {entry.group for entry in entries.values() if entry.group}
     unknown = sorted(also - groups)
     check_option(not unknown, "quickstart.also", unknown, f"the optional groups are {', '.join(sorted(groups))}")
+    left_out = {name for name, entry in entries.items() if entry.group and entry.group not in also}
     for name, step_config in entries.items():
-        if step_config.group and step_config.group not in also:
+        if name in left_out:
             continue
+        step_config.needs = [need for need in step_config.needs if need not in left_out]
         missing = [need for need in step_config.needs if need not in steps]
         check_option(not missing, f"plan.{name}.needs", missing, "name steps that stand before it in the plan")
         stage: Stage[Any] = importlib.import_module(step_config.run).STAGE

@@ -7,9 +7,6 @@ calls work on one unit (a worker that outlives its killed parent, say): exactly 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +15,7 @@ from pathlib import Path
 
 from corpus.errors import UserError
 from corpus.manifest import BadRecord
+from corpus.workers import end_with_parent
 from lm.sources import TextDocument
 
 from .engine import Synthesiser, Voice
@@ -110,7 +108,7 @@ def finish_units(units: Sequence[Unit], job: Job, processes: int) -> Iterator[Fi
         yield from map(worker.finish, units)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half alive
-    start = (job, os.getpid(), context.Value("i", 0))
+    start = (job, context.Value("i", 0))
     with ProcessPoolExecutor(min(processes, len(units)), context, _start, start) as pool:
         pending: list[Future[Finished]] = [pool.submit(_finish, unit) for unit in units]
         try:
@@ -127,8 +125,8 @@ def finish_units(units: Sequence[Unit], job: Job, processes: int) -> Iterator[Fi
 _WORKER: list[Worker] = []  # of a worker process
 
 
-def _start(job: Job, parent: int, counter: object) -> None:
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+def _start(job: Job, counter: object) -> None:
+    end_with_parent()
     with counter.get_lock():  # type: ignore[attr-defined]
         number = counter.value  # type: ignore[attr-defined]
         counter.value += 1  # type: ignore[attr-defined]
@@ -137,10 +135,3 @@ def _start(job: Job, parent: int, counter: object) -> None:
 
 def _finish(unit: Unit) -> Finished:
     return _WORKER[0].finish(unit)
-
-
-def _leave_with(parent: int) -> None:
-    """End this process when its parent is gone: nobody would hear of its work."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

@@ -15,6 +15,7 @@ from corpus.audio import read_audio
 from corpus.errors import UserError
 from corpus.manifest import BadRecord, Manifest, Utterance
 from corpus.tokens import TokenisedSpeech, TokenisedUtterance, read_tokens, write_tokens
+from corpus.workers import end_with_parent
 
 from .model import SpeechTokenizer
 from .nemo import quiet_nemo
@@ -121,6 +122,7 @@ def start_worker(tokenizer: str) -> None:
     """Make ready a worker process: one thread, one loaded tokenizer."""
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
     WORKER.append(UnitWorker(tokenizer))
 

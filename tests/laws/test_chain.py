@@ -102,6 +102,7 @@ def test_killed_anywhere_it_ends_the_same(unbroken: Path, tmp_path: Path) -> Non
     out = tmp_path / "killed"
     for step in ("corpus", "tokenizer", "tokens", "text2token", "synthesis", "lm", "answers"):
         kill_within(out, step)
+    assert orphans() == []
     run_chain(out)
     assert [name for name in COMPARED if digest(out, name) != digest(unbroken, name)] == []
     ours, theirs = metrics_of(out), metrics_of(unbroken)
@@ -121,6 +122,24 @@ def kill_within(out: Path, step: str) -> None:
     finally:
         os.kill(runner.pid, signal.SIGKILL)
         runner.wait()
+
+
+def orphans() -> list[str]:
+    """Command lines of processes of this test that nobody owns any more, ten seconds after the last kill."""
+    for _ in range(100):
+        found = [folder.name for folder in Path("/proc").iterdir() if folder.name.isdigit() and is_orphan(folder)]
+        if not found:
+            break
+        time.sleep(0.1)
+    return [(Path("/proc") / name / "cmdline").read_bytes().decode() for name in found]
+
+
+def is_orphan(process: Path) -> bool:
+    try:
+        is_ours = b"test_killed_anywhere" in (process / "environ").read_bytes()
+        return is_ours and "PPid:\t1\n" in (process / "status").read_text()
+    except OSError:
+        return False
 
 
 def is_at_work(folder: Path) -> bool:
