@@ -117,6 +117,9 @@ class CachedLlama:
             UserError: no model there, a broken one, or a family this class does not run.
         """
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()  # a blink, and noise in a chat
 
         if not (Path(folder) / "config.json").is_file():
             remedy = "give the model folder that lm.export wrote (it holds config.json)"

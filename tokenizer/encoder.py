@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from corpus.token_time import FRAMES_PER_TOKEN
 
 from .config import ModelConfig
+from .nemo import quiet_nemo
 
 
 class FrontCache(NamedTuple):
@@ -45,6 +46,7 @@ class FrontHalf(nn.Module):
     """Mel frames to one vector a token; streams exactly."""
 
     def __init__(self, config: ModelConfig, num_mels: int) -> None:
+        quiet_nemo()
         from nemo.collections.asr.modules import ConformerEncoder
 
         super().__init__()
@@ -104,6 +106,7 @@ class BackHalf(nn.Module):
     """(Quantised) token vectors to vectors for the ASR head; sees the whole utterance."""
 
     def __init__(self, config: ModelConfig) -> None:
+        quiet_nemo()
         from nemo.collections.asr.modules import ConformerEncoder
 
         super().__init__()

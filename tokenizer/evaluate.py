@@ -53,10 +53,8 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     from corpus.artefact import write_json
 
     from .model import SpeechTokenizer
-    from .nemo import quiet_nemo
     from .splits import describe, score_manifest, summarise
 
-    quiet_nemo()
     torch.set_num_threads(config.threads)
     tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer, config.device)
     files = {name: Path(config.corpus) / f"{name}.jsonl" for name in config.splits}

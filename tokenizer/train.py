@@ -78,11 +78,9 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     from .initialise import initialise
     from .labels import Labels
     from .model import SpeechTokenizer
-    from .nemo import quiet_nemo
     from .objective import TokenizerObjective
     from .splits import describe, score_manifest, summarise
 
-    quiet_nemo()
     device = open_device(config.device)
     torch.set_num_threads(config.fit.threads)
     torch.manual_seed(config.seed)

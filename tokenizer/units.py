@@ -18,7 +18,6 @@ from corpus.tokens import TokenisedSpeech, TokenisedUtterance, read_tokens, writ
 from corpus.workers import end_with_parent
 
 from .model import SpeechTokenizer
-from .nemo import quiet_nemo
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,6 @@ class UnitWorker:
     """Encodes units with one loaded tokenizer."""
 
     def __init__(self, tokenizer: str) -> None:
-        quiet_nemo()
         self.folder = tokenizer
         self.loaded: dict[str, SpeechTokenizer] = {}
 

@@ -15,7 +15,6 @@ from tokenizer.config import ModelConfig, QuantiserConfig
 from tokenizer.initialise import initialise
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
-from tokenizer.nemo import quiet_nemo
 
 TEXTS = ["the lion sleeps", "a cat likes the ball", "paris", "the red house"]
 
@@ -23,7 +22,6 @@ TEXTS = ["the lion sleeps", "a cat likes the ball", "paris", "the red house"]
 @pytest.fixture(scope="module")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained tokenizer: what it reads is nonsense, but always the same nonsense for the same tokens."""
-    quiet_nemo()
     torch.manual_seed(0)
     config = ModelConfig(
         width=32, heads=2, subsampling_channels=8, feed_forward=2, chunk=4, left_context=8, num_labels=40, upsampling=2

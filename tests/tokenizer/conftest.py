@@ -16,7 +16,6 @@ from tokenizer.config import ModelConfig, QuantiserConfig
 from tokenizer.initialise import initialise
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
-from tokenizer.nemo import quiet_nemo
 
 WORDS = ["red", "blue", "green", "tom", "anna", "cat", "dog", "one", "two", "three"]
 torch.set_num_threads(1)
@@ -45,7 +44,6 @@ def say_fixture() -> Callable[[str], Samples]:
 @pytest.fixture(scope="session")
 def tokenizer() -> SpeechTokenizer:
     """Untrained, but with a codebook over its own output, and chunks of 4 tokens with 8 to their left."""
-    quiet_nemo()
     torch.manual_seed(0)
     config = ModelConfig(
         width=32, heads=2, subsampling_channels=8, feed_forward=2, chunk=4, left_context=8, num_labels=40, upsampling=2
