@@ -76,11 +76,6 @@ class LogMel(nn.Module):
         """Samples that a frame sees on each side beyond its own ``hop`` samples (120)."""
         return (self.config.win - self.config.hop) // 2
 
-    @property
-    def context_frames(self) -> int:
-        """Frames' worth of audio needed on each side for exact frames: ceil(margin / hop) (1)."""
-        return -(-self.margin // self.config.hop)
-
     def window(self, first_frame: int, end_frame: int) -> tuple[int, int]:
         """The samples [start, stop) that frames [first_frame, end_frame) depend on; start may be negative (zeros)."""
         return first_frame * self.config.hop - self.margin, end_frame * self.config.hop + self.margin

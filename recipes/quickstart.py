@@ -31,6 +31,7 @@ class Runner:
         self.plan = plan
         self.running: dict[str, Ranks] = {}
         self.finished: set[str] = set()
+        self.due: set[str] = set()  # looked at once and found to need a run
         self.wall = plan.out / "wall.json"
         self.spent = float(read_json(self.wall)["seconds"]) if self.wall.exists() else 0.0
         self.began = time.monotonic()
@@ -47,10 +48,12 @@ class Runner:
             try:
                 while len(self.finished) < len(self.plan.steps):
                     for step in self.ready_steps():
-                        if step.stage.is_finished(step.options):
+                        if step.name not in self.due and step.stage.is_finished(step.options):
                             self.finished.add(step.name)
                             display.skipped(step)
-                        elif self.has_cores_for(step):
+                            continue
+                        self.due.add(step.name)
+                        if self.has_cores_for(step):
                             self.start(step)
                             display.started(step)
                     for name, ranks in list(self.running.items()):

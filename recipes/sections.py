@@ -205,7 +205,6 @@ def interleaving_section(results: Results) -> Section | None:
     )
     for document in itertools.islice(documents, 3):
         section.document(pieces_of(render(document, vocabulary, num_shown=24)))
-        section.text("")
     return section
 
 
