@@ -184,7 +184,9 @@ class Trainer:
             for name, dataset in self.validation.items():
                 num_samples = min(len(dataset), self.loop.validation_samples or len(dataset))
                 group = self.loop.micro_batch * self.processes.data_size
-                micro_batches = math.ceil(num_samples / group)
+                # The interleaved schedule takes multiples of the pipeline's size; samples beyond the last only fill.
+                whole = self.config.parallel.pipeline if len(self.chunks) > 1 else 1
+                micro_batches = math.ceil(num_samples / group / whole) * whole
                 batches = self._batches(dataset, 0, 1, micro_batches * group, num_samples)
                 for chunk in self.chunks:
                     chunk.eval()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
+    "tensor": (2, {"tensor": 2}),
     "tensor and sequence": (2, {"tensor": 2, "sequence": True}),
     "pipeline": (2, {"pipeline": 2}),
     "virtual pipeline": (2, {"pipeline": 2, "virtual": 2}),
@@ -15,10 +16,14 @@ LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
     "context": (2, {"context": 2}),
     "data": (2, {}),
     "data, distributed optimizer": (2, {"distributed_optimizer": True}),
-    "tensor and pipeline": (4, {"tensor": 2, "pipeline": 2, "sequence": True}),
+    "tensor and pipeline": (4, {"tensor": 2, "pipeline": 2}),
     "one process, all recomputed": (1, {"recompute": "full"}),
     "one process, attention recomputed": (1, {"recompute": "selective"}),
 }
+
+
+# Two micro batches a step: what the interleaved schedule of two stages asks for.
+STEPS = {"steps": 50, "micro_batch": 4, "global_batch": 8}
 
 
 def numbers(trained: Any) -> list[float]:
@@ -28,31 +33,24 @@ def numbers(trained: Any) -> list[float]:
 @pytest.fixture(scope="module")
 def plain(tiny: Any, run_ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     folder = tmp_path_factory.mktemp("plain")
-    return numbers(run_ranks(lambda: tiny.train(folder), 1)[0])
+    return numbers(run_ranks(lambda: tiny.train(folder, **STEPS), 1)[0])
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_layout_trains_as_one_process(name: str, tiny: Any, plain: list[float], run_ranks: Any, tmp_path: Path) -> None:
+def test_layout_trains_as_one_process_for_50_steps(
+    name: str, tiny: Any, plain: list[float], run_ranks: Any, tmp_path: Path
+) -> None:
     size, options = LAYOUTS[name]
-    got = numbers(run_ranks(lambda: tiny.train(tmp_path, **options), size)[0])
-    assert plain[0] > 1.1 * plain[11] > 0
-    assert got == pytest.approx(plain, rel=1e-4)
-
-
-def test_tensor_parallel_stays_with_one_process_for_50_steps(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-    one = numbers(run_ranks(lambda: tiny.train(tmp_path / "one", steps=50, layers=2), 1)[0])
-    two = numbers(run_ranks(lambda: tiny.train(tmp_path / "two", steps=50, layers=2, tensor=2), 2)[0])
-    assert one[0] > 2 * one[49]
-    assert two == pytest.approx(one, rel=1e-4)
+    got = numbers(run_ranks(lambda: tiny.train(tmp_path, **STEPS, **options), size)[0])
+    assert plain[0] > 2 * plain[49] > 0
+    assert got == pytest.approx(plain, rel=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"tied": True}, {"reset_attention": False}, {"tied": True, "precision": "bf16"}])
 def test_options_agree_between_layouts(options: dict[str, Any], tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     one = numbers(run_ranks(lambda: tiny.train(tmp_path / "one", **options), 1)[0])
     two = numbers(run_ranks(lambda: tiny.train(tmp_path / "two", pipeline=2, **options), 2)[0])
-    assert two == pytest.approx(one, rel=1e-2 if "precision" in options else 1e-4)
+    assert two == pytest.approx(one, rel=1e-2 if "precision" in options else 1e-5)
 
 
 def test_dropout_follows_seed_and_step(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
