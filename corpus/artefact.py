@@ -13,10 +13,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+LATER = {"later": True}  # metadata of a config's field that came after the first artefacts: see `identity`
 
 
 @contextlib.contextmanager
@@ -95,6 +101,15 @@ def fingerprint(value: Mapping[str, Any] | list[Any] | str) -> str:
     """A 16-digit hexadecimal digest of plain data (order of keys does not matter)."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def identity(config: DataclassInstance) -> dict[str, Any]:
+    """The options that tell one model from another: those marked `LATER` count only where they are set.
+
+    So an artefact that was written before an option existed keeps its fingerprint.
+    """
+    later = {option.name: option.default for option in fields(config) if option.metadata.get("later")}
+    return {name: value for name, value in asdict(config).items() if name not in later or value != later[name]}
 
 
 def file_digest(path: Path | str) -> str:

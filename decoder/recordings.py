@@ -21,7 +21,7 @@ from corpus.audio import Samples, read_audio
 from corpus.errors import UserError
 from corpus.manifest import Utterance, read_manifest
 from corpus.mel import LogMel
-from corpus.token_time import FRAMES_PER_TOKEN, num_tokens, pad_to_token
+from corpus.token_time import DEFAULT_TIME, FRAMES_PER_TOKEN, num_tokens, pad_to_token
 from corpus.tokens import TokenisedSpeech
 
 CACHE_BYTES = 2 << 30
@@ -121,8 +121,13 @@ def pair_examples(
     """Tokens and mel of each utterance, joined by id. Yields in the order of ``utterances``.
 
     Raises:
-        UserError: too many recordings are unreadable, have no tokens, or tokens of another length.
+        UserError: too many recordings are unreadable, have no tokens, or tokens of another length; or the tokens are
+            not at 12.5 Hz.
     """
+    if speech.frame_rate != DEFAULT_TIME.frame_rate:
+        found = f"tokens at {speech.frame_rate} Hz"
+        remedy = f"give tokens at {DEFAULT_TIME.frame_rate} Hz: the decoder makes {FRAMES_PER_TOKEN} frames of each"
+        raise UserError("the tokens", found=found, remedy=remedy)
     tokens_of = {item.id: item.tokens for item in speech.items}
     bad = BadAudio(len(utterances), max_bad_share)
     for utterance in utterances:

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from corpus.mel import LogMelConfig, hertz_to_mel, mel_to_hertz
-from corpus.token_time import FRAMES_PER_TOKEN
 
 from .config import AugmentConfig
 
 
-def augment(mel_BMF: Tensor, lengths_B: Tensor, config: AugmentConfig, mel: LogMelConfig) -> tuple[Tensor, Tensor]:
-    """Changed frames and token counts of a batch; F may change (it stays a multiple of 8)."""
+def augment(
+    mel_BMF: Tensor, lengths_B: Tensor, config: AugmentConfig, mel: LogMelConfig, frames_per_token: int
+) -> tuple[Tensor, Tensor]:
+    """Changed frames and token counts of a batch; F may change (it stays a multiple of ``frames_per_token``)."""
     if config.stretch:
-        mel_BMF, lengths_B = stretch(mel_BMF, lengths_B, 1 + config.stretch * float(2 * torch.rand(()) - 1))
+        factor = 1 + config.stretch * float(2 * torch.rand(()) - 1)
+        mel_BMF, lengths_B = stretch(mel_BMF, lengths_B, factor, frames_per_token)
     if config.warp:
         factors_B = 1 + config.warp * (2 * torch.rand(len(mel_BMF)) - 1)
         mel_BMF = torch.bmm(warp_matrices(factors_B, mel).to(mel_BMF), mel_BMF)
@@ -40,11 +42,11 @@ def draw(*shape_and_limit: float) -> Tensor:
     return limit * (2 * torch.rand([int(size) for size in shape]) - 1)
 
 
-def stretch(mel_BMF: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+def stretch(mel_BMF: Tensor, lengths_B: Tensor, factor: float, frames_per_token: int) -> tuple[Tensor, Tensor]:
     """Change the duration by about ``factor`` (whole tokens), by linear interpolation in time."""
-    tokens = mel_BMF.shape[2] // FRAMES_PER_TOKEN
+    tokens = mel_BMF.shape[2] // frames_per_token
     new_tokens = max(1, round(tokens * factor))
-    stretched = torch.nn.functional.interpolate(mel_BMF, size=new_tokens * FRAMES_PER_TOKEN, mode="linear")
+    stretched = torch.nn.functional.interpolate(mel_BMF, size=new_tokens * frames_per_token, mode="linear")
     return stretched, (lengths_B * new_tokens / tokens).ceil().long().clamp(1, new_tokens)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
+from corpus.artefact import LATER
 from corpus.errors import check_option
+from corpus.token_time import FRAME_RATES, TokenTime
 
 
 @dataclass(kw_only=True)
@@ -18,12 +21,14 @@ class ModelConfig:
         back_layers: Conformer layers after it; they see the whole utterance and serve the ASR loss only.
         feed_forward: width of the feed-forward layers, in multiples of ``width``.
         conv_kernel: taps of the convolution in each layer (odd; causal in the front half).
-        subsampling_channels: channels of the strided convolutions that make 12.5 Hz of 100 Hz.
+        subsampling_channels: channels of the strided convolutions that make ``frame_rate`` of 100 Hz.
         left_context: tokens that a front layer sees to the left of its chunk; a multiple of ``chunk``.
-        chunk: tokens that are encoded together, and so the streaming latency (8 tokens = 0.64 s).
+        chunk: tokens that are encoded together, and so the streaming latency (8 tokens = 0.64 s at 12.5 Hz).
         dropout: in all layers.
         upsampling: CTC frames per token; more than 1 where labels outnumber tokens.
         num_labels: sub-word units of the ASR head, blank and unknown included.
+        frame_rate: tokens a second: 50, 25, 12.5 or 6.25. ``chunk`` and ``left_context`` are in tokens: multiply them
+            with the rate to keep latency and context.
     """
 
     width: int = 256
@@ -38,8 +43,11 @@ class ModelConfig:
     dropout: float = 0.0
     upsampling: int = 1
     num_labels: int = 128
+    frame_rate: float = field(default=12.5, metadata=LATER)
 
     def __post_init__(self) -> None:
+        remedy = "choose 50, 25, 12.5 or 6.25 (tokens a second)"
+        check_option(self.frame_rate in FRAME_RATES, "model.frame_rate", self.frame_rate, remedy)
         for name in ("width", "heads", "front_layers", "back_layers", "feed_forward", "subsampling_channels", "chunk"):
             check_option(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "give at least 1")
         check_option(self.width % (2 * self.heads) == 0, "model.width", self.width, "give a multiple of 2 x heads")
@@ -54,19 +62,30 @@ class ModelConfig:
         check_option(1 <= self.upsampling <= 8, "model.upsampling", self.upsampling, "give 1 to 8")
         check_option(self.num_labels >= 4, "model.num_labels", self.num_labels, "give at least 4")
 
+    @property
+    def time(self) -> TokenTime:
+        """The rule of time at ``frame_rate``."""
+        return TokenTime(self.frame_rate)
+
 
 @dataclass(kw_only=True)
 class QuantiserConfig:
-    """The vector quantiser: EMA codebook, commitment loss, dead-code restart.
+    """The quantiser: by default an EMA codebook with commitment loss and dead-code restart.
 
     Attributes:
         enabled: False trains the same encoder without a bottleneck (for comparison); it cannot encode.
+        kind: ``vq`` (EMA codebook; the paper), ``fsq`` (finite scalar quantisation, arXiv 2309.15505: rounded
+            projections, no codebook to learn and no commitment loss) or ``simvq`` (arXiv 2411.02038: frozen vectors
+            under a learnt linear map).
         codebook_size: number of codes, at most 65536.
-        decay: of the running averages that make the codebook.
+        levels: of ``fsq``: values that each projection is rounded to; their product is ``codebook_size``. Empty makes
+            them 8s and 4s, which needs a power of two.
+        decay: of the running averages that make the codebook (``fsq`` and ``simvq``: that count its use).
         commitment: weight of the commitment loss (the paper: 10; the released GLM-4-Voice tokenizer: 0.25).
         start_step: steps without quantisation first; then the codebook is made by k-means over real frames.
         kmeans_batches: batches whose frames the k-means takes.
-        restart_share: a code used less than this share of the mean use is restarted from a random frame; 0: never.
+        restart_share: a code used less than this share of the mean use is restarted from a random frame; 0: never
+            (``vq`` only: the others have no vectors to restart).
         rotation_trick: pass gradients through by rotation (arXiv 2410.06424) instead of straight through.
     """
 
@@ -78,14 +97,35 @@ class QuantiserConfig:
     kmeans_batches: int = 8
     restart_share: float = 0.1
     rotation_trick: bool = False
+    kind: str = "vq"
+    levels: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_option(self.kind in ("vq", "fsq", "simvq"), "vq.kind", self.kind, "choose vq, fsq or simvq")
+        check_option(not self.levels or self.kind == "fsq", "vq.levels", self.levels, "set vq.kind=fsq or leave it")
         check_option(2 <= self.codebook_size <= 65536, "vq.codebook_size", self.codebook_size, "give 2 to 65536")
         check_option(0 < self.decay < 1, "vq.decay", self.decay, "it must lie between 0 and 1")
         check_option(self.commitment >= 0, "vq.commitment", self.commitment, "give 0 or more")
         check_option(self.start_step >= 0, "vq.start_step", self.start_step, "give 0 or more")
         check_option(self.kmeans_batches >= 1, "vq.kmeans_batches", self.kmeans_batches, "give at least 1")
         check_option(0 <= self.restart_share < 1, "vq.restart_share", self.restart_share, "give 0 (never) to below 1")
+        if self.kind == "fsq":
+            self._check_levels()
+
+    def _check_levels(self) -> None:
+        check_option(all(level >= 3 for level in self.levels), "vq.levels", self.levels, "give 3 or more each")
+        product = math.prod(self.fsq_levels)
+        remedy = f"it must be the product of vq.levels ({product})" if self.levels else "give a power of 2 from 4 on"
+        check_option(product == self.codebook_size, "vq.codebook_size", self.codebook_size, remedy)
+
+    @property
+    def fsq_levels(self) -> list[int]:
+        """The levels of ``fsq``: as given, or 8s followed by 4s whose product is ``codebook_size``."""
+        if self.levels:
+            return self.levels
+        bits = round(math.log2(self.codebook_size))
+        fours = {0: 0, 1: 2, 2: 1}[bits % 3] if bits > 1 else 0
+        return [8] * ((bits - 2 * fours) // 3) + [4] * fours
 
 
 @dataclass(kw_only=True)

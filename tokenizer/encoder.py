@@ -1,16 +1,16 @@
 """The two halves of the encoder, both NeMo's FastConformer: a streaming front half and a full-context back half.
 
-Front half: mel -> 8x strided causal convolutions -> Conformer layers with causal convolutions whose attention is
-limited to the own chunk and ``left_context`` tokens before it. The causal subsampling of F frames gives F // 8 + 1
-outputs, output i seeing frames 8i - 14 .. 8i. Shifted by one zero frame and without output 0 this is one output a
-token, which sees the token's own 8 frames and the 7 before::
+Front half: mel -> strided causal convolutions -> Conformer layers with causal convolutions whose attention is limited
+to the own chunk and ``left_context`` tokens before it. With k frames a token (2, 4, 8 or 16), the causal subsampling
+of F frames gives F // k + 1 outputs, output i seeing frames ki - 2k + 2 .. ki. Shifted by one zero frame and without
+output 0 this is one output a token, which sees the token's own k frames and the k - 1 before; for k = 8::
 
     mel frame        -1(zero)  0 1 2 3 4 5 6 7   8 9 ... 15   16 ...
     output 0 (dropped) |
     output 1 = token 0 |-------------------|
     output 2 = token 1             |--------------------|
 
-B batch, M mel bands, F mel frames, T tokens (F = 8 T), D width, L layers, C cached tokens.
+B batch, M mel bands, F mel frames, T tokens (F = k T), D width, L layers, C cached tokens.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from corpus.token_time import FRAMES_PER_TOKEN
-
 from .config import ModelConfig
 from .nemo import quiet_nemo
 
@@ -30,7 +28,7 @@ class FrontCache(NamedTuple):
     """What a stream carries from chunk to chunk.
 
     Attributes:
-        frames: (1, M, 1 or 9) the last mel frames that the next token sees; before the first chunk a zero one.
+        frames: (1, M, 1 or k + 1) the last mel frames that the next token sees; before the first chunk a zero one.
         attention: (L, 1, C, D) inputs of the attention layers.
         convolution: (L, 1, D, K - 1) inputs of the convolutions.
         length: (1,) how many of the C cached tokens are filled.
@@ -51,12 +49,13 @@ class FrontHalf(nn.Module):
 
         super().__init__()
         self.chunk = config.chunk
+        self.stride = config.time.frames_per_token  # k
         self.num_mels = num_mels
         self.encoder = ConformerEncoder(
             feat_in=num_mels,
             n_layers=config.front_layers,
             subsampling="dw_striding",
-            subsampling_factor=FRAMES_PER_TOKEN,
+            subsampling_factor=self.stride,
             subsampling_conv_channels=config.subsampling_channels,
             causal_downsampling=True,
             att_context_size=[config.left_context, config.chunk - 1],
@@ -66,14 +65,14 @@ class FrontHalf(nn.Module):
         )
 
     def forward(self, mel_BMF: Tensor, lengths_B: Tensor) -> Tensor:
-        """(B, M, F) frames, of which each row's first ``8 * lengths_B`` count, to (B, T, D)."""
+        """(B, M, F) frames, of which each row's first ``k * lengths_B`` count, to (B, T, D)."""
         x_BFM = nn.functional.pad(mel_BMF, (1, 0)).transpose(1, 2)
-        x_BTD = self.subsample(x_BFM, lengths_B * FRAMES_PER_TOKEN + 1)
+        x_BTD = self.subsample(x_BFM, lengths_B * self.stride + 1)
         encoded_BDT, _ = self.encoder(audio_signal=x_BTD[:, 1:], length=lengths_B, bypass_pre_encode=True)
         return encoded_BDT.transpose(1, 2)
 
     def subsample(self, x_BFM: Tensor, lengths_B: Tensor) -> Tensor:
-        """(B, F, M) frames to (B, F // 8 + 1, D); on a CPU in float32, where bfloat16 depthwise convolutions crawl."""
+        """(B, F, M) frames to (B, F // k + 1, D); on a CPU in float32, where bfloat16 depthwise convolutions crawl."""
         with torch.autocast("cpu", enabled=False):
             x_BTD, _ = self.encoder.pre_encode(x=x_BFM, lengths=lengths_B)
         return x_BTD
@@ -84,12 +83,12 @@ class FrontHalf(nn.Module):
         return FrontCache(attention.new_zeros(1, self.num_mels, 1), attention, convolution, length)
 
     def step(self, mel_1MF: Tensor, cache: FrontCache) -> tuple[Tensor, FrontCache]:
-        """One chunk (1, M, 8 * tokens) of ``chunk`` tokens, fewer only at the end: its (1, T, D) and the cache."""
-        assert mel_1MF.shape[2] % FRAMES_PER_TOKEN == 0 and mel_1MF.shape[2] <= self.chunk * FRAMES_PER_TOKEN
+        """One chunk (1, M, k * tokens) of ``chunk`` tokens, fewer only at the end: its (1, T, D) and the cache."""
+        assert mel_1MF.shape[2] % self.stride == 0 and mel_1MF.shape[2] <= self.chunk * self.stride
         window = torch.cat([cache.frames, mel_1MF], dim=2)
         x_1FM = window.transpose(1, 2)
         x_1TD = self.subsample(x_1FM, torch.tensor([x_1FM.shape[1]], device=x_1FM.device))
-        num_tokens = mel_1MF.shape[2] // FRAMES_PER_TOKEN
+        num_tokens = mel_1MF.shape[2] // self.stride
         encoded_1DT, _, attention, convolution, length = self.encoder(
             audio_signal=x_1TD[:, -num_tokens:],
             length=torch.tensor([num_tokens], device=x_1TD.device),
@@ -98,7 +97,7 @@ class FrontHalf(nn.Module):
             cache_last_channel_len=cache.length,
             bypass_pre_encode=True,
         )
-        kept = window[:, :, -(FRAMES_PER_TOKEN + 1) :]
+        kept = window[:, :, -(self.stride + 1) :]
         return encoded_1DT.transpose(1, 2), FrontCache(kept, attention, convolution, length)
 
 

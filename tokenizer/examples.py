@@ -2,7 +2,7 @@
 
 Bad records are left out and counted; when they exceed the set share, the first is named in a `UserError`.
 
-M mel bands, F mel frames (F = 8 x tokens).
+M mel bands, F mel frames (a whole number of tokens).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from corpus.audio import read_audio
 from corpus.errors import UserError
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share
 from corpus.mel import LogMel
-from corpus.token_time import FRAMES_PER_TOKEN, TOKEN_RATE, num_tokens, pad_to_token
+from corpus.token_time import TokenTime
 
 from .config import DataConfig
 from .labels import Labels, num_ctc_frames
@@ -40,8 +40,17 @@ class Examples:
         bad: what was left out, and why (grows as audio is read).
     """
 
-    def __init__(self, manifest: Manifest, labels: Labels, config: DataConfig, *, upsampling: int, mel: LogMel) -> None:
-        self.config, self.mel = config, mel
+    def __init__(
+        self,
+        manifest: Manifest,
+        labels: Labels,
+        config: DataConfig,
+        *,
+        upsampling: int,
+        mel: LogMel,
+        time: TokenTime | None = None,
+    ) -> None:
+        self.config, self.mel, self.time = config, mel, time or TokenTime()
         self.items: list[Example] = []
         self.bad: list[BadRecord] = list(manifest.bad)
         self.num_records = len(manifest.utterances) + len(manifest.bad)
@@ -56,7 +65,7 @@ class Examples:
         self.cache_bytes = 0
 
     def _take(self, utterance: Utterance, labels: list[int], upsampling: int) -> None:
-        tokens = num_tokens(round(utterance.duration * self.mel.config.sample_rate))
+        tokens = self.time.num_tokens(round(utterance.duration * self.mel.config.sample_rate))
         if not self.config.min_seconds <= utterance.duration <= self.config.max_seconds:
             self.num_outside += 1
         elif not labels:
@@ -64,7 +73,7 @@ class Examples:
         elif num_ctc_frames(labels) > upsampling * tokens:
             reason = (
                 f"{num_ctc_frames(labels)} labels outnumber {upsampling * tokens} CTC frames"
-                f" ({tokens} tokens at {TOKEN_RATE} Hz): raise model.upsampling or model.num_labels"
+                f" ({tokens} tokens at {self.time.frame_rate} Hz): raise model.upsampling or model.num_labels"
             )
             self.bad.append(BadRecord(f"utterance {utterance.id}", reason))
         else:
@@ -80,7 +89,7 @@ class Examples:
             return None if kept is None else kept.float()
         utterance = self.items[row].utterance
         try:
-            audio = pad_to_token(read_audio(utterance.audio, self.mel.config.sample_rate))
+            audio = self.time.pad(read_audio(utterance.audio, self.mel.config.sample_rate))
         except UserError as error:
             self.cache[row] = None
             self.bad.append(BadRecord(str(utterance.audio), error.found))
@@ -103,7 +112,7 @@ class Examples:
         mel_BMF = torch.stack([torch.nn.functional.pad(frames, (0, longest - frames.shape[1])) for frames, _ in found])
         return Batch(
             mel=mel_BMF,
-            lengths=torch.tensor([frames.shape[1] // FRAMES_PER_TOKEN for frames, _ in found]),
+            lengths=torch.tensor([frames.shape[1] // self.time.frames_per_token for frames, _ in found]),
             labels=torch.tensor([label for _, labels in found for label in labels]),
             label_counts=torch.tensor([len(labels) for _, labels in found]),
         )

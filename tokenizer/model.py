@@ -1,7 +1,7 @@
 """The speech tokenizer: log-mel -> front half -> VQ -> back half -> CTC (arXiv 2411.17607, section 2.1).
 
 Only the front half and the codebook are needed to encode; the back half and the head make the training loss, and read
-tokens back as text. Audio at 16 kHz is padded on the right to whole tokens: T = ceil(S / 1280), 12.5 tokens a second.
+tokens back as text. Audio at 16 kHz is padded on the right to whole tokens: at 12.5 tokens a second T = ceil(S / 1280).
 
     tokenizer = SpeechTokenizer.from_pretrained("runs/tokenizer/artefact")
     tokens = tokenizer.encode([audio])
@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,22 +23,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from corpus.artefact import identity
 from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError
 from corpus.mel import LogMel, LogMelConfig
-from corpus.token_time import SAMPLES_PER_TOKEN, TOKEN_RATE, num_tokens
 
 from .config import ModelConfig, QuantiserConfig
 from .encoder import BackHalf, FrontHalf
 from .labels import Labels
-from .quantiser import Quantised, Quantiser
+from .quantiser import Quantised, make_quantiser
 
 if TYPE_CHECKING:
     from .streaming import TokenStream
 
 Codes = npt.NDArray[np.uint16]
-BATCH_TOKENS = 2000  # of an inference batch, padding included
-LONGEST_BATCHED = 600  # tokens (48 s); longer audio is streamed, for attention costs the square of the length
+BATCH_SECONDS = 160.0  # of an inference batch, padding included
+LONGEST_BATCHED = 48.0  # seconds; longer audio is streamed, for attention costs the square of the length
 
 
 class Output(NamedTuple):
@@ -60,12 +59,12 @@ class SpeechTokenizer(nn.Module):
     Attributes:
         sample_rate: of the audio, Hz.
         frame_rate: tokens a second.
+        time: the rule of time at that rate.
         codebook_size: tokens are below it.
         labels: the ASR head's sub-word units.
     """
 
     sample_rate = SAMPLE_RATE
-    frame_rate = TOKEN_RATE
 
     def __init__(
         self,
@@ -79,9 +78,10 @@ class SpeechTokenizer(nn.Module):
         super().__init__()
         self.config, self.vq, self.labels = config, vq, labels
         self.codebook_size = vq.codebook_size
+        self.time, self.frame_rate = config.time, config.frame_rate
         self.log_mel = LogMel(mel)
         self.front = FrontHalf(config, self.log_mel.config.num_mels)
-        self.quantiser = Quantiser(vq, config.width, frames_per_batch)
+        self.quantiser = make_quantiser(vq, config.width, frames_per_batch)
         self.back = BackHalf(config)
         self.head = nn.Linear(config.width, config.upsampling * labels.size)
 
@@ -108,15 +108,15 @@ class SpeechTokenizer(nn.Module):
     @property
     def fingerprint(self) -> str:
         """Digest of all that decides the tokens: mel and encoder settings, front half, codebook."""
-        digest = hashlib.sha256(json.dumps([asdict(self.log_mel.config), asdict(self.config)]).encode())
+        digest = hashlib.sha256(json.dumps([identity(self.log_mel.config), identity(self.config)]).encode())
         state = {f"front.{name}": value for name, value in self.front.state_dict().items()}
-        for name, value in sorted((state | {"codebook": self.quantiser.codebook}).items()):
+        for name, value in sorted((state | self.quantiser.deciding_state()).items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def encode(self, audios: Sequence[Samples]) -> list[Codes]:
-        """Audio, each (S,) float32 at 16 kHz, to tokens, each (ceil(S / 1280),) uint16; none for 0 samples.
+        """Audio, each (S,) float32 at 16 kHz, to tokens, each (T,) uint16; none for 0 samples.
 
         Raises:
             UserError: audio that is not one-dimensional or not finite, or a tokenizer trained without VQ.
@@ -124,24 +124,28 @@ class SpeechTokenizer(nn.Module):
         self.require_codebook()
         found: list[Codes] = [np.zeros(0, dtype=np.uint16) for _ in audios]
         with self.inference():
-            for rows in self.batches([num_tokens(len(check_audio(audio, at))) for at, audio in enumerate(audios)]):
+            for rows in self.batches(self.lengths(audios)):
                 for row, codes in zip(rows, self.encode_batch([audios[row] for row in rows]), strict=True):
                     found[row] = codes
         return found
 
     def encode_batch(self, audios: list[Samples]) -> list[Codes]:
         """One inference batch to tokens; an audio that is too long to batch comes alone and is streamed."""
-        if num_tokens(len(audios[0])) > LONGEST_BATCHED:
+        if self.time.num_tokens(len(audios[0])) > LONGEST_BATCHED * self.frame_rate:
             with self.streaming() as stream:
                 return [np.concatenate([stream.feed(audio), stream.finish()]) for audio in audios]
         hidden_BTD, lengths_B = self.hidden(audios)
         codes = self.quantiser.codes(hidden_BTD).cpu().numpy().astype(np.uint16)
         return [row[:length] for row, length in zip(codes, lengths_B.tolist(), strict=True)]
 
+    def lengths(self, audios: Sequence[Samples]) -> list[int]:
+        """The tokens of each audio, which is checked."""
+        return [self.time.num_tokens(len(check_audio(audio, at))) for at, audio in enumerate(audios)]
+
     def hidden(self, audios: list[Samples]) -> tuple[Tensor, Tensor]:
         """The front half's output for audios: (B, T, D) and the tokens of each (B,)."""
-        lengths = [num_tokens(len(audio)) for audio in audios]
-        batch_BS = np.zeros((len(audios), max(lengths) * SAMPLES_PER_TOKEN), dtype=np.float32)
+        lengths = [self.time.num_tokens(len(audio)) for audio in audios]
+        batch_BS = np.zeros((len(audios), max(lengths) * self.time.samples_per_token), dtype=np.float32)
         for row, audio in zip(batch_BS, audios, strict=True):
             row[: len(audio)] = audio
         lengths_B = torch.tensor(lengths, device=self.device)
@@ -153,7 +157,7 @@ class SpeechTokenizer(nn.Module):
             return self.read_tokens(self.encode(audios))
         found = [""] * len(audios)
         with self.inference():
-            for rows in self.batches([num_tokens(len(check_audio(audio, at))) for at, audio in enumerate(audios)]):
+            for rows in self.batches(self.lengths(audios)):
                 texts = self.decode_ctc(*self.hidden([audios[row] for row in rows]))
                 for row, text in zip(rows, texts, strict=True):
                     found[row] = text
@@ -185,11 +189,12 @@ class SpeechTokenizer(nn.Module):
         return [self.labels.decode_ctc(row[:count].tolist()) for row, count in zip(path_BT, counts, strict=True)]
 
     def batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Rows in order of length, cut into batches of at most ``BATCH_TOKENS`` tokens; empty ones are left out."""
+        """Rows in order of length, cut into batches of at most ``BATCH_SECONDS``; empty ones are left out."""
         rows = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
         batch: list[int] = []
         for row in rows:
-            if batch and ((len(batch) + 1) * lengths[row] > BATCH_TOKENS or lengths[row] > LONGEST_BATCHED):
+            seconds = lengths[row] / self.frame_rate
+            if batch and ((len(batch) + 1) * seconds > BATCH_SECONDS or seconds > LONGEST_BATCHED):
                 yield batch
                 batch = []
             batch.append(row)

@@ -38,7 +38,8 @@ class TokenizerObjective:
             self.start_codebook(step)
         batch = self.batches(step).to(self.tokenizer.device)
         with torch.autocast(batch.mel.device.type, enabled=False):
-            mel_BMF, lengths_B = augment(batch.mel, batch.lengths, self.noise, self.tokenizer.log_mel.config)
+            stride = self.tokenizer.time.frames_per_token
+            mel_BMF, lengths_B = augment(batch.mel, batch.lengths, self.noise, self.tokenizer.log_mel.config, stride)
         output = self.tokenizer(mel_BMF, lengths_B, quantise=quantise)
         terms = {"ctc": ctc_loss(output.log_probs, lengths_B * self.tokenizer.config.upsampling, batch)}
         terms["loss"] = terms["ctc"]
@@ -63,9 +64,8 @@ class TokenizerObjective:
 
     def codebook_state(self) -> dict[str, Tensor]:
         """Perplexity of the running use of the codes, and the share of codes above the dead-code threshold."""
-        book = self.tokenizer.quantiser.vq._codebook
-        share_K = book.cluster_size[0] / book.cluster_size.sum()
-        alive = (book.cluster_size[0] > max(book.threshold_ema_dead_code, 1e-3)).float().mean()
+        share_K = self.tokenizer.quantiser.use / self.tokenizer.quantiser.use.sum()
+        alive = (share_K > max(self.tokenizer.vq.restart_share, 1e-3) / len(share_K)).float().mean()
         return {"perplexity": torch.exp(-(share_K * share_K.clamp_min(1e-10).log()).sum()), "codes_alive": alive}
 
 

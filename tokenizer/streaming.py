@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from corpus.audio import Samples
-from corpus.token_time import FRAMES_PER_TOKEN
 
 if TYPE_CHECKING:
     from .model import Codes, SpeechTokenizer
@@ -39,14 +38,14 @@ class TokenStream:
 
     def finish(self) -> Codes:
         """End of the audio (padded to whole tokens); returns the remaining tokens and starts afresh."""
-        tokens = self._take(self.mel.finish())
+        tokens = self._take(self.mel.finish(self.tokenizer.time.samples_per_token))
         rest = self._encode(self.held)
         self._start()
         return np.concatenate([tokens, rest])
 
     def _take(self, frames_MF: torch.Tensor) -> Codes:
         self.held = torch.cat([self.held, frames_MF.to(self.held)], dim=1)
-        size = self.tokenizer.front.chunk * FRAMES_PER_TOKEN
+        size = self.tokenizer.front.chunk * self.tokenizer.time.frames_per_token
         tokens = [np.zeros(0, dtype=np.uint16)]
         while self.held.shape[1] >= size:
             tokens.append(self._encode(self.held[:, :size]))

@@ -87,10 +87,17 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     manifest = read_manifest(Path(config.corpus) / "train.jsonl", config.data.max_bad_share)
     labels = Labels.from_texts([utterance.text for utterance in manifest.utterances], config.model.num_labels)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    frames = config.data.batch_seconds * SpeechTokenizer.frame_rate * ranks
+    frames = config.data.batch_seconds * config.model.frame_rate * ranks
     tokenizer = SpeechTokenizer(config.model, config.vq, labels, frames_per_batch=frames)
     initialise(tokenizer.front)
-    examples = Examples(manifest, labels, config.data, upsampling=config.model.upsampling, mel=tokenizer.log_mel)
+    examples = Examples(
+        manifest,
+        labels,
+        config.data,
+        upsampling=config.model.upsampling,
+        mel=tokenizer.log_mel,
+        time=tokenizer.time,
+    )
     report_examples(examples, run)
     objective = TokenizerObjective(tokenizer.to(device), examples, config.data, config.augment, config.seed)
     started = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,20 +42,30 @@ def say_fixture() -> Callable[[str], Samples]:
     return say
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> SpeechTokenizer:
+def make_tokenizer(vq: QuantiserConfig | None = None, **options: Any) -> SpeechTokenizer:
     """Untrained, but with a codebook over its own output, and chunks of 4 tokens with 8 to their left."""
     torch.manual_seed(0)
-    config = ModelConfig(
-        width=32, heads=2, subsampling_channels=8, feed_forward=2, chunk=4, left_context=8, num_labels=40, upsampling=2
+    sizes: dict[str, Any] = {"width": 32, "heads": 2, "subsampling_channels": 8, "feed_forward": 2}
+    sizes |= {"chunk": 4, "left_context": 8, "num_labels": 40, "upsampling": 2}
+    made = SpeechTokenizer(
+        ModelConfig(**(sizes | options)), vq or QuantiserConfig(codebook_size=64), Labels.from_texts(WORDS, 40)
     )
-    made = SpeechTokenizer(config, QuantiserConfig(codebook_size=64), Labels.from_texts(WORDS, 40))
     initialise(made.front)
     made.eval()
     with made.inference():
         hidden_BTD, _ = made.hidden([say(" ".join(WORDS)), np.random.default_rng(0).normal(0, 0.1, 64000)])
     made.quantiser.start(hidden_BTD.flatten(0, 1).clone())
     return made
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> SpeechTokenizer:
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session", name="make_tokenizer")
+def make_tokenizer_fixture() -> Callable[..., SpeechTokenizer]:
+    return make_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -50,14 +50,14 @@ def test_augmentation_keeps_the_rule_of_time_and_repeats_with_the_seed() -> None
     mel_BMF, lengths_B = torch.randn(5, 80, 96), torch.tensor([12, 3, 7, 12, 1])
     for seed in range(20):
         torch.manual_seed(seed)
-        changed_BMF, changed_B = augment(mel_BMF, lengths_B, AugmentConfig(), LogMelConfig())
+        changed_BMF, changed_B = augment(mel_BMF, lengths_B, AugmentConfig(), LogMelConfig(), 8)
         assert changed_BMF.shape[2] % 8 == 0 and changed_BMF.shape[:2] == mel_BMF.shape[:2]
         assert changed_B.min() >= 1 and changed_B.max() <= changed_BMF.shape[2] // 8
         torch.manual_seed(seed)
-        again_BMF, _ = augment(mel_BMF, lengths_B, AugmentConfig(), LogMelConfig())
+        again_BMF, _ = augment(mel_BMF, lengths_B, AugmentConfig(), LogMelConfig(), 8)
         assert torch.equal(changed_BMF, again_BMF)
     nothing = AugmentConfig(warp=0, stretch=0, tilt=0, frequency_masks=0, time_masks=0)
-    assert torch.equal(augment(mel_BMF, lengths_B, nothing, LogMelConfig())[0], mel_BMF)
+    assert torch.equal(augment(mel_BMF, lengths_B, nothing, LogMelConfig(), 8)[0], mel_BMF)
 
 
 def test_no_warp_is_the_identity() -> None:
