@@ -4,8 +4,8 @@ Runs Llama, Mistral, Qwen2 and Qwen3 checkpoints (RMSNorm, gated MLP, rotary pos
 value projections are one product, as are gate and up; the head is cut to the ids that may come next.
 
 Two rules make a row's result independent of the rows it is computed with, bit for bit on the CPUs tried:
-cache index == position (no left padding; keys beyond a row's position are masked), and no matrix product of fewer
-than `MIN_ROWS` rows (BLAS libraries switch to another summation order there).
+cache index == position (no left padding; keys beyond a row's position are masked), and products whose rows don't
+depend on their number (`lm.product`).
 
 Shapes: R rows (sequences), P tokens of each in one call, T cache length, D width, H query heads, K key/value heads,
 G = H/K, E width of a head.
@@ -24,25 +24,24 @@ from torch import Tensor
 
 from corpus.errors import UserError
 
+from .product import Product
+
 SUPPORTED = ("llama", "mistral", "qwen2", "qwen3")
-MIN_ROWS = 8
 CACHE_STEP = 32  # attention runs over the cache up to a multiple of this
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Weights of one layer, projections joined. Biases and query/key norms are None where the family has none."""
+    """Weights of one layer, projections joined. Query/key norms are None where the family has none."""
 
     attention_norm: Tensor
-    qkv: Tensor
-    qkv_bias: Tensor | None
+    qkv: Product
     query_norm: Tensor | None
     key_norm: Tensor | None
-    output: Tensor
-    output_bias: Tensor | None
+    output: Product
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Product
+    down: Product
 
 
 class Cache:
@@ -53,11 +52,25 @@ class Cache:
 
     def __init__(self, keys: list[Tensor], values: list[Tensor]) -> None:
         self.keys, self.values = keys, values
+        self._measure()
+
+    def _measure(self) -> None:
+        """Where position 0 of each (row, head, channel) of the keys and (row, head) of the values lies in memory."""
+        R, K, T, E = self.values[0].shape
+        first_RK = torch.arange(R * K, device=self.values[0].device).view(R, K) * T
+        self._first_values_RK = first_RK
+        self._first_keys_RKE = first_RK[..., None] * E + torch.arange(E, device=first_RK.device) * T
 
     @property
     def length(self) -> int:
         """T, the positions there is room for."""
         return int(self.values[0].shape[2])
+
+    def places(self, rows: Tensor | slice, positions_RP: Tensor) -> tuple[Tensor, Tensor]:
+        """Where keys (R, P, K, E) and values (R, P, K) at these positions go, as indices into flat memory."""
+        keys = self._first_keys_RKE[rows][:, None] + positions_RP[..., None, None]
+        values = self._first_values_RK[rows][:, None] + positions_RP[..., None]
+        return keys.flatten(), values.flatten()
 
     def move(self, kept: Tensor) -> None:
         """Let rows 0, 1, ... be what rows ``kept`` were."""
@@ -70,6 +83,7 @@ class Cache:
         more = max(0, length - self.length)
         self.keys = [F.pad(keys, (0, more)) for keys in self.keys]
         self.values = [F.pad(values, (0, 0, 0, more)) for values in self.values]
+        self._measure()
 
 
 class CachedLlama:
@@ -102,12 +116,11 @@ class CachedLlama:
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         self.final_norm: Tensor = model.model.norm.weight
         self.activation: Callable[[Tensor], Tensor] = model.model.layers[0].mlp.act_fn
-        self.layers = [_join(layer) for layer in model.model.layers]
-        positions = torch.arange(self.max_length + CACHE_STEP, device=self.device)[None]  # padding may run over
-        cos, sin = model.model.rotary_emb(torch.zeros(1, dtype=torch.float32, device=self.device), positions)
+        self.layers = [_join(layer, self.num_heads, self.num_kv) for layer in model.model.layers]
+        self.steps_T = torch.arange(self.max_length + CACHE_STEP, device=self.device)  # padding may run over
+        cos, sin = model.model.rotary_emb(torch.zeros(1, dtype=torch.float32, device=self.device), self.steps_T[None])
         half = self.head_width // 2
-        self.cos_TE: Tensor = cos[0].to(self.dtype)
-        self.sin_TE: Tensor = torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1).to(self.dtype)
+        self.turns_TE = torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, dtype: str = "float32", device: str = "cpu") -> CachedLlama:
@@ -151,80 +164,94 @@ class CachedLlama:
             found = f"{length} tokens (prompt and answer) for a model of {self.max_length} positions"
             raise UserError("the prompt", found=found, remedy="shorten it, lower max_new_tokens, or split the text")
 
-    def forward(self, ids_RP: Tensor, positions_RP: Tensor, cache: Cache, rows: Tensor | slice) -> Tensor:
+    def forward(self, ids_RP: Tensor, positions_RP: Tensor, cache: Cache, rows: Tensor | slice, length: int) -> Tensor:
         """Run tokens through the layers, adding their keys and values to the cache: (R, P) -> (R, P, D).
+
+        Nothing here waits for the device.
 
         Args:
             ids_RP: tokens.
             positions_RP: their positions; a token sees all cached positions of its row up to its own.
             cache: what came before.
             rows: the cache rows of the R sequences.
+            length: one more than the greatest of the positions.
         """
         R, P = ids_RP.shape
-        G, E = self.num_heads // self.num_kv, self.head_width
-        T = min(_round_up(int(positions_RP.max()) + 1, CACHE_STEP), cache.length)
-        where = torch.arange(R, device=self.device)[rows] if isinstance(rows, slice) else rows
-        cos, sin = self.cos_TE[positions_RP].view(-1, 1, E), self.sin_TE[positions_RP].view(-1, 1, E)
-        is_hidden = torch.arange(T, device=self.device) > positions_RP[:, :, None]
-        bias = torch.zeros((R, P, T), dtype=self.dtype, device=self.device).masked_fill_(is_hidden, float("-inf"))
-        bias_R1MT = bias.repeat_interleave(G, dim=1)[:, None]  # rows of (P, G)
+        K, E = self.num_kv, self.head_width
+        G = self.num_heads // K
+        T = min(_round_up(length, CACHE_STEP), cache.length)
         M = R * P
+        turns_M1E = self.turns_TE[positions_RP].view(M, 1, E // 2)
+        is_hidden = self.steps_T[:T] > positions_RP[:, :, None]
+        bias = torch.zeros((R, P, T), dtype=self.dtype, device=self.device).masked_fill_(is_hidden, float("-inf"))
+        bias_R1MT = bias.repeat_interleave(G, dim=1)[:, None] if P > 1 else bias[:, None]  # rows of (P, G)
+        at_keys, at_values = cache.places(rows, positions_RP)
         h_MD = self.embedding[ids_RP].view(M, self.width)
-        if M < MIN_ROWS:
-            h_MD = F.pad(h_MD, (0, 0, 0, MIN_ROWS - M))
         for number, layer in enumerate(self.layers):
             y_MD = F.rms_norm(h_MD, (self.width,), layer.attention_norm, self.eps)
-            qkv = F.linear(y_MD, layer.qkv, layer.qkv_bias)[:M].view(M, -1, E)
-            q, k, v = qkv.split([self.num_heads, self.num_kv, self.num_kv], dim=1)
+            qkv = layer.qkv(y_MD).view(M, -1, E)
+            qk, v = qkv[:, : self.num_heads + K], qkv[:, self.num_heads + K :]
             if layer.query_norm is not None and layer.key_norm is not None:
+                q, k = qk.split([self.num_heads, K], dim=1)
                 q = F.rms_norm(q, (E,), layer.query_norm, self.eps)
-                k = F.rms_norm(k, (E,), layer.key_norm, self.eps)
-            q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            # advanced indices parted by slices come first: (R, P, K, E)
-            cache.keys[number][where[:, None], :, :, positions_RP] = k.reshape(R, P, self.num_kv, E)
-            cache.values[number][where[:, None], :, positions_RP] = v.reshape(R, P, self.num_kv, E)
-            keys, values = cache.keys[number][rows][..., :T], cache.values[number][rows][:, :, :T]
+                qk = torch.cat([q, F.rms_norm(k, (E,), layer.key_norm, self.eps)], 1)
+            q, k = _rotate(qk, turns_M1E).split([self.num_heads, K], dim=1)
+            keys, values = cache.keys[number], cache.values[number]
+            keys.view(-1).index_copy_(0, at_keys, k.reshape(-1))
+            values.view(-1, E).index_copy_(0, at_values, v.reshape(-1, E))
+            keys, values = keys[..., :T][rows], values[:, :, :T][rows]
             # (R, P, K, G, E) -> (R, K, P*G, E)
-            q_RKME = q.reshape(R, P, self.num_kv, G, E).transpose(1, 2).reshape(R, self.num_kv, P * G, E)
-            weights = torch.matmul(q_RKME, keys).mul_(E**-0.5).add_(bias_R1MT)
+            q_RKME = q.reshape(R, P, K, G, E).transpose(1, 2).reshape(R, K, P * G, E)
+            weights = torch.add(bias_R1MT, torch.matmul(q_RKME, keys), alpha=E**-0.5)
             mixed = torch.matmul(weights.softmax(-1), values)
-            mixed_MD = mixed.view(R, self.num_kv, P, G, E).transpose(1, 2).reshape(M, -1)
-            if M < MIN_ROWS:
-                mixed_MD = F.pad(mixed_MD, (0, 0, 0, MIN_ROWS - M))
-            h_MD = h_MD + F.linear(mixed_MD, layer.output, layer.output_bias)
+            h_MD = layer.output(mixed.view(R, K, P, G, E).transpose(1, 2).reshape(M, -1)).add_(h_MD)
             y_MD = F.rms_norm(h_MD, (self.width,), layer.mlp_norm, self.eps)
-            gate, up = F.linear(y_MD, layer.gate_up).chunk(2, dim=-1)
-            h_MD = h_MD + F.linear(self.activation(gate) * up, layer.down)
-        return h_MD[:M].view(R, P, self.width)
+            gate, up = layer.gate_up(y_MD).chunk(2, dim=-1)
+            h_MD = layer.down(self.activation(gate).mul_(up)).add_(h_MD)
+        return h_MD.view(R, P, self.width)
 
-    def logits(self, hidden_RD: Tensor, head_ND: Tensor) -> Tensor:
+    def logits(self, hidden_RD: Tensor, head: Product) -> Tensor:
         """Scores (R, N) in fp32 of the N ids whose head rows are given."""
-        R = len(hidden_RD)
-        padded = F.pad(hidden_RD, (0, 0, 0, max(0, MIN_ROWS - R)))
-        return F.linear(F.rms_norm(padded, (self.width,), self.final_norm, self.eps), head_ND)[:R].float()
+        return head(F.rms_norm(hidden_RD, (self.width,), self.final_norm, self.eps)).float()
 
 
-def _rotate(x_MHE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    half = x_MHE.shape[-1] // 2
-    return x_MHE * cos + torch.cat([x_MHE[..., half:], x_MHE[..., :half]], -1) * sin
+def _rotate(x_MHE: Tensor, turns_M1E: Tensor) -> Tensor:
+    """Turn each pair of neighbours by its angle, as one complex product (in fp32)."""
+    pairs = torch.view_as_complex(x_MHE.float().reshape(*x_MHE.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * turns_M1E).flatten(-2).to(x_MHE.dtype)
 
 
-def _join(layer: Any) -> Layer:
+def _pair(rows: Tensor, num_heads: int) -> Tensor:
+    """Reorder the rows of each head, whose halves turn together, so that what turns together are neighbours.
+
+    Queries and keys are reordered alike, so their products stay what they are.
+    """
+    per_head = rows.view(num_heads, 2, -1, *rows.shape[1:])
+    return per_head.transpose(1, 2).reshape(rows.shape)
+
+
+def _join(layer: Any, num_heads: int, num_kv: int) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    counts = (num_heads, num_kv)
+
+    def joined(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return torch.cat([*(_pair(one, count) for one, count in zip((q, k), counts, strict=True)), v])
+
     biases = [projection.bias for projection in projections]
     norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
     return Layer(
         attention_norm=layer.input_layernorm.weight,
-        qkv=torch.cat([projection.weight for projection in projections]),
-        qkv_bias=torch.cat(biases) if biases[0] is not None else None,
-        query_norm=norms[0].weight if norms[0] is not None else None,
-        key_norm=norms[1].weight if norms[1] is not None else None,
-        output=attention.o_proj.weight,
-        output_bias=attention.o_proj.bias,
+        qkv=Product(
+            joined(*(projection.weight for projection in projections)),
+            joined(*biases) if biases[0] is not None else None,
+        ),
+        query_norm=_pair(norms[0].weight, 1) if norms[0] is not None else None,
+        key_norm=_pair(norms[1].weight, 1) if norms[1] is not None else None,
+        output=Product(attention.o_proj.weight, attention.o_proj.bias),
         mlp_norm=layer.post_attention_layernorm.weight,
-        gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
-        down=mlp.down_proj.weight,
+        gate_up=Product(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
+        down=Product(mlp.down_proj.weight),
     )
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from corpus.errors import UserError
 
-from .cached_llama import MIN_ROWS, Cache, CachedLlama
+from .cached_llama import Cache, CachedLlama
+from .product import Product
 from .sampling import Seeds, choose, prompt_seeds, uniform
 from .vocabulary import Vocabulary
 
@@ -47,7 +48,7 @@ class Generator:
             found = f"{model.num_embeddings} embedding rows for a vocabulary of {vocabulary.size}"
             raise UserError("the model", found=found, remedy="give the vocabulary it was trained with")
         self.model, self.vocabulary, self.batch_size = model, vocabulary, batch_size
-        self._heads: dict[tuple[str, tuple[int, ...]], tuple[Tensor, Ids]] = {}
+        self._heads: dict[tuple[str, tuple[int, ...]], tuple[Product, Ids]] = {}
 
     @classmethod
     def from_pretrained(
@@ -136,12 +137,12 @@ class Generator:
     ) -> list[float]:
         """Log-likelihood of each continuation after its prompt (sum over its tokens, over the whole vocabulary)."""
         scores = []
-        head = self.model.head[: self.vocabulary.size]
+        head = Product(self.model.head[: self.vocabulary.size])
         for prompt, continuation in zip(prompts, continuations, strict=True):
             ids = torch.from_numpy(np.concatenate([prompt, continuation]).astype(np.int64)).to(self.model.device)
             cache = self.model.new_cache(1, len(ids))
             positions = torch.arange(len(ids), device=self.model.device)[None]
-            hidden = self.model.forward(ids[None], positions, cache, slice(0, 1))[0, len(prompt) - 1 : -1]
+            hidden = self.model.forward(ids[None], positions, cache, slice(0, 1), len(ids))[0, len(prompt) - 1 : -1]
             log_probabilities = self.model.logits(hidden, head).log_softmax(-1)
             scores.append(float(log_probabilities.gather(-1, ids[len(prompt) :, None]).double().sum()))
         return scores
@@ -150,7 +151,7 @@ class Generator:
         """A single sequence, fed and continued piece by piece."""
         return Session(self)
 
-    def _head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[Tensor, Ids]:
+    def _head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[Product, Ids]:
         """The head's rows of the ids that may come, and those ids in order."""
         key = (allowed if isinstance(allowed, str) else repr(tuple(allowed)), tuple(stop))
         if key not in self._heads:
@@ -165,7 +166,8 @@ class Generator:
                 is_kept = np.isin(every, np.asarray(allowed))
             is_kept[list(stop)] = True
             ids = np.flatnonzero(is_kept).astype(np.int32)
-            self._heads[key] = (self.model.head[torch.from_numpy(ids.astype(np.int64)).to(self.model.device)], ids)
+            rows = self.model.head[torch.from_numpy(ids.astype(np.int64)).to(self.model.device)]
+            self._heads[key] = (Product(rows), ids)
         return self._heads[key]
 
 
@@ -222,7 +224,8 @@ class _Batch:
         """Run the latest token of every slot; returns the occupied slots and their hidden states (R, D)."""
         ids = torch.from_numpy(self.last[: self.num_slots, None]).to(self.model.device)
         positions = torch.from_numpy(self.position[: self.num_slots, None]).to(self.model.device)
-        hidden = self.model.forward(ids, positions, self.cache, slice(0, self.num_slots))[:, 0]
+        length = int(self.position[: self.num_slots].max()) + 1
+        hidden = self.model.forward(ids, positions, self.cache, slice(0, self.num_slots), length)[:, 0]
         rows = np.flatnonzero(self.prompt >= 0)
         self.position[rows] += 1
         return rows, hidden[torch.from_numpy(rows).to(hidden.device)]
@@ -244,7 +247,7 @@ class _Batch:
     def compact(self) -> None:
         """Move the occupied slots together once a quarter is free (nothing waits for a slot any more)."""
         rows = np.flatnonzero(self.prompt >= 0)
-        if len(rows) > self.num_slots * 3 // 4 or self.num_slots <= MIN_ROWS:
+        if len(rows) > self.num_slots * 3 // 4:
             return
         self.cache.move(torch.from_numpy(rows).to(self.model.device))
         for name in ("prompt", "last", "position", "count", "new"):
@@ -274,6 +277,7 @@ def run_prompts(
         torch.from_numpy(positions).to(device),
         cache,
         torch.from_numpy(slots).to(device),
+        starts + longest,
     )
     ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
     return hidden[torch.arange(len(prompts), device=device), ends]
