@@ -2,8 +2,9 @@
 
     python -m lm.export checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export
 
-writes ``<out>/model/``: ``config.json``, ``model*.safetensors``, ``generation_config.json``, the vocabulary's files.
-The logits of both models are compared on random ids before anything is left behind.
+writes ``<out>/model/``: ``config.json``, ``model*.safetensors``, ``generation_config.json``, the vocabulary's files and
+the chat template. Matrices pass through one at a time and files are written shard by shard, so memory is bounded by a
+shard. Up to ``check_up_to`` parameters the logits of both models are compared before anything is left behind.
 """
 
 from __future__ import annotations
@@ -32,29 +33,38 @@ class ExportConfig(StageConfig):
     """Options of lm.export.
 
     Attributes:
-        checkpoint: output folder of lm.train.
+        checkpoint: output folder of lm.train or lm.import_hf.
         vocabulary: vocabulary folder.
-        dtype: of the exported weights: ``fp32`` or ``bf16``.
+        dtype: of the exported weights: ``fp32``, ``bf16``, or ``checkpoint``: as they were trained.
         max_positions: longest context the config promises; 0: the training sequence length, at least 2048.
+        shard_gigabytes: most of one safetensors file; it is held in memory while it is filled.
+        chat_template: ``auto`` (the base model's where the vocabulary has one, else ours), ``speechweave`` (ours: a
+            model fine-tuned on our dialogue format), ``none``, or a Jinja file.
         check_length: random ids on which both models' logits are compared; 0 skips the check.
+        check_up_to: the check holds one model at a time in fp32; it is left out above this many parameters.
     """
 
     checkpoint: str
     vocabulary: str
     dtype: str = "fp32"
     max_positions: int = 0
+    shard_gigabytes: float = 2.0
+    chat_template: str = "auto"
     check_length: int = 64
+    check_up_to: int = 2_000_000_000
 
     def __post_init__(self) -> None:
-        check_option(self.dtype in ("fp32", "bf16"), "dtype", self.dtype, "choose fp32 or bf16")
+        known = ("fp32", "bf16", "checkpoint")
+        check_option(self.dtype in known, "dtype", self.dtype, f"choose one of {', '.join(known)}")
         check_option(self.check_length >= 0, "check_length", self.check_length, "give 0 (no check) or more")
+        check_option(self.shard_gigabytes > 0, "shard_gigabytes", self.shard_gigabytes, "give a positive number")
 
 
 def run(config: ExportConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/model``; metrics tell the largest difference of a logit."""
+    from .chat_template import find_template
     from .checkpoint import CheckpointRecord, check_shape, find_checkpoint
     from .families import huggingface_config
-    from .model import DTYPES
     from .parallel import ParallelConfig
     from .processes import open_processes
     from .vocabulary import Vocabulary
@@ -62,97 +72,100 @@ def run(config: ExportConfig, run: Run) -> dict[str, Any]:
     if world_size() > 1:
         raise UserError("lm.export", found=f"{world_size()} processes", remedy="run it as one process")
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
+    template = find_template(config.chat_template, vocabulary)
     path = find_checkpoint(config.checkpoint)
     record = CheckpointRecord.read(path)
     check_shape(record, record.model, vocabulary.fingerprint, record.vocabulary_size, path)
-    with open_processes(ParallelConfig()):
-        weights, ids, logits = _read(path, record, vocabulary, config.check_length, config.seed)
-    run.say(f"step {record.step} of {path}: {record.model.num_parameters(vocabulary.size):,} parameters")
-    max_positions = config.max_positions or max(2048, record.sequence_length)
+    size = record.model.num_parameters(vocabulary.size)
+    run.say(f"step {record.step} of {path}: {size:,} parameters")
+    dtype = record.precision if config.dtype == "checkpoint" else config.dtype
     settings = huggingface_config(
         record.model,
         num_ids=vocabulary.size,
-        max_positions=max_positions,
-        dtype=config.dtype,
+        max_positions=config.max_positions or max(2048, record.sequence_length),
+        dtype=dtype,
         eos=vocabulary.eos,
         pad=vocabulary.pad,
     )
-    difference = _compare(weights, settings, ids, logits) if config.check_length else 0.0
-    weights = {name: weight.to(DTYPES[config.dtype]) for name, weight in weights.items()}
-    _write(run.folder / "model", weights, settings, vocabulary)
-    return {
-        "parameters": record.model.num_parameters(vocabulary.size),
-        "step": record.step,
-        "logit_difference": difference,
-    }
+    metrics: dict[str, Any] = {"parameters": size, "step": record.step}
+    with atomic_folder(run.folder / "model") as folder, open_processes(ParallelConfig()):
+        _write_weights(folder, path, record, vocabulary.size, dtype, int(config.shard_gigabytes * 1e9), run)
+        write_json(folder / "config.json", settings)
+        generation = {"eos_token_id": vocabulary.eos, "pad_token_id": vocabulary.pad}
+        write_json(folder / "generation_config.json", generation)
+        vocabulary.save_pretrained(folder, chat_template=template)
+        if config.check_length and size <= config.check_up_to:
+            metrics["logit_difference"] = _compare(folder, path, record, vocabulary, dtype, config)
+        elif config.check_length:
+            run.say(f"logits not compared: more than check_up_to={config.check_up_to:,} parameters")
+    return metrics
 
 
-def _read(
-    path: Path, record: CheckpointRecord, vocabulary: Vocabulary, check_length: int, seed: int
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """The weights under Hugging Face's names, random ids (1, T), and megatron-core's logits (1, T, V) for them."""
+def _write_weights(
+    folder: Path, path: Path, record: CheckpointRecord, num_ids: int, dtype: str, shard_size: int, run: Run
+) -> None:
+    """Write the safetensors files, one matrix of the checkpoint in memory besides the shard."""
+    from .hf_mapping import rows
+    from .hf_weights import ShardWriter
+    from .model import DTYPES
+    from .streamed_checkpoint import CheckpointTensors
+
+    table = list(rows(record.model))
+    stored, writer = CheckpointTensors(path, record), ShardWriter(folder, shard_size)
+    with run.progress(len(table), "matrices", unit="matrix") as bar:
+        for row in table:
+            parts = row.to_huggingface(stored.read(row.core).to(DTYPES[dtype]), record.model, num_ids)
+            for name, part in parts.items():
+                writer.add(name, part)
+            bar.update()
+    writer.close()
+
+
+def _compare(
+    folder: Path, path: Path, record: CheckpointRecord, vocabulary: Vocabulary, dtype: str, config: ExportConfig
+) -> float:
+    """The largest difference between megatron-core's logits of the checkpoint and transformers' of the folder."""
     import torch
+    from transformers import AutoModelForCausalLM
 
-    from .checkpoint import load_weights
-    from .hf_mapping import to_huggingface
-    from .model import build_model, transformer_config
-    from .parallel import ParallelConfig
-
-    core = transformer_config(record.model, ParallelConfig(), precision="fp32", uses_engine=False)
-    length = max(record.sequence_length, check_length)
-    chunk = build_model(record.model, core, vocabulary_size=record.vocabulary_size, sequence_length=length, seed=seed)[
-        0
-    ].eval()
-    load_weights(path, [chunk])
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(vocabulary.size, (1, check_length), generator=generator)
-    logits = torch.zeros(1, 0, vocabulary.size)
-    if check_length:
-        device = next(chunk.parameters()).device
-        positions = torch.arange(check_length, device=device)[None]
-        with torch.no_grad():
-            logits = chunk(ids.to(device), positions, None)[..., : vocabulary.size].float().cpu()
-    weights = {name: weight.detach().cpu() for name, weight in chunk.state_dict().items() if weight is not None}
-    return to_huggingface(weights, record.model, vocabulary.size), ids, logits
-
-
-def _compare(weights: dict[str, Tensor], settings: dict[str, Any], ids: Tensor, logits: Tensor) -> float:
-    """The largest difference between both models' logits, in fp32."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.for_model(**settings | {"dtype": "float32"})
-    with torch.device("meta"):
-        theirs = AutoModelForCausalLM.from_config(config)
-    theirs.to_empty(device="cpu")
-    theirs.load_state_dict(weights, strict=not settings["tie_word_embeddings"])
-    theirs.tie_weights()
-    theirs.model.rotary_emb = type(theirs.model.rotary_emb)(theirs.config)  # its frequencies are in no state dict
+    generator = torch.Generator().manual_seed(config.seed)
+    ids = torch.randint(vocabulary.size, (1, config.check_length), generator=generator)
+    logits = _core_logits(path, record, ids, dtype, config.seed)[..., : vocabulary.size]
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
-        found = theirs.eval()(ids).logits
-    difference = float((found - logits).abs().max())
+        difference = float((theirs(ids).logits - logits).abs().max())
     assert difference <= TOLERANCE * max(1.0, float(logits.abs().max())), f"exported logits differ by {difference}"
     return difference
 
 
-def _write(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any], vocabulary: Vocabulary) -> None:
-    from huggingface_hub import save_torch_state_dict
+def _core_logits(path: Path, record: CheckpointRecord, ids: Tensor, dtype: str, seed: int) -> Tensor:
+    """megatron-core's logits (1, T, V) for ids (1, T), in fp32 with the weights rounded as they are exported."""
+    import torch
 
-    with atomic_folder(folder) as temporary:
-        save_torch_state_dict(weights, temporary, max_shard_size="5GB", metadata={"format": "pt"})
-        for file in temporary.iterdir():
-            file.chmod(0o644)
-        write_json(temporary / "config.json", settings)
-        generation = {"eos_token_id": vocabulary.eos, "pad_token_id": vocabulary.pad}
-        write_json(temporary / "generation_config.json", generation)
-        vocabulary.save_pretrained(temporary)
+    from .checkpoint import load_weights
+    from .model import DTYPES, build_model, transformer_config
+    from .parallel import ParallelConfig
+
+    core = transformer_config(record.model, ParallelConfig(), precision="fp32", uses_engine=False)
+    length = max(record.sequence_length, ids.size(1))
+    chunk = build_model(record.model, core, vocabulary_size=record.vocabulary_size, sequence_length=length, seed=seed)[
+        0
+    ].eval()
+    load_weights(path, [chunk])
+    with torch.no_grad():
+        for parameter in chunk.parameters():
+            parameter.copy_(parameter.to(DTYPES[dtype]))
+        device = next(chunk.parameters()).device
+        positions = torch.arange(ids.size(1), device=device)[None]
+        logits: Tensor = chunk(ids.to(device), positions, None)
+    return logits.float().cpu()
 
 
 STAGE = Stage(
     name="lm.export",
     config=ExportConfig,
     run=run,
-    summary="Export a language model checkpoint as a Hugging Face folder (Llama, Qwen2, Qwen3 or GLM).",
+    summary="Export a language model checkpoint as a Hugging Face folder (Llama, Qwen2, Qwen3, GLM).",
     inputs=lambda config: [config.checkpoint, config.vocabulary],
     example="checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export",
 )

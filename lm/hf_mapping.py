@@ -11,7 +11,7 @@ W width of a head, D hidden (absent in biases).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -20,8 +20,10 @@ from torch import Tensor
 from .families import Family, family_of
 from .model_config import ModelConfig
 
-Weights = Mapping[str, Tensor]
 Parts = tuple[Tensor, ...]
+
+
+BLOCK = 4096  # rows of an embedding that are looked at together
 
 
 class Kind(NamedTuple):
@@ -52,73 +54,97 @@ IDS = {  # one row an id
     "output_layer.weight": "lm_head.weight",
 }
 # megatron-core's name in a layer, Hugging Face's, and how one becomes the other
-LAYER: list[tuple[str, tuple[str, ...], Kind]] = [
+Line = tuple[str, tuple[str, ...], Kind]
+LAYER: list[Line] = [
     ("input_layernorm.weight", ("input_layernorm.weight",), WHOLE),
     ("self_attention.linear_qkv.weight", tuple(f"self_attn.{part}_proj.weight" for part in "qkv"), QKV),
     ("self_attention.linear_proj.weight", ("self_attn.o_proj.weight",), WHOLE),
     ("pre_mlp_layernorm.weight", ("post_attention_layernorm.weight",), WHOLE),
     ("mlp.linear_fc2.weight", ("mlp.down_proj.weight",), WHOLE),
 ]
-QKV_BIAS = ("self_attention.linear_qkv.bias", tuple(f"self_attn.{part}_proj.bias" for part in "qkv"), QKV)
-QK_NORM: list[tuple[str, tuple[str, ...], Kind]] = [
+QKV_BIAS: list[Line] = [
+    ("self_attention.linear_qkv.bias", tuple(f"self_attn.{part}_proj.bias" for part in "qkv"), QKV),
+]
+QK_NORM: list[Line] = [
     ("self_attention.q_layernorm.weight", ("self_attn.q_norm.weight",), WHOLE),
     ("self_attention.k_layernorm.weight", ("self_attn.k_norm.weight",), WHOLE),
 ]
-GATE_AND_UP = ("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), HALVES)
-GATE_UP = ("mlp.linear_fc1.weight", ("mlp.gate_up_proj.weight",), WHOLE)
+SANDWICH_NORM: list[Line] = [
+    ("self_attention.linear_proj.output_norm.weight", ("post_self_attn_layernorm.weight",), WHOLE),
+    ("mlp.linear_fc2.output_norm.weight", ("post_mlp_layernorm.weight",), WHOLE),
+]
+GATE_AND_UP: Line = ("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), HALVES)
+GATE_UP: Line = ("mlp.linear_fc1.weight", ("mlp.gate_up_proj.weight",), WHOLE)
 
 
-def to_huggingface(weights: Weights, model: ModelConfig, num_ids: int) -> dict[str, Tensor]:
-    """Hugging Face's names and matrices; the rows that pad the vocabulary are left out.
+class Row(NamedTuple):
+    """One row of the table.
 
-    Args:
-        weights: megatron-core's (local layers), whole.
-        model: the shape; it decides the family.
-        num_ids: size of the vocabulary.
+    Attributes:
+        core: megatron-core's name (local layers).
+        theirs: Hugging Face's names.
+        kind: how the matrix is divided among them.
     """
-    named = {name: weight for name, weight in weights.items() if not name.endswith("_extra_state")}
-    result: dict[str, Tensor] = {}
-    for core, theirs, kind in rows(model):
-        weight = named.pop(core)
-        parts = kind.split(weight[:num_ids] if core in IDS else weight, model)
-        result |= {name: part.contiguous().clone() for name, part in zip(theirs, parts, strict=True)}
-    named.pop("output_layer.weight", None)  # a tied model's is the embedding
-    assert not named, f"not in the table: {sorted(named)}"
-    return result
+
+    core: str
+    theirs: tuple[str, ...]
+    kind: Kind
+
+    def to_core(self, read: Callable[[str], Tensor], model: ModelConfig) -> Tensor:
+        """megatron-core's matrix; ``read`` gives Hugging Face's by name."""
+        return self.kind.join(tuple(read(name) for name in self.theirs), model)
+
+    def to_huggingface(self, matrix: Tensor, model: ModelConfig, num_ids: int) -> dict[str, Tensor]:
+        """Hugging Face's names and matrices; the rows that pad the vocabulary are left out."""
+        parts = self.kind.split(matrix[:num_ids] if self.core in IDS else matrix, model)
+        return {name: part.contiguous() for name, part in zip(self.theirs, parts, strict=True)}
 
 
-def from_huggingface(weights: Weights, model: ModelConfig, *, num_known: int, num_rows: int) -> dict[str, Tensor]:
-    """megatron-core's names and matrices (local layers).
-
-    Args:
-        weights: Hugging Face's.
-        model: the shape.
-        num_known: ids that mean something to that model; rows of others become the mean of theirs.
-        num_rows: padded size of the vocabulary.
-    """
-    result: dict[str, Tensor] = {}
-    for core, theirs, kind in rows(model):
-        weight = kind.join(tuple(weights[name] for name in theirs), model)
-        if core in IDS:
-            known = weight[: min(num_known, num_rows)]
-            mean = known.float().mean(0, keepdim=True).to(known.dtype)
-            weight = torch.cat([known, mean.expand(num_rows - len(known), -1)])
-        result[core] = weight
-    return result
-
-
-def rows(model: ModelConfig) -> Iterator[tuple[str, tuple[str, ...], Kind]]:
-    """The table's rows for a model: megatron-core's name, Hugging Face's names, kind."""
-    for core, theirs in IDS.items():
-        if core != "output_layer.weight" or not model.tied:
-            yield core, (theirs,), WHOLE
-    yield "decoder.final_layernorm.weight", ("model.norm.weight",), WHOLE
-    inside = _layer_rows(model, family_of(model))
+def rows(model: ModelConfig) -> Iterator[Row]:
+    """The table's rows for a model, in the model's order."""
+    yield Row("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), WHOLE)
+    inside = _layer_lines(model, family_of(model))
     for layer in range(model.layers):
         for core, names, kind in inside:
-            yield f"decoder.layers.{layer}.{core}", tuple(f"model.layers.{layer}.{name}" for name in names), kind
+            theirs = tuple(f"model.layers.{layer}.{name}" for name in names)
+            yield Row(f"decoder.layers.{layer}.{core}", theirs, kind)
+    yield Row("decoder.final_layernorm.weight", ("model.norm.weight",), WHOLE)
+    if not model.tied:
+        yield Row("output_layer.weight", ("lm_head.weight",), WHOLE)
 
 
-def _layer_rows(model: ModelConfig, family: Family) -> list[tuple[str, tuple[str, ...], Kind]]:
-    gate = GATE_UP if family.is_gate_fused else GATE_AND_UP
-    return [*LAYER, gate, *([QKV_BIAS] if model.qkv_bias else []), *(QK_NORM if model.qk_norm else [])]
+def grown(
+    read_rows: Callable[[int, int], Tensor], width: int, *, num_known: int, num_rows: int, noise: float, seed: int
+) -> Tensor:
+    """A matrix of one row an id with rows for new ids: the mean of the known ones and a little noise.
+
+    Args:
+        read_rows: gives rows ``start`` to ``stop`` of the known matrix; it is read in blocks.
+        width: D.
+        num_known: ids that mean something to the known matrix.
+        num_rows: rows of the result, (num_rows, D) of the known matrix's type.
+        noise: standard deviation of the new rows in that of the known rows, column by column.
+        seed: of the noise.
+    """
+    num_known = min(num_known, num_rows)
+    total = torch.zeros(2, width, dtype=torch.float64)
+    result = torch.empty(num_rows, width, dtype=read_rows(0, 1).dtype)
+    for start in range(0, num_known, BLOCK):
+        block = read_rows(start, min(start + BLOCK, num_known))
+        result[start : start + len(block)] = block
+        wide = block.double()
+        total += torch.stack([wide.sum(0), wide.square().sum(0)])
+    mean = total[0] / num_known
+    deviation = (total[1] / num_known - mean.square()).clamp_min(0).sqrt() * noise
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(num_known, num_rows, BLOCK):
+        part = result[start : start + BLOCK]
+        part.copy_(mean + deviation * torch.randn(part.shape, generator=generator, dtype=torch.float64))
+    return result
+
+
+def _layer_lines(model: ModelConfig, family: Family) -> list[Line]:
+    lines = [*LAYER, GATE_UP if family.is_gate_fused else GATE_AND_UP]
+    for is_there, more in ((model.qkv_bias, QKV_BIAS), (model.qk_norm, QK_NORM), (model.sandwich_norm, SANDWICH_NORM)):
+        lines += more if is_there else []
+    return lines

@@ -4,8 +4,10 @@
     python -m lm.import_hf model=MODEL vocabulary=runs/vocabulary/vocabulary out=runs/base
     python -m lm.train --config runs/base/model.yaml init=runs/base vocabulary=runs/vocabulary/vocabulary ...
 
-Llama, Qwen2, Qwen3 and GLM-4 models, read from their safetensors files. Rows of new ids are the mean of the known
-ones. ``<out>/model.yaml`` holds the shape, for lm.train.
+Llama-3, Qwen2, Qwen2.5, Qwen3 and GLM-4 models (``glm`` and ``glm4``), read from their safetensors files one matrix at
+a time: memory is bounded by the grown embedding, not by the model. The checkpoint loads under any tensor and pipeline
+parallel layout. Rows of new ids are the mean of the known ones and a little noise. ``<out>/model.yaml`` holds the
+shape, for lm.train.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from .parallel import world_size
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .hf_weights import HuggingFaceWeights
+    from .model_config import ModelConfig
+
 
 @dataclass(kw_only=True)
 class ImportConfig(StageConfig):
@@ -31,31 +36,36 @@ class ImportConfig(StageConfig):
     Attributes:
         model: folder of a Hugging Face model (config.json, safetensors, tokenizer.json).
         vocabulary: vocabulary folder that lm.vocabulary grew from that model's tokenizer.
-        precision: of the checkpoint's weights: ``bf16`` or ``fp32``.
+        precision: of the checkpoint's weights: ``source`` (as in the files; fp16 becomes fp32), ``bf16`` or ``fp32``.
+        noise: spread of the new ids' rows around the mean of the known ones, in the known rows' own spread; our choice.
         vocabulary_multiple: the vocabulary is padded to a multiple of this.
         sequence_length: what the checkpoint's record says; training may differ.
     """
 
     model: str
     vocabulary: str
-    precision: str = "fp32"
+    precision: str = "source"
+    noise: float = 0.02
     vocabulary_multiple: int = 128
     sequence_length: int = 8192
 
     def __post_init__(self) -> None:
-        check_option(self.precision in ("fp32", "bf16"), "precision", self.precision, "choose fp32 or bf16")
+        known = ("source", "fp32", "bf16")
+        check_option(self.precision in known, "precision", self.precision, f"choose one of {', '.join(known)}")
+        check_option(self.noise >= 0, "noise", self.noise, "give 0 (rows are the very mean) or more")
 
 
 def run(config: ImportConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/checkpoint`` (weights only, step 0) and ``<out>/model.yaml``."""
     from omegaconf import OmegaConf
 
-    from .checkpoint import CheckpointRecord, save_checkpoint
+    from .checkpoint import CheckpointRecord
     from .families import model_config
-    from .hf_mapping import from_huggingface
-    from .model import build_model, transformer_config
+    from .hf_mapping import IDS, rows
+    from .hf_weights import HuggingFaceWeights
     from .parallel import ParallelConfig
     from .processes import open_processes
+    from .streamed_checkpoint import write_checkpoint
     from .vocabulary import Vocabulary
 
     if world_size() > 1:
@@ -66,7 +76,9 @@ def run(config: ImportConfig, run: Run) -> dict[str, Any]:
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     num_known = check_grown_from(Path(config.vocabulary), source)
     num_rows = vocabulary.padded_size(shape.vocabulary_multiple)
-    weights = from_huggingface(read_weights(source), shape, num_known=num_known, num_rows=num_rows)
+    table = {row.core: row for row in rows(shape)}
+    weights = HuggingFaceWeights(source)
+    weights.check_names({name for row in table.values() for name in row.theirs})
     record = CheckpointRecord(
         step=0,
         model=shape,
@@ -74,35 +86,56 @@ def run(config: ImportConfig, run: Run) -> dict[str, Any]:
         vocabulary_size=num_rows,
         sequence_length=config.sequence_length,
         parallel=parallel,
-        precision=config.precision,
+        precision=source_precision(weights) if config.precision == "source" else config.precision,
     )
-    with open_processes(parallel) as processes:
-        core = transformer_config(shape, parallel, precision=config.precision, uses_engine=False)
-        chunks = build_model(
-            shape, core, vocabulary_size=num_rows, sequence_length=config.sequence_length, seed=config.seed
-        )
-        inner = getattr(chunks[0], "module", chunks[0])
-        missing, unexpected = inner.load_state_dict(weights, strict=False)
-        assert not unexpected and all(name.endswith("_extra_state") for name in missing), (missing, unexpected)
-        save_checkpoint(run.folder / "checkpoint", record, chunks, None, processes, keep=1)
+    with run.progress(len(table), "matrices", unit="matrix") as bar, open_processes(parallel):
+
+        def matrix(name: str) -> Tensor:
+            bar.update()
+            row = table[name]
+            if name in IDS:
+                return grown_ids(weights, row.theirs[0], shape, num_known, num_rows, config)
+            return row.to_core(weights.read, shape)
+
+        write_checkpoint(run.folder / "checkpoint", record, list(table), matrix)
     write_text(run.folder / "model.yaml", OmegaConf.to_yaml(OmegaConf.create({"model": asdict(shape)})))
     run.say(f"shape for lm.train: --config {run.folder / 'model.yaml'}")
-    return {"parameters": shape.num_parameters(num_rows), "new_ids": vocabulary.size - num_known}
+    return {
+        "parameters": shape.num_parameters(num_rows),
+        "new_ids": vocabulary.size - num_known,
+        "precision": record.precision,
+    }
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a model's safetensors files.
+def source_precision(weights: HuggingFaceWeights) -> str:
+    """``bf16`` for a model saved in it, else ``fp32``."""
+    import torch
+
+    return "bf16" if weights.dtype("model.embed_tokens.weight") == torch.bfloat16 else "fp32"
+
+
+def grown_ids(
+    weights: HuggingFaceWeights, name: str, shape: ModelConfig, num_known: int, num_rows: int, config: ImportConfig
+) -> Tensor:
+    """An embedding or output layer (num_rows, D) with rows for the new ids.
 
     Raises:
-        UserError: there are none.
+        UserError: fewer rows in the model's files than its tokenizer has ids.
     """
-    from safetensors.torch import load_file
+    from .hf_mapping import grown
 
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        remedy = "give a model saved as safetensors (save_pretrained makes them)"
-        raise UserError(str(folder), found="no *.safetensors", remedy=remedy)
-    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+    num_theirs, width = weights.shape(name)
+    if num_theirs < num_known or width != shape.hidden:
+        found = f"{name} of {num_theirs} x {width} for a tokenizer of {num_known} ids and hidden_size {shape.hidden}"
+        raise UserError(str(weights.folder), found=found, remedy="give the tokenizer and config.json of this model")
+    return grown(
+        lambda start, stop: weights.read_rows(name, start, stop),
+        width,
+        num_known=num_known,
+        num_rows=num_rows,
+        noise=config.noise,
+        seed=config.seed,
+    )
 
 
 def check_grown_from(vocabulary: Path, folder: Path) -> int:

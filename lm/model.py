@@ -121,23 +121,39 @@ def build_model(
     stages = config.virtual_pipeline_model_parallel_size
     chunks: list[MegatronModule] = []
     for stage in range(stages) if stages else [None]:
-        chunk = GPTModel(
-            config=config,
-            transformer_layer_spec=layer_spec(config, stage),
-            vocab_size=vocabulary_size,
-            max_sequence_length=sequence_length,
-            pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage),
-            post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=stage),
-            share_embeddings_and_output_weights=model.tied,
-            position_embedding_type="rope",
-            rotary_base=cast(int, model.rope_base),
-            rotary_percent=model.rope_share,
-            vp_stage=stage,
+        chunk = empty_chunk(
+            model, config, vocabulary_size=vocabulary_size, sequence_length=sequence_length, stage=stage
         )
         chunk.to(torch.cuda.current_device())
         initialise(chunk, model, seed)
         chunks.append(Float16Module(config, chunk) if config.bf16 else chunk)
     return chunks
+
+
+def empty_chunk(
+    model: ModelConfig,
+    config: TransformerConfig,
+    *,
+    vocabulary_size: int,
+    sequence_length: int,
+    stage: int | None = None,
+) -> GPTModel:
+    """The chunk of (virtual) pipeline stage ``stage``, its weights not initialised."""
+    return GPTModel(
+        config=config,
+        transformer_layer_spec=layer_spec(config, stage, sandwich_norm=model.sandwich_norm),
+        vocab_size=vocabulary_size,
+        max_sequence_length=sequence_length,
+        pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage),
+        post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=stage),
+        share_embeddings_and_output_weights=model.tied,
+        position_embedding_type="rope",
+        rotary_base=cast(int, model.rope_base),
+        rotary_percent=model.rope_share,
+        rope_scaling=model.rope_scaling != 1.0,
+        rope_scaling_factor=model.rope_scaling,
+        vp_stage=stage,
+    )
 
 
 def wrap_for_training(

@@ -24,6 +24,8 @@ class ModelConfig:
         rope_interleaved: rotate neighbouring columns (GLM) instead of the two halves of a head.
         qkv_bias: biases on query, key and value (Qwen2, GLM).
         qk_norm: RMSNorm on each head's query and key (Qwen3).
+        sandwich_norm: RMSNorm also on what attention and feed-forward add to the residual stream (GLM-4-0414).
+        rope_scaling: factor by which Llama-3.1 slows rotary positions down to reach past 8,192; 1: not at all.
         norm_epsilon: added to the mean square in RMSNorm.
         dropout: on embeddings, attention output and feed-forward output.
         init_std: standard deviation of the initial weights (output projections: divided by sqrt(2 layers)).
@@ -42,6 +44,8 @@ class ModelConfig:
     rope_interleaved: bool = False
     qkv_bias: bool = False
     qk_norm: bool = False
+    sandwich_norm: bool = False
+    rope_scaling: float = 1.0
     norm_epsilon: float = 1e-5
     dropout: float = 0.0
     init_std: float = 0.02
@@ -57,6 +61,7 @@ class ModelConfig:
         turned = self.head_width * self.rope_share
         even = f"of heads {self.head_width} wide it must leave an even number of columns, since pairs are turned"
         check_option(turned > 0 and turned % 2 == 0 and self.rope_share <= 1, "model.rope_share", self.rope_share, even)
+        check_option(self.rope_scaling >= 1, "model.rope_scaling", self.rope_scaling, "give 1 (none) or more")
         groups = f"give a divisor of model.heads = {self.heads}"
         check_option(self.heads % self.kv_heads == 0, "model.kv_heads", self.kv_heads, groups)
         check_option(0 <= self.dropout < 1, "model.dropout", self.dropout, "give a share in [0, 1)")
@@ -76,7 +81,7 @@ class ModelConfig:
         width = self.head_width
         attention = self.hidden * width * (2 * self.heads + 2 * self.kv_heads)
         biases = width * (self.heads + 2 * self.kv_heads) if self.qkv_bias else 0
-        norms = 2 * self.hidden + (2 * width if self.qk_norm else 0)
+        norms = (4 if self.sandwich_norm else 2) * self.hidden + (2 * width if self.qk_norm else 0)
         return self.layers * (attention + biases + 3 * self.hidden * self.ffn + norms) + self.hidden
 
     def flops_per_token(self, vocabulary_size: int, sequence_length: int) -> int:

@@ -16,6 +16,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 from .attention import CausalAttention
 from .norm import RMSNorm
+from .sandwich import with_output_norm
 
 
 def has_transformer_engine() -> bool:
@@ -29,11 +30,18 @@ def has_transformer_engine() -> bool:
     return True
 
 
-def layer_spec(config: TransformerConfig, virtual_stage: int | None) -> ModuleSpec | TransformerBlockSubmodules:
-    """The spec of this process's decoder layers and last norm."""
+def layer_spec(
+    config: TransformerConfig, virtual_stage: int | None, *, sandwich_norm: bool = False
+) -> ModuleSpec | TransformerBlockSubmodules:
+    """The spec of this process's decoder layers and last norm; ``sandwich_norm``: see `lm.sandwich`."""
     if config.transformer_impl == "transformer_engine":
-        return get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
+        spec = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
+        if sandwich_norm:
+            _norm_outputs(spec)
+        return spec
     spec = get_gpt_layer_local_spec(normalization="RMSNorm", qk_layernorm=config.qk_layernorm)
+    if sandwich_norm:
+        _norm_outputs(spec)
     spec.submodules.input_layernorm = RMSNorm
     spec.submodules.pre_mlp_layernorm = RMSNorm
     attention = spec.submodules.self_attention.submodules
@@ -42,3 +50,9 @@ def layer_spec(config: TransformerConfig, virtual_stage: int | None) -> ModuleSp
         attention.q_layernorm = attention.k_layernorm = RMSNorm
     num_layers = get_num_layers_to_build(config, vp_stage=virtual_stage)
     return TransformerBlockSubmodules(layer_specs=[spec] * num_layers, layer_norm=RMSNorm)
+
+
+def _norm_outputs(spec: ModuleSpec) -> None:
+    attention, mlp = spec.submodules.self_attention.submodules, spec.submodules.mlp.submodules
+    attention.linear_proj = with_output_norm(attention.linear_proj)
+    mlp.linear_fc2 = with_output_norm(mlp.linear_fc2)

@@ -38,7 +38,7 @@ ASR, TTS = "<|asr|>", "<|tts|>"
 SYSTEM, USER, ASSISTANT, TRANSCRIPT = "<|system|>", "<|user|>", "<|assistant|>", "<|transcript|>"
 SPECIALS = (END_OF_TEXT, PAD, BEGIN_OF_AUDIO, END_OF_AUDIO, ASR, TTS, SYSTEM, USER, ASSISTANT, TRANSCRIPT)
 
-TOKENIZER_FILE, RECORD_FILE = "tokenizer.json", "vocabulary.json"
+TOKENIZER_FILE, RECORD_FILE, TEMPLATE_FILE = "tokenizer.json", "vocabulary.json", "chat_template.jinja"
 Ids = npt.NDArray[np.int32]
 
 
@@ -48,7 +48,9 @@ class Vocabulary:
     Args:
         tokenizer_json: the content of ``tokenizer.json``, special and speech tokens included.
         record: the content of ``vocabulary.json``: ``num_speech_tokens``, ``speech_tokenizer`` (fingerprint),
-            ``frame_rate``, ``speakers`` (name -> number of the tag), ``num_speakers``, ``text_prefix``.
+            ``frame_rate``, ``speakers`` (name -> number of the tag), ``num_speakers``, ``text_prefix``; ``eos`` where
+            the base tokenizer ends documents with another token than ``<|endoftext|>``.
+        chat_template: the base model's Jinja template, None where there is none.
 
     Attributes:
         size: number of ids.
@@ -61,7 +63,7 @@ class Vocabulary:
         fingerprint: of all of this; corpora and models carry it.
     """
 
-    def __init__(self, tokenizer_json: str, record: Mapping[str, Any]) -> None:
+    def __init__(self, tokenizer_json: str, record: Mapping[str, Any], chat_template: str | None = None) -> None:
         from tokenizers import Tokenizer
 
         content = json.loads(tokenizer_json)
@@ -78,9 +80,11 @@ class Vocabulary:
         self.frame_rate = float(record["frame_rate"])
         self.speaker_ids = [added[speaker_token(number)] for number in range(int(record["num_speakers"]))]
         self.speakers = {str(name): self.speaker_ids[number] for name, number in record["speakers"].items()}
-        self.eos, self.pad = added[END_OF_TEXT], added[PAD]
+        self.eos_token = str(record.get("eos", END_OF_TEXT))
+        self.eos, self.pad = added[self.eos_token], added[PAD]
+        self.chat_template = chat_template
         self._names = {id: name for name, id in added.items()}
-        self._prefix = str(record["text_prefix"])
+        self.text_prefix = str(record["text_prefix"])
         self._is_text = np.zeros(self.size, dtype=bool)
         self._is_text[[id for id in self._text.get_vocab().values() if id < self.size]] = True
         self._is_text[[id for id in added.values() if id < self.size]] = False
@@ -99,7 +103,9 @@ class Vocabulary:
                 found, remedy = f"no vocabulary (no {name})", "give the vocabulary folder that lm.vocabulary wrote"
                 raise UserError(str(root), found=found, remedy=remedy)
         try:
-            vocabulary = cls((root / TOKENIZER_FILE).read_text(encoding="utf-8"), read_json(root / RECORD_FILE))
+            vocabulary = cls(
+                (root / TOKENIZER_FILE).read_text(encoding="utf-8"), read_json(root / RECORD_FILE), read_template(root)
+            )
         except (KeyError, ValueError, TypeError, IndexError) as error:
             if isinstance(error, UserError):
                 raise
@@ -108,30 +114,38 @@ class Vocabulary:
         vocabulary._check_speech_block(str(root))
         return vocabulary
 
-    def save_pretrained(self, folder: Path | str) -> None:
-        """Write the vocabulary's files into ``folder``, beside whatever is there (an exported model, say)."""
+    def save_pretrained(self, folder: Path | str, *, chat_template: str | None = None) -> None:
+        """Write the vocabulary's files into ``folder``, beside whatever is there (an exported model, say).
+
+        Args:
+            folder: where.
+            chat_template: to write instead of the vocabulary's own; "" writes none.
+        """
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
         write_text(root / TOKENIZER_FILE, self._json)
         write_json(root / RECORD_FILE, self._record)
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "eos_token": END_OF_TEXT,
+            "eos_token": self.eos_token,
             "pad_token": PAD,
             "clean_up_tokenization_spaces": False,
             "model_max_length": 1 << 30,
         }
         write_json(root / "tokenizer_config.json", settings)
+        template = self.chat_template if chat_template is None else chat_template
+        if template:
+            write_text(root / TEMPLATE_FILE, template)
 
     # -- text ---------------------------------------------------------------------------------------------------
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of a text. Special tokens written in it are spelt out as characters, never parsed."""
-        return list(self._text.encode(self._prefix + text, add_special_tokens=False).ids)
+        return list(self._text.encode(self.text_prefix + text, add_special_tokens=False).ids)
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode_text` of many texts at once (several cores)."""
-        prefixed = [self._prefix + text for text in texts]
+        prefixed = [self.text_prefix + text for text in texts]
         return [list(one.ids) for one in self._text.encode_batch_fast(prefixed, add_special_tokens=False)]
 
     def decode_text(self, ids: Iterable[int] | npt.NDArray[Any]) -> str:
@@ -139,7 +153,7 @@ class Vocabulary:
         given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
         kept = given[self.is_text(given)]
         text = str(self._text.decode(kept.tolist(), skip_special_tokens=False))
-        return text.removeprefix(self._prefix)
+        return text.removeprefix(self.text_prefix)
 
     def is_text(self, ids: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Which ids are text tokens (neither special nor speech)."""
@@ -227,8 +241,13 @@ def build_vocabulary(
     frame_rate: float = 12.5,
     speakers: Sequence[str] = (),
     num_speakers: int | None = None,
+    eos: str = END_OF_TEXT,
+    chat_template: str | None = None,
 ) -> Vocabulary:
     """Grow a text tokenizer by special tokens, speaker tags and the speech block.
+
+    What the tokenizer puts around a text by itself (Llama-3's and GLM's beginning marks) is left out: our documents
+    have no such marks, and an exported tokenizer must give what training saw.
 
     Args:
         text_tokenizer: a `tokenizers.Tokenizer`; tokens it already has (``<|endoftext|>``) keep their ids.
@@ -237,10 +256,21 @@ def build_vocabulary(
         frame_rate: speech tokens a second.
         speakers: names, the first gets ``<|speaker_0|>``.
         num_speakers: number of tags (default: one a name); names beyond it get none.
+        eos: the token that ends a document; one of the text tokenizer's, or ``<|endoftext|>``.
+        chat_template: the base model's Jinja template.
+
+    Raises:
+        UserError: speech tokens in the text tokenizer, or no such EOS.
     """
     from tokenizers import AddedToken, Tokenizer
 
-    grown = Tokenizer.from_str(text_tokenizer.to_str())
+    if eos != END_OF_TEXT and text_tokenizer.token_to_id(eos) is None:
+        remedy = f"name a token that ends its texts, or {END_OF_TEXT}, which is added"
+        raise UserError("option eos", found=f"{eos!r}, which the base tokenizer does not have", remedy=remedy)
+    content = json.loads(text_tokenizer.to_str())
+    if len(text_tokenizer.encode("a").ids) != len(text_tokenizer.encode("a", add_special_tokens=False).ids):
+        content["post_processor"] = None
+    grown = Tokenizer.from_str(json.dumps(content))
     num_tags = len(speakers) if num_speakers is None else num_speakers
     tags = [speaker_token(number) for number in range(num_tags)]
     block = [audio_token(code) for code in range(num_speech_tokens)]
@@ -248,7 +278,8 @@ def build_vocabulary(
     if clash:
         found, remedy = f"it already has the token {clash[0]}", "give a text tokenizer without speech tokens"
         raise UserError("the base tokenizer", found=found, remedy=remedy)
-    for names in (SPECIALS, tags, block):
+    specials = tuple(eos if name == END_OF_TEXT else name for name in SPECIALS)
+    for names in (specials, tags, block):
         grown.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     record = {
         "num_speech_tokens": num_speech_tokens,
@@ -257,10 +288,40 @@ def build_vocabulary(
         "num_speakers": num_tags,
         "speakers": {name: number for number, name in enumerate(speakers[:num_tags])},
         "text_prefix": text_prefix(text_tokenizer),
-    }
-    vocabulary = Vocabulary(grown.to_str(), record)
+    } | ({"eos": eos} if eos != END_OF_TEXT else {})
+    vocabulary = Vocabulary(grown.to_str(), record, chat_template)
     vocabulary._check_speech_block("the vocabulary")
     return vocabulary
+
+
+def read_template(folder: Path) -> str | None:
+    """The chat template of a model's or vocabulary's folder: its own file, or in ``tokenizer_config.json``."""
+    if (folder / TEMPLATE_FILE).is_file():
+        return (folder / TEMPLATE_FILE).read_text(encoding="utf-8")
+    settings = folder / "tokenizer_config.json"
+    found = read_json(settings).get("chat_template") if settings.is_file() else None
+    if isinstance(found, list):  # several, by name
+        found = {one.get("name"): one.get("template") for one in found}.get("default")
+    return str(found) if found else None
+
+
+def base_eos(base: Path, tokenizer: Tokenizer) -> str:
+    """The token that ends a text of a base model: as its ``tokenizer_config.json`` says, else ``<|endoftext|>``.
+
+    Raises:
+        UserError: it names none, and has no ``<|endoftext|>``.
+    """
+    folder = base if base.is_dir() else base.parent
+    settings = folder / "tokenizer_config.json"
+    named: Any = read_json(settings).get("eos_token") if settings.is_file() else None
+    named = named.get("content") if isinstance(named, dict) else named
+    if named:
+        return str(named)
+    if tokenizer.token_to_id(END_OF_TEXT) is not None:
+        return END_OF_TEXT
+    found = f"no EOS: tokenizer_config.json names no eos_token, and there is no {END_OF_TEXT}"
+    remedy = f"set eos=TOKEN to the token that ends its texts, or eos='{END_OF_TEXT}' to add that one"
+    raise UserError(str(base), found=found, remedy=remedy)
 
 
 def text_prefix(text_tokenizer: Tokenizer) -> str:
@@ -281,7 +342,9 @@ class VocabularyConfig(StageConfig):
     Attributes:
         tokens: output folder of tokenizer.encode: its train split gives codebook size, speakers and transcripts.
         texts: JSON lines {"id", "text"} to train the text half on, besides the transcripts ("" = transcripts only).
-        base: folder (or tokenizer.json) of a Hugging Face tokenizer to grow instead of training a text half.
+        base: folder (or tokenizer.json) of a Hugging Face tokenizer to grow instead of training a text half; its chat
+            template is kept.
+        eos: token that ends a document ("" = the base tokenizer's, or <|endoftext|> without a base).
         num_text_tokens: most tokens of a trained text half.
         num_speakers: number of speaker tags; the most frequent speakers get them (0 = one for each speaker).
         max_bad_share: share of bad lines in texts that is tolerated.
@@ -290,6 +353,7 @@ class VocabularyConfig(StageConfig):
     tokens: str
     texts: str = ""
     base: str = ""
+    eos: str = ""
     num_text_tokens: int = 2048
     num_speakers: int = 0
     max_bad_share: float = 0.01
@@ -304,6 +368,9 @@ def run(config: VocabularyConfig, run: Run) -> dict[str, Any]:
     """Build the vocabulary into ``<out>/vocabulary``."""
     from .sources import Texts, read_split, read_texts
 
+    base = Path(config.base)
+    half = _base_tokenizer(base) if config.base else None
+    eos = config.eos or (base_eos(base, half) if half else END_OF_TEXT)
     speech = read_split(config.tokens, "train")
     texts = read_texts(config.texts, config.max_bad_share) if config.texts else Texts([], [])
     transcripts = [item.text for item in speech.items]
@@ -311,12 +378,14 @@ def run(config: VocabularyConfig, run: Run) -> dict[str, Any]:
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     chosen = sorted(ranked[: config.num_speakers or None])
     vocabulary = build_vocabulary(
-        _text_half(config, texts, transcripts),
+        half or _trained_tokenizer(config, texts, transcripts),
         num_speech_tokens=speech.codebook_size,
         speech_tokenizer=speech.tokenizer,
         frame_rate=speech.frame_rate,
         speakers=chosen,
         num_speakers=config.num_speakers or None,
+        eos=eos,
+        chat_template=read_template(base if base.is_dir() else base.parent) if config.base else None,
     )
     with atomic_folder(run.folder / "vocabulary") as folder:
         vocabulary.save_pretrained(folder)
@@ -334,19 +403,20 @@ def run(config: VocabularyConfig, run: Run) -> dict[str, Any]:
     }
 
 
-def _text_half(config: VocabularyConfig, texts: Texts, transcripts: list[str]) -> Tokenizer:
-    if not config.base:
-        from .bpe import train_bpe
+def _trained_tokenizer(config: VocabularyConfig, texts: Texts, transcripts: list[str]) -> Tokenizer:
+    from .bpe import train_bpe
 
-        def all_texts() -> Iterator[str]:
-            yield from (document.text for document in texts.documents)
-            yield from transcripts
+    def all_texts() -> Iterator[str]:
+        yield from (document.text for document in texts.documents)
+        yield from transcripts
 
-        return train_bpe(all_texts(), config.num_text_tokens)
+    return train_bpe(all_texts(), config.num_text_tokens)
+
+
+def _base_tokenizer(base: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    file = Path(config.base)
-    file = file / TOKENIZER_FILE if file.is_dir() else file
+    file = base / TOKENIZER_FILE if base.is_dir() else base
     if not file.is_file():
         remedy = f"give a folder that holds a {TOKENIZER_FILE} (a fast Hugging Face tokenizer)"
         raise UserError("option base", found=f"no file {file}", remedy=remedy)

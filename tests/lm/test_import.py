@@ -1,0 +1,304 @@
+"""Import: a foreign model's logits under every layout, its very weights again at export, memory that does not grow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from corpus.errors import UserError
+from corpus.stage import Run
+from lm.bpe import train_bpe
+from lm.export import ExportConfig
+from lm.export import run as export
+from lm.families import huggingface_config
+from lm.hf_weights import HuggingFaceWeights, ShardWriter
+from lm.import_hf import ImportConfig
+from lm.import_hf import run as import_foreign
+from lm.model_config import ModelConfig
+from lm.vocabulary import Vocabulary, VocabularyConfig, build_vocabulary
+
+SHAPES = {
+    "llama": {"rope_scaling": 8.0},
+    "qwen2": {"qkv_bias": True, "tied": True},
+    "qwen3": {"qk_norm": True, "head_size": 16},
+    "glm": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5, "norm_epsilon": 1.5625e-7},
+    "glm4": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5, "sandwich_norm": True},
+}
+WIDTHS = {"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48}
+
+
+class Foreign(NamedTuple):
+    folder: Path
+    model: Any
+    num_ids: int
+    grown: Path
+    out: Path
+
+
+def make_foreign(texts: list[str], folder: Path, shape: ModelConfig, dtype: torch.dtype = torch.float32) -> Foreign:
+    """A random model of a family as transformers saves it, its tokenizer, and a vocabulary grown from it."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    bpe = train_bpe(texts, 300)
+    num_ids = bpe.get_vocab_size()
+    content = huggingface_config(shape, num_ids=num_ids + 13, max_positions=64, dtype="fp32", eos=0, pad=1)
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**content | {"initializer_range": 0.2})).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name or name.endswith("bias"):
+                parameter.add_(0.3 * torch.randn(parameter.shape))
+    model = model.to(dtype)
+    model.save_pretrained(folder / "foreign", max_shard_size="40KB")
+    bpe.save(str(folder / "foreign/tokenizer.json"))
+    vocabulary = build_vocabulary(bpe, num_speech_tokens=32, speech_tokenizer="abc", speakers=["anna"])
+    vocabulary.save_pretrained(folder / "grown")
+    return Foreign(folder / "foreign", model, num_ids, folder / "grown", folder / "out")
+
+
+def convert(foreign: Foreign, run_ranks: Any, **options: Any) -> dict[str, Any]:
+    config = ImportConfig(
+        out=str(foreign.out), model=str(foreign.folder), vocabulary=str(foreign.grown), vocabulary_multiple=16,
+        sequence_length=64, **options,
+    )  # fmt: skip
+    foreign.out.mkdir()
+    metrics: dict[str, Any] = run_ranks(lambda: import_foreign(config, Run(foreign.out)), 1)[0]
+    return metrics
+
+
+def core_logits(out: Path, ids: Tensor, **layout: Any) -> np.ndarray | None:
+    """Logits (1, T, V) of the checkpoint under a layout, on its last stage; None elsewhere."""
+    import torch.distributed as dist
+    from megatron.core import parallel_state
+    from megatron.core.tensor_parallel.mappings import gather_from_tensor_model_parallel_region
+
+    from lm.checkpoint import CheckpointRecord, find_checkpoint, load_weights
+    from lm.model import build_model, transformer_config
+    from lm.parallel import ParallelConfig
+    from lm.processes import open_processes
+
+    path, parallel = find_checkpoint(out), ParallelConfig(**layout)
+    record = CheckpointRecord.read(path)
+    with open_processes(parallel), torch.no_grad():
+        core = transformer_config(record.model, parallel, precision="fp32")
+        chunks = build_model(record.model, core, vocabulary_size=record.vocabulary_size, sequence_length=64, seed=7)
+        load_weights(path, chunks)
+        chunk, positions = chunks[0].eval(), torch.arange(ids.size(1))[None]
+        if parallel.pipeline > 1 and dist.get_rank() == 0:
+            dist.send(chunk(ids, positions, None), 1)
+            return None
+        if parallel.pipeline > 1:
+            hidden = torch.empty(ids.size(1), 1, record.model.hidden)
+            dist.recv(hidden, 0)
+            chunk.set_input_tensor(hidden)
+        logits = chunk(ids, positions, None)
+        if parallel_state.get_tensor_model_parallel_world_size() > 1:
+            logits = gather_from_tensor_model_parallel_region(logits)
+    return np.asarray(logits)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits_weights_and_layouts(name: str, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    """The known ids' logits are the foreign model's under one process, TP2 and PP2; export gives its bits back."""
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    foreign = make_foreign(tiny.texts, tmp_path, ModelConfig(**{**WIDTHS, **SHAPES[name]}))
+    assert len(list(foreign.folder.glob("*.safetensors"))) > 1
+    metrics = convert(foreign, run_ranks)
+    vocabulary = Vocabulary.from_pretrained(foreign.grown)
+    assert metrics["new_ids"] == vocabulary.size - foreign.num_ids and metrics["precision"] == "fp32"
+    ids = torch.randint(foreign.num_ids, (1, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs = foreign.model(ids).logits[..., : foreign.num_ids]
+    assert float(theirs.abs().max()) > 0.5
+    for size, layout in ((1, {}), (2, {"tensor": 2}), (2, {"pipeline": 2})):
+        ours = torch.from_numpy(run_ranks(lambda layout=layout: core_logits(foreign.out, ids, **layout), size)[-1])
+        torch.testing.assert_close(ours[..., : foreign.num_ids], theirs, atol=1e-4, rtol=0)
+    config = ExportConfig(
+        out=str(tmp_path / "export"), checkpoint=str(foreign.out), vocabulary=str(foreign.grown), dtype="checkpoint"
+    )
+    assert run_ranks(lambda: export(config, Run(tmp_path / "export")), 1)[0]["logit_difference"] < 1e-4
+    exported, original = load_file(tmp_path / "export/model/model.safetensors"), HuggingFaceWeights(foreign.folder)
+    assert sorted(exported) == sorted(original.files)
+    for key, weight in exported.items():
+        known = slice(foreign.num_ids) if key in ("model.embed_tokens.weight", "lm_head.weight") else slice(None)
+        assert torch.equal(weight[known], original.read(key)[known]), key
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "export/model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "export/model")
+    assert again.config.vocab_size == vocabulary.size == len(tokenizer)
+    assert tokenizer("<|audio_31|>").input_ids == [vocabulary.size - 1]
+    with torch.no_grad():
+        assert torch.equal(again(ids).logits[..., : foreign.num_ids], theirs)
+
+
+def test_new_rows_are_the_mean_with_a_little_noise(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    """Also in bf16, which the source's files decide; the padded vocabulary loads under tensor parallel sizes."""
+    from lm.checkpoint import CheckpointRecord, find_checkpoint
+    from lm.parallel import ParallelConfig
+    from lm.processes import open_processes
+    from lm.streamed_checkpoint import CheckpointTensors
+
+    foreign = make_foreign(tiny.texts, tmp_path, ModelConfig(**WIDTHS), torch.bfloat16)
+    assert convert(foreign, run_ranks, noise=0.1)["precision"] == "bf16"
+    path = find_checkpoint(foreign.out)
+    record = CheckpointRecord.read(path)
+
+    def read() -> np.ndarray:
+        with open_processes(ParallelConfig()):
+            return CheckpointTensors(path, record).read("output_layer.weight").float().numpy()
+
+    rows = torch.from_numpy(run_ranks(read, 1)[0])
+    known, new = rows[: foreign.num_ids], rows[foreign.num_ids :]
+    assert record.vocabulary_size % 16 == 0 and len(rows) == record.vocabulary_size
+    assert torch.equal(known, foreign.model.lm_head.weight[: foreign.num_ids].float())
+    spread = (new - known.mean(0)) / known.std(0)
+    assert 0.08 < float(spread.std()) < 0.12 and abs(float(spread.mean())) < 0.01
+    assert len({tuple(row.tolist()) for row in new}) == len(new)
+
+
+def test_what_cannot_be_imported_is_named(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    foreign = make_foreign(tiny.texts, tmp_path, ModelConfig(**WIDTHS))
+    config = ImportConfig(out=str(foreign.out), model=str(foreign.folder), vocabulary=str(foreign.grown))
+    foreign.out.mkdir()
+
+    def refused(words: str, **changes: Any) -> None:
+        changed = replace(config, **changes)
+        with pytest.raises(RuntimeError, match=words):
+            run_ranks(lambda: import_foreign(changed, Run(foreign.out)), 1)
+
+    other = build_vocabulary(train_bpe(["other words"] * 3, 270), num_speech_tokens=8, speech_tokenizer="abc")
+    other.save_pretrained(tmp_path / "other")
+    refused("grow the vocabulary from it", vocabulary=str(tmp_path / "other"))
+    shards = sorted(foreign.folder.glob("model-*.safetensors"))
+    content = shards[1].read_bytes()
+    shards[1].write_bytes(content[:-7])
+    refused(f"{shards[1].name}: no safetensors file")
+    shards[1].unlink()
+    refused(f"{shards[1].name}: no such file. .*names this shard")
+    shards[1].write_bytes(content)
+    settings = json.loads((foreign.folder / "config.json").read_text())
+    (foreign.folder / "config.json").write_text(json.dumps(settings | {"model_type": "qwen3"}))
+    refused("no tensor .*k_norm.* another architecture")
+    (foreign.folder / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 1}))
+    refused("a tensor model.layers.1.* that has no place")
+    (foreign.folder / "config.json").write_text(json.dumps(settings | {"model_type": "gpt2"}))
+    refused("gpt2.*can be imported")
+    shutil.rmtree(foreign.folder)
+    with pytest.raises(UserError, match=r"no \*\.safetensors"):
+        HuggingFaceWeights(foreign.folder)
+
+
+def test_a_base_tokenizer_needs_an_eos(tmp_path: Path) -> None:
+    """Its own EOS ends our documents; what it puts around texts by itself is left out; its chat template is kept."""
+    from tokenizers import AddedToken, processors
+
+    from corpus.tokens import TokenisedUtterance, write_tokens
+    from lm.vocabulary import STAGE
+
+    row = TokenisedUtterance("u", np.arange(5, dtype=np.uint16), "the sea", 0.4, "ann")
+    write_tokens(tmp_path / "tokens/train.parquet", [row], tokenizer="abc", codebook_size=16, frame_rate=12.5)
+    base = tmp_path / "base"
+    base.mkdir()
+    bpe = train_bpe(["the sea is blue"] * 3, 280)
+    bpe.save(str(base / "tokenizer.json"))
+    options = {"tokens": str(tmp_path / "tokens"), "base": str(base)}
+    with pytest.raises(UserError, match=r"no EOS.*eos="):
+        STAGE.execute(VocabularyConfig(out=str(tmp_path / "none"), **options))
+    with pytest.raises(UserError, match=r"'<eot>'.*does not have"):
+        STAGE.execute(VocabularyConfig(out=str(tmp_path / "unknown"), eos="<eot>", **options))
+    bpe.add_special_tokens([AddedToken("<bos>", special=True), AddedToken("<eos>", special=True)])
+    marks = [(name, bpe.token_to_id(name)) for name in ("<bos>",)]
+    bpe.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=marks)
+    bpe.save(str(base / "tokenizer.json"))
+    settings = {"eos_token": {"content": "<eos>"}, "chat_template": "{{ messages[0]['content'] }}"}
+    (base / "tokenizer_config.json").write_text(json.dumps(settings))
+    STAGE.execute(VocabularyConfig(out=str(tmp_path / "own"), **options))
+    vocabulary = Vocabulary.from_pretrained(tmp_path / "own/vocabulary")
+    assert vocabulary.eos == bpe.token_to_id("<eos>") and "<|endoftext|>" not in vocabulary._added
+    assert vocabulary.chat_template == settings["chat_template"]
+
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "own/vocabulary")
+    assert tokenizer.eos_token == "<eos>" and tokenizer.chat_template == settings["chat_template"]
+    assert tokenizer(" the sea").input_ids == vocabulary.encode_text("the sea")
+
+
+MEASURE = """
+import json, resource, sys, torch
+from pathlib import Path
+from corpus.stage import Run
+from lm.export import ExportConfig, run as export
+from lm.import_hf import ImportConfig, run as import_foreign
+import lm.streamed_checkpoint, lm.hf_weights, safetensors.torch
+
+torch.set_num_threads(1)
+folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+(out / "in").mkdir(parents=True)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+import_foreign(ImportConfig(out=str(out / "in"), model=str(folder / "foreign"), vocabulary=str(folder / "grown")),
+               Run(out / "in"))
+imported = peak()
+export(ExportConfig(out=str(out / "ex"), checkpoint=str(out / "in"), vocabulary=str(folder / "grown"), check_length=0,
+                    dtype="checkpoint", shard_gigabytes=0.02), Run(out / "ex"))
+print(json.dumps([imported - before, peak() - imported]))
+"""
+
+
+def test_memory_is_bounded_by_a_matrix(tiny: Any, tmp_path: Path) -> None:
+    """A model of 300 MB passes through in both directions in the memory of its largest matrices, not its own."""
+    shape = ModelConfig(layers=16, hidden=512, heads=8, kv_heads=2, ffn=2048, qkv_bias=True)
+    bpe = train_bpe(tiny.texts, 300)
+    num_ids = 8000
+    content = huggingface_config(shape, num_ids=num_ids, max_positions=64, dtype="fp32", eos=0, pad=1)
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(content))
+    bpe.save(str(folder / "tokenizer.json"))
+    vocabulary = build_vocabulary(bpe, num_speech_tokens=1024, speech_tokenizer="abc")
+    vocabulary.save_pretrained(tmp_path / "grown")
+    writer = ShardWriter(folder, 100_000_000)
+    sizes = []
+    for name, size in foreign_shapes(shape, num_ids):
+        writer.add(name, torch.full(size, 0.01))
+        sizes.append(4 * torch.Size(size).numel())
+    writer.close()
+    assert sum(sizes) > 250e6
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MEASURE, str(tmp_path), str(tmp_path / "out")],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    imported, exported = json.loads(done.stdout.splitlines()[-1])
+    # Largest: an embedding of 16 MB, of which a grown copy and a written one may live at once; and the allocator's own.
+    assert imported < 0.3 * sum(sizes), f"{imported / 1e6:.0f} MB for a model of {sum(sizes) / 1e6:.0f} MB"
+    assert exported < 0.3 * sum(sizes), f"{exported / 1e6:.0f} MB for a model of {sum(sizes) / 1e6:.0f} MB"
+    assert len(list((tmp_path / "out/ex/model").glob("*.safetensors"))) > 10
+
+
+def foreign_shapes(shape: ModelConfig, num_ids: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a Qwen2's tensors."""
+    hidden, wide, narrow = shape.hidden, shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    rows: list[tuple[str, tuple[int, ...]]] = [("model.embed_tokens.weight", (num_ids, hidden))]
+    for number in range(shape.layers):
+        sizes = {"self_attn.q_proj": wide, "self_attn.k_proj": narrow, "self_attn.v_proj": narrow}
+        for name, width in sizes.items():
+            rows += [(f"model.layers.{number}.{name}.weight", (width, hidden))]
+            rows += [(f"model.layers.{number}.{name}.bias", (width,))]
+        rows += [(f"model.layers.{number}.self_attn.o_proj.weight", (hidden, wide))]
+        rows += [(f"model.layers.{number}.mlp.{name}_proj.weight", (shape.ffn, hidden)) for name in ("gate", "up")]
+        rows += [(f"model.layers.{number}.mlp.down_proj.weight", (hidden, shape.ffn))]
+        norms = ("input_layernorm", "post_attention_layernorm")
+        rows += [(f"model.layers.{number}.{name}.weight", (hidden,)) for name in norms]
+    return [*rows, ("model.norm.weight", (hidden,)), ("lm_head.weight", (num_ids, hidden))]
