@@ -123,12 +123,18 @@ def run(config: BuildConfig, run: Run) -> dict[str, Any]:
     documents = write_documents(
         world, held_out, train=config.num_texts, held_out_count=config.num_heldout_texts, seed=config.seed
     )
-    user_audio = run.folder / "audio" / "user"
+    audio, units = run.folder / "audio", run.folder / "units"
     with run.progress(len(lines) + len(recordings.utterances), "speech", unit="utterance") as bar:
         recordings = import_recordings(
-            recordings, user_audio, max_bad_share=config.max_bad_share, workers=workers, bar=bar
+            recordings,
+            audio / "user",
+            units / "recordings",
+            max_bad_share=config.max_bad_share,
+            workers=workers,
+            bar=bar,
         )
-        durations = synthesise([line.prompt for line in lines], seed=config.seed, workers=workers, bar=bar)
+        prompts = [line.prompt for line in lines]
+        durations = synthesise(prompts, units / "speech", seed=config.seed, workers=workers, bar=bar)
     os.sync()  # the audio files were written without waiting for the disk
     splits = gather(lines, durations, recordings, held_out)
     for split, utterances in splits.items():

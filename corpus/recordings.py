@@ -9,11 +9,11 @@ from pathlib import Path
 from .audio import SAMPLE_RATE, read_audio, write_audio
 from .errors import UserError
 from .manifest import BadRecord, Utterance, check_bad_share, read_manifest
+from .parallel import in_parallel
 from .progress import Progress
-from .synthesis import finished_samples
+from .synthesis import remove_remnants
 from .text import normalise
 from .token_time import SAMPLES_PER_TOKEN
-from .workers import in_parallel, remove_remnants
 
 USER_KIND = "user"
 
@@ -55,13 +55,14 @@ def read_recordings(path: Path | str, max_bad_share: float) -> Recordings:
 
 
 def import_recordings(
-    recordings: Recordings, folder: Path, *, max_bad_share: float, workers: int, bar: Progress
+    recordings: Recordings, folder: Path, units: Path, *, max_bad_share: float, workers: int, bar: Progress
 ) -> Recordings:
-    """Write each recording into ``folder`` as 16 kHz mono FLAC, unless it is there already.
+    """Write each recording into ``folder`` as 16 kHz mono FLAC.
 
     Args:
         recordings: what `read_recordings` found.
         folder: receives the files.
+        units: keeps what is done.
         max_bad_share: unreadable recordings are left out up to this share of all.
         workers: processes.
         bar: updated by one a recording.
@@ -73,8 +74,8 @@ def import_recordings(
         Transfer(utterance.id, utterance.audio, folder / f"{number:07d}.flac")
         for number, utterance in enumerate(recordings.utterances)
     ]
+    outcomes: dict[str, float | str] = in_parallel(import_chunk, transfers, units, processes=workers, bar=bar)
     remove_remnants([folder])
-    outcomes = in_parallel(import_chunk, transfers, workers=workers, bar=bar)
     utterances, bad = [], list(recordings.bad)
     for utterance, transfer in zip(recordings.utterances, transfers, strict=True):
         outcome = outcomes[utterance.id]
@@ -87,19 +88,18 @@ def import_recordings(
 
 
 def import_chunk(transfers: Sequence[Transfer]) -> dict[str, float | str]:
-    """One worker's share: seconds of audio for each id, or why the recording is bad."""
+    """One unit: seconds of audio for each id, or why the recording is bad."""
     outcomes: dict[str, float | str] = {}
     for transfer in transfers:
-        num_samples = finished_samples(transfer.target)
         try:
-            if not num_samples:
-                audio = read_audio(transfer.source)
-                num_samples = len(audio)
-                if num_samples >= SAMPLES_PER_TOKEN:
-                    write_audio(transfer.target, audio, is_durable=False)
-            seconds = num_samples / SAMPLE_RATE
-            is_long_enough = num_samples >= SAMPLES_PER_TOKEN
-            outcomes[transfer.id] = seconds if is_long_enough else f"only {seconds:.3f} s long"
+            audio = read_audio(transfer.source)
         except UserError as error:
             outcomes[transfer.id] = error.found
+            continue
+        seconds = len(audio) / SAMPLE_RATE
+        if len(audio) < SAMPLES_PER_TOKEN:
+            outcomes[transfer.id] = f"only {seconds:.3f} s long"
+            continue
+        write_audio(transfer.target, audio, is_durable=False)
+        outcomes[transfer.id] = seconds
     return outcomes

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .audio import SAMPLE_RATE, Samples, audio_info, resample, write_audio
-from .errors import UserError
+from .audio import SAMPLE_RATE, Samples, resample, write_audio
+from .parallel import in_parallel
 from .progress import Progress
 from .voices import Voice
-from .workers import in_parallel, remove_remnants
 
 PEAK = 0.8
 DITHER = 4e-5  # standard deviation: a little more than one step of 16 bit
@@ -58,11 +57,12 @@ def trim(audio: Samples) -> Samples:
     return audio[max(0, heard[0] - KEPT_SILENCE) * FRAME : (heard[-1] + 1 + KEPT_SILENCE) * FRAME]
 
 
-def synthesise(prompts: Sequence[Prompt], *, seed: int, workers: int, bar: Progress) -> dict[str, float]:
-    """Write every prompt's audio file that is not there yet.
+def synthesise(prompts: Sequence[Prompt], folder: Path, *, seed: int, workers: int, bar: Progress) -> dict[str, float]:
+    """Write every prompt's audio file.
 
     Args:
         prompts: what to say.
+        folder: keeps what is done.
         seed: of the small variations.
         workers: processes; the result does not depend on their number.
         bar: updated by one a prompt.
@@ -70,28 +70,24 @@ def synthesise(prompts: Sequence[Prompt], *, seed: int, workers: int, bar: Progr
     Returns:
         Seconds of audio for each prompt id.
     """
+    say = functools.partial(synthesise_chunk, seed=seed)
+    durations = in_parallel(say, prompts, folder, processes=workers, bar=bar)
     remove_remnants({prompt.path.parent for prompt in prompts})
-    return in_parallel(functools.partial(synthesise_chunk, seed=seed), prompts, workers=workers, bar=bar)
-
-
-def synthesise_chunk(prompts: Sequence[Prompt], *, seed: int) -> dict[str, float]:
-    """One worker's share of `synthesise`."""
-    durations = {}
-    for prompt in prompts:
-        num_samples = finished_samples(prompt.path)
-        if not num_samples:
-            audio = render(prompt, seed)
-            write_audio(prompt.path, audio, is_durable=False)
-            num_samples = len(audio)
-        durations[prompt.id] = num_samples / SAMPLE_RATE
     return durations
 
 
-def finished_samples(path: Path) -> int:
-    """Samples in a complete audio file written before; 0 if there is none."""
-    if not path.is_file():
-        return 0
-    try:
-        return audio_info(path).num_samples
-    except UserError:
-        return 0
+def synthesise_chunk(prompts: Sequence[Prompt], *, seed: int) -> dict[str, float]:
+    """One unit of `synthesise`."""
+    durations = {}
+    for prompt in prompts:
+        audio = render(prompt, seed)
+        write_audio(prompt.path, audio, is_durable=False)
+        durations[prompt.id] = len(audio) / SAMPLE_RATE
+    return durations
+
+
+def remove_remnants(folders: Iterable[Path]) -> None:
+    """Delete the temporary files that killed workers left in ``folders``."""
+    for folder in folders:
+        for remnant in folder.glob(".*"):
+            remnant.unlink()

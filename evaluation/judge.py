@@ -7,7 +7,7 @@ speech is therefore a measure of that speech. Outside of the closed world it is 
     judge = Judge(sentences)
     judge.transcribe(audio)          # 16 kHz, (S,) float32 -> "the capital of france is paris"
 
-Transcripts do not depend on the order or number of the utterances, nor on the number of processes.
+Transcripts do not depend on the order or number of the utterances.
 
 S samples.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ import numpy as np
 
 from corpus.audio import SAMPLE_RATE, Samples, read_audio
 from corpus.text import normalise
-from corpus.workers import end_with_parent
 
 from .dictionary import pronunciations
 from .ngram import TrigramModel
@@ -54,9 +53,13 @@ class Judge:
         self.model = TrigramModel(self.sentences)
         self.dictionary = pronunciations(self.model.words)
 
+    def __reduce__(self) -> tuple[type[Judge], tuple[list[str]]]:
+        """Travels to another process without the recogniser."""
+        return Judge, (self.sentences,)
+
     @functools.cached_property
     def decoder(self) -> Any:
-        """The recogniser itself, loaded at the first use (not pickled with the judge)."""
+        """The recogniser itself, loaded at the first use."""
         import pocketsphinx
 
         with tempfile.TemporaryDirectory(prefix="judge-") as folder:
@@ -91,25 +94,6 @@ class Judge:
         """What is heard in an audio file."""
         return self.transcribe(read_audio(path))
 
-    def transcribe_files(self, paths: Sequence[Path | str], processes: int = 1) -> Iterator[str]:
-        """What is heard in each of ``paths``, in their order, shared out over ``processes``."""
-        if processes == 1 or len(paths) < 2:
-            yield from map(self.transcribe_file, paths)
-            return
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-
-        executor = ProcessPoolExecutor(
-            min(processes, len(paths)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(self.sentences,),
-        )
-        try:
-            yield from executor.map(_transcribe_in_worker, [str(path) for path in paths])
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
-
 
 def to_pcm(audio: Samples) -> bytes:
     """(S,) float32 as 16-bit samples at the judge's level, with silence around it and a little fixed noise."""
@@ -118,15 +102,3 @@ def to_pcm(audio: Samples) -> bytes:
     sound = np.pad(sound * (LEVEL / max(level, 1e-5)), int(PADDING * SAMPLE_RATE))
     sound += np.random.default_rng(NOISE_SEED).normal(0.0, NOISE, len(sound))
     return (np.clip(sound, -1.0, 1.0) * 32767).astype("<i2").tobytes()
-
-
-_worker: list[Judge] = []  # the judge of this worker process
-
-
-def _start_worker(sentences: list[str]) -> None:
-    end_with_parent()
-    _worker[:] = [Judge(sentences)]
-
-
-def _transcribe_in_worker(path: str) -> str:
-    return _worker[0].transcribe_file(path)

@@ -1,4 +1,4 @@
-"""What the judge hears in many audio files, kept in a journal so that an interrupted evaluation goes on."""
+"""What the judge hears in many audio files, in units that are done once, so that an interrupted evaluation goes on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.journal import Journal
+from corpus.parallel import in_parallel
 from corpus.stage import Run
 
 from .judge import Judge
+
+FILES_A_UNIT = 8
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,20 @@ class Listening:
     audio: Path
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Transcribes audio files; each process loads the judge's recogniser once."""
+
+    judge: Judge
+
+    def __call__(self, listenings: Sequence[Listening]) -> dict[str, str]:
+        """The transcript of each file by name."""
+        return {listening.name: self.judge.transcribe_file(listening.audio) for listening in listenings}
+
+
 def listen(judge: Judge, listenings: Sequence[Listening], run: Run, *, processes: int) -> dict[str, str]:
-    """The judge's transcript of each file by name; ``<out>/heard.jsonl`` holds those that are done."""
+    """The judge's transcript of each file by name; ``<out>/heard`` keeps those that are done."""
     assert len({listening.name for listening in listenings}) == len(listenings)
-    with Journal(run.folder / "heard.jsonl") as journal:
-        heard = {str(record["name"]): str(record["text"]) for record in journal.records}
-        left = [listening for listening in listenings if listening.name not in heard]
-        with run.progress(len(listenings), "judge listens", start=len(listenings) - len(left), unit="file") as bar:
-            texts = judge.transcribe_files([listening.audio for listening in left], processes)
-            for listening, text in zip(left, texts, strict=True):
-                journal.append({"name": listening.name, "text": text})
-                heard[listening.name] = text
-                bar.update()
-    return heard
+    with run.progress(len(listenings), "judge listens", unit="file") as bar:
+        folder = run.folder / "heard"
+        return in_parallel(Listener(judge), listenings, folder, processes=processes, bar=bar, chunk=FILES_A_UNIT)

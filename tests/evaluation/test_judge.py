@@ -9,7 +9,9 @@ import pytest
 
 from corpus.audio import read_audio
 from corpus.errors import UserError
+from corpus.stage import Run
 from evaluation.judge import Judge
+from evaluation.listening import Listening, listen
 from evaluation.scoring import total, word_errors
 
 
@@ -38,9 +40,12 @@ def test_transcripts_do_not_depend_on_what_was_heard_before(judge: Judge, spoken
         assert Judge(judge.sentences).transcribe_file(file) == text
 
 
-def test_processes_change_nothing(judge: Judge, spoken: dict[str, Path]) -> None:
-    files = list(spoken.values())
-    assert list(judge.transcribe_files(files, processes=2)) == list(judge.transcribe_files(files))
+def test_processes_change_nothing(judge: Judge, spoken: dict[str, Path], tmp_path: Path) -> None:
+    listenings = [Listening(said, file) for said, file in spoken.items()]
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+    heard = [listen(judge, listenings, Run(tmp_path / str(number)), processes=number) for number in (1, 2)]
+    assert heard[0] == heard[1] == {said: judge.transcribe_file(file) for said, file in spoken.items()}
 
 
 def test_loudness_and_lost_halves(judge: Judge, spoken: dict[str, Path]) -> None:

@@ -1,0 +1,135 @@
+"""A lease: the claim of one worker on one piece of work, as a file whose modification time is the heartbeat.
+
+Making the file (exclusively) is the claim; a thread touches it while the worker lives. A lease that was not touched
+for `seconds` is stale, and so is one whose holder was a process of this machine that is gone. All times are those that
+the file system itself writes, never a machine's clock, so that machines whose clocks differ agree. It needs no locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+
+BEATS = 6  # heartbeats within the time after which a lease is stale
+
+
+class Lease:
+    """A claim that is held; use it as a context manager: leaving it ends the heartbeat, the file stays.
+
+    Args:
+        path: the lease's file, open as ``handle``.
+        handle: file descriptor. The heartbeat goes through it: where the file was removed (the holder was stopped for
+            too long and the work begun anew), it touches nobody else's lease.
+        seconds: time without heartbeat after which others may take the lease for stale.
+    """
+
+    def __init__(self, path: Path, handle: int, seconds: float) -> None:
+        self.path, self.handle, self.seconds = path, handle, seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def claim(cls, path: Path, seconds: float) -> Lease | None:
+        """Make the lease's file; None if there is one."""
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return None
+        os.write(handle, json.dumps({"home": home(), "pid": os.getpid(), "born": born(os.getpid())}).encode())
+        return cls(path, handle, seconds)
+
+    def _beat(self) -> None:
+        while not self._over.wait(self.seconds / BEATS):
+            with contextlib.suppress(
+                OSError
+            ):  # a file server that is away for a moment; if for long, we lose the lease
+                os.utime(self.handle)
+
+    def give_back(self) -> None:
+        """Remove the claim, as if it had never been made."""
+        self.__exit__(None, None, None)
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        os.close(self.handle)
+
+
+class Clock:
+    """The file system's time, read from a file of one's own (``path``) that is touched for it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def now(self) -> float:
+        """Seconds, comparable with the modification times of other files there."""
+        handle = os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o644)
+        try:
+            os.utime(handle)
+            return os.fstat(handle).st_mtime
+        finally:
+            os.close(handle)
+
+
+def is_held(path: Path, seconds: float, clock: Clock) -> bool:
+    """Whether the lease at ``path`` has a living holder."""
+    try:
+        handle = os.open(path, os.O_RDONLY)  # network file systems look at the server's copy only when a file is opened
+    except FileNotFoundError:
+        return False
+    try:
+        touched, content = os.fstat(handle).st_mtime, os.read(handle, 4096)
+    finally:
+        os.close(handle)
+    if clock.now() - touched > seconds:
+        return False
+    try:
+        holder = json.loads(content)
+        is_gone = holder["home"] == home() and born(int(holder["pid"])) != holder["born"]
+    except (ValueError, KeyError, TypeError):  # just being written, or torn by a kill: time will tell
+        return True
+    return not is_gone
+
+
+@functools.cache
+def home() -> str:
+    """Names this machine, this boot and this process namespace: where process ids mean what they mean to us."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
+
+
+def born(pid: int) -> str:
+    """When a process of this machine was started (a number comes again, a start time does not); "" if it is gone.
+
+    Where there is no /proc, all that can be known is whether there is such a process.
+    """
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return "" if state in "ZX" else rest[18]
+    except OSError:
+        if Path("/proc/self").exists():
+            return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
