@@ -23,7 +23,7 @@ from .model_config import ModelConfig
 Parts = tuple[Tensor, ...]
 
 
-BLOCK = 4096  # rows of an embedding that are looked at together
+BLOCK = 1024  # rows of an embedding that are looked at together
 
 
 class Kind(NamedTuple):

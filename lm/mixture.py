@@ -1,20 +1,63 @@
-"""How often each corpus is read: shares given explicitly, by size, or by the paper's rule.
+"""How often each corpus is read: shares given explicitly, by size, or by one of the paper's two statements.
 
-The paper's rule (arXiv 2411.17607, section 2.3): 30 % text, one epoch each of speech-only and of supervised
+The paper's rule (arXiv 2411.17607, section 2.3; ``paper``): 30 % text, one epoch each of speech-only and of supervised
 speech-text data, and the rest of the budget interleaved. What cannot be met is an error that shows the arithmetic.
+
+The paper's table of what was read (arXiv 2412.02612, table 2; ``table2``), in 1e9 tokens::
+
+    kind           speech   text   epochs   read    share
+    interleaved       455    279     0.90    660.6  62.6 %
+    speech only        31      -     2.10     65.1   6.2 %
+    ASR and TTS        11    3.5     2.07     30.0   2.8 %
+    text only           -  10000     0.03    300.0  28.4 %
+                                            1055.7
+
+The two contradict each other (one epoch against 2.1, 1 T tokens against 1.06). The preset takes the table's shares; at
+a budget of the table's own sum, and with corpora of its sizes, it gives its epochs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from corpus.errors import UserError
 
 from .corpora import CorpusInfo
 
 ONE_EPOCH_FORMATS = ("speech", "asr", "tts")
-RULES = ("tokens", "paper")
+RULES = ("tokens", "paper", "table2")
+
+
+class TableRow(NamedTuple):
+    """One row of the paper's table 2, in tokens.
+
+    Attributes:
+        formats: of `lm.formats` that are of this kind.
+        speech: speech tokens of the data set.
+        text: its text tokens.
+        epochs: how often it was read.
+    """
+
+    formats: tuple[str, ...]
+    speech: float
+    text: float
+    epochs: float
+
+    @property
+    def tokens(self) -> float:
+        """Tokens read."""
+        return (self.speech + self.text) * self.epochs
+
+
+TABLE2 = {
+    "interleaved": TableRow(("interleaved",), 455e9, 279e9, 0.90),
+    "speech only": TableRow(("speech",), 31e9, 0.0, 2.10),
+    "ASR and TTS": TableRow(("asr", "tts"), 11e9, 3.5e9, 2.07),
+    "text only": TableRow(("text",), 0.0, 10e12, 0.03),
+}
+TABLE2_TOKENS = sum(row.tokens for row in TABLE2.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +98,7 @@ def mix(
     Args:
         corpora: name -> corpus.
         weights: name -> weight, any scale; empty: ``rule`` decides.
-        rule: ``"tokens"`` (each corpus by its size) or ``"paper"``.
+        rule: ``"tokens"`` (each corpus by its size), ``"paper"`` or ``"table2"``.
         text_share: share of text of the paper's rule.
         budget: tokens of the whole run.
         max_epochs: no corpus may be read more often; 0: no bound.
@@ -70,6 +113,8 @@ def mix(
         shares = _by_weight(weights, list(corpora))
     elif rule == "paper":
         shares = _by_paper(corpora, sizes, text_share, budget)
+    elif rule == "table2":
+        shares = _by_table(corpora, sizes)
     else:
         shares = {name: size / sum(sizes.values()) for name, size in sizes.items()}
     epochs = {name: share * budget / sizes[name] for name, share in shares.items()}
@@ -98,6 +143,23 @@ def _by_weight(weights: Mapping[str, float], names: list[str]) -> dict[str, floa
     if negative or total <= 0:
         raise UserError("option weights", found=f"{dict(weights)}", remedy="give numbers of 0 or more, one above 0")
     return {name: weights[name] / total for name in names if weights[name] > 0}
+
+
+def _by_table(corpora: Mapping[str, CorpusInfo], sizes: Mapping[str, int]) -> dict[str, float]:
+    """Each kind's share of the paper's table; corpora of one kind by size."""
+    shares: dict[str, float] = {}
+    for kind, row in TABLE2.items():
+        names = [name for name, corpus in corpora.items() if corpus.format in row.formats]
+        if not names:
+            found = f"no corpus of {kind} (format {' or '.join(row.formats)}), {row.tokens / TABLE2_TOKENS:.1%} of it"
+            raise UserError("option mixture=table2", found=found, remedy="add one, or give weights instead")
+        whole = sum(sizes[name] for name in names)
+        shares |= {name: row.tokens / TABLE2_TOKENS * sizes[name] / whole for name in names}
+    strange = [name for name in corpora if name not in shares]
+    if strange:
+        found = f"corpus {strange[0]} of format {corpora[strange[0]].format}, which the paper's table does not have"
+        raise UserError("option mixture=table2", found=found, remedy="leave it out, or give weights instead")
+    return {name: shares[name] for name in corpora}
 
 
 def _by_paper(

@@ -30,7 +30,7 @@ class TrainConfig(StageConfig):
         corpora: name -> LM corpus folder.
         weights: name -> share in training (any scale); empty: ``mixture`` decides.
         mixture: ``tokens`` (each corpus by its size) or ``paper`` (text_share text, one epoch of speech, ASR and TTS
-            data, the rest interleaved).
+            data, the rest interleaved) or ``table2`` (the shares of the paper's table of what was read).
         text_share: share of text of the paper's rule.
         max_epochs: more epochs of one corpus are an error; 0: no bound.
         init: output folder of an earlier lm.train run whose weights to begin with (fine-tuning).
@@ -52,7 +52,7 @@ class TrainConfig(StageConfig):
 
     def __post_init__(self) -> None:
         check_option(self.mixture in RULES, "mixture", self.mixture, f"choose one of {', '.join(RULES)}")
-        both = "weights and mixture=paper contradict each other: leave one out"
+        both = f"weights and mixture={self.mixture} contradict each other: leave one out"
         check_option(not self.weights or self.mixture == "tokens", "mixture", self.mixture, both)
         check_option(0 < self.text_share < 1, "text_share", self.text_share, "give a share between 0 and 1")
         check_option(self.max_epochs >= 0, "max_epochs", self.max_epochs, "give 0 (no bound) or more")
