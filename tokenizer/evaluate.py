@@ -1,8 +1,10 @@
-"""Stage ``tokenizer.evaluate``: what the tokens of a tokenizer still say, and how it uses its codebook.
+"""Stage ``tokenizer.evaluate``: what the tokens still say, how steady they are under noise, how fast they are made.
 
     python -m tokenizer.evaluate tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokenizer-evaluation
 
-Word error rates are of the tokenizer's own back half, with the quantiser and with it bypassed (same weights).
+Word error rates are of the tokenizer's own back half, with the quantiser and with it bypassed (same weights). Under
+noise the tokens are compared with those of the clean audio (`tokenizer.robustness`). What is scored is kept in
+``<out>/scores.jsonl``, so that a killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,6 +18,28 @@ from corpus.stage import Run, Stage, StageConfig
 
 
 @dataclass(kw_only=True)
+class NoiseConfig:
+    """Under which noise the tokens are looked at.
+
+    Attributes:
+        snrs: signal-to-noise ratios in dB; none skips the noise.
+        kinds: white, pink (3 dB less an octave), babble (other utterances of the split over one another).
+        max_utterances: of the first split, the first so many.
+    """
+
+    snrs: list[float] = field(default_factory=lambda: [20.0, 10.0, 5.0])
+    kinds: list[str] = field(default_factory=lambda: ["white", "pink", "babble"])
+    max_utterances: int = 64
+
+    def __post_init__(self) -> None:
+        known = ("white", "pink", "babble")
+        is_known = len(self.kinds) > 0 and all(kind in known for kind in self.kinds)
+        check_option(is_known, "noise.kinds", self.kinds, f"choose from {', '.join(known)}")
+        remedy = "give at least 2 (babble is made of the other utterances)"
+        check_option(self.max_utterances >= 2, "noise.max_utterances", self.max_utterances, remedy)
+
+
+@dataclass(kw_only=True)
 class EvaluateConfig(StageConfig):
     """Options of ``tokenizer.evaluate``.
 
@@ -26,6 +50,8 @@ class EvaluateConfig(StageConfig):
         max_utterances: the first so many of each manifest.
         num_examples: transcripts of each split kept in the report.
         max_bad_share: share of bad records that is put up with.
+        noise: steadiness under noise.
+        stream_utterances: how many of the first split are streamed for the latency; 0 skips it.
         device: ``cpu`` or ``cuda``.
         threads: CPU threads.
     """
@@ -36,6 +62,8 @@ class EvaluateConfig(StageConfig):
     max_utterances: int = 1000
     num_examples: int = 8
     max_bad_share: float = 0.01
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    stream_utterances: int = 8
     device: str = "cpu"
     threads: int = 1
 
@@ -43,6 +71,7 @@ class EvaluateConfig(StageConfig):
         check_option(len(self.splits) > 0, "splits", self.splits, "name at least one manifest")
         check_option(self.max_utterances >= 1, "max_utterances", self.max_utterances, "give at least 1")
         check_option(self.num_examples >= 0, "num_examples", self.num_examples, "give 0 or more")
+        check_option(self.stream_utterances >= 0, "stream_utterances", self.stream_utterances, "give 0 or more")
         check_option(self.threads >= 1, "threads", self.threads, "give at least 1")
 
 
@@ -51,8 +80,13 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     import torch
 
     from corpus.artefact import write_json
+    from corpus.audio import read_audio
+    from corpus.journal import Journal
 
+    from .latency import stream_latency
     from .model import SpeechTokenizer
+    from .robustness import NoiseScore, noise_metrics, score_under_noise
+    from .score_table import score_table
     from .splits import describe, score_manifest, summarise
 
     torch.set_num_threads(config.threads)
@@ -61,17 +95,44 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     files = {name: file for name, file in files.items() if file.is_file()}
     if not files:
         raise UserError(config.corpus, found=f"none of {config.splits}", remedy="run corpus.build, or set splits")
-    scores = {
-        name: score_manifest(tokenizer, file, run, limit=config.max_utterances, max_bad_share=config.max_bad_share)
-        for name, file in files.items()
-    }
-    metrics = describe(tokenizer) | summarise(scores)
+    noise: list[NoiseScore] = []
+    with Journal(run.folder / "scores.jsonl") as journal:
+        scores = {
+            name: score_manifest(
+                tokenizer,
+                file,
+                run,
+                limit=config.max_utterances,
+                max_bad_share=config.max_bad_share,
+                journal=journal,
+            )
+            for name, file in files.items()
+        }
+        metrics = describe(tokenizer) | summarise(scores)
+        first = next(iter(scores.values()))
+        if tokenizer.has_codebook and config.noise.snrs:
+            noise = score_under_noise(
+                tokenizer,
+                first,
+                run,
+                journal,
+                kinds=config.noise.kinds,
+                snrs=config.noise.snrs,
+                limit=config.noise.max_utterances,
+                seed=config.seed,
+            )
+            metrics |= noise_metrics(noise)
+    if tokenizer.has_codebook and config.stream_utterances:
+        few = first.utterances[: config.stream_utterances]
+        metrics |= stream_latency(tokenizer, [read_audio(said.audio, tokenizer.sample_rate) for said in few])
     report = {
         "metrics": metrics,
         "fingerprint": tokenizer.fingerprint,
         "splits": {name: score.report(config.num_examples) for name, score in scores.items()},
     }
     write_json(run.folder / "report.json", report)
+    for line in score_table(metrics, scores, noise):
+        run.say(line)
     return metrics
 
 
@@ -79,7 +140,7 @@ STAGE = Stage(
     name="tokenizer.evaluate",
     config=EvaluateConfig,
     run=run,
-    summary="Score a speech tokenizer: word error rate with and without VQ, codebook use, speed.",
+    summary="Score a speech tokenizer: WER with and without VQ, steadiness under noise, codebook use, speed, latency.",
     inputs=lambda config: [config.tokenizer, config.corpus],
     example="tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokenizer-evaluation",
 )

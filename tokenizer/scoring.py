@@ -1,4 +1,4 @@
-"""Figures of merit of a tokenizer: word error rate of what its tokens say, and how it uses its codebook."""
+"""Figures of merit of a tokenizer: what its tokens say, how steady they are, how they use the codebook."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> WordErr
     result = jiwer.process_words([said for said, _ in pairs], [heard for _, heard in pairs])
     errors = result.substitutions + result.deletions + result.insertions
     return WordErrors(errors, result.hits + result.substitutions + result.deletions)
+
+
+def edit_distance(one: Sequence[int] | npt.NDArray[np.uint16], other: Sequence[int] | npt.NDArray[np.uint16]) -> int:
+    """Fewest substitutions, deletions and insertions that turn one token sequence into another (Levenshtein)."""
+    across = np.asarray(other, dtype=np.int64)
+    places = np.arange(len(across) + 1)
+    row = places
+    for token in np.asarray(one, dtype=np.int64):
+        without_insertions = np.minimum(row[:-1] + (across != token), row[1:] + 1)
+        # insertions are a running minimum: row[j] = min over i <= j of (value[i] + j - i)
+        row = np.minimum.accumulate(np.concatenate([row[:1] + 1, without_insertions]) - places) + places
+    return int(row[-1])
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from corpus.audio import read_audio
 from corpus.errors import UserError
+from corpus.journal import Journal
 from corpus.manifest import BadRecord, Utterance, check_bad_share, read_manifest
 from corpus.stage import Run
 
@@ -33,6 +36,7 @@ class SplitScores:
         with_vq: each utterance's text, read from its tokens.
         without_vq: each utterance's text with the quantiser bypassed.
         seconds: wall time of encoding to tokens.
+        cpu_seconds: CPU time of the same.
         bad: records left out.
     """
 
@@ -42,6 +46,7 @@ class SplitScores:
     with_vq: list[str] = field(default_factory=list)
     without_vq: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     bad: list[BadRecord] = field(default_factory=list)
 
     @property
@@ -84,14 +89,39 @@ class SplitScores:
         if self.has_vq:
             use = CodebookUse.of(self.tokens, self.codebook_size)
             report |= {"wer_with_vq": self.errors(self.with_vq).rate, "rtf": self.seconds / self.duration}
+            report |= {"cpu_rtf": self.cpu_seconds / self.duration}
             report |= {"codebook_use": use.share, "perplexity": use.perplexity, "code_counts": use.counts.tolist()}
         return report
 
+    def take(self, part: list[Utterance], record: dict[str, Any]) -> None:
+        """Add the record of `score_part` for ``part``."""
+        self.utterances += [part[row] for row in record["rows"]]
+        self.bad += [BadRecord(*entry) for entry in record["bad"]]
+        self.tokens += [np.array(codes, dtype=np.uint16) for codes in record["tokens"]]
+        self.with_vq += record["with_vq"]
+        self.without_vq += record["without_vq"]
+        self.seconds += record["seconds"]
+        self.cpu_seconds += record["cpu_seconds"]
+
 
 def score_manifest(
-    tokenizer: SpeechTokenizer, file: Path, run: Run, *, limit: int, max_bad_share: float
+    tokenizer: SpeechTokenizer,
+    file: Path,
+    run: Run,
+    *,
+    limit: int,
+    max_bad_share: float,
+    journal: Journal | None = None,
 ) -> SplitScores:
     """Encode and read back the first ``limit`` utterances of a manifest.
+
+    Args:
+        tokenizer: what is scored.
+        file: the manifest.
+        run: shows the progress.
+        limit: most utterances.
+        max_bad_share: share of bad records that is put up with.
+        journal: keeps what is done, so that a second call does not do it again.
 
     Raises:
         UserError: more bad records than ``max_bad_share``.
@@ -99,31 +129,42 @@ def score_manifest(
     manifest = read_manifest(file, max_bad_share)
     scores = SplitScores(tokenizer.codebook_size, bad=list(manifest.bad))
     utterances = manifest.utterances[:limit]
+    done = (
+        {record["start"]: record for record in journal.records if record.get("split") == file.stem} if journal else {}
+    )
     with run.progress(len(utterances), f"scoring {file.stem}", unit="utterance") as bar:
         for start in range(0, len(utterances), READ_TOGETHER):
             part = utterances[start : start + READ_TOGETHER]
-            score_part(tokenizer, part, scores)
+            record = done.get(start)
+            if record is None:
+                record = {"split": file.stem, "start": start} | score_part(tokenizer, part)
+                if journal:
+                    journal.append(record)
+            scores.take(part, record)
             check_bad_share(scores.bad, len(utterances), max_bad_share)
             bar.update(len(part))
     return scores
 
 
-def score_part(tokenizer: SpeechTokenizer, utterances: list[Utterance], scores: SplitScores) -> None:
-    """Take some utterances into ``scores``."""
+def score_part(tokenizer: SpeechTokenizer, utterances: list[Utterance]) -> dict[str, Any]:
+    """What a tokenizer makes of some utterances, as plain data for the journal."""
+    record: dict[str, Any] = {"rows": [], "bad": [], "tokens": [], "with_vq": [], "seconds": 0.0, "cpu_seconds": 0.0}
     audios = []
-    for utterance in utterances:
+    for row, utterance in enumerate(utterances):
         try:
             audios.append(read_audio(utterance.audio, tokenizer.sample_rate))
-            scores.utterances.append(utterance)
+            record["rows"].append(row)
         except UserError as error:
-            scores.bad.append(BadRecord(error.subject, error.found))
-    scores.without_vq += tokenizer.transcribe(audios, quantise=False)
+            record["bad"].append([error.subject, error.found])
+    record["without_vq"] = tokenizer.transcribe(audios, quantise=False)
     if tokenizer.has_codebook:
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         tokens = tokenizer.encode(audios)
-        scores.seconds += time.perf_counter() - started
-        scores.tokens += tokens
-        scores.with_vq += tokenizer.read_tokens(tokens)
+        record["seconds"] = time.perf_counter() - started
+        record["cpu_seconds"] = time.process_time() - started_cpu
+        record["tokens"] = [codes.tolist() for codes in tokens]
+        record["with_vq"] = tokenizer.read_tokens(tokens)
+    return record
 
 
 def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
@@ -146,6 +187,7 @@ def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
         duration = math.fsum(score.duration for score in scores.values())
         metrics |= {"codebook_use": use.share, "perplexity": use.perplexity}
         metrics["rtf"] = math.fsum(score.seconds for score in scores.values()) / duration
+        metrics["cpu_rtf"] = math.fsum(score.cpu_seconds for score in scores.values()) / duration
     return metrics
 
 
