@@ -21,7 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from .config import ModelConfig
+from .halves import BackHalf, FrontHalf
 from .nemo import quiet_nemo
+
+PIECE = 32  # outputs of the subsampling that a CPU computes at a time
 
 
 class FrontCache(NamedTuple):
@@ -40,19 +43,17 @@ class FrontCache(NamedTuple):
     length: Tensor
 
 
-class FrontHalf(nn.Module):
-    """Mel frames to one vector a token; streams exactly."""
+class FastConformerFront(FrontHalf):
+    """Mel frames to one vector a token; ``stride`` is k."""
 
-    def __init__(self, config: ModelConfig, num_mels: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         quiet_nemo()
         from nemo.collections.asr.modules import ConformerEncoder
 
-        super().__init__()
+        super().__init__(config.time, config.num_mels)
         self.chunk = config.chunk
-        self.stride = config.time.frames_per_token  # k
-        self.num_mels = num_mels
         self.encoder = ConformerEncoder(
-            feat_in=num_mels,
+            feat_in=config.num_mels,
             n_layers=config.front_layers,
             subsampling="dw_striding",
             subsampling_factor=self.stride,
@@ -74,13 +75,35 @@ class FrontHalf(nn.Module):
     def subsample(self, x_BFM: Tensor, lengths_B: Tensor) -> Tensor:
         """(B, F, M) frames to (B, F // k + 1, D); on a CPU in float32, where bfloat16 depthwise convolutions crawl."""
         with torch.autocast("cpu", enabled=False):
+            if x_BFM.device.type == "cpu" and not torch.is_grad_enabled():
+                return self.subsample_by_pieces(x_BFM, lengths_B)
             x_BTD, _ = self.encoder.pre_encode(x=x_BFM, lengths=lengths_B)
         return x_BTD
+
+    def subsample_by_pieces(self, x_BFM: Tensor, lengths_B: Tensor) -> Tensor:
+        """`subsample` for inference on a CPU: a row and a piece at a time, which stays in the cache (3x as fast)."""
+        num_outputs = x_BFM.shape[1] // self.stride + 1
+        rows = []
+        for x_1FM, length_1 in zip(x_BFM.split(1), lengths_B.split(1), strict=True):
+            pieces = []
+            for first in range(0, num_outputs, PIECE):
+                end = min(first + PIECE, num_outputs)
+                before = min(first, 2)  # outputs that stand for what the first one sees; they are dropped
+                start = (first - before) * self.stride
+                piece_1FM = x_1FM[:, start : (end - 1) * self.stride + 1]
+                x_1TD, _ = self.encoder.pre_encode(x=piece_1FM, lengths=(length_1 - start).clamp_min(0))
+                pieces.append(x_1TD[:, before:])
+            rows.append(torch.cat(pieces, dim=1))
+        return torch.cat(rows)
 
     def empty_cache(self) -> FrontCache:
         """The cache before the first chunk of a stream."""
         attention, convolution, length = self.encoder.get_initial_cache_state(batch_size=1)
         return FrontCache(attention.new_zeros(1, self.num_mels, 1), attention, convolution, length)
+
+    def next_chunk(self, cache: FrontCache) -> int:
+        """Always ``chunk`` tokens."""
+        return self.chunk
 
     def step(self, mel_1MF: Tensor, cache: FrontCache) -> tuple[Tensor, FrontCache]:
         """One chunk (1, M, k * tokens) of ``chunk`` tokens, fewer only at the end: its (1, T, D) and the cache."""
@@ -101,8 +124,8 @@ class FrontHalf(nn.Module):
         return encoded_1DT.transpose(1, 2), FrontCache(kept, attention, convolution, length)
 
 
-class BackHalf(nn.Module):
-    """(Quantised) token vectors to vectors for the ASR head; sees the whole utterance."""
+class FastConformerBack(BackHalf):
+    """Conformer layers over the whole utterance."""
 
     def __init__(self, config: ModelConfig) -> None:
         quiet_nemo()

@@ -81,7 +81,8 @@ class Quantiser(nn.Module, ABC):
         """(..., D) to the nearest codes (...,) int64, as argmax of h c - ||c||^2 / 2 (cheaper than distances)."""
         with torch.autocast(hidden_BTD.device.type, enabled=False):
             codebook_KD = self.codebook
-            score = torch.matmul(hidden_BTD.float(), codebook_KD.T) - 0.5 * codebook_KD.square().sum(-1)
+            norms_K = torch.linalg.vector_norm(codebook_KD, dim=-1)  # needs no copy of the codebook, as a square would
+            score = nn.functional.linear(hidden_BTD.float(), codebook_KD, -0.5 * norms_K.square())
         return score.argmax(-1)
 
     def vectors(self, codes: Tensor) -> Tensor:
