@@ -57,6 +57,12 @@ class Display:
         seconds = time.monotonic() - self.began[step.name]
         self.console.print(f"{self._place(step)} [green]{step.name:<24}[/green] done in {seconds:6.1f} s")
 
+    def failed(self, step: Step, reason: str) -> None:
+        """Say that a step failed, or cannot run, and why."""
+        if step.name in self.tasks:
+            self.bars.remove_task(self.tasks.pop(step.name))
+        self.console.print(f"{self._place(step)} [red]{step.name:<24}[/red] {reason}")
+
     def refresh(self, running: list[str]) -> None:
         """Move the bars; without a terminal, print a line every half minute."""
         is_beat = time.monotonic() - self.beat > HEARTBEAT_SECONDS

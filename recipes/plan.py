@@ -23,6 +23,7 @@ from corpus.errors import UserError, check_option
 from corpus.stage import Stage, StageConfig, compose_config
 
 RECIPES = Path(__file__).parent
+ABLATION = "ablate_"
 
 
 @dataclass(kw_only=True)
@@ -71,8 +72,12 @@ class Plan:
     steps: dict[str, Step]
 
 
-def load_recipe(arguments: Sequence[str]) -> dict[str, Any]:
+def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dict[str, Any]:
     """Compose the recipe's YAML with ``key=value`` overrides; ``recipe=NAME`` chooses the file.
+
+    Args:
+        arguments: the overrides.
+        default: the recipe without ``recipe=``. One that ablates can only be exchanged for another that ablates.
 
     Raises:
         UserError: no such recipe, or an option that it does not have.
@@ -84,8 +89,9 @@ def load_recipe(arguments: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     names = [word.removeprefix("recipe=") for word in arguments if word.startswith("recipe=")]
-    name = names[-1] if names else "quickstart"
-    known = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+    name = names[-1] if names else default
+    is_ablation = default.startswith(ABLATION)
+    known = sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem.startswith(ABLATION) == is_ablation)
     if name not in known:
         raise UserError("option recipe", found=f"found {name!r}", remedy=f"choose one of {', '.join(known)}")
     overrides = [word for word in arguments if not word.startswith("recipe=")]

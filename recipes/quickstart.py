@@ -25,12 +25,21 @@ from .plan import Plan, Step, load_recipe, make_plan
 
 
 class Runner:
-    """Drives the steps of a `Plan` and shows where each one is."""
+    """Drives the steps of a `Plan` and shows where each one is.
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    Args:
+        plan: what to run.
+        keeps_going: a failed step stops only the steps that need it; otherwise it stops all.
+
+    Attributes:
+        failed: why a step did not end well, by its name (only with ``keeps_going``).
+    """
+
+    def __init__(self, plan: Plan, *, keeps_going: bool = False) -> None:
+        self.plan, self.keeps_going = plan, keeps_going
         self.running: dict[str, Ranks] = {}
         self.finished: set[str] = set()
+        self.failed: dict[str, str] = {}
         self.due: set[str] = set()  # looked at once and found to need a run
         self.wall = plan.out / "wall.json"
         self.spent = float(read_json(self.wall)["seconds"]) if self.wall.exists() else 0.0
@@ -40,13 +49,13 @@ class Runner:
         """Run all steps.
 
         Raises:
-            UserError: a step failed; names its log.
+            UserError: a step failed; names its log (not with ``keeps_going``).
         """
         from .display import Display
 
         with Display(self.plan) as display:
             try:
-                while len(self.finished) < len(self.plan.steps):
+                while len(self.finished) + len(self.failed) < len(self.plan.steps):
                     for step in self.ready_steps():
                         if step.name not in self.due and step.stage.is_finished(step.options):
                             self.finished.add(step.name)
@@ -67,7 +76,8 @@ class Runner:
 
     def ready_steps(self) -> list[Step]:
         """The steps that wait for nothing but cores, in the plan's order."""
-        waiting = [step for name, step in self.plan.steps.items() if name not in self.finished | set(self.running)]
+        seen = self.finished | set(self.running) | set(self.failed)
+        waiting = [step for name, step in self.plan.steps.items() if name not in seen]
         return [step for step in waiting if set(step.config.needs) <= self.finished]
 
     def has_cores_for(self, step: Step) -> bool:
@@ -95,9 +105,20 @@ class Runner:
             self.finished.add(step.name)
             display.ended(step)
             return
+        if self.keeps_going:
+            self.give_up(step, f"ended with status {status}, see {ranks.log}", display)
+            return
         tail = "\n".join(ranks.log.read_text(errors="replace").splitlines()[-15:])
         remedy = f"its whole output is in {ranks.log}; mend the cause and call again: finished steps are kept"
         raise UserError(f"step {step.name}", found=f"ended with status {status}:\n{tail}\n", remedy=remedy)
+
+    def give_up(self, step: Step, reason: str, display: Any) -> None:
+        """Note a failed step, and with it all that need it."""
+        self.failed[step.name] = reason
+        display.failed(step, reason)
+        for other in self.plan.steps.values():
+            if step.name in other.config.needs and other.name not in self.failed:
+                self.give_up(other, f"not run: it needs {step.name}", display)
 
 
 def run_recipe(arguments: Sequence[str]) -> Plan:
