@@ -1,6 +1,6 @@
 """Log-mel spectrogram: the one front end of tokenizer and decoder, on the rule of time of `corpus.token_time`.
 
-F = S / 160 exactly. The window of frame f lies symmetrically around its own 160 samples::
+F = S / 160 exactly. By default the window of frame f lies symmetrically around its own 160 samples::
 
     samples     160f-120 ........ 160f ........ 160f+160 ........ 160f+280
                 |-- 120 before --|-- frame's own --|-- 120 after --|          window of 400, zeros outside the audio
@@ -12,12 +12,13 @@ B batch, S samples, F mel frames, M mel bands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
+from .artefact import LATER
 from .audio import SAMPLE_RATE, Samples
 from .errors import check_option
 from .token_time import SAMPLES_PER_FRAME, SAMPLES_PER_TOKEN
@@ -30,12 +31,15 @@ class LogMelConfig:
     Attributes:
         sample_rate: of the audio, Hz.
         n_fft: length of the Fourier transform.
-        win: window length in samples (Hann, centred in the transform); win - hop must be even.
+        win: window length in samples (Hann, centred in the transform).
         hop: samples a frame.
         num_mels: mel bands, from 0 Hz to half the sample rate (Slaney's scale, filters of unit area).
         floor: magnitudes below are raised to it before the logarithm.
         mean: subtracted from the natural logarithm.
         std: the difference is divided by it; with ``mean`` it makes speech about zero mean and unit variance.
+        power: that magnitudes are raised to before the filters (2: power spectrum, as Whisper's).
+        before: samples that a window begins before its frame's own; -1: as many as it ends after them (win - hop must
+            then be even). win / 2 centres it on the frame's first sample, as Whisper's is.
     """
 
     sample_rate: int = SAMPLE_RATE
@@ -46,10 +50,15 @@ class LogMelConfig:
     floor: float = 1e-5
     mean: float = -6.0
     std: float = 2.5
+    power: float = field(default=1.0, metadata=LATER)
+    before: int = field(default=-1, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_option(self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
-        check_option((self.win - self.hop) % 2 == 0, "mel.win", self.win, "win - hop must be even")
+        if self.before < 0:
+            check_option((self.win - self.hop) % 2 == 0, "mel.win", self.win, "win - hop must be even")
+        check_option(self.before <= self.win - self.hop, "mel.before", self.before, "give at most win - hop")
+        check_option(self.power > 0, "mel.power", self.power, "give a positive number")
         check_option(self.floor > 0, "mel.floor", self.floor, "give a positive number")
         check_option(self.std > 0, "mel.std", self.std, "give a positive number")
 
@@ -73,24 +82,31 @@ class LogMel(nn.Module):
 
     @property
     def margin(self) -> int:
-        """Samples that a frame sees on each side beyond its own ``hop`` samples (120)."""
-        return (self.config.win - self.config.hop) // 2
+        """Samples that a frame sees before its own ``hop`` samples (120)."""
+        return self.config.before if self.config.before >= 0 else (self.config.win - self.config.hop) // 2
+
+    @property
+    def lookahead(self) -> int:
+        """Samples that a frame sees after its own (120)."""
+        return self.config.win - self.config.hop - self.margin
 
     def window(self, first_frame: int, end_frame: int) -> tuple[int, int]:
         """The samples [start, stop) that frames [first_frame, end_frame) depend on; start may be negative (zeros)."""
-        return first_frame * self.config.hop - self.margin, end_frame * self.config.hop + self.margin
+        return first_frame * self.config.hop - self.margin, end_frame * self.config.hop + self.lookahead
 
     def forward(self, audio_BS: torch.Tensor) -> torch.Tensor:
         """(B, S) audio, S a multiple of ``hop``, to (B, M, F) with F = S / hop."""
         if audio_BS.dim() != 2 or audio_BS.shape[1] % self.config.hop:
             raise ValueError(f"audio has shape {tuple(audio_BS.shape)}: give (B, S), S a multiple of {self.config.hop}")
-        return self.from_window(nn.functional.pad(audio_BS, (self.margin, self.margin)))
+        return self.from_window(nn.functional.pad(audio_BS, (self.margin, self.lookahead)))
 
     def from_window(self, audio_BS: torch.Tensor) -> torch.Tensor:
-        """(B, F * hop + 2 * margin) samples, as `window` names them, to (B, M, F)."""
+        """(B, F * hop + margin + lookahead) samples, as `window` names them, to (B, M, F)."""
         with torch.autocast(audio_BS.device.type, enabled=False):
             frames_BFW = audio_BS.float().unfold(1, self.config.win, self.config.hop) * self.hann
             magnitude_BFN = torch.fft.rfft(frames_BFW, n=self.config.n_fft).abs()
+            if self.config.power != 1:
+                magnitude_BFN = magnitude_BFN**self.config.power
             mel_BFM = (magnitude_BFN @ self.filters).clamp_min(self.config.floor).log()
             return ((mel_BFM - self.config.mean) / self.config.std).transpose(1, 2)
 
@@ -116,17 +132,18 @@ class LogMelStream:
         config = self.log_mel.config
         self.held = np.concatenate([self.held, samples.astype(np.float32, copy=False)])
         self.num_fed += len(samples)
-        count = max(0, (len(self.held) - 2 * self.log_mel.margin) // config.hop)
+        around = self.log_mel.margin + self.log_mel.lookahead
+        count = max(0, (len(self.held) - around) // config.hop)
         if not count:
             return torch.zeros(config.num_mels, 0)
-        piece = torch.from_numpy(self.held[: count * config.hop + 2 * self.log_mel.margin])
+        piece = torch.from_numpy(self.held[: count * config.hop + around])
         self.held = self.held[count * config.hop :]
         return self.log_mel.from_window(piece[None].to(self.log_mel.hann.device))[0]
 
     def finish(self, multiple: int = SAMPLES_PER_TOKEN) -> torch.Tensor:
         """End of the audio: pad with zeros to ``multiple`` samples and return the remaining (M, F) frames."""
         missing = -self.num_fed % multiple
-        return self.feed(np.zeros(missing + self.log_mel.margin, dtype=np.float32))
+        return self.feed(np.zeros(missing + self.log_mel.lookahead, dtype=np.float32))
 
 
 def mel_filters(config: LogMelConfig) -> torch.Tensor:

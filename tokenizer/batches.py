@@ -1,4 +1,8 @@
-"""The order of the data: length-bucketed batches as a pure function of (seed, step), so that a resumed run goes on."""
+"""The order of the data: length-bucketed batches as a pure function of (seed, step), so that a resumed run goes on.
+
+lhotse's DynamicBucketingSampler buckets as well, but its place is the state of a shuffle buffer that a resumed run has
+to replay; here the batch of any step is known from (seed, step) alone, for one source or several by weight.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 Item = TypeVar("Item")
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 LENGTH_JITTER = 0.15  # relative; mixes the neighbours in length anew in each epoch
 
 
@@ -56,6 +61,35 @@ class Batches:
                 longest = int(self.lengths[row])
             batches[-1].append(row)
         return batches
+
+
+class Mixture:
+    """Which source a step's batch is of: by weight, evenly spread, as a pure function of the step.
+
+    Step s falls to the source in whose share of [0, 1) the s-th number of a golden-ratio sequence lies, so that after
+    n steps each source has had its share of them up to a few, in no fixed rhythm (ranks meet each source alike).
+    """
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self.ends = np.cumsum(weights) / np.sum(weights)
+        self.sources = np.zeros(0, dtype=np.int64)  # of the steps known so far
+        self.places = np.zeros(0, dtype=np.int64)
+        self.lock = threading.Lock()
+
+    def at(self, step: int) -> tuple[int, int]:
+        """The source of ``step``, and the number of its batches before."""
+        with self.lock:
+            if step >= len(self.sources):
+                self._extend(2 * step + 1024)
+            return int(self.sources[step]), int(self.places[step])
+
+    def _extend(self, count: int) -> None:
+        points = np.arange(count) * GOLDEN_RATIO % 1.0
+        self.sources = np.minimum(np.searchsorted(self.ends, points, side="right"), len(self.ends) - 1)
+        self.places = np.zeros(count, dtype=np.int64)
+        for source in range(len(self.ends)):
+            rows = np.flatnonzero(self.sources == source)
+            self.places[rows] = np.arange(len(rows))
 
 
 class Ahead(Generic[Item]):

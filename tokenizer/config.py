@@ -9,26 +9,39 @@ from corpus.artefact import LATER
 from corpus.errors import check_option
 from corpus.token_time import FRAME_RATES, TokenTime
 
+LAYERS = ("front_layers", "back_layers", "decoder_layers")
+SIZES = ("width", "heads", *LAYERS, "feed_forward", "subsampling_channels", "chunk", "num_mels")
+
 
 @dataclass(kw_only=True)
 class ModelConfig:
     """Sizes of the encoder that is cut in two by the quantiser. The defaults suit a laptop (6 M parameters).
 
     Attributes:
+        backbone: ``fastconformer`` (NeMo's, the default) or ``whisper`` (the paper's; any size of Hugging Face's
+            Whisper: large-v3 is width 1280, heads 20, front_layers 16, back_layers 16, num_mels 128).
+        num_mels: mel bands of the front end.
         width: of all layers, and of the codebook's vectors.
         heads: attention heads; they divide ``width``.
         front_layers: Conformer layers before the quantiser; they stream.
         back_layers: Conformer layers after it; they see the whole utterance and serve the ASR loss only.
         feed_forward: width of the feed-forward layers, in multiples of ``width``.
-        conv_kernel: taps of the convolution in each layer (odd; causal in the front half).
-        subsampling_channels: channels of the strided convolutions that make ``frame_rate`` of 100 Hz.
-        left_context: tokens that a front layer sees to the left of its chunk; a multiple of ``chunk``.
+        conv_kernel: (fastconformer) taps of the convolution in each layer (odd; causal in the front half).
+        subsampling_channels: (fastconformer) channels of the strided convolutions that make ``frame_rate`` of 100 Hz.
+        left_context: (fastconformer) tokens that a front layer sees to the left of its chunk; a multiple of ``chunk``.
+            Whisper's layers see all of their 30-second window.
         chunk: tokens that are encoded together, and so the streaming latency (8 tokens = 0.64 s at 12.5 Hz).
+            Whisper: the attention's block; the paper's 2 s are 25 tokens at 12.5 Hz, the released tokenizer's 4 s 50.
         dropout: in all layers.
         upsampling: CTC frames per token; more than 1 where labels outnumber tokens.
         num_labels: sub-word units of the ASR head, blank and unknown included.
         frame_rate: tokens a second: 50, 25, 12.5 or 6.25. ``chunk`` and ``left_context`` are in tokens: multiply them
             with the rate to keep latency and context.
+        positions: (whisper) at 50 Hz, as the checkpoint has them; longer audio is encoded in windows of so many.
+        ctc_weight: weight of the CTC loss; 0 leaves the CTC head out.
+        attention_weight: weight of the attention decoder's cross-entropy; 0 leaves the decoder out. With both heads
+            text is read by CTC.
+        decoder_layers: layers of the attention decoder.
     """
 
     width: int = 256
@@ -44,20 +57,38 @@ class ModelConfig:
     upsampling: int = 1
     num_labels: int = 128
     frame_rate: float = field(default=12.5, metadata=LATER)
+    backbone: str = field(default="fastconformer", metadata=LATER)
+    num_mels: int = field(default=80, metadata=LATER)
+    positions: int = field(default=1500, metadata=LATER)
+    ctc_weight: float = field(default=1.0, metadata=LATER)
+    attention_weight: float = field(default=0.0, metadata=LATER)
+    decoder_layers: int = field(default=2, metadata=LATER)
 
     def __post_init__(self) -> None:
         remedy = "choose 50, 25, 12.5 or 6.25 (tokens a second)"
         check_option(self.frame_rate in FRAME_RATES, "model.frame_rate", self.frame_rate, remedy)
-        for name in ("width", "heads", "front_layers", "back_layers", "feed_forward", "subsampling_channels", "chunk"):
+        remedy = "choose fastconformer or whisper"
+        check_option(self.backbone in ("fastconformer", "whisper"), "model.backbone", self.backbone, remedy)
+        for name in SIZES:
             check_option(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "give at least 1")
         check_option(self.width % (2 * self.heads) == 0, "model.width", self.width, "give a multiple of 2 x heads")
         check_option(self.conv_kernel % 2 == 1, "model.conv_kernel", self.conv_kernel, "give an odd number")
         check_option(
-            self.left_context >= 0 and self.left_context % self.chunk == 0,
+            self.backbone == "whisper" or (self.left_context >= 0 and self.left_context % self.chunk == 0),
             "model.left_context",
             self.left_context,
             f"give a multiple of model.chunk ({self.chunk})",
         )
+        for name in ("ctc_weight", "attention_weight"):
+            check_option(getattr(self, name) >= 0, f"model.{name}", getattr(self, name), "give 0 or more")
+        check_option(
+            self.ctc_weight + self.attention_weight > 0,
+            "model.ctc_weight",
+            self.ctc_weight,
+            "give it or model.attention_weight more than 0: there must be an ASR loss",
+        )
+        remedy = "give at least 16: a token's worth at 6.25 Hz"
+        check_option(self.positions >= 16, "model.positions", self.positions, remedy)
         check_option(0 <= self.dropout < 1, "model.dropout", self.dropout, "it must lie between 0 and 1")
         check_option(1 <= self.upsampling <= 8, "model.upsampling", self.upsampling, "give 1 to 8")
         check_option(self.num_labels >= 4, "model.num_labels", self.num_labels, "give at least 4")
@@ -155,6 +186,39 @@ class AugmentConfig:
             check_option(0 <= getattr(self, name) < 0.5, f"augment.{name}", getattr(self, name), "give 0 to below 0.5")
         for name in ("tilt", "frequency_masks", "frequency_width", "time_masks", "time_width"):
             check_option(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "give 0 or more")
+
+
+@dataclass(kw_only=True)
+class NoiseConfig:
+    """Added noise in training, in the waveform: plain augmentation, and the loss that makes tokens withstand it.
+
+    Attributes:
+        share: of the utterances that the ASR loss hears with noise.
+        consistency: weight of the loss that draws the front half's output for the noised utterance towards that for
+            the clean one (see `tokenizer.objective.consistency_loss`); it doubles the front half's work. 0: none.
+        kinds: of noise, drawn alike: ``white``, ``pink`` and ``babble`` (other utterances of the batch).
+        min_snr: lowest signal-to-noise ratio, dB.
+        max_snr: highest; drawn evenly between.
+    """
+
+    share: float = 0.0
+    consistency: float = 0.0
+    kinds: list[str] = field(default_factory=lambda: ["white", "pink", "babble"])
+    min_snr: float = 5.0
+    max_snr: float = 25.0
+
+    def __post_init__(self) -> None:
+        check_option(0 <= self.share <= 1, "noise.share", self.share, "give 0 to 1")
+        check_option(self.consistency >= 0, "noise.consistency", self.consistency, "give 0 or more")
+        known = {"white", "pink", "babble"}
+        check_option(bool(self.kinds) and set(self.kinds) <= known, "noise.kinds", self.kinds, f"choose of {known}")
+        remedy = f"it must be at least noise.min_snr ({self.min_snr})"
+        check_option(self.max_snr >= self.min_snr, "noise.max_snr", self.max_snr, remedy)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any noise is made."""
+        return self.share > 0 or self.consistency > 0
 
 
 @dataclass(kw_only=True)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import ModelConfig
+from .halves import BackHalf, FrontHalf
 from .nemo import quiet_nemo
 
 PIECE = 32  # outputs of the subsampling that a CPU computes at a time
@@ -42,19 +43,17 @@ class FrontCache(NamedTuple):
     length: Tensor
 
 
-class FrontHalf(nn.Module):
-    """Mel frames to one vector a token; streams exactly."""
+class FastConformerFront(FrontHalf):
+    """Mel frames to one vector a token; ``stride`` is k."""
 
-    def __init__(self, config: ModelConfig, num_mels: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         quiet_nemo()
         from nemo.collections.asr.modules import ConformerEncoder
 
-        super().__init__()
+        super().__init__(config.time, config.num_mels)
         self.chunk = config.chunk
-        self.stride = config.time.frames_per_token  # k
-        self.num_mels = num_mels
         self.encoder = ConformerEncoder(
-            feat_in=num_mels,
+            feat_in=config.num_mels,
             n_layers=config.front_layers,
             subsampling="dw_striding",
             subsampling_factor=self.stride,
@@ -102,6 +101,10 @@ class FrontHalf(nn.Module):
         attention, convolution, length = self.encoder.get_initial_cache_state(batch_size=1)
         return FrontCache(attention.new_zeros(1, self.num_mels, 1), attention, convolution, length)
 
+    def next_chunk(self, cache: FrontCache) -> int:
+        """Always ``chunk`` tokens."""
+        return self.chunk
+
     def step(self, mel_1MF: Tensor, cache: FrontCache) -> tuple[Tensor, FrontCache]:
         """One chunk (1, M, k * tokens) of ``chunk`` tokens, fewer only at the end: its (1, T, D) and the cache."""
         assert mel_1MF.shape[2] % self.stride == 0 and mel_1MF.shape[2] <= self.chunk * self.stride
@@ -121,8 +124,8 @@ class FrontHalf(nn.Module):
         return encoded_1DT.transpose(1, 2), FrontCache(kept, attention, convolution, length)
 
 
-class BackHalf(nn.Module):
-    """(Quantised) token vectors to vectors for the ASR head; sees the whole utterance."""
+class FastConformerBack(BackHalf):
+    """Conformer layers over the whole utterance."""
 
     def __init__(self, config: ModelConfig) -> None:
         quiet_nemo()

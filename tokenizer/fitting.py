@@ -116,7 +116,10 @@ class FittingLoop:
             )
 
     def save(self) -> None:
-        """Write ``checkpoint/step-N.pt`` atomically, then remove the older ones."""
+        """Write ``checkpoint/step-N.pt`` atomically, then remove the older ones; all ranks call it together."""
+        random = gather_states(torch.get_rng_state(), self.device)
+        is_cuda = self.device.type == "cuda"
+        random_cuda = gather_states(torch.cuda.get_rng_state(self.device), self.device) if is_cuda else None
         if not self.run.is_main:
             return
         folder = self.run.folder / "checkpoint"
@@ -124,8 +127,8 @@ class FittingLoop:
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "random": random,
+            "random_cuda": random_cuda,
             "skipped": [self.skipped, self.skipped_in_a_row],
             "curve": self.curve.state(),
         }
@@ -139,6 +142,8 @@ class FittingLoop:
     def resume(self) -> None:
         """Take up the newest checkpoint, if there is one."""
         state = newest_checkpoint(self.run.folder / "checkpoint")
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # no rank may write its first checkpoint before all have looked
         if state is None:
             self.curve.cut(0, {})
             self.save()  # keeps the random state and the initial weights
@@ -146,11 +151,27 @@ class FittingLoop:
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
+        torch.set_rng_state(own_state(state["random"]))
         if state["random_cuda"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_cuda"], self.device)
+            torch.cuda.set_rng_state(own_state(state["random_cuda"]), self.device)
         self.skipped, self.skipped_in_a_row = state["skipped"]
         self.curve.cut(self.step, state["curve"])
+
+
+def gather_states(state: Tensor, device: torch.device) -> list[Tensor]:
+    """The state of a random generator on each rank: the ranks draw differently often."""
+    if not torch.distributed.is_initialized():
+        return [state]
+    sent = state.to(device)
+    states = [torch.empty_like(sent) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(states, sent)
+    return [received.cpu() for received in states]
+
+
+def own_state(states: list[Tensor]) -> Tensor:
+    """This rank's of the states in a checkpoint; the first where it was written by fewer ranks."""
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    return states[rank] if rank < len(states) else states[0]
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim.AdamW:

@@ -5,6 +5,8 @@
 | subsampling convolutions | He normal (for ReLU), biases zero |
 | subsampling's output matrix | normal, 1 / sqrt(fan in), bias zero |
 | Conformer layers, CTC head | as NeMo and torch have them |
+| Whisper's convolutions and matrices | normal, 0.02, biases zero (as Hugging Face has them) |
+| attention decoder | as torch has it; embeddings normal, 1 / sqrt(width), positions 0.02 |
 | codebook | k-means over frames at ``vq.start_step`` |
 
 torch's own start of the five subsampling convolutions shrinks the signal a hundredfold, below their biases: the fit
@@ -13,14 +15,29 @@ then idles for hundreds of steps (CTC loss after 200 steps on two hours of speec
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
-from .encoder import FrontHalf
+from .halves import BackHalf, FrontHalf
 
 
-def initialise(front: FrontHalf) -> None:
-    """Set the initial weights that differ from the libraries' own."""
-    subsampling = front.encoder.pre_encode
+def initialise(half: FrontHalf | BackHalf) -> None:
+    """Set the initial weights of a half that differ from the libraries' own."""
+    from .encoder import FastConformerFront
+
+    if isinstance(half, FastConformerFront):
+        initialise_subsampling(half.encoder.pre_encode)
+    elif not hasattr(half, "encoder"):
+        for module in half.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def initialise_subsampling(subsampling: Any) -> None:
+    """He normal convolutions and a unit output matrix."""
     for module in subsampling.conv.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

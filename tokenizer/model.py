@@ -1,7 +1,8 @@
-"""The speech tokenizer: log-mel -> front half -> VQ -> back half -> CTC (arXiv 2411.17607, section 2.1).
+"""The speech tokenizer: log-mel -> front half -> VQ -> back half -> ASR heads (arXiv 2411.17607, section 2.1).
 
-Only the front half and the codebook are needed to encode; the back half and the head make the training loss, and read
-tokens back as text. Audio at 16 kHz is padded on the right to whole tokens: at 12.5 tokens a second T = ceil(S / 1280).
+Only the front half and the codebook are needed to encode; the back half and the heads (CTC, attention decoder or both)
+make the training loss, and read tokens back as text. Audio at 16 kHz is padded on the right to whole tokens: at 12.5
+tokens a second T = ceil(S / 1280).
 
     tokenizer = SpeechTokenizer.from_pretrained("runs/tokenizer/artefact")
     tokens = tokenizer.encode([audio])
@@ -28,8 +29,9 @@ from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError
 from corpus.mel import LogMel, LogMelConfig
 
+from .attention_decoder import AttentionDecoder
 from .config import ModelConfig, QuantiserConfig
-from .encoder import BackHalf, FrontHalf
+from .halves import make_halves, mel_config
 from .labels import Labels
 from .quantiser import Quantised, make_quantiser
 
@@ -41,15 +43,18 @@ BATCH_SECONDS = 160.0  # of an inference batch, padding included
 LONGEST_BATCHED = 48.0  # seconds; longer audio is streamed, for attention costs the square of the length
 
 
+LABELS_PER_SECOND = 25.0  # at most, in greedy reading by the attention decoder
+
+
 class Output(NamedTuple):
-    """What the whole net gives in training.
+    """What the net gives in training.
 
     Attributes:
-        log_probs: (B, r T, V) of the CTC head.
+        encoded: (B, T, D) of the back half, for the heads.
         quantised: the quantiser's result; None where it was bypassed.
     """
 
-    log_probs: Tensor
+    encoded: Tensor
     quantised: Quantised | None
 
 
@@ -79,31 +84,30 @@ class SpeechTokenizer(nn.Module):
         self.config, self.vq, self.labels = config, vq, labels
         self.codebook_size = vq.codebook_size
         self.time, self.frame_rate = config.time, config.frame_rate
-        self.log_mel = LogMel(mel)
-        self.front = FrontHalf(config, self.log_mel.config.num_mels)
+        self.log_mel = LogMel(mel or mel_config(config))
+        self.front, self.back = make_halves(config)
         self.quantiser = make_quantiser(vq, config.width, frames_per_batch)
-        self.back = BackHalf(config)
-        self.head = nn.Linear(config.width, config.upsampling * labels.size)
+        self.head = nn.Linear(config.width, config.upsampling * labels.size) if config.ctc_weight else None
+        self.decoder = AttentionDecoder(config, labels.size) if config.attention_weight else None
 
-    def forward(self, mel_BMF: Tensor, lengths_B: Tensor, *, quantise: bool) -> Output:
-        """Training: (B, M, F) frames, of whose tokens ``lengths_B`` count, to CTC log-probabilities."""
-        hidden_BTD = self.front(mel_BMF, lengths_B)
+    def forward(self, hidden_BTD: Tensor, lengths_B: Tensor, *, quantise: bool) -> Output:
+        """Training: (B, T, D) of the front half, of which ``lengths_B`` count, through bottleneck and back half."""
         quantised = None
         if quantise:
-            mask_BT = torch.arange(hidden_BTD.shape[1], device=lengths_B.device) < lengths_B[:, None]
-            quantised = self.quantiser(hidden_BTD, mask_BT)
+            quantised = self.quantiser(hidden_BTD, valid(hidden_BTD, lengths_B))
             hidden_BTD = quantised.hidden
-        return Output(self.read_hidden(hidden_BTD, lengths_B), quantised)
+        return Output(self.back(hidden_BTD, lengths_B), quantised)
 
-    def read_hidden(self, hidden_BTD: Tensor, lengths_B: Tensor) -> Tensor:
-        """Back half and head: (B, T, D) to CTC log-probabilities (B, r T, V) in float32."""
-        logits_BTV = self.head(self.back(hidden_BTD, lengths_B))
+    def ctc_log_probs(self, encoded_BTD: Tensor) -> Tensor:
+        """The CTC head: (B, T, D) to log-probabilities (B, r T, V) in float32."""
+        assert self.head is not None
+        logits_BTV = self.head(encoded_BTD)
         return logits_BTV.reshape(len(logits_BTV), -1, self.labels.size).float().log_softmax(-1)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.head.weight.device
+        return self.log_mel.hann.device
 
     @property
     def fingerprint(self) -> str:
@@ -158,13 +162,13 @@ class SpeechTokenizer(nn.Module):
         found = [""] * len(audios)
         with self.inference():
             for rows in self.batches(self.lengths(audios)):
-                texts = self.decode_ctc(*self.hidden([audios[row] for row in rows]))
+                texts = self.read_hidden(*self.hidden([audios[row] for row in rows]))
                 for row, text in zip(rows, texts, strict=True):
                     found[row] = text
         return found
 
     def read_tokens(self, tokens: Sequence[Codes]) -> list[str]:
-        """Tokens to text: codebook, back half, greedy CTC."""
+        """Tokens to text: codebook, back half, a head read greedily (CTC's where there is one)."""
         self.require_codebook()
         for at, codes in enumerate(tokens):
             if len(codes) and int(codes.max()) >= self.codebook_size:
@@ -178,13 +182,18 @@ class SpeechTokenizer(nn.Module):
                 for line, row in zip(batch_BT, rows, strict=True):
                     line[: len(tokens[row])] = tokens[row]
                 vectors_BTD = self.quantiser.vectors(torch.from_numpy(batch_BT).to(self.device))
-                for row, text in zip(rows, self.decode_ctc(vectors_BTD, lengths_B), strict=True):
+                for row, text in zip(rows, self.read_hidden(vectors_BTD, lengths_B), strict=True):
                     found_texts[row] = text
         return found_texts
 
-    def decode_ctc(self, hidden_BTD: Tensor, lengths_B: Tensor) -> list[str]:
-        """Greedy CTC text of token vectors."""
-        path_BT = self.read_hidden(hidden_BTD, lengths_B).argmax(-1).cpu()
+    def read_hidden(self, hidden_BTD: Tensor, lengths_B: Tensor) -> list[str]:
+        """Greedy text of token vectors."""
+        encoded_BTD = self.back(hidden_BTD, lengths_B)
+        if self.head is None:
+            assert self.decoder is not None
+            longest = int(float(lengths_B.max()) / self.frame_rate * LABELS_PER_SECOND) + 1
+            return [self.labels.decode(row) for row in self.decoder.read(encoded_BTD, lengths_B, longest)]
+        path_BT = self.ctc_log_probs(encoded_BTD).argmax(-1).cpu()
         counts = (lengths_B * self.config.upsampling).tolist()
         return [self.labels.decode_ctc(row[:count].tolist()) for row, count in zip(path_BT, counts, strict=True)]
 
@@ -241,6 +250,11 @@ class SpeechTokenizer(nn.Module):
         from .pretrained import save_tokenizer
 
         save_tokenizer(self, folder, metrics or {})
+
+
+def valid(hidden_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+    """(B, T): true at the tokens that count."""
+    return torch.arange(hidden_BTD.shape[1], device=lengths_B.device) < lengths_B[:, None]
 
 
 def check_audio(audio: Samples, at: int) -> Samples:

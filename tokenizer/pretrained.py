@@ -27,8 +27,8 @@ tags: [speech, speech-tokenizer, automatic-speech-recognition]
 ---
 # Speech tokenizer, {frame_rate} tokens a second, {codebook_size} codes
 
-An ASR encoder (FastConformer, {parameters} parameters) cut in two by a vector quantiser, trained with the CTC loss and
-a commitment loss, after *Scaling Speech-Text Pre-training with Synthetic Interleaved Data* (arXiv 2411.17607).
+An ASR encoder ({backbone}, {parameters} parameters) cut in two by a quantiser ({kind}), trained with
+{losses}, after *Scaling Speech-Text Pre-training with Synthetic Interleaved Data* (arXiv 2411.17607).
 It streams in chunks of {chunk} tokens ({latency:.2f} s).
 
 ```python
@@ -71,8 +71,14 @@ def save_tokenizer(tokenizer: SpeechTokenizer, folder: Path | str, metrics: dict
 def model_card(tokenizer: SpeechTokenizer, metrics: dict[str, Any]) -> str:
     """The text of the artefact's README.md."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    heads = {"the CTC loss": tokenizer.head, "the cross-entropy of an attention decoder": tokenizer.decoder}
+    losses = [name for name, head in heads.items() if head is not None]
+    losses += ["a commitment loss"] if tokenizer.vq.enabled and tokenizer.vq.kind != "fsq" else []
     return CARD.format(
         frame_rate=tokenizer.frame_rate,
+        backbone={"fastconformer": "FastConformer", "whisper": "Whisper, causal by blocks"}[tokenizer.config.backbone],
+        kind=tokenizer.vq.kind.upper(),
+        losses=" and ".join(losses),
         codebook_size=tokenizer.codebook_size,
         parameters=f"{sum(parameter.numel() for parameter in tokenizer.parameters()):,}",
         chunk=tokenizer.config.chunk,

@@ -154,6 +154,14 @@ class EmaQuantiser(Quantiser):
             self.vq._codebook.cluster_size /= scale
             self.vq._codebook.embed_avg /= scale
 
+    def adopt(self, codebook_KD: Tensor) -> None:
+        """Take a trained codebook; the running counts start at the mean use."""
+        book = self.vq._codebook
+        book.embed.copy_(codebook_KD[None])
+        book.cluster_size.fill_(self.mean_use)
+        book.embed_avg.copy_(codebook_KD[None] * self.mean_use)
+        book.initted.fill_(True)
+
     def quantise(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Quantised:
         """Nearest codes; in training mode the running means move and dead codes are restarted."""
         quantised_BTD, codes_BT, commitment = self.vq(hidden_BTD, mask=mask_BT)

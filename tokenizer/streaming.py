@@ -1,6 +1,6 @@
 """Streaming encode: audio in pieces of any size to the same tokens as offline.
 
-A chunk of ``model.chunk`` tokens is known 7.5 ms after its last sample; `finish` gives the rest.
+A chunk of ``model.chunk`` tokens is known 7.5 ms after its last sample (Whisper: 2.5 ms); `finish` gives the rest.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ class TokenStream:
 
     def _take(self, frames_MF: torch.Tensor) -> Codes:
         self.held = torch.cat([self.held, frames_MF.to(self.held)], dim=1)
-        size = self.tokenizer.front.chunk * self.tokenizer.time.frames_per_token
         tokens = [np.zeros(0, dtype=np.uint16)]
-        while self.held.shape[1] >= size:
+        while self.held.shape[1] >= (size := self._chunk_frames()):
             tokens.append(self._encode(self.held[:, :size]))
             self.held = self.held[:, size:]
         return np.concatenate(tokens)
+
+    def _chunk_frames(self) -> int:
+        return self.tokenizer.front.next_chunk(self.cache) * self.tokenizer.time.frames_per_token
 
     def _encode(self, frames_MF: torch.Tensor) -> Codes:
         if not frames_MF.shape[1]:

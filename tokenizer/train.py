@@ -1,6 +1,7 @@
 """Stage ``tokenizer.train``: train the speech tokenizer on a corpus of speech with transcripts.
 
 python -m tokenizer.train corpus=runs/corpus out=runs/tokenizer
+python -m tokenizer.train ... 'manifests=[supervised.jsonl,pseudo.jsonl]' 'weights=[1,3]'
 torchrun --nproc-per-node 8 -m tokenizer.train corpus=... out=...     (data parallel)
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from corpus.errors import check_option
 from corpus.stage import Run, Stage, StageConfig
 
-from .config import AugmentConfig, DataConfig, ModelConfig, QuantiserConfig
+from .config import AugmentConfig, DataConfig, ModelConfig, NoiseConfig, QuantiserConfig
 from .fit_config import FitConfig
 
 if TYPE_CHECKING:
@@ -38,26 +39,36 @@ class TrainConfig(StageConfig):
 
     Attributes:
         corpus: a folder of ``corpus.build``, or any with NeMo manifests ``train.jsonl`` and ``heldout_sentence.jsonl``.
+        manifests: what is trained on instead of ``<corpus>/train.jsonl``: NeMo manifests, e.g. one transcribed by
+            people and one by a recogniser (pseudo-labelled).
+        weights: of the manifests, in seconds of audio (the paper: supervised 1, pseudo-labelled 3); empty: all alike.
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
         max_scored: utterances of each held-out manifest that are scored at the end.
         model: sizes (see tokenizer/config.py for all nested options).
         vq: the quantiser.
         augment: random changes of the input.
+        noise: noise added to the input.
         data: batches.
         fit: the optimisation.
     """
 
     corpus: str
+    manifests: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     device: str = "auto"
     max_scored: int = 300
     model: ModelConfig = field(default_factory=ModelConfig)
     vq: QuantiserConfig = field(default_factory=QuantiserConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     data: DataConfig = field(default_factory=DataConfig)
     fit: TokenizerFitConfig = field(default_factory=TokenizerFitConfig)
 
     def __post_init__(self) -> None:
         check_option(self.device in ("auto", "cpu", "cuda"), "device", self.device, "choose auto, cpu or cuda")
+        remedy = f"give one positive number for each of the {len(self.manifests)} manifests"
+        is_fitting = len(self.weights) in (0, len(self.manifests)) and all(weight > 0 for weight in self.weights)
+        check_option(is_fitting, "weights", self.weights, remedy)
         check_option(self.max_scored >= 1, "max_scored", self.max_scored, "give at least 1")
         check_option(
             not self.vq.enabled or self.vq.start_step < self.fit.steps,
@@ -72,6 +83,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     import torch
 
     from corpus.manifest import read_manifest
+    from corpus.mel import LogMel
 
     from .examples import Examples
     from .fitting import fit
@@ -84,33 +96,42 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     device = open_device(config.device)
     torch.set_num_threads(config.fit.threads)
     torch.manual_seed(config.seed)
-    manifest = read_manifest(Path(config.corpus) / "train.jsonl", config.data.max_bad_share)
-    labels = Labels.from_texts([utterance.text for utterance in manifest.utterances], config.model.num_labels)
+    files = config.manifests or [str(Path(config.corpus) / "train.jsonl")]
+    manifests = [read_manifest(file, config.data.max_bad_share) for file in files]
+    texts = [utterance.text for manifest in manifests for utterance in manifest.utterances]
+    labels = Labels.from_texts(texts, config.model.num_labels)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     frames = config.data.batch_seconds * config.model.frame_rate * ranks
     tokenizer = SpeechTokenizer(config.model, config.vq, labels, frames_per_batch=frames)
     initialise(tokenizer.front)
-    examples = Examples(
-        manifest,
-        labels,
+    initialise(tokenizer.back)
+    mel = LogMel(tokenizer.log_mel.config)  # stays on the CPU, where the audio is
+    sources = [
+        Examples(manifest, labels, config.data, model=config.model, mel=mel, noise=config.noise)
+        for manifest in manifests
+    ]
+    report_examples(sources, run)
+    objective = TokenizerObjective(
+        tokenizer.to(device),
+        sources,
         config.data,
-        upsampling=config.model.upsampling,
-        mel=tokenizer.log_mel,
-        time=tokenizer.time,
+        config.augment,
+        config.seed,
+        noise=config.noise,
+        weights=config.weights,
     )
-    report_examples(examples, run)
-    objective = TokenizerObjective(tokenizer.to(device), examples, config.data, config.augment, config.seed)
     started = time.monotonic()
     fit(tokenizer, objective.loss, config.fit, run, description="tokenizer")
     metrics: dict[str, Any] = describe(tokenizer) | {"fit_seconds": round(time.monotonic() - started, 1)}
     if not run.is_main:
         return metrics
-    metrics |= {"utterances": len(examples.items), "bad_records": len(examples.bad)}
-    files = {name: Path(config.corpus) / f"{name}.jsonl" for name in ("heldout_sentence", "heldout_voice")}
+    metrics |= {"utterances": sum(len(source.items) for source in sources)}
+    metrics |= {"bad_records": sum(len(source.bad) for source in sources)}
+    held_out = {name: Path(config.corpus) / f"{name}.jsonl" for name in ("heldout_sentence", "heldout_voice")}
     metrics |= summarise(
         {
             name: score_manifest(tokenizer, file, run, limit=config.max_scored, max_bad_share=config.data.max_bad_share)
-            for name, file in files.items()
+            for name, file in held_out.items()
             if file.is_file()
         }
     )
@@ -133,16 +154,16 @@ def open_device(wanted: str) -> str:
     return device
 
 
-def report_examples(examples: Examples, run: Run) -> None:
+def report_examples(sources: list[Examples], run: Run) -> None:
     """Say what is trained on, and what was left out."""
-    hours = sum(example.utterance.duration for example in examples.items) / 3600
-    run.say(f"tokenizer.train: {len(examples.items)} utterances, {hours:.2f} h")
-    if examples.num_outside:
-        run.say(f"  {examples.num_outside} left out: outside data.min_seconds .. data.max_seconds")
-    if examples.bad:
-        run.say(
-            f"  {len(examples.bad)} bad records left out, the first: {examples.bad[0].place}: {examples.bad[0].reason}"
-        )
+    for examples in sources:
+        hours = sum(example.utterance.duration for example in examples.items) / 3600
+        run.say(f"tokenizer.train: {len(examples.items)} utterances, {hours:.2f} h")
+        if examples.num_outside:
+            run.say(f"  {examples.num_outside} left out: outside data.min_seconds .. data.max_seconds")
+        if examples.bad:
+            first = examples.bad[0]
+            run.say(f"  {len(examples.bad)} bad records left out, the first: {first.place}: {first.reason}")
 
 
 STAGE = Stage(
@@ -150,7 +171,7 @@ STAGE = Stage(
     config=TrainConfig,
     run=run,
     summary="Train the speech tokenizer (ASR encoder with a VQ bottleneck) on speech with transcripts.",
-    inputs=lambda config: [config.corpus],
+    inputs=lambda config: [config.corpus, *config.manifests],
     example="corpus=runs/corpus out=runs/tokenizer fit.steps=1000 fit.threads=2",
 )
 

@@ -14,6 +14,7 @@ import torch
 from corpus.artefact import file_digest
 from corpus.errors import UserError
 from corpus.manifest import Utterance, read_manifest, write_manifest
+from corpus.mel import LogMel
 from corpus.stage import Run
 from corpus.tokens import read_tokens
 from tokenizer import encode, evaluate, train, units
@@ -225,8 +226,8 @@ def test_too_many_labels_say_what_to_do(spoken: Path, tmp_path: Path) -> None:
             ),
             labels,
             DataConfig(),
-            upsampling=1,
-            mel=SpeechTokenizer(ModelConfig(width=16, heads=2), QuantiserConfig(), labels).log_mel,
+            model=ModelConfig(),
+            mel=LogMel(),
         )
 
 
@@ -246,7 +247,7 @@ def test_two_utterances_can_be_learnt_by_heart(tokenizer: SpeechTokenizer, spoke
     )
     initialise(small.front)
     data = DataConfig(batch_seconds=60)
-    examples = Examples(two, labels, data, upsampling=2, mel=small.log_mel)
+    examples = Examples(two, labels, data, model=small.config, mel=small.log_mel)
     quiet = AugmentConfig(warp=0.0, stretch=0.0, tilt=0.0, frequency_masks=0, time_masks=0)
     objective = TokenizerObjective(small, examples, data, quiet, seed=1)
     optimizer = torch.optim.AdamW(small.parameters(), lr=4e-3)
