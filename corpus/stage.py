@@ -34,6 +34,7 @@ from .artefact import file_digest, fingerprint, read_json, write_json, write_tex
 from .errors import UserError
 from .progress import Progress
 
+MAX_DIGESTED_BYTES = 4 << 30
 VERSIONED_PACKAGES = ("torch", "megatron-core", "nemo-toolkit", "vector-quantize-pytorch", "transformers", "lhotse")
 
 
@@ -299,10 +300,17 @@ def set_aside(folder: Path) -> None:
 
 
 def input_fingerprint(path: Path) -> str:
-    """The fingerprint of the stage that wrote ``path`` (or a folder above it), else of the bytes there."""
+    """The fingerprint of the stage that wrote ``path`` (or a folder above it), else of the bytes there.
+
+    Of more than `MAX_DIGESTED_BYTES` (a web corpus takes hours to read) names and sizes must do.
+    """
     for folder in (path, *path.parents):
         if (folder / Stage.DONE).exists():
             return str(read_json(folder / Stage.DONE)["fingerprint"])
+    files = [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+    sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
+    if sum(sizes.values()) > MAX_DIGESTED_BYTES:
+        return fingerprint(sizes)
     return file_digest(path)
 
 

@@ -106,10 +106,15 @@ def write_corpus(
             splits=counts,
             provenance=dict(provenance),
         )
-        record = {key: value for key, value in vars(info).items() if key != "folder"}
-        record["splits"] = {split: asdict(one) for split, one in counts.items()}
-        write_json(temporary / RECORD_FILE, record)
+        write_record(temporary, info)
     return info
+
+
+def write_record(folder: Path, info: CorpusInfo) -> None:
+    """Write ``corpus.json`` into a corpus folder that is being made."""
+    record = {key: value for key, value in vars(info).items() if key != "folder"}
+    record["splits"] = {split: asdict(one) for split, one in info.splits.items()}
+    write_json(folder / RECORD_FILE, record)
 
 
 def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
@@ -131,7 +136,7 @@ def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
     if info.vocabulary != vocabulary.fingerprint:
         found = f"a corpus of vocabulary {info.vocabulary}, but the vocabulary given is {vocabulary.fingerprint}"
         raise UserError(str(root), found=found, remedy=f"give the vocabulary it was made with, or {remake}")
-    item_size = np.dtype(_id_type(vocabulary)).itemsize
+    item_size = np.dtype(id_type(vocabulary)).itemsize
     for name, counts in splits.items():
         for suffix in (".bin", ".idx") if counts.documents else ():
             if not (root / f"{name}{suffix}").is_file():
@@ -154,7 +159,7 @@ def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | 
 def _write_split(prefix: Path, vocabulary: Vocabulary, documents: Iterable[npt.NDArray[np.integer]]) -> SplitCounts:
     count = text = speech = longest = 0
     binary = Path(f"{prefix}.bin")
-    builder = _megatron().IndexedDatasetBuilder(str(binary), dtype=_id_type(vocabulary))
+    builder = _megatron().IndexedDatasetBuilder(str(binary), dtype=id_type(vocabulary))
     for document in documents:
         assert len(document) and document[-1] == vocabulary.eos, "a document ends with EOS"
         assert document.min() >= 0 and document.max() < vocabulary.size, "an id outside the vocabulary"
@@ -177,5 +182,6 @@ def _megatron() -> Any:
     return indexed_dataset
 
 
-def _id_type(vocabulary: Vocabulary) -> type[np.uint16] | type[np.int32]:
+def id_type(vocabulary: Vocabulary) -> type[np.uint16] | type[np.int32]:
+    """The type of the ids on disk."""
     return np.uint16 if vocabulary.size < 65500 else np.int32  # DType.optimal_dtype's rule

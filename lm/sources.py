@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,26 +39,33 @@ def text_files(path: Path | str) -> list[Path]:
     return files
 
 
-def parse_text(line: bytes, place: str) -> TextDocument:
+def parse_text(line: bytes, place: str, text_column: str = "text", id_column: str = "id") -> TextDocument:
     """One JSON line as a text. The id defaults to ``place``.
 
     Raises:
-        ValueError: the line is no JSON object with a ``text`` that holds a word; the message is the reason.
+        ValueError: the line is no JSON object with a text that holds a word; the message is the reason.
     """
     try:
         record: Any = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from error
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__} instead of an object")
-    text = record.get("text")
+    return document_of(record, place, text_column, id_column)
+
+
+def document_of(
+    record: Mapping[str, Any], place: str, text_column: str = "text", id_column: str = "id"
+) -> TextDocument:
+    """A record as a text; raises as `parse_text`."""
+    text = record.get(text_column)
     if not isinstance(text, str) or not text.strip():
         raise ValueError("an empty text")
     try:
         text.encode()
     except UnicodeEncodeError as error:  # a lone surrogate from a \\ud83d escape
         raise ValueError(f"text that is no Unicode ({error.reason})") from error
-    return TextDocument(str(record.get("id") or place), text)
+    return TextDocument(str(record.get(id_column) or place), text)
 
 
 def iterate_texts(path: Path | str) -> Iterator[TextDocument | BadRecord]:

@@ -3,27 +3,35 @@
     python -m text2token.synthesize texts=runs/corpus/texts.jsonl texts_heldout=runs/corpus/texts_heldout.jsonl \
         model=runs/text2token_export/model out=runs/synthesis processes=2
 
-Works in units of some documents (`text2token.plan`), each a Parquet file that `text2token.pack` reads. Kill it at any
-moment and call it again: finished units are kept, and the output is byte for byte that of an unbroken run. On a
-cluster, call it once for each shard (``shard=3 num_shards=64 out=runs/synthesis/shard-3``) and pack the folder above.
+Works in units of some documents (`text2token.plan`), each a Parquet file that `text2token.pack` reads and anyone can
+open. Kill it, or any of its workers, at any moment and call it again: finished units are kept, and the output is byte
+for byte that of an unbroken run. On a cluster add ``bulk.executor=slurm bulk.slurm.partition=gpu processes=64``.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpus.artefact import write_text
 from corpus.errors import UserError, check_option
+from corpus.executors import BulkConfig, run_job
 from corpus.stage import Run, Stage, StageConfig, input_fingerprint
+from corpus.workers import check_failed
 
 from .gate import GateConfig
-from .plan import SPLITS, make_plan
+from .plan import SPLITS, open_job
 from .spans import SpanConfig
+from .texts import Columns, is_url
 
 if TYPE_CHECKING:
-    from .workers import Job
+    from corpus.units import UnitFolder
+
+    from .unit_file import Counts
+    from .workers import Synthesis
 
 DTYPES = ("float32", "bfloat16")
 
@@ -33,8 +41,11 @@ class SynthesizeConfig(StageConfig):
     """Options of text2token.synthesize.
 
     Attributes:
-        texts: JSON lines {"id", "text"}, or a folder of such files.
+        texts: JSON lines {"id", "text"} (.jsonl, .jsonl.gz, .jsonl.zst), Parquet, a folder of such files, or a URL
+            that fsspec reaches.
         texts_heldout: the same, for the validation split ("" = none).
+        text_column: name of the texts' column or field.
+        id_column: name of the ids'; where there is none, ids are made of file name and line.
         model: the text-to-token model, a folder that lm.export wrote.
         spans: which words become speech (policy, ratio, mean_words).
         passes: how often to go through the training texts, with other spans each time.
@@ -44,20 +55,21 @@ class SynthesizeConfig(StageConfig):
         normalises: give the model lower-case words without punctuation, as transcripts are.
         gate: bounds on the speech tokens of a span; what is outside stays text.
         max_rejected_share: share of spans that may fail the gate.
-        max_bad_share: share of lines that may be no text.
-        unit_documents: lines of a unit of work.
-        shard: which shard of the units this call works off.
-        num_shards: number of shards.
+        max_bad_share: share of records that may be no text; they are listed in bad_records.jsonl.
+        unit_documents: documents of a unit of work, at most.
         batch_size: prompts generated at once; changes speed only.
         processes: worker processes; changes speed only.
         threads: torch threads of each process.
         dtype: float32, or bfloat16 (faster where the processor has it).
         devices: where to run, workers take them in turn: [cpu], [cuda:0, cuda:1].
+        bulk: who starts the workers, and what is put up with.
     """
 
     texts: str
     model: str
     texts_heldout: str = ""
+    text_column: str = "text"
+    id_column: str = "id"
     spans: SpanConfig = field(default_factory=SpanConfig)
     passes: int = 1
     speakers: dict[str, float] = field(default_factory=dict)
@@ -68,18 +80,16 @@ class SynthesizeConfig(StageConfig):
     max_rejected_share: float = 0.5
     max_bad_share: float = 0.01
     unit_documents: int = 256
-    shard: int = 0
-    num_shards: int = 1
     batch_size: int = 64
     processes: int = 1
     threads: int = 1
     dtype: str = "float32"
     devices: list[str] = field(default_factory=lambda: ["cpu"])
+    bulk: BulkConfig = field(default_factory=BulkConfig)
 
     def __post_init__(self) -> None:
-        for name in ("passes", "unit_documents", "num_shards", "batch_size", "processes", "threads"):
+        for name in ("passes", "unit_documents", "batch_size", "processes", "threads"):
             check_option(getattr(self, name) >= 1, name, getattr(self, name), "give at least 1")
-        check_option(0 <= self.shard < self.num_shards, "shard", self.shard, "give 0 to num_shards - 1")
         check_option(self.temperature >= 0, "temperature", self.temperature, "give 0 (greedy) or more")
         check_option(0 < self.top_p <= 1, "top_p", self.top_p, "give a mass in (0, 1]")
         for name in ("max_rejected_share", "max_bad_share"):
@@ -89,34 +99,30 @@ class SynthesizeConfig(StageConfig):
 
 
 def run(config: SynthesizeConfig, run: Run) -> dict[str, Any]:
-    """Finish the units that are not finished yet; returns what all units of this shard hold."""
-    from corpus.manifest import check_bad_share
+    """Finish the units that are not finished yet; returns what all of them hold."""
+    from .unit_file import Counts
 
-    from .unit_file import Counts, read_unit
-    from .workers import finish_units
-
-    job = _job(config, run)
+    work = _work(config)
     sources = dict(zip(SPLITS, (config.texts, config.texts_heldout), strict=True))
-    plan = make_plan(run.folder, sources, passes=config.passes, unit_lines=config.unit_documents)
-    units = plan[config.shard :: config.num_shards]
-    remove_leftovers(run.folder)
-    todo = [unit for unit in units if not (run.folder / unit.name).exists()]
-    num_lines = sum(unit.num_lines for unit in units)
-    made, bad, started = Counts(), [], time.monotonic()
-    with run.progress(len(units), "synthesis", start=len(units) - len(todo), unit="unit") as bar:
-        for finished in finish_units(todo, job, config.processes):
-            made.merge(finished.counts)
-            bad += finished.bad
-            check_bad_share(bad, num_lines, config.max_bad_share)
-            speed = made.tokens / (time.monotonic() - started)
-            bar.update(tokens_per_second=speed, rejected=made.rejected_share)
-    seconds = time.monotonic() - started
-    total, num_bad = Counts(), 0
-    for unit in units:
-        documents, _, unit_bad = read_unit(run.folder / unit.name)
-        num_bad += unit_bad
-        for document in documents:
-            total.add(document)
+    job = open_job(
+        run.folder,
+        sources,
+        work.columns,
+        passes=config.passes,
+        unit_documents=config.unit_documents,
+        lease_seconds=config.bulk.lease_seconds,
+    )
+    made, seconds = _finish(job, work, config, run)
+    check_failed(job, config.bulk.max_failed_share)
+    job.tidy()
+    total, cpu, bad = Counts(), 0.0, []
+    for _, record in job.records():
+        total.merge(record["result"])
+        bad += record["result"]["bad"]
+        cpu += record["cpu_seconds"]
+    _check_bad(bad, _num_records(job), config.max_bad_share)
+    lines = [json.dumps({"place": place, "reason": reason}, ensure_ascii=False) + "\n" for place, reason in bad]
+    write_text(run.folder / "bad_records.jsonl", "".join(lines))
     if total.rejected_share > config.max_rejected_share:
         reason = max(total.rejected, key=lambda one: total.rejected[one])
         found = f"{total.num_rejected} of {total.spans} spans fail the gate, most as {reason!r}"
@@ -132,31 +138,61 @@ def run(config: SynthesizeConfig, run: Run) -> dict[str, Any]:
         "rejected_share": round(total.rejected_share, 4),
         **{f"rejected_{reason}": count for reason, count in sorted(total.rejected.items())},
         "tokens_per_word": round(total.tokens / max(total.spoken_words, 1), 3),
-        "bad_lines": num_bad,
+        "bad_lines": len(bad),
+        "failed_units": len(job.failed_names()),
         "tokens_per_second": round(made.tokens / seconds, 1) if made.tokens else 0.0,
+        "cpu_seconds": round(cpu, 1),
     }
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of a killed call."""
-    for split in SPLITS:
-        for unfinished in (folder / split).glob(".*.parquet"):
-            unfinished.unlink(missing_ok=True)
+def _finish(job: UnitFolder, work: Synthesis, config: SynthesizeConfig, run: Run) -> tuple[Counts, float]:
+    """What this call made, and the seconds it took."""
+    from .unit_file import Counts
+
+    made, bad, num_records = Counts(), 0, _num_records(job)
+    before = sum(_num_of(record) for _, record in job.records())
+    started = time.monotonic()
+    with run.progress(num_records, "synthesis", start=before, unit="document") as bar:
+        for record in run_job(job, work, config.bulk, processes=config.processes):
+            made.merge(record["result"])
+            bad += len(record["result"]["bad"])
+            if bad > config.max_bad_share * num_records:
+                break  # too many already: told with all that are known
+            speed = made.tokens / (time.monotonic() - started)
+            bar.update(_num_of(record), tokens_per_second=speed, rejected=made.rejected_share)
+    if bad > config.max_bad_share * num_records:
+        every = [one for _, record in job.records() for one in record["result"]["bad"]]
+        _check_bad(every, num_records, config.max_bad_share)
+    return made, time.monotonic() - started
 
 
-def _job(config: SynthesizeConfig, run: Run) -> Job:
+def _num_records(job: UnitFolder) -> int:
+    return sum(int(unit.work["count"]) for unit in job.units)
+
+
+def _num_of(record: dict[str, Any]) -> int:
+    return int(record["result"]["documents"]) + len(record["result"]["bad"])
+
+
+def _check_bad(bad: list[list[str]], num_records: int, max_bad_share: float) -> None:
+    from corpus.manifest import BadRecord, check_bad_share
+
+    check_bad_share([BadRecord(place, reason) for place, reason in bad], num_records, max_bad_share)
+
+
+def _work(config: SynthesizeConfig) -> Synthesis:
     from lm.vocabulary import Vocabulary
 
     from .engine import Voice, voices
     from .unit_file import Marks
-    from .workers import Job
+    from .workers import Synthesis
 
     vocabulary = Vocabulary.from_pretrained(config.model)
     names, weights = voices(config.speakers, vocabulary)
-    return Job(
-        folder=run.folder,
-        model=config.model,
+    return Synthesis(
+        model=str(Path(config.model).absolute()),
         marks=Marks(vocabulary.fingerprint, vocabulary.speech_fingerprint, input_fingerprint(Path(config.model))),
+        columns=Columns(config.text_column, config.id_column),
         spans=config.spans,
         gate=config.gate,
         voice=Voice(
@@ -179,9 +215,9 @@ STAGE = Stage(
     config=SynthesizeConfig,
     run=run,
     summary="Make speech tokens for spans of texts, with a text-to-token model, in bulk.",
-    inputs=lambda config: [config.texts, config.texts_heldout, config.model],
+    inputs=lambda config: [*(one for one in (config.texts, config.texts_heldout) if not is_url(one)), config.model],
     example="texts=runs/corpus/texts.jsonl model=runs/text2token_export/model out=runs/synthesis processes=2",
-    speed_options=("batch_size", "processes", "threads"),
+    speed_options=("batch_size", "processes", "threads", "bulk"),
 )
 
 if __name__ == "__main__":

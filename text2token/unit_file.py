@@ -8,14 +8,14 @@ as they were given to the model), ``speakers``, ``verdicts`` (``good``, or why t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from corpus.artefact import atomic_path
 from corpus.errors import UserError
 
 from .gate import GOOD
@@ -69,7 +69,19 @@ class Marks:
 
 @dataclass
 class Counts:
-    """What a unit, or many, holds."""
+    """What a unit, or many, holds.
+
+    Attributes:
+        documents: texts.
+        words: of them.
+        chosen_words: those of spans.
+        spoken_words: those of spans that became speech.
+        spans: good ones and others.
+        tokens: speech tokens.
+        rejected: why spans stay text -> how many.
+        lengths: words of a span that became speech -> how many.
+        speakers: who reads -> good spans.
+    """
 
     documents: int = 0
     words: int = 0
@@ -78,6 +90,8 @@ class Counts:
     spans: int = 0
     tokens: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+    speakers: dict[str, int] = field(default_factory=dict)
 
     def add(self, document: SpokenDocument) -> None:
         """Count one document."""
@@ -89,15 +103,23 @@ class Counts:
             self.tokens += len(span.tokens)
             if span.verdict == GOOD:
                 self.spoken_words += span.num_words
+                _count(self.lengths, str(span.num_words))
+                _count(self.speakers, span.speaker)
             else:
-                self.rejected[span.verdict] = self.rejected.get(span.verdict, 0) + 1
+                _count(self.rejected, span.verdict)
 
-    def merge(self, more: Counts) -> None:
-        """Add the counts of others."""
-        for name in ("documents", "words", "chosen_words", "spoken_words", "spans", "tokens"):
-            setattr(self, name, getattr(self, name) + getattr(more, name))
-        for reason, count in more.rejected.items():
-            self.rejected[reason] = self.rejected.get(reason, 0) + count
+    def record(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def merge(self, record: Mapping[str, Any]) -> None:
+        """Add the counts of a `record` (what else it holds is passed over)."""
+        for name, mine in vars(self).items():
+            if isinstance(mine, int):
+                setattr(self, name, mine + record[name])
+            elif isinstance(mine, dict):
+                for key, count in record[name].items():
+                    _count(mine, key, count)
 
     @property
     def num_rejected(self) -> int:
@@ -115,8 +137,12 @@ class Counts:
         return self.spoken_words / max(self.words, 1)
 
 
+def _count(table: dict[str, int], key: str, count: int = 1) -> None:
+    table[key] = table.get(key, 0) + count
+
+
 def write_unit(path: Path, documents: Sequence[SpokenDocument], marks: Marks, num_bad: int) -> None:
-    """Write a unit, atomically; ``num_bad`` lines were left out of it."""
+    """Write a unit; ``num_bad`` records were left out of it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -129,8 +155,7 @@ def write_unit(path: Path, documents: Sequence[SpokenDocument], marks: Marks, nu
         for name, attribute in zip(LISTS, fields(SpokenSpan), strict=True)
     }
     texts = {"id": [document.id for document in documents], "text": [document.text for document in documents]}
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(texts | lists, schema=pa.schema(columns, metadata)), temporary, compression="zstd")
+    pq.write_table(pa.table(texts | lists, schema=pa.schema(columns, metadata)), path, compression="zstd")
 
 
 def read_unit(path: Path) -> tuple[list[SpokenDocument], Marks, int]:
@@ -152,12 +177,17 @@ def read_unit(path: Path) -> tuple[list[SpokenDocument], Marks, int]:
         raise UserError(str(path), found=f"not readable as Parquet ({error})", remedy=REMAKE) from error
     except KeyError as error:
         raise UserError(str(path), found="a Parquet file, but no unit of synthesis", remedy=REMAKE) from error
-    documents = []
-    for row in table.to_pylist():
-        lists = zip(*(row[name] for name in LISTS), strict=True)
-        spans = [
-            SpokenSpan(start, end, words, spoken, speaker, verdict, np.array(tokens, dtype=np.uint16))
-            for start, end, words, spoken, speaker, verdict, tokens in lists
-        ]
-        documents.append(SpokenDocument(row["id"], row["text"], spans))
+    lists = {name: table[name].combine_chunks() for name in LISTS}
+    bounds = lists["starts"].offsets.to_numpy()
+    bounds = bounds - bounds[0]
+    flat = {name: lists[name].flatten() for name in LISTS}
+    codes, code_bounds = flat["tokens"].flatten().to_numpy(), flat["tokens"].offsets.to_numpy()
+    values = [flat[name].to_pylist() for name in LISTS if name != "tokens"]
+    code_bounds = code_bounds - code_bounds[0]
+    spans = [
+        SpokenSpan(start, end, words, spoken, speaker, verdict, codes[code_bounds[at] : code_bounds[at + 1]])
+        for at, (start, end, words, spoken, speaker, verdict) in enumerate(zip(*values, strict=True))
+    ]
+    texts = zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
+    documents = [SpokenDocument(id, text, spans[bounds[row] : bounds[row + 1]]) for row, (id, text) in enumerate(texts)]
     return documents, Marks(**marks), num_bad

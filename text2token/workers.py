@@ -1,38 +1,33 @@
-"""Worker processes that finish units: each loads the model once and writes one file a unit.
-
-A unit's file appears whole or not at all, and every process would write the same bytes, so it does no harm that two
-calls work on one unit (a worker that outlives its killed parent, say): exactly once is a property of the files.
-"""
+"""What a worker of the bulk synthesis does with a unit: read its texts, speak them, write one Parquet file."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError
 from corpus.manifest import BadRecord
-from corpus.workers import end_with_parent
+from corpus.units import Attempt
 from lm.sources import TextDocument
 
-from .engine import Synthesiser, Voice
 from .gate import GateConfig
-from .plan import Unit
+from .plan import part_of
 from .spans import SpanConfig
+from .texts import Columns, TextReader
 from .unit_file import Counts, Marks, write_unit
+
+if TYPE_CHECKING:
+    from .engine import Synthesiser, Voice
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that a worker needs, as plain data.
+class Synthesis:
+    """All that a worker needs, as plain data (a `corpus.workers.Work`).
 
     Attributes:
-        folder: the run folder.
         model: the exported model's folder.
         marks: fingerprints that each unit bears.
+        columns: of text and id.
         spans: which words become speech.
         gate: which speech is kept.
         voice: how it is read.
@@ -43,9 +38,9 @@ class Job:
         threads: of torch, in each process.
     """
 
-    folder: Path
     model: str
     marks: Marks
+    columns: Columns
     spans: SpanConfig
     gate: GateConfig
     voice: Voice
@@ -55,83 +50,37 @@ class Job:
     devices: tuple[str, ...]
     threads: int
 
+    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+        """Load the model."""
+        synthesiser = self.synthesiser(self.devices[number % len(self.devices)])
+        reader = TextReader(self.columns)
+        return lambda attempt: finish_unit(attempt, reader, synthesiser, self.marks)
 
-@dataclass(frozen=True)
-class Finished:
-    """A unit that is done: what it holds, the lines left out of it, and what was generated (rejected spans too)."""
-
-    counts: Counts
-    bad: list[BadRecord]
-
-
-class Worker:
-    """A process's model, loaded when the first unit comes."""
-
-    def __init__(self, job: Job, device: str) -> None:
-        self.job, self.device = job, device
-        self.loaded: Synthesiser | None = None
-
-    def finish(self, unit: Unit) -> Finished:
-        """Work a unit off and write its file."""
-        items = list(unit.documents())
-        documents = [item for item in items if isinstance(item, TextDocument)]
-        bad = [item for item in items if isinstance(item, BadRecord)]
-        spoken = self.synthesiser().speak(documents, unit.pass_number)
-        write_unit(self.job.folder / unit.name, spoken, self.job.marks, len(bad))
-        counts = Counts()
-        for document in spoken:
-            counts.add(document)
-        return Finished(counts, bad)
-
-    def synthesiser(self) -> Synthesiser:
+    def synthesiser(self, device: str) -> Synthesiser:
         """The model with all options."""
-        if self.loaded is None:
-            import torch
+        import torch
 
-            from lm.generation import Generator
+        from lm.generation import Generator
 
-            job = self.job
-            torch.set_num_threads(job.threads)
-            generator = Generator.from_pretrained(
-                job.model, batch_size=job.batch_size, dtype=job.dtype, device=self.device
-            )
-            self.loaded = Synthesiser(
-                generator, generator.vocabulary, spans=job.spans, gate=job.gate, voice=job.voice, seed=job.seed
-            )
-        return self.loaded
+        from .engine import Synthesiser
+
+        torch.set_num_threads(self.threads)
+        generator = Generator.from_pretrained(self.model, batch_size=self.batch_size, dtype=self.dtype, device=device)
+        return Synthesiser(
+            generator, generator.vocabulary, spans=self.spans, gate=self.gate, voice=self.voice, seed=self.seed
+        )
 
 
-def finish_units(units: Sequence[Unit], job: Job, processes: int) -> Iterator[Finished]:
-    """Work units off, in this process or in several, in any order; yields as they are done."""
-    if processes == 1 or len(units) <= 1:
-        worker = Worker(job, job.devices[0])
-        yield from map(worker.finish, units)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half alive
-    start = (job, context.Value("i", 0))
-    with ProcessPoolExecutor(min(processes, len(units)), context, _start, start) as pool:
-        pending: list[Future[Finished]] = [pool.submit(_finish, unit) for unit in units]
-        try:
-            for done in as_completed(pending):
-                yield done.result()
-        except BrokenProcessPool as error:
-            found = "a worker process was killed (by the system, where memory ran out?)"
-            remedy = "call again, with fewer processes: what was finished is kept"
-            raise UserError("option processes", found=found, remedy=remedy) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_WORKER: list[Worker] = []  # of a worker process
-
-
-def _start(job: Job, counter: object) -> None:
-    end_with_parent()
-    with counter.get_lock():  # type: ignore[attr-defined]
-        number = counter.value  # type: ignore[attr-defined]
-        counter.value += 1  # type: ignore[attr-defined]
-    _WORKER.append(Worker(job, job.devices[number % len(job.devices)]))
-
-
-def _finish(unit: Unit) -> Finished:
-    return _WORKER[0].finish(unit)
+def finish_unit(attempt: Attempt, reader: TextReader, synthesiser: Synthesiser, marks: Marks) -> dict[str, Any]:
+    """Write a unit's file; returns what it holds (`Counts`) and the records left out."""
+    unit = attempt.unit
+    documents: list[TextDocument] = []
+    bad: list[BadRecord] = []
+    for item in reader.read(part_of(unit)):
+        (documents if isinstance(item, TextDocument) else bad).append(item)  # type: ignore[arg-type]
+    counts = Counts()
+    spoken = synthesiser.speak(documents, unit.work["pass"])
+    for document in spoken:
+        counts.add(document)
+    write_unit(attempt.path("parquet"), spoken, marks, len(bad))
+    return counts.record() | {"bad": [[record.place, record.reason] for record in bad]}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from corpus.errors import UserError
+from lm.bpe import train_bpe
 from lm.corpora import open_corpus
 from lm.vocabulary import Vocabulary, build_vocabulary
 from text2token import pack, synthesize
@@ -79,7 +80,7 @@ def test_kill_9_then_again_gives_the_same_bytes(reference: Path, model_folder: P
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         (out / "train").mkdir(parents=True, exist_ok=True)
-        (out / "train/.pass-0-unit-000000.abcd.parquet").write_bytes(b"half a file")
+        (out / "train/pass-0-unit-000000.try1-0abcd.parquet").write_bytes(b"half a file")
     kept = {name: (out / name).stat().st_ino for name in unit_bytes_now(out)}
     assert 5 <= len(kept) < 14
     again = words(reference, model_folder, out.name, "processes=1", "batch_size=7")
@@ -89,34 +90,48 @@ def test_kill_9_then_again_gives_the_same_bytes(reference: Path, model_folder: P
 
 
 def unit_bytes_now(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("pass-*.parquet")]
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("pass-*.parquet") if ".try" not in path.name]
 
 
-def test_shards_make_the_same_units_and_pack_together(
-    reference: Path, model_folder: Path, vocabulary: Vocabulary
-) -> None:
-    for shard in range(3):
-        more = [f"shard={shard}", "num_shards=3"]
-        assert synthesize.STAGE.main(words(reference, model_folder, f"shards/{shard}", *more)) == 0
-    together = {
-        name: content for shard in range(3) for name, content in unit_bytes(reference / f"shards/{shard}").items()
-    }
-    assert together == unit_bytes(reference / "whole")
-    for source in ("shards", "whole"):
+def test_packing_needs_no_particular_workers(reference: Path, model_folder: Path, vocabulary: Vocabulary) -> None:
+    for name, options in (("whole", {}), ("two", {"processes": 2, "unit_files": 3})):
         config = pack.PackConfig(
-            synthesised=str(reference / source), vocabulary=str(model_folder), out=str(reference / f"packed-{source}")
+            synthesised=str(reference / "whole"),
+            vocabulary=str(model_folder),
+            out=str(reference / f"packed-{name}"),
+            **options,  # type: ignore[arg-type]
         )
         metrics = pack.STAGE.execute(config)
-    for name in ("train.bin", "train.idx", "valid.bin", "corpus.json"):
-        places = [reference / f"packed-{source}/interleaved" / name for source in ("shards", "whole")]
-        assert places[0].read_bytes() == places[1].read_bytes()
+    folders = [reference / f"packed-{name}/interleaved" for name in ("whole", "two")]
+    for name in ("train.bin", "train.idx", "valid.bin", "valid.idx"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+    records = [json.loads((folder / "corpus.json").read_text()) for folder in folders]
+    costs = [record["provenance"].pop("cost") for record in records]
+    assert records[0] == records[1] and costs[0]["synthesis_tokens"] > 0
     check_corpus(reference, metrics, vocabulary)
+    check_bytes(reference, tmp=reference / "by-megatron", vocabulary=vocabulary)
+
+
+def check_bytes(reference: Path, tmp: Path, vocabulary: Vocabulary) -> None:
+    """The merged shards are what Megatron's own builder writes."""
+    from lm.corpora import write_corpus
+    from lm.formats import interleaved_document
+
+    def rows(split: str):  # type: ignore[no-untyped-def]
+        for file in sorted((reference / "whole" / split).glob("*.parquet")):
+            for document in read_unit(file)[0]:
+                yield interleaved_document(document.pieces(), vocabulary)
+
+    info = write_corpus(tmp, "interleaved", vocabulary, rows("train"), rows("valid"), {})
+    for name in ("train.bin", "train.idx", "valid.bin", "valid.idx"):
+        assert (tmp / name).read_bytes() == (reference / "packed-whole/interleaved" / name).read_bytes()
+    assert info.splits == open_corpus(reference / "packed-whole/interleaved", vocabulary).splits
 
 
 def check_corpus(reference: Path, metrics: dict[str, float], vocabulary: Vocabulary) -> None:
     info = open_corpus(reference / "packed-whole/interleaved", vocabulary)
-    files = [file for file in pack.find_units(reference / "whole") if file.unit.split == "train"]
-    sources = [document for file in files for document in read_unit(file.path)[0]]
+    files = sorted((reference / "whole/train").glob("*.parquet"))
+    sources = [document for file in files for document in read_unit(file)[0]]
     rows = list(info.documents("train"))
     begin, end = vocabulary.special("begin_of_audio"), vocabulary.special("end_of_audio")
     for row, source in zip(rows, sources, strict=True):
@@ -137,6 +152,41 @@ def check_corpus(reference: Path, metrics: dict[str, float], vocabulary: Vocabul
     assert info.splits["valid"].documents == 5 == metrics["valid_documents"]
 
 
+def test_another_ratio_and_vocabulary_need_no_generation(
+    reference: Path, model_folder: Path, tmp_path: Path, vocabulary: Vocabulary
+) -> None:
+    bigger = build_vocabulary(
+        train_bpe(["other words a lion sleeps"] * 3, 300),
+        num_speech_tokens=24,
+        speech_tokenizer="abc",
+        speakers=["x"],
+    )
+    bigger.save_pretrained(tmp_path / "vocabulary")
+    assert bigger.speech_offset != vocabulary.speech_offset
+    config = pack.PackConfig(
+        synthesised=str(reference / "whole"),
+        vocabulary=str(tmp_path / "vocabulary"),
+        ratio=0.1,
+        unit_files=1,
+        out=str(tmp_path / "out"),
+    )
+    metrics = pack.STAGE.execute(config)
+    assert metrics["realised_ratio"] == pytest.approx(0.1, abs=0.02)  # 44 documents in units of four
+    info = open_corpus(tmp_path / "out/interleaved", bigger)
+    assert info.provenance["unused_spans"] > 0
+    sources = [one for file in sorted((reference / "whole/train").glob("*.parquet")) for one in read_unit(file)[0]]
+    kept = 0
+    for row, source in zip(info.documents("train"), sources, strict=True):
+        codes = [span.tokens.tolist() for span in source.spans if span.verdict == "good"]
+        runs = np.split(row, np.flatnonzero(np.diff(bigger.is_speech(row).astype(int))) + 1)
+        found = [bigger.codes(run).tolist() for run in runs if bigger.is_speech(run[0])]
+        assert all(one in codes for one in found)
+        kept += len(found)
+    assert kept == info.provenance["spans"] - sum(info.provenance["rejected"].values()) > 0
+    card = (tmp_path / "out/interleaved/README.md").read_text()
+    assert f"realised share of speech (eta): {metrics['realised_ratio']:.4f}" in card and "## Cost" in card
+
+
 def test_pack_refuses(reference: Path, model_folder: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
     def packing(source: Path, folder: Path = model_folder) -> None:
         pack.STAGE.execute(pack.PackConfig(synthesised=str(source), vocabulary=str(folder), out=str(tmp_path / "out")))
@@ -144,8 +194,8 @@ def test_pack_refuses(reference: Path, model_folder: Path, tmp_path: Path, vocab
     with pytest.raises(UserError, match="no synthesis"):
         packing(tmp_path)
     (tmp_path / "part").mkdir()
-    for name in ("plan.json", "train/pass-0-unit-000000.parquet"):
-        (tmp_path / "part" / name).parent.mkdir(exist_ok=True)
+    for name in ("units.jsonl", "done/train/pass-0-unit-000000.done.json", "train/pass-0-unit-000000.parquet"):
+        (tmp_path / "part" / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / "part" / name).write_bytes((reference / "whole" / name).read_bytes())
     with pytest.raises(UserError, match="13 of 14 units are not finished"):
         packing(tmp_path / "part")
@@ -156,10 +206,12 @@ def test_pack_refuses(reference: Path, model_folder: Path, tmp_path: Path, vocab
     other.save_pretrained(tmp_path / "other")
     with pytest.raises(UserError, match="tokens of speech tokenizer abc, but the vocabulary is of xyz"):
         packing(reference / "whole", tmp_path / "other")
-    fewer = build_vocabulary(Tokenizer.from_str(json.dumps(text_half)), num_speech_tokens=24, speech_tokenizer="abc")
-    fewer.save_pretrained(tmp_path / "fewer")
-    with pytest.raises(UserError, match=f"a unit of vocabulary {vocabulary.fingerprint}.*{fewer.fingerprint}"):
-        packing(reference / "whole", tmp_path / "fewer")
+    with pytest.raises(UserError, match=r"option ratio: 0.6 asked for, but 0\.2\d* of the words"):
+        pack.STAGE.execute(
+            pack.PackConfig(
+                synthesised=str(reference / "whole"), vocabulary=str(model_folder), ratio=0.6, out=str(tmp_path / "o")
+            )
+        )
 
 
 def test_mistakes(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +220,7 @@ def test_mistakes(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["model=" + str(tmp_path)], "no vocabulary"),
         (["texts=" + str(tmp_path / "none")], "no such file"),
         (["temperature=-1"], "option temperature"),
-        (["num_shards=2", "shard=2"], "option shard"),
+        (["bulk.executor=moon"], "option bulk.executor"),
         (["spans.ratio=2"], "spans.ratio"),
         (["dtype=float8"], "option dtype"),
         (["gate.max_per_letter=0", "gate.allowance=0", "max_rejected_share=0.2"], "spans fail the gate"),

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def test_counts() -> None:
     for document in DOCUMENTS:
         counts.add(document)
     total = Counts(documents=1, rejected={"long": 1, "short": 1})
-    total.merge(counts)
+    total.merge(json.loads(json.dumps(counts.record())) | {"bad": []})
+    assert (counts.lengths, counts.speakers) == ({"1": 2}, {"ann": 1, "bob": 1})
     assert (counts.documents, counts.words, counts.spans, counts.tokens) == (3, 12, 3, 6)
     assert counts.realised_ratio == 2 / 12 and counts.chosen_words == 3 and counts.rejected_share == 1 / 3
     assert total.documents == 4 and total.rejected == {"long": 2, "short": 1}

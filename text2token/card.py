@@ -1,0 +1,97 @@
+"""The card of an interleaved corpus: ``README.md`` in its folder, made of the numbers in ``corpus.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from corpus.artefact import write_text
+
+if TYPE_CHECKING:
+    from lm.corpora import CorpusInfo
+
+BAR = 40  # characters of the longest bar
+MOST_ROWS = 24  # of a histogram
+
+
+def write_card(info: CorpusInfo) -> None:
+    """Write the card of a finished corpus."""
+    write_text(info.folder / "README.md", card(info))
+
+
+def card(info: CorpusInfo) -> str:
+    """The card as Markdown."""
+    made = info.provenance
+    rows = ["| split | documents | text tokens | speech tokens | longest document |", "|---|---|---|---|---|"]
+    rows += [
+        f"| {name} | {one.documents:,} | {one.text_tokens:,} | {one.speech_tokens:,} | {one.longest:,} tokens |"
+        for name, one in info.splits.items()
+    ]
+    rejected = [f"| {reason} | {count:,} |" for reason, count in made["rejected"].items()]
+    good = made["spans"] - sum(made["rejected"].values())
+    return "\n".join(
+        [
+            "# An interleaved speech-text corpus",
+            "",
+            "Made by speechweave's `text2token.synthesize` and `text2token.pack`: spans of the texts are speech tokens "
+            "of a text-to-token model; no waveform was made. `train.bin`/`train.idx` are a Megatron IndexedDataset.",
+            "",
+            *rows,
+            "",
+            f"- words of the training texts: {made['words']:,}",
+            f"- realised share of speech (eta): {made['realised_ratio']:.4f} of the words"
+            f" (chosen for speech: {made['chosen_ratio']:.4f}; validation: {made['valid_realised_ratio']:.4f})",
+            f"- spans in speech: {good:,} of {made['spans']:,}; good ones left as text for the ratio: "
+            f"{made['unused_spans']:,}",
+            f"- records left out of the source: {made['bad_records']:,}; units given up: {made['failed_units']:,}",
+            f"- vocabulary `{info.vocabulary}`, speech tokenizer `{info.speech_tokenizer}`, "
+            f"text-to-token model `{made['model']}`",
+            "",
+            "## Words of the spans in speech",
+            "",
+            "```",
+            *histogram(made["words_of_spans"]),
+            "```",
+            "",
+            f"## Spans that stay text: {made['rejected_share']:.2%}",
+            "",
+            *(["| reason | spans |", "|---|---|", *rejected] if rejected else ["None failed the gate."]),
+            "",
+            "## Voices",
+            "",
+            ", ".join(f"{name} {count:,}" for name, count in made["spans_by_speaker"].items()) or "none",
+            "",
+            "## Cost",
+            "",
+            *cost(made["cost"]),
+            "",
+        ]
+    )
+
+
+def histogram(counts: Mapping[str, int]) -> list[str]:
+    """A bar of text for each length, or range of lengths, of spans (words -> spans)."""
+    if not counts:
+        return ["no spans"]
+    lengths = {int(length): count for length, count in counts.items()}
+    width = -(-max(lengths) // MOST_ROWS)  # words of a row
+    rows = dict.fromkeys(range(1, max(lengths) + 1, width), 0)
+    for length, count in lengths.items():
+        rows[(length - 1) // width * width + 1] += count
+    longest = max(rows.values())
+    names = {start: str(start) if width == 1 else f"{start}-{start + width - 1}" for start in rows}
+    margin = max(map(len, names.values()))
+    return [
+        f"{names[start]:>{margin}} | {'#' * round(BAR * count / longest):<{BAR}} {count:,}"
+        for start, count in rows.items()
+    ]
+
+
+def cost(made: Mapping[str, Any]) -> list[str]:
+    """What it took, as Markdown rows."""
+    worker, tokens = made["synthesis_worker_seconds"], made["synthesis_tokens"]
+    return [
+        f"- synthesis: {worker:,.1f} seconds of workers, {made['synthesis_cpu_seconds']:,.1f} CPU seconds, "
+        f"{tokens:,} speech tokens: {tokens / max(worker, 1e-9):,.0f} tokens a second of a worker",
+        f"- packing: {made['packing_cpu_seconds']:,.1f} CPU seconds",
+    ]
