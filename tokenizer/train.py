@@ -120,9 +120,10 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
         noise=config.noise,
         weights=config.weights,
     )
-    started = time.monotonic()
+    started, started_cpu = time.monotonic(), time.process_time()
     fit(tokenizer, objective.loss, config.fit, run, description="tokenizer")
     metrics: dict[str, Any] = describe(tokenizer) | {"fit_seconds": round(time.monotonic() - started, 1)}
+    metrics["fit_cpu_seconds"] = round(time.process_time() - started_cpu, 2)  # like fit_seconds: of this call alone
     if not run.is_main:
         return metrics
     metrics |= {"utterances": sum(len(source.items) for source in sources)}

@@ -7,7 +7,7 @@ import torch
 
 from tokenizer import encoder
 from tokenizer.config import ModelConfig
-from tokenizer.encoder import FrontHalf
+from tokenizer.encoder import FastConformerFront
 from tokenizer.initialise import initialise
 
 
@@ -16,7 +16,8 @@ from tokenizer.initialise import initialise
 def test_pieces_equal_the_whole(frame_rate: float, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "PIECE", piece)
     torch.manual_seed(0)
-    front = FrontHalf(ModelConfig(width=16, heads=2, subsampling_channels=4, frame_rate=frame_rate), 20).eval()
+    config = ModelConfig(width=16, heads=2, subsampling_channels=4, num_mels=20, frame_rate=frame_rate)
+    front = FastConformerFront(config).eval()
     initialise(front)
     tokens_B = torch.tensor([9, 1, 5, 0])
     x_BFM = torch.randn(4, 9 * front.stride + 1, 20)
