@@ -42,6 +42,8 @@ class TrainConfig(StageConfig):
         manifests: what is trained on instead of ``<corpus>/train.jsonl``: NeMo manifests, e.g. one transcribed by
             people and one by a recogniser (pseudo-labelled).
         weights: of the manifests, in seconds of audio (the paper: supervised 1, pseudo-labelled 3); empty: all alike.
+        init: initial weights: an artefact folder of ours; a ``.nemo`` file or a name of NeMo's (fastconformer); a
+            folder or hub name of a Whisper or of the GLM-4-Voice tokenizer (whisper). Sizes must be set to fit.
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
         max_scored: utterances of each held-out manifest that are scored at the end.
         model: sizes (see tokenizer/config.py for all nested options).
@@ -55,6 +57,7 @@ class TrainConfig(StageConfig):
     corpus: str
     manifests: list[str] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    init: str = ""
     device: str = "auto"
     max_scored: int = 300
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -85,6 +88,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     from corpus.manifest import read_manifest
     from corpus.mel import LogMel
 
+    from .adopt import adopt
     from .examples import Examples
     from .fitting import fit
     from .initialise import initialise
@@ -105,6 +109,8 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     tokenizer = SpeechTokenizer(config.model, config.vq, labels, frames_per_batch=frames)
     initialise(tokenizer.front)
     initialise(tokenizer.back)
+    if config.init:
+        run.say(f"tokenizer.train: weights {adopt(tokenizer, config.init)}")
     mel = LogMel(tokenizer.log_mel.config)  # stays on the CPU, where the audio is
     sources = [
         Examples(manifest, labels, config.data, model=config.model, mel=mel, noise=config.noise)
@@ -172,7 +178,7 @@ STAGE = Stage(
     config=TrainConfig,
     run=run,
     summary="Train the speech tokenizer (ASR encoder with a VQ bottleneck) on speech with transcripts.",
-    inputs=lambda config: [config.corpus, *config.manifests],
+    inputs=lambda config: [config.corpus, *config.manifests, config.init if Path(config.init).exists() else None],
     example="corpus=runs/corpus out=runs/tokenizer fit.steps=1000 fit.threads=2",
 )
 
