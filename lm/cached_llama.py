@@ -73,17 +73,20 @@ class Cache:
         return keys.flatten(), values.flatten()
 
     def move(self, kept: Tensor) -> None:
-        """Let rows 0, 1, ... be what rows ``kept`` were."""
-        for tensors in (self.keys, self.values):
-            for tensor in tensors:
-                tensor[: len(kept)] = tensor[kept]
-
-    def grow(self, length: int) -> None:
-        """Make room for ``length`` positions."""
-        more = max(0, length - self.length)
-        self.keys = [F.pad(keys, (0, more)) for keys in self.keys]
-        self.values = [F.pad(values, (0, 0, 0, more)) for values in self.values]
+        """Let rows 0, 1, ... be what rows ``kept`` were; the others are gone."""
+        self.keys, self.values = ([one[kept] for one in tensors] for tensors in (self.keys, self.values))
         self._measure()
+
+    def fit(self, length: int) -> None:
+        """Let there be room for ``length`` positions and less than `CACHE_STEP` more.
+
+        Attention runs over the whole of each tensor: a part of one would be read less fast, or copied.
+        """
+        more = _round_up(length, CACHE_STEP) - self.length
+        if more:
+            self.keys = [F.pad(keys, (0, more)) for keys in self.keys]
+            self.values = [F.pad(values, (0, 0, 0, more)) for values in self.values]
+            self._measure()
 
 
 class CachedLlama:
@@ -148,12 +151,7 @@ class CachedLlama:
             raise UserError(str(folder), found=error.found, remedy=error.remedy) from error
 
     def new_cache(self, num_rows: int, length: int) -> Cache:
-        """An empty cache for ``num_rows`` sequences of at most ``length`` tokens.
-
-        Raises:
-            UserError: longer than the model was made for.
-        """
-        self.check_length(length)
+        """An empty cache for ``num_rows`` sequences of ``length`` tokens."""
         shape = (num_rows, self.num_kv, _round_up(length, CACHE_STEP), self.head_width)
         values = [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in self.layers]
         return Cache([torch.zeros_like(one.transpose(2, 3).contiguous()) for one in values], values)

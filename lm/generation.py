@@ -31,6 +31,7 @@ from .vocabulary import Vocabulary
 Allowed = Literal["text", "speech", "any"]
 Ids = npt.NDArray[np.int32]
 
+REFILL_SHARE = 1 / 8  # of the slots must be free before prompts that wait are run
 PREFILL_TOKENS = 4096  # of prompts run at once, padding included
 
 
@@ -114,11 +115,12 @@ class Generator:
         if not queue:
             return results
         num_slots = min(self.batch_size, len(queue))
-        length = max(len(prompts[number]) + limits[number] for number in queue)
+        ends = np.array([len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)])
+        self.model.check_length(int(ends[queue].max()))
         head, ids_N = self._head(allowed, tuple(stop))
-        batch = _Batch(self.model, num_slots, length, max(limits), given, limits)
+        batch = _Batch(self.model, num_slots, ends, given, limits)
         while queue or batch.num_active:
-            if queue and batch.num_free >= (max(1, num_slots // 8) if batch.num_active else 1):
+            if queue and batch.num_free >= (num_slots * REFILL_SHARE if batch.num_active else 1):
                 taken = [queue.pop() for _ in range(min(batch.num_free, len(queue)))]
                 rows, last = batch.admit(taken, prompts)
             else:
@@ -177,19 +179,18 @@ class _Batch:
 
     model: CachedLlama
     num_slots: int
-    length: int
-    most_new: int
+    ends: npt.NDArray[np.int64]  # most tokens of each prompt and its answer together
     seeds: Seeds
     limits: list[int]
     cache: Cache = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cache = self.model.new_cache(self.num_slots, self.length)
+        self.cache = self.model.new_cache(self.num_slots, 1)
         self.prompt = np.full(self.num_slots, -1)  # -1: the slot is free
         self.last = np.zeros(self.num_slots, dtype=np.int64)  # latest token, not yet in the cache
         self.position = np.zeros(self.num_slots, dtype=np.int64)  # where it goes
         self.count = np.zeros(self.num_slots, dtype=np.int64)
-        self.new = np.zeros((self.num_slots, self.most_new), dtype=np.int32)
+        self.new = np.zeros((self.num_slots, max(self.limits)), dtype=np.int32)
 
     @property
     def num_active(self) -> int:
@@ -206,6 +207,7 @@ class _Batch:
         slots = np.flatnonzero(self.prompt < 0)[: len(taken)]
         self.prompt[slots], self.count[slots] = taken, 0
         self.position[slots] = [len(prompts[number]) for number in taken]
+        self._fit(_round_up(int(self.position[slots].max())))
         states, start = [], 0
         while start < len(taken):
             longest = _round_up(len(prompts[taken[start]]))
@@ -225,10 +227,17 @@ class _Batch:
         ids = torch.from_numpy(self.last[: self.num_slots, None]).to(self.model.device)
         positions = torch.from_numpy(self.position[: self.num_slots, None]).to(self.model.device)
         length = int(self.position[: self.num_slots].max()) + 1
+        self._fit(length)
         hidden = self.model.forward(ids, positions, self.cache, slice(0, self.num_slots), length)[:, 0]
         rows = np.flatnonzero(self.prompt >= 0)
         self.position[rows] += 1
         return rows, hidden[torch.from_numpy(rows).to(hidden.device)]
+
+    def _fit(self, length: int) -> None:
+        """Make room in the cache for ``length`` positions, and give back room that no row can come to need."""
+        most = int(self.ends[self.prompt[self.prompt >= 0]].max())
+        if length > self.cache.length or most < self.cache.length:
+            self.cache.fit(max(length, min(most, self.cache.length)))
 
     def uniform(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The random numbers for the next token of ``rows``."""
@@ -339,7 +348,7 @@ class Session:
         model.check_length(self._done + count)
         padded = count if count == 1 else _round_up(count)
         if self._done + padded > self._cache.length:
-            self._cache.grow(_round_up(2 * (self._done + padded), 32))
+            self._cache.fit(2 * (self._done + padded))
         prompt = np.array(self._pending[:count], dtype=np.int64)
         hidden = run_prompts(model, self._cache, [prompt], np.zeros(1, dtype=np.int64), padded, self._done)
         del self._pending[:count]
