@@ -43,6 +43,9 @@ COMMANDS = (
     Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
     Command("chat", "chatbot.chat", "answer one spoken question: speechweave chat question.wav --out answer.wav"),
     Command("evaluation run", "evaluation.run", "judge resynthesised and answered speech independently"),
+    Command(
+        "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
+    ),
     Command("report", "recipes.report", "write the one-file HTML report and metrics.json of a run"),
 )
 

@@ -105,10 +105,12 @@ class Runner:
             self.finished.add(step.name)
             display.ended(step)
             return
+        lines = ranks.log.read_text(errors="replace").splitlines()
         if self.keeps_going:
-            self.give_up(step, f"ended with status {status}, see {ranks.log}", display)
+            last = next((line for line in reversed(lines) if line.strip()), "nothing said")
+            self.give_up(step, f"ended with status {status}: {last} (whole output: {ranks.log})", display)
             return
-        tail = "\n".join(ranks.log.read_text(errors="replace").splitlines()[-15:])
+        tail = "\n".join(lines[-15:])
         remedy = f"its whole output is in {ranks.log}; mend the cause and call again: finished steps are kept"
         raise UserError(f"step {step.name}", found=f"ended with status {status}:\n{tail}\n", remedy=remedy)
 

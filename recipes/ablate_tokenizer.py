@@ -1,0 +1,153 @@
+"""Ablates the speech tokenizer: trains and scores every point of a grid, and writes one table with the paper's beside.
+
+    speechweave ablate tokenizer
+        the paper's four frame rates on the built-in corpus, equal data: 1,000 steps each
+
+    speechweave ablate tokenizer corpus=runs/quickstart/corpus model.frame_rate=50,12.5 fit.steps=300
+        a corpus that is there already (any folder of NeMo manifests), two points, fewer steps
+
+    speechweave ablate tokenizer out=runs/codebooks model.frame_rate=12.5 vq.codebook_size=128,512,2048 vq.kind=vq,fsq
+        six points: any options of tokenizer.train as key=value,value; one value sets it for all points
+
+    speechweave ablate tokenizer budget=cpu_seconds cpu_seconds=300
+        equal CPU time instead of equal data
+
+    speechweave ablate tokenizer recipe=ablate_tokenizer_librispeech corpus=data/librispeech
+        LibriSpeech, with GPUs where there are any (see the head of recipes/ablate_tokenizer_librispeech.yaml)
+
+Other options (key=value): those of `recipes.ablate_plan.AblateConfig` (out, seed, cores, processes, corpus, budget,
+cpu_seconds, vocoder ...), and evaluate.KEY, build.KEY, decode.KEY for tokenizer.evaluate, corpus.build, decoder.train.
+
+Every training and evaluation is a stage in a folder of its own under <out>/points. Killed at any moment and called
+again, it goes on where it was; a point that fails is reported and the others go on. At the end, and after every call,
+<out> holds ablation.md, ablation.html, ablation.png and ablation.json.
+
+COST
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus.artefact import read_json
+from corpus.errors import UserError
+from corpus.stage import Stage, exclusive, explained_errors
+
+from .ablate_grid import Point, flatten, make_points, parse_overrides, plain
+from .ablate_plan import AblateConfig, Ablation
+from .plan import load_recipe
+from .quickstart import Runner
+
+SECTIONS = ("evaluate", "build", "decode")
+
+
+def load_ablation(arguments: Sequence[str]) -> Ablation:
+    """The recipe with the command line's options, as a checked ablation.
+
+    Raises:
+        UserError: an option that is not there, or a value that does not suit.
+    """
+    from dataclasses import fields
+
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    own = {field.name for field in fields(AblateConfig)}
+    for_recipe, for_training = [], []
+    for word in arguments:
+        key = word.split("=")[0]
+        if "=" not in word:
+            raise UserError(f"argument {word!r}", found="not of the form key=value", remedy="see --help")
+        if key == "recipe" or key.startswith("ablate."):
+            for_recipe.append(word)
+        elif key.split(".")[0] in SECTIONS:
+            for_recipe.append(f"++{word}")
+        elif key in own and not (key == "seed" and "," in word):
+            for_recipe.append(f"ablate.{word}")
+        else:
+            for_training.append(word)
+    recipe = load_recipe(for_recipe, default="ablate_tokenizer")
+    by_rate = {plain(float(rate)): flatten(own) for rate, own in recipe["ablate"].get("by_frame_rate", {}).items()}
+    settings = recipe["ablate"] | {"by_frame_rate": by_rate}
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AblateConfig), settings))
+    except OmegaConfBaseException as error:
+        text = " ".join(str(error).split("full_key:")[0].split())
+        raise UserError("options under ablate", found=text, remedy="see --help") from error
+    assert isinstance(config, AblateConfig)
+    overrides = parse_overrides(for_training)
+    points = make_points(flatten(recipe["sweep"]), flatten(recipe["train"]), by_rate, overrides)
+    sections: dict[str, Any] = {name: recipe.get(name) or {} for name in SECTIONS}
+    return Ablation(config=config, points=points, **sections)
+
+
+def run_ablation(ablation: Ablation, command: str) -> dict[str, str]:
+    """Run what is not done yet and write the table; returns what failed, and why."""
+    from .ablate_page import write_ablation
+
+    steps: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    with exclusive_folder(ablation.out):
+        ablation.plan()  # checks every option before anything runs
+        if ablation.config.budget == "cpu_seconds":
+            calibration = Runner(ablation.calibration(), keeps_going=True)
+            calibration.run()
+            failed |= calibration.failed
+            steps = {point.name: affordable_steps(ablation, point) for point in ablation.points}
+            steps = {name: number for name, number in steps.items() if number}
+        left = Ablation(**vars(ablation) | {"points": [p for p in ablation.points if not steps or p.name in steps]})
+        if not failed or steps:
+            runner = Runner(left.plan(steps), keeps_going=True)
+            runner.run()
+            failed |= runner.failed
+        write_ablation(ablation, failed, command)
+    return failed
+
+
+class exclusive_folder(exclusive):
+    """Holds the lock of the ablation's folder, which it makes first."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder)
+
+
+def affordable_steps(ablation: Ablation, point: Point) -> int:
+    """Steps that fit the CPU time, from what the calibration took; 0 where it failed."""
+    folder = ablation.out / "calibration" / point.name
+    if not (folder / Stage.DONE).exists():
+        return 0
+    cost = read_json(folder / "metrics.json")["fit_cpu_seconds"] / ablation.config.calibration_steps
+    return max(ablation.config.calibration_steps, round(ablation.config.cpu_seconds / cost))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``speechweave ablate tokenizer``; returns the exit status (1 where a point failed)."""
+    import shlex
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--help" in given or "-h" in given:
+        print(__doc__)
+        return 0
+    try:
+        with explained_errors():
+            ablation = load_ablation(given)
+            failed = run_ablation(ablation, shlex.join(["speechweave", "ablate", "tokenizer", *given]))
+    except UserError as error:
+        print(f"\nspeechweave ablate tokenizer: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; call again to go on", file=sys.stderr)
+        return 130
+    print((ablation.out / "ablation.md").read_text(encoding="utf-8"))
+    print(f"table and plot: {ablation.out / 'ablation.html'}")
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
