@@ -1,0 +1,273 @@
+"""Encode speed of the speech tokenizer beside s3tokenizer v2 and Whisper large's front half, in one run, as ratios.
+
+    pip install --no-deps s3tokenizer==0.3.0           (see below)
+    python -m benchmarks.tokenizer                     one CPU thread, float32 and bfloat16, batches of 1 and 8
+    python -m benchmarks.tokenizer --device cuda --batches 1 8 32 128
+
+Every net has random weights and hears the same noise; nothing is read or downloaded. Measured is the way from log-mel
+frames to tokens, in seconds of audio per CPU-second (on a GPU per second, the device synchronised); the log-mel itself
+is measured apart and has its own column. Which layers run:
+
+  FastConformer, front half   this project's tokenizer in the class of NeMo's FastConformer-L (115 M: 18 layers of width
+                              512, kernel 9, 256 subsampling channels). It is cut in the middle: encoding runs the
+                              subsampling, layers 1-9 and a codebook of 16,384; layers 10-18 serve training only.
+  FastConformer, all layers   the same, then layers 10-18: what a quantiser at the very end would cost, and the like
+                              of s3tokenizer in parameters that run.
+  s3tokenizer v2              the PyPI package with CosyVoice 2's geometry: all its 6 layers of width 1280, FSQ, 25 Hz.
+  Whisper large, front half   transformers' WhisperEncoder of large-v3 cut to 16 of 32 layers (the size of GLM-4-Voice's
+                              tokenizer), without pooling and VQ. It gets positions for the audio's own length; as
+                              released it would pad to 30 s, and be slower still.
+
+s3tokenizer asks for torchaudio, whose wheels break other packages here, so it is installed without its requirements
+(onnx, einops and tqdm come with NeMo) and this process gives it an empty stand-in: only its ``load_audio``, which is
+not called, would use it. On a busy machine the CPU-seconds of a single run vary: all nets take turns in each round, and
+a ratio is the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.machinery
+import importlib.util
+import json
+import math
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from corpus.mel import LogMel, LogMelConfig
+from corpus.token_time import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
+from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.encoder import FastConformerBack, FastConformerFront
+from tokenizer.quantiser import make_quantiser
+
+SAMPLE_RATE, CODES = 16000, 16384
+LARGE = ModelConfig(
+    width=512, heads=8, front_layers=9, back_layers=9, subsampling_channels=256, left_context=256, num_labels=1024
+)
+OURS, WHOLE = "FastConformer, front half", "FastConformer, all layers"
+S3, WHISPER = "s3tokenizer v2", "Whisper large, front half"
+GOALS = {S3: 2.0, WHISPER: 10.0}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One net of the comparison.
+
+    Attributes:
+        parameters: of the layers that run.
+        rate: its tokens (or hidden vectors) a second.
+        mel: waveforms (B, S) to its frames.
+        encode: frames to codes (for Whisper: to hidden vectors).
+    """
+
+    parameters: int
+    rate: float
+    mel: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
+
+
+def main() -> None:
+    """Measure, print the table and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each audio (a multiple of 0.08)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=list(DTYPES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without", nargs="+", default=[], choices=["s3tokenizer", "whisper"])
+    parser.add_argument("--out", type=Path, help="also write all figures to this JSON file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    device = torch.device(options.device)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{cpu_name()}, 1 thread"
+    unit = "second" if device.type == "cuda" else "CPU-second"
+    print(f"{name}; torch {torch.__version__}; audio of {options.seconds:g} s; seconds of audio per {unit}\n")
+    print(f"{'':27} {'runs, M':>8} {'tokens/s':>9} {'':>5} {'batch':>6} {'log-mel':>9} {'encode':>9} {'both':>9}")
+    figures: list[dict[str, Any]] = []
+    for dtype in options.dtypes:
+        nets = contestants(options.seconds, DTYPES[dtype], device, options.without)
+        for batch in options.batches:
+            audio = 0.1 * torch.randn(batch, round(options.seconds * SAMPLE_RATE), device=device)
+            speeds = measure(nets, audio, options.rounds)
+            for net, (mel, encode) in speeds.items():
+                figures.append(row(net, nets[net], dtype, batch, mel, encode))
+            figures += ratios(speeds, dtype, batch)
+    print("\nratios, frames to tokens (goals for float32 on one core):")
+    for figure in figures:
+        if "ratio" in figure:
+            goal = f"   goal {figure['goal']:g}" if figure["goal"] and device.type == "cpu" else ""
+            label = f"{figure['net']} : {figure['to']}"
+            print(f"  {label:<56} {figure['dtype']} batch {figure['batch']:<3} {figure['ratio']:5.1f}{goal}")
+    if options.out:
+        report = {"on": name, "torch": torch.__version__, "figures": figures}
+        options.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def row(
+    net: str, contestant: Contestant, dtype: str, batch: int, mel: list[float], encode: list[float]
+) -> dict[str, Any]:
+    """Print one line of the table (the best round of each part) and return its figures."""
+    best_mel, best_encode = max(mel), max(encode)
+    both = 1 / (1 / best_mel + 1 / best_encode)
+    millions = contestant.parameters / 1e6
+    what = f"{net:27} {millions:8.1f} {contestant.rate:9g} {dtype:>5} {batch:6d}"
+    print(f"{what} {best_mel:9.0f} {best_encode:9.1f} {both:9.1f}", flush=True)
+    figure = {"net": net, "millions": millions, "dtype": dtype, "batch": batch}
+    return figure | {"log_mel": best_mel, "encode": best_encode, "both": both}
+
+
+def ratios(speeds: dict[str, tuple[list[float], list[float]]], dtype: str, batch: int) -> Iterable[dict[str, Any]]:
+    """Ours to theirs, of the encoding alone."""
+    for ours in (OURS, WHOLE):
+        for theirs in (S3, WHISPER):
+            if theirs in speeds:
+                each = [one / other for one, other in zip(speeds[ours][1], speeds[theirs][1], strict=True)]
+                goal = GOALS[theirs] if dtype == "fp32" and ours == OURS else None
+                figure = {"net": ours, "to": theirs, "dtype": dtype, "batch": batch, "goal": goal}
+                yield figure | {"ratio": statistics.median(each), "rounds": each}
+
+
+def measure(nets: dict[str, Contestant], audio_BS: Tensor, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+    """Seconds of audio per second of log-mel and of encoding, by net and round; one round before does not count."""
+    seconds = audio_BS.numel() / SAMPLE_RATE
+    speeds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in nets}
+    with torch.inference_mode():
+        for turn in range(rounds + 1):
+            for name, net in nets.items():
+                frames, mel_time = timed(net.mel, audio_BS if turn else audio_BS[:1])
+                _, encode_time = timed(net.encode, frames)
+                if turn:
+                    speeds[name][0].append(seconds / mel_time)
+                    speeds[name][1].append(seconds / encode_time)
+    return speeds
+
+
+def timed(work: Callable[[Tensor], Tensor], value: Tensor) -> tuple[Tensor, float]:
+    """The result and its seconds: of the CPU's clock, or of the wall's with a synchronised GPU."""
+    if value.is_cuda:
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        result = work(value)
+        torch.cuda.synchronize()
+        return result, time.perf_counter() - started
+    started = time.process_time()
+    result = work(value)
+    return result, time.process_time() - started
+
+
+def contestants(seconds: float, dtype: torch.dtype, device: torch.device, without: list[str]) -> dict[str, Contestant]:
+    """The nets, built anew in ``dtype``."""
+    nets = fast_conformer(dtype, device)
+    if "s3tokenizer" not in without:
+        nets[S3] = s3tokenizer_v2(dtype, device)
+    if "whisper" not in without:
+        nets[WHISPER] = whisper_front(seconds, dtype, device)
+    return nets
+
+
+def fast_conformer(dtype: torch.dtype, device: torch.device) -> dict[str, Contestant]:
+    """Ours: the two halves and the codebook; on a CPU the subsampling stays float32, as in training."""
+    mel = LogMel().to(device)
+    front, back = FastConformerFront(LARGE).to(device).eval(), FastConformerBack(LARGE).to(device).eval()
+    quantiser = make_quantiser(QuantiserConfig(codebook_size=CODES), LARGE.width).to(device).eval()
+    cast(front.encoder, dtype, keep=front.encoder.pre_encode if device.type == "cpu" else None)
+    cast(back.encoder, dtype)
+
+    def encode(mel_BMF: Tensor) -> Tensor:
+        lengths_B = torch.full((len(mel_BMF),), mel_BMF.shape[2] // FRAMES_PER_TOKEN, device=device)
+        return quantiser.codes(front(mel_BMF, lengths_B))
+
+    def through_all(mel_BMF: Tensor) -> Tensor:
+        codes_BT = encode(mel_BMF)
+        lengths_B = torch.full((len(mel_BMF),), codes_BT.shape[1], device=device)
+        return back(quantiser.vectors(codes_BT).to(dtype), lengths_B)
+
+    running = count(front) + CODES * LARGE.width
+    rate = SAMPLE_RATE / SAMPLES_PER_TOKEN
+    return {
+        OURS: Contestant(running, rate, mel, encode),
+        WHOLE: Contestant(running + count(back), rate, mel, through_all),
+    }
+
+
+def cast(encoder: nn.Module, dtype: torch.dtype, keep: nn.Module | None = None) -> None:
+    """Turn an encoder to ``dtype`` in place, but for the module ``keep``, whose output is turned instead."""
+    encoder.to(dtype)
+    if keep is not None and dtype != torch.float32:
+        keep.float()
+        keep.register_forward_hook(lambda module, given, output: (output[0].to(dtype), *output[1:]))
+
+
+def s3tokenizer_v2(dtype: torch.dtype, device: torch.device) -> Contestant:
+    """The PyPI package's model as its ``load_model`` builds it."""
+    with_stand_in("torchaudio")
+    try:
+        from s3tokenizer import log_mel_spectrogram
+        from s3tokenizer.model_v2 import S3TokenizerV2
+    except ImportError as error:
+        sys.exit(f"{error}; run: pip install --no-deps s3tokenizer==0.3.0 (or --without s3tokenizer)")
+    model = S3TokenizerV2("speech_tokenizer_v2_25hz").to(device, dtype).eval()
+
+    def encode(mel_BMF: Tensor) -> Tensor:
+        lengths_B = torch.full((len(mel_BMF),), mel_BMF.shape[2], device=device)
+        codes_BT, _ = model.quantize(mel_BMF.to(dtype), lengths_B)
+        return codes_BT
+
+    return Contestant(count(model), 25, log_mel_spectrogram, encode)
+
+
+def with_stand_in(name: str) -> None:
+    """Let ``import name`` give an empty module where the package is not installed."""
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
+        print(f"({name} is not installed: an empty stand-in serves s3tokenizer's import)")
+        module = types.ModuleType(name)
+        module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        sys.modules[name] = module
+
+
+def whisper_front(seconds: float, dtype: torch.dtype, device: torch.device) -> Contestant:
+    """The first 16 layers of Whisper large-v3's encoder, with positions for just this length."""
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    config = WhisperConfig(
+        num_mel_bins=128,
+        d_model=1280,
+        encoder_layers=16,
+        encoder_attention_heads=20,
+        encoder_ffn_dim=5120,
+        max_source_positions=math.ceil(seconds * 50),
+    )
+    model = WhisperEncoder(config).to(device, dtype).eval()
+
+    def encode(mel_BMF: Tensor) -> Tensor:
+        return model(mel_BMF.to(dtype)).last_hidden_state
+
+    return Contestant(count(model), 50, LogMel(LogMelConfig(num_mels=128)).to(device), encode)
+
+
+def count(module: nn.Module) -> int:
+    """Parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def cpu_name() -> str:
+    """What the kernel calls the processor."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+if __name__ == "__main__":
+    main()
