@@ -6,13 +6,18 @@ what one pass over everything gives::
 
     blocks      | 0 0 0 | 1 1 1 | 2 2 2 |      queries of block 1 see the keys of block 1 - past ... 1
 
+A stream keeps a `BackboneCache`: keys and values of the last `past` blocks and what the convolutions look back on, so
+that a block costs the same however much came before it. Which positions form a block is told by `decoder.timing`.
+
 Positions are rotary (Su et al., arXiv 2104.09864), thus relative. A condition (flow time, speaker) shifts, scales and
 gates each half of a layer: adaLN-Zero of Peebles & Xie, arXiv 2212.09748.
 
-Shapes: B batch, T positions, D width, C condition width, H heads.
+Shapes: B batch, T positions, K keys (T and those cached before them), D width, C condition width, H heads.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,38 +26,92 @@ from torch import Tensor, nn
 from .config import BackboneConfig
 
 
+@dataclass
+class LayerCache:
+    """What a layer remembers of earlier blocks: keys and values (B, H, K - T, D / H), inputs of its convolution."""
+
+    key: Tensor
+    value: Tensor
+    tail: Tensor
+
+
+@dataclass
+class BackboneCache:
+    """What a stream remembers: how many positions were made, the blocks (K - T,) of the cached ones, the layers'."""
+
+    position: int
+    blocks: Tensor
+    layers: list[LayerCache]
+
+
 class Backbone(nn.Module):
     """The stack of layers.
 
     Args:
         config: its shape.
-        block: positions per block; 0 is one block over everything.
         past: earlier blocks that a position sees.
         condition_width: features of the condition; 0 for none.
     """
 
-    def __init__(self, config: BackboneConfig, *, block: int, past: int, condition_width: int = 0) -> None:
+    def __init__(self, config: BackboneConfig, *, past: int, condition_width: int = 0) -> None:
         super().__init__()
-        self.config, self.block, self.past = config, block, past
+        self.config, self.past = config, past
         self.layers = nn.ModuleList([Layer(config, condition_width) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, x_BTD: Tensor, is_real_BT: Tensor, condition_BC: Tensor | None = None) -> Tensor:
-        """Features (B, T, D) from features (B, T, D); padding is False in ``is_real_BT`` and never changes the rest."""
-        sees_B1TT = self.visibility(is_real_BT)
-        rotation = rotary_angles(x_BTD.shape[1], self.config.width // self.config.heads, x_BTD.device)
-        for layer in self.layers:
-            x_BTD = layer(x_BTD, sees_B1TT, rotation, condition_BC)
+    def forward(
+        self,
+        x_BTD: Tensor,
+        is_real_BT: Tensor,
+        blocks_T: Tensor,
+        condition_BC: Tensor | None = None,
+        cache: BackboneCache | None = None,
+    ) -> Tensor:
+        """Features (B, T, D) from features (B, T, D).
+
+        Args:
+            x_BTD: the input; with a cache, whole blocks that follow those in it.
+            is_real_BT: False is padding, which never changes the rest; a stream has none.
+            blocks_T: the block of each position, never falling; on the CPU.
+            condition_BC: what modulates the layers.
+            cache: of the stream, taken on; None makes everything at once.
+        """
+        known_T, first = (blocks_T[:0], 0) if cache is None else (cache.blocks, cache.position)
+        blocks_K = torch.cat([known_T, blocks_T])
+        sees_BTK = self.visibility(blocks_T, blocks_K, is_real_BT, is_whole=cache is None)
+        rotation = rotary_angles(first, x_BTD.shape[1], self.config.width // self.config.heads, x_BTD.device)
+        for index, layer in enumerate(self.layers):
+            x_BTD = layer(x_BTD, sees_BTK, rotation, condition_BC, None if cache is None else cache.layers[index])
+        if cache is not None:
+            self.forget(cache, blocks_K, x_BTD.shape[1])
         return self.norm(x_BTD)
 
-    def visibility(self, is_real_BT: Tensor) -> Tensor:
-        """Which key each query sees (B, 1, T, T); a padded query sees itself, so that no softmax is empty."""
-        position_T = torch.arange(is_real_BT.shape[1], device=is_real_BT.device)
-        block_T = position_T // self.block if self.block else torch.zeros_like(position_T)
-        age_TT = block_T[:, None] - block_T[None, :]
-        sees_BTT = ((age_TT >= 0) & (age_TT <= self.past))[None] & is_real_BT[:, None, :]
-        itself_TT = torch.eye(len(position_T), dtype=torch.bool, device=is_real_BT.device)
-        return (sees_BTT | itself_TT)[:, None]
+    def visibility(self, blocks_T: Tensor, blocks_K: Tensor, is_real_BT: Tensor, *, is_whole: bool) -> Tensor | None:
+        """Which key each query sees (B, 1, T, K), None for all; a padded query sees itself: no softmax is empty."""
+        age_TK = blocks_T[:, None] - blocks_K[None, :]
+        sees_TK = (age_TK >= 0) & (age_TK <= self.past)
+        if not is_whole:
+            return None if bool(sees_TK.all()) else sees_TK[None, None].to(is_real_BT.device)
+        itself_TT = torch.eye(len(blocks_T), dtype=torch.bool, device=is_real_BT.device)
+        return ((sees_TK.to(is_real_BT.device)[None] & is_real_BT[:, None, :]) | itself_TT)[:, None]
+
+    def empty_cache(self, batch: int) -> BackboneCache:
+        """The cache of a stream of ``batch`` rows that begins."""
+        weight, width, heads = self.norm.weight, self.config.width, self.config.heads
+        layers = []
+        for _ in self.layers:
+            empty = weight.new_zeros(batch, heads, 0, width // heads)
+            layers.append(LayerCache(empty, empty, weight.new_zeros(batch, width, self.config.kernel - 1)))
+        return BackboneCache(0, torch.zeros(0, dtype=torch.long), layers)
+
+    def forget(self, cache: BackboneCache, blocks_K: Tensor, made: int) -> None:
+        """Go on by ``made`` positions and drop what no later block sees."""
+        cache.position += made
+        kept = int((blocks_K > blocks_K[-1] - self.past).sum())
+        first = len(blocks_K) - kept
+        cache.blocks = blocks_K[first:]
+        for layer in cache.layers:
+            layer.key, layer.value = layer.key[:, :, first:], layer.value[:, :, first:]
 
 
 class Layer(nn.Module):
@@ -69,24 +128,32 @@ class Layer(nn.Module):
         self.feed_norm = nn.LayerNorm(width, elementwise_affine=condition_width == 0)
         self.feed_in = nn.Linear(width, config.expansion * width)
         self.feed_out = nn.Linear(config.expansion * width, width)
+        self.dropout = nn.Dropout(config.dropout)
         self.modulation = nn.Linear(condition_width, 6 * width) if condition_width else None
         if self.modulation is not None:  # adaLN-Zero: every branch starts as nothing
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)
 
     def forward(
-        self, x_BTD: Tensor, sees_B1TT: Tensor, rotation: tuple[Tensor, Tensor], condition_BC: Tensor | None
+        self,
+        x_BTD: Tensor,
+        sees_BTK: Tensor | None,
+        rotation: tuple[Tensor, Tensor],
+        condition_BC: Tensor | None,
+        cache: LayerCache | None,
     ) -> Tensor:
         """One layer; shapes as in `Backbone`."""
         if self.modulation is None or condition_BC is None:
-            x_BTD = x_BTD + self.attend(self.attention_norm(x_BTD), sees_B1TT, rotation)
-            return x_BTD + self.feed(self.feed_norm(x_BTD))
+            x_BTD = x_BTD + self.dropout(self.attend(self.attention_norm(x_BTD), sees_BTK, rotation, cache))
+            return x_BTD + self.dropout(self.feed(self.feed_norm(x_BTD), cache))
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition_BC)[:, None].chunk(6, dim=-1)
-        attended_BTD = self.attend(self.attention_norm(x_BTD) * (1 + scale_a) + shift_a, sees_B1TT, rotation)
-        x_BTD = x_BTD + gate_a * attended_BTD
-        return x_BTD + gate_f * self.feed(self.feed_norm(x_BTD) * (1 + scale_f) + shift_f)
+        attended_BTD = self.attend(self.attention_norm(x_BTD) * (1 + scale_a) + shift_a, sees_BTK, rotation, cache)
+        x_BTD = x_BTD + gate_a * self.dropout(attended_BTD)
+        return x_BTD + gate_f * self.dropout(self.feed(self.feed_norm(x_BTD) * (1 + scale_f) + shift_f, cache))
 
-    def attend(self, x_BTD: Tensor, sees_B1TT: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    def attend(
+        self, x_BTD: Tensor, sees_BTK: Tensor | None, rotation: tuple[Tensor, Tensor], cache: LayerCache | None
+    ) -> Tensor:
         """Multi-head attention with rotary positions."""
         B, T, D = x_BTD.shape
         # (B, T, 3 D) -> three of (B, H, T, D / H)
@@ -94,21 +161,32 @@ class Layer(nn.Module):
             self.query_key_value(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         )
         query, key = rotate(query, rotation), rotate(key, rotation)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=sees_B1TT)
+        if cache is not None:
+            key, value = torch.cat([cache.key, key], dim=2), torch.cat([cache.value, value], dim=2)
+            cache.key, cache.value = key, value
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=sees_BTK)
         return self.attention_out(attended.transpose(1, 2).reshape(B, T, D))
 
-    def feed(self, x_BTD: Tensor) -> Tensor:
+    def feed(self, x_BTD: Tensor, cache: LayerCache | None) -> Tensor:
         """The causal depth-wise convolution on top of its input, then the feed-forward."""
-        x_BDT = F.pad(x_BTD.transpose(1, 2), (self.kernel - 1, 0))
+        x_BDT = x_BTD.transpose(1, 2)
+        if cache is None:
+            x_BDT = F.pad(x_BDT, (self.kernel - 1, 0))
+        else:
+            x_BDT = torch.cat([cache.tail, x_BDT], dim=2)
+            cache.tail = x_BDT[:, :, x_BDT.shape[2] - (self.kernel - 1) :]
         x_BTD = x_BTD + self.convolution(x_BDT).transpose(1, 2)
         return self.feed_out(F.gelu(self.feed_in(x_BTD)))
 
 
-def rotary_angles(positions: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine (T, head width / 2) of the rotary angles."""
-    frequency = 10_000.0 ** (-torch.arange(0, head_width, 2, device=device) / head_width)
-    angle = torch.arange(positions, device=device)[:, None] * frequency
-    return angle.cos(), angle.sin()
+def rotary_angles(first: int, positions: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (T, head width / 2) of the rotary angles from position ``first`` on.
+
+    The angle is taken in float64: after ten minutes of speech float32 would round it to a thousandth of a radian.
+    """
+    frequency = 10_000.0 ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    angle = torch.arange(first, first + positions, dtype=torch.float64)[:, None] * frequency
+    return angle.cos().float().to(device), angle.sin().float().to(device)
 
 
 def rotate(x_BHTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:

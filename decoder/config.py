@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from corpus.errors import check_option
 
+SOLVERS = ("euler", "midpoint")
+
 
 @dataclass(kw_only=True)
 class BackboneConfig:
@@ -17,6 +19,7 @@ class BackboneConfig:
         heads: attention heads; they must divide ``width``.
         expansion: the feed-forward's width over ``width``.
         kernel: positions that the causal depth-wise convolution of a layer sees (itself and those before).
+        dropout: on what each branch adds, in training.
     """
 
     width: int = 256
@@ -24,8 +27,10 @@ class BackboneConfig:
     heads: int = 4
     expansion: int = 3
     kernel: int = 5
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        check_option(0 <= self.dropout < 1, "dropout", self.dropout, "give 0 to below 1")
         check_option(self.layers >= 1, "layers", self.layers, "give at least 1")
         is_even = self.heads >= 1 and self.width % (2 * self.heads) == 0
         check_option(is_even, "width", self.width, f"it must be a multiple of 2 * heads = {2 * self.heads}")
@@ -39,11 +44,12 @@ class FlowConfig:
 
     Attributes:
         estimator: the estimator's backbone; its positions are patches.
-        patch_frames: mel frames per position of the estimator; must divide 8.
+        patch_frames: mel frames per position of the estimator.
         prediction: what the estimator gives: ``x1`` (the clean mel; best at small budgets) or ``velocity``.
         sigma_min: the spread left at the end of the optimal-transport path.
         condition_drop: share of training examples without condition, for classifier-free guidance.
-        steps: Euler steps of the sampler; 0 gives the regressed mean itself.
+        steps: steps of the solver; 0 gives the regressed mean itself.
+        solver: ``euler`` (one evaluation of the estimator a step) or ``midpoint`` (two, of second order).
         guidance: classifier-free guidance beta in ``(1 + beta) v(condition) - beta v(nothing)``; 0 is none.
         temperature: the spread of the noise that sampling starts from.
     """
@@ -54,6 +60,7 @@ class FlowConfig:
     sigma_min: float = 1e-6
     condition_drop: float = 0.2
     steps: int = 4
+    solver: str = "euler"
     guidance: float = 0.0
     temperature: float = 1.0
 
@@ -63,6 +70,7 @@ class FlowConfig:
         check_option(0 < self.sigma_min < 1, "sigma_min", self.sigma_min, "it must lie between 0 and 1")
         check_option(0 <= self.condition_drop < 1, "condition_drop", self.condition_drop, "give 0 to below 1")
         check_option(self.steps >= 0, "steps", self.steps, "give 0 (the mean) or more")
+        check_option(self.solver in SOLVERS, "solver", self.solver, f"choose {' or '.join(SOLVERS)}")
         check_option(self.guidance >= 0, "guidance", self.guidance, "give 0 (none) or more")
         check_option(self.temperature >= 0, "temperature", self.temperature, "give 0 or more")
 
@@ -77,8 +85,9 @@ class VocoderConfig:
         expansion: a block's inner width over ``width``.
         kernel: frames that the first convolution and each block's depth-wise convolution see.
         lookahead: how many of a block's ``kernel`` frames lie in the future; 0 is causal but for the first
-            convolution, ``(kernel - 1) // 2`` is symmetric.
-        n_fft: samples per synthesis window; an even multiple of the mel's hop (160), at least 4 hops.
+            convolution, ``(kernel - 1) // 2`` is symmetric. A stream waits for ``layers * lookahead + kernel // 2``
+            frames and half a window.
+        n_fft: samples per synthesis window; an even multiple of the mel's hop, at least 4 hops.
     """
 
     width: int = 256
@@ -96,6 +105,26 @@ class VocoderConfig:
 
 
 @dataclass(kw_only=True)
+class SpeakerConfig:
+    """The encoder of reference clips (see `decoder.speaker`).
+
+    Attributes:
+        embedding: features of a clip's embedding; 0 leaves the encoder out: voices are known by their tags only.
+        width: features per frame.
+        layers: convolutions; each sees twice as far as the one before.
+    """
+
+    embedding: int = 0
+    width: int = 96
+    layers: int = 4
+
+    def __post_init__(self) -> None:
+        check_option(self.embedding >= 0, "embedding", self.embedding, "give 0 (tags only) or more")
+        check_option(self.width >= 1, "width", self.width, "give at least 1")
+        check_option(1 <= self.layers <= 8, "layers", self.layers, "give 1 to 8")
+
+
+@dataclass(kw_only=True)
 class DecoderConfig:
     """The whole decoder: what it takes in and the shapes of its networks.
 
@@ -108,6 +137,10 @@ class DecoderConfig:
         block_tokens: tokens per block (10 tokens = 0.8 s): a position sees its own block whole and those before,
             none after, so that speech can be streamed block by block; 0 sees everything.
         past_blocks: earlier blocks that a position sees; with a fixed number each block costs the same.
+        lookahead_tokens: tokens after its own that the mean of a token looks at, and that a block waits for: tokens
+            of a streaming tokenizer lag behind the sound. The first block is shorter by as many tokens.
+        token_rate: tokens a second.
+        speaker: the encoder of reference clips.
     """
 
     codebook_size: int
@@ -117,9 +150,16 @@ class DecoderConfig:
     flow: FlowConfig = field(default_factory=FlowConfig)
     block_tokens: int = 10
     past_blocks: int = 3
+    lookahead_tokens: int = 0
+    token_rate: float = 12.5
+    speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
 
     def __post_init__(self) -> None:
         check_option(self.codebook_size >= 2, "codebook_size", self.codebook_size, "give at least 2")
         check_option(len(self.speakers) >= 1, "speakers", self.speakers, "name at least one voice")
         check_option(self.block_tokens >= 0, "block_tokens", self.block_tokens, "give 0 (everything) or more")
         check_option(self.past_blocks >= 0, "past_blocks", self.past_blocks, "give 0 or more")
+        is_short = self.lookahead_tokens >= 0 and (not self.block_tokens or self.lookahead_tokens < self.block_tokens)
+        remedy = "give 0 or more, fewer than block_tokens"
+        check_option(is_short, "lookahead_tokens", self.lookahead_tokens, remedy)
+        check_option(self.token_rate > 0, "token_rate", self.token_rate, "give a positive number")

@@ -14,6 +14,9 @@ At small budgets x1 is far better: the target is smooth and does not hold the no
 ``t = 1 - cos(u pi / 2)``, u ~ U(0, 1), and the sampler's grid follows the same curve (denser near the noise).
 Guidance (arXiv 2207.12598): ``(1 + beta) v(x, condition) - beta v(x, nothing)``.
 
+The estimator is block-causal (`decoder.backbone`) and so is each of its evaluations: a stream keeps one cache for each
+and makes a block of mel frames at a constant cost, with the very noise and steps that one pass over everything has.
+
 Shapes: B batch, F mel frames, M mel bins, P patches of `patch_frames` frames.
 """
 
@@ -21,38 +24,55 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .backbone import Backbone
+from .backbone import Backbone, BackboneCache
 from .config import FlowConfig
 from .encoder import masked_mean
+from .speaker import SpeakerEmbedding, Speakers
 
 TIME_FEATURES = 64
+EVALUATIONS = {"euler": 1, "midpoint": 2}  # of the velocity, a step
+
+
+class Conditions(NamedTuple):
+    """What a mel is made from: its mean (B, F, M), the voices, the real frames (B, F), the patches' blocks (P,)."""
+
+    mean: Tensor
+    speakers: Speakers
+    is_real: Tensor
+    blocks: Tensor
+
+    def twice(self) -> Conditions:
+        """The batch, then the batch again (for guidance)."""
+        mean_BFM, is_real_BF = (torch.cat([part, part]) for part in (self.mean, self.is_real))
+        return Conditions(mean_BFM, self.speakers.twice(), is_real_BF, self.blocks)
 
 
 class FlowMatching(nn.Module):
-    """The estimator network, its training loss and the Euler sampler.
+    """The estimator network, its training loss and the solvers.
 
     Args:
         config: its shape and path.
         num_mels: mel bins.
         num_speakers: voices.
-        block: mel frames per block of the estimator's attention; 0 is one block over everything.
         past: earlier blocks that a position sees.
+        clip_width: features of a reference clip's embedding; 0 knows tags only.
     """
 
-    def __init__(self, config: FlowConfig, *, num_mels: int, num_speakers: int, block: int, past: int) -> None:
+    def __init__(self, config: FlowConfig, *, num_mels: int, num_speakers: int, past: int, clip_width: int = 0) -> None:
         super().__init__()
         self.config, self.num_mels = config, num_mels
         width, patch = config.estimator.width, config.patch_frames * num_mels
-        assert block % config.patch_frames == 0, "a block is a whole number of patches"
         self.input = nn.Linear(2 * patch, width)
-        self.nothing = num_speakers  # the speaker row that means "no condition"
-        self.speaker_embedding = nn.Embedding(num_speakers + 1, width)
+        # The last row means "no condition".
+        self.speaker_embedding = SpeakerEmbedding(num_speakers + 1, width, clip_width=clip_width)
         self.time_network = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.backbone = Backbone(config.estimator, block=block // config.patch_frames, past=past, condition_width=width)
+        self.backbone = Backbone(config.estimator, past=past, condition_width=width)
         self.output = nn.Linear(width, patch)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
@@ -70,75 +90,110 @@ class FlowMatching(nn.Module):
         return (clean_BFM - keep * point_BFM) / (1.0 - keep * time_B[:, None, None])
 
     def estimate(
-        self, point_BFM: Tensor, time_B: Tensor, mean_BFM: Tensor, speakers_B: Tensor, is_real_BF: Tensor
+        self,
+        point_BFM: Tensor,
+        time_B: Tensor,
+        conditions: Conditions,
+        is_given_B: Tensor,
+        cache: BackboneCache | None = None,
     ) -> Tensor:
         """What the network predicts (clean mel or velocity, by ``config.prediction``), (B, F, M).
 
-        The speaker ``self.nothing`` stands for no condition at all: the mean is left out too.
+        Where ``is_given_B`` is False there is no condition at all: neither voice nor mean.
         """
-        patch = self.config.patch_frames
-        has_condition = (speakers_B != self.nothing)[:, None, None]
-        mean_BFM = torch.where(has_condition, mean_BFM, torch.zeros_like(mean_BFM))
-        # (B, F, M) -> (B, P, patch * M), point and mean side by side
-        both = [part.unflatten(1, (-1, patch)).flatten(2) for part in (point_BFM, mean_BFM)]
-        condition_BD = nn.functional.silu(self.time_network(time_features(time_B)) + self.speaker_embedding(speakers_B))
-        x_BPD = self.backbone(self.input(torch.cat(both, dim=-1)), is_real_BF[:, ::patch], condition_BD)
-        return self.output(x_BPD).float().unflatten(-1, (patch, self.num_mels)).flatten(1, 2)
+        patch, frames = self.config.patch_frames, point_BFM.shape[1]
+        real_BF1 = conditions.is_real[..., None].to(point_BFM.dtype)
+        mean_BFM = conditions.mean * is_given_B[:, None, None].to(point_BFM.dtype)
+        # (B, F, M) -> (B, P, patch * M), point and mean side by side; the last patch is filled up with zeros
+        filled = [nn.functional.pad(part * real_BF1, (0, 0, 0, -frames % patch)) for part in (point_BFM, mean_BFM)]
+        both_BPC = torch.cat([part.unflatten(1, (-1, patch)).flatten(2) for part in filled], dim=-1)
+        voices_BD = torch.where(
+            is_given_B[:, None], self.speaker_embedding.voices(conditions.speakers), self.speaker_embedding.weight[-1]
+        )
+        condition_BD = nn.functional.silu(self.time_network(time_features(time_B)) + voices_BD)
+        is_real_BP = conditions.is_real[:, ::patch]
+        x_BPD = self.backbone(self.input(both_BPC), is_real_BP, conditions.blocks, condition_BD, cache)
+        return self.output(x_BPD).float().unflatten(-1, (patch, self.num_mels)).flatten(1, 2)[:, :frames]
 
-    def loss(self, mel_BFM: Tensor, mean_BFM: Tensor, speakers_B: Tensor, is_real_BF: Tensor) -> Tensor:
+    def loss(self, mel_BFM: Tensor, conditions: Conditions) -> Tensor:
         """The flow-matching loss at random times (torch's global generator), conditions dropped at random."""
         B = len(mel_BFM)
         time_B = 1.0 - torch.cos(torch.rand(B, device=mel_BFM.device) * (math.pi / 2))
-        is_dropped_B = torch.rand(B, device=mel_BFM.device) < self.config.condition_drop
-        speakers_B = torch.where(is_dropped_B, torch.full_like(speakers_B, self.nothing), speakers_B)
+        is_given_B = torch.rand(B, device=mel_BFM.device) >= self.config.condition_drop
         point_BFM, velocity_BFM = self.path(mel_BFM, torch.randn_like(mel_BFM), time_B)
         target_BFM = mel_BFM if self.config.prediction == "x1" else velocity_BFM
-        estimate_BFM = self.estimate(point_BFM, time_B, mean_BFM, speakers_B, is_real_BF)
-        return masked_mean((estimate_BFM - target_BFM).square().mean(-1), is_real_BF)
+        estimate_BFM = self.estimate(point_BFM, time_B, conditions, is_given_B)
+        return masked_mean((estimate_BFM - target_BFM).square().mean(-1), conditions.is_real)
 
     @torch.inference_mode()
     def sample(
         self,
         noise_BFM: Tensor,
-        mean_BFM: Tensor,
-        speakers_B: Tensor,
-        is_real_BF: Tensor,
+        conditions: Conditions,
         *,
         steps: int | None = None,
         guidance: float | None = None,
+        solver: str | None = None,
+        caches: Sequence[BackboneCache] | None = None,
     ) -> Tensor:
-        """A mel (B, F, M): Euler steps from the noise to time 1; steps and guidance default to the config's."""
-        steps = self.config.steps if steps is None else steps
+        """A mel (B, F, M): the solver's way from the noise to time 1.
+
+        Args:
+            noise_BFM: standard normal.
+            conditions: what to make it from.
+            steps: of the solver; None is the config's, as for guidance and solver.
+            guidance: beta of classifier-free guidance.
+            solver: ``euler`` or ``midpoint``.
+            caches: of the stream, one for each evaluation (`empty_caches`), taken on; the frames are then those of
+                whole blocks, in whole patches, that follow what was made before.
+        """
         guidance = self.config.guidance if guidance is None else guidance
-        point_BFM = noise_BFM * self.config.temperature
-        grid = time_grid(steps)
-        for now, then in itertools.pairwise(grid):
-            time_B = torch.full((len(point_BFM),), now, device=point_BFM.device)
-            velocity_BFM = self.guided_velocity(point_BFM, time_B, mean_BFM, speakers_B, is_real_BF, guidance)
-            point_BFM = point_BFM + (then - now) * velocity_BFM
-        return point_BFM
+
+        def velocity(point_BFM: Tensor, time: float, evaluation: int) -> Tensor:
+            time_B = torch.full((len(point_BFM),), time, device=point_BFM.device)
+            cache = None if caches is None else caches[evaluation]
+            return self.guided_velocity(point_BFM, time_B, conditions, guidance, cache)
+
+        steps = self.config.steps if steps is None else steps
+        start_BFM = noise_BFM * self.config.temperature
+        return solve(start_BFM, velocity, steps=steps, solver=solver or self.config.solver)
+
+    def empty_caches(self, batch: int, *, steps: int, guidance: float, solver: str) -> list[BackboneCache]:
+        """The caches of a stream of ``batch`` rows that begins: one for each evaluation; guidance doubles the rows."""
+        rows = 2 * batch if guidance else batch
+        return [self.backbone.empty_cache(rows) for _ in range(steps * EVALUATIONS[solver])]
 
     def guided_velocity(
         self,
         point_BFM: Tensor,
         time_B: Tensor,
-        mean_BFM: Tensor,
-        speakers_B: Tensor,
-        is_real_BF: Tensor,
+        conditions: Conditions,
         guidance: float,
+        cache: BackboneCache | None = None,
     ) -> Tensor:
-        """The velocity (B, F, M) with classifier-free guidance; without guidance one evaluation does."""
+        """The velocity (B, F, M) with classifier-free guidance; without guidance one row an example does."""
+        is_given_B = torch.ones(len(point_BFM), dtype=torch.bool, device=point_BFM.device)
         if guidance:
-            nothing_B = torch.full_like(speakers_B, self.nothing)
-            point, time, mean, is_real = (torch.cat([x, x]) for x in (point_BFM, time_B, mean_BFM, is_real_BF))
-            both = self.estimate(point, time, mean, torch.cat([speakers_B, nothing_B]), is_real)
+            point, time = (torch.cat([part, part]) for part in (point_BFM, time_B))
+            both = self.estimate(point, time, conditions.twice(), torch.cat([is_given_B, ~is_given_B]), cache)
             given_BFM, free_BFM = both.chunk(2)
             estimate_BFM = (1.0 + guidance) * given_BFM - guidance * free_BFM
         else:
-            estimate_BFM = self.estimate(point_BFM, time_B, mean_BFM, speakers_B, is_real_BF)
+            estimate_BFM = self.estimate(point_BFM, time_B, conditions, is_given_B, cache)
         if self.config.prediction == "velocity":
             return estimate_BFM
         return self.velocity(estimate_BFM, point_BFM, time_B)  # affine in x1 with weights that sum to 1: same guidance
+
+
+def solve(point_BFM: Tensor, velocity: Callable[[Tensor, float, int], Tensor], *, steps: int, solver: str) -> Tensor:
+    """Follow ``velocity(point, time, number of the evaluation)`` from time 0 to 1 on `time_grid`."""
+    for step, (now, then) in enumerate(itertools.pairwise(time_grid(steps))):
+        if solver == "midpoint":
+            middle_BFM = point_BFM + (then - now) / 2 * velocity(point_BFM, now, 2 * step)
+            point_BFM = point_BFM + (then - now) * velocity(middle_BFM, (now + then) / 2, 2 * step + 1)
+        else:
+            point_BFM = point_BFM + (then - now) * velocity(point_BFM, now, step)
+    return point_BFM
 
 
 def time_grid(steps: int) -> list[float]:

@@ -19,11 +19,13 @@ USES = {
     "decoder": """from decoder.model import SpeechDecoder
 
 decoder = SpeechDecoder.from_pretrained("{folder}")
-audio = decoder.decode(tokens, speaker=decoder.speakers[0])  # (T,) tokens -> (1280 T,) float32 at 16 kHz""",
+audio = decoder.decode(tokens, speaker=decoder.speakers[0])  # (T,) tokens -> (S,) float32 at decoder.sample_rate
+with decoder.streaming(speaker=decoder.speakers[0]) as stream:
+    first, rest = stream.feed(tokens), stream.finish()  # the same samples, as the tokens come""",
     "vocoder": """from decoder.vocoder import Vocoder
 
 vocoder = Vocoder.from_pretrained("{folder}")
-audio = vocoder(mel)  # (B, 80, F) log-mel of corpus.mel.LogMel -> (B, 160 F) at 16 kHz""",
+audio = vocoder(mel)  # (B, M, F) log-mel of corpus.mel.LogMel -> (B, hop * F) at vocoder.mel.sample_rate""",
 }
 SUMMARIES = {
     "decoder": "Speech tokens to a waveform: token encoder, conditional flow matching over the log-mel, iSTFT vocoder.",
@@ -101,10 +103,15 @@ class Artefact:
 
         file = self.folder / "model.safetensors"
         try:
-            module.load_state_dict(load_file(file))
+            weights = load_file(file)
+            module.load_state_dict(weights)
         except (SafetensorError, OSError, RuntimeError) as error:
             found = f"weights that do not fit config.yaml ({str(error).splitlines()[0]})"
             raise UserError(str(file), found=found, remedy="copy the whole folder again, or train it again") from error
+        broken = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
+        if broken:
+            found = f"{len(broken)} weights that are not finite, {broken[0]} the first"
+            raise UserError(str(file), found=found, remedy="train it again with a lower fit.learning_rate")
 
 
 def load_artefact(folder: Path | str, *, kind: str) -> Artefact:

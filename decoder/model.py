@@ -1,14 +1,16 @@
 """The speech decoder: tokens -> mel mean -> mel (flow matching) -> waveform (vocoder).
 
-Laws (tests/decoder): T tokens make exactly 1280 T samples; the same tokens make the same samples, alone or in a
-batch; noise belongs to the token's position, not to the utterance's length.
+Laws (tests/decoder): T tokens make exactly as many samples as `decoder.timing` says (1280 T at 16 kHz and 12.5 Hz);
+the same tokens make the same samples, alone, in a batch or streamed in any pieces; noise belongs to the frame's
+position, not to the utterance's length.
 
-Shapes: B batch, T tokens, F = 8 T mel frames, M mel bins, S = 1280 T samples.
+Shapes: B batch, T tokens, F mel frames, M mel bins, S samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from corpus.errors import UserError
+from corpus.audio import read_audio
+from corpus.errors import UserError, check_option
 from corpus.mel import LogMel, LogMelConfig
-from corpus.token_time import FRAMES_PER_TOKEN
 
-from .config import DecoderConfig, VocoderConfig
-from .encoder import TokenEncoder, frames_of_tokens, prior_loss
-from .flow import FlowMatching
+from .config import SOLVERS, DecoderConfig, VocoderConfig
+from .encoder import TokenEncoder, prior_loss
+from .flow import Conditions, FlowMatching
 from .folder import load_artefact, save_artefact
 from .griffin_lim import griffin_lim
+from .noise import Noise
+from .recordings import Clips
+from .speaker import FROM_CLIP, SpeakerEncoder, Speakers
+from .stream import DecoderStream
+from .timing import Timing
 from .vocoder import Vocoder
 
 Tokens = npt.NDArray[np.integer[Any]]
 Audio = npt.NDArray[np.float32]
 VOCODERS = ("model", "griffin_lim")
-NOISE_SEED = 42
+CLIP_SECONDS = 10.0  # of a reference clip are heard
 
 
 class SpeechDecoder(nn.Module):
@@ -51,49 +58,113 @@ class SpeechDecoder(nn.Module):
         self.tokenizer, self.codebook_size = config.tokenizer, config.codebook_size
         self.speakers = list(config.speakers)
         num_mels, num_speakers = vocoder.mel.num_mels, len(self.speakers)
-        self.encoder = TokenEncoder(
-            config.encoder,
-            codebook_size=config.codebook_size,
-            num_speakers=num_speakers,
-            num_mels=num_mels,
-            block=config.block_tokens,
-            past=config.past_blocks,
+        self.timing = Timing(
+            frames_per_token=frames_per_token(config.token_rate, vocoder.mel),
+            patch_frames=config.flow.patch_frames,
+            block_tokens=config.block_tokens,
+            lookahead_tokens=config.lookahead_tokens,
         )
+        self.encoder = TokenEncoder(config, self.timing, num_mels)
+        clip_width = config.speaker.embedding
         self.flow = FlowMatching(
-            config.flow,
-            num_mels=num_mels,
-            num_speakers=num_speakers,
-            block=config.block_tokens * FRAMES_PER_TOKEN,
-            past=config.past_blocks,
+            config.flow, num_mels=num_mels, num_speakers=num_speakers, past=config.past_blocks, clip_width=clip_width
         )
+        self.speaker_encoder: SpeakerEncoder | None = None
+        if clip_width:
+            self.speaker_encoder = SpeakerEncoder(config.speaker, num_mels=num_mels, num_speakers=num_speakers)
         self.log_mel = LogMel(vocoder.mel)
 
-    def loss(self, tokens_BT: Tensor, mel_BFM: Tensor, speakers_B: Tensor, is_real_BT: Tensor) -> dict[str, Tensor]:
-        """Prior loss of the mean plus flow-matching loss; the flow does not pull at the mean."""
-        is_real_BF = frames_of_tokens(is_real_BT)
-        mean_BFM = self.encoder(tokens_BT, speakers_B, is_real_BT).float()
-        prior = prior_loss(mean_BFM, mel_BFM, is_real_BF)
-        flow = self.flow.loss(mel_BFM, mean_BFM.detach(), speakers_B, is_real_BF)
-        return {"loss": prior + flow, "prior": prior, "flow": flow}
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.encoder.token_embedding.weight.device
+
+    def loss(
+        self,
+        tokens_BT: Tensor,
+        mel_BFM: Tensor,
+        rows_B: Tensor,
+        is_real_BT: Tensor,
+        *,
+        clips: Clips | None = None,
+        naming_weight: float = 0.1,
+    ) -> dict[str, Tensor]:
+        """Prior loss of the mean plus flow-matching loss; the flow does not pull at the mean.
+
+        With clips some examples take their voice from the speaker encoder, which learns by that and by naming voices.
+        """
+        speakers, terms = Speakers(rows_B), {}
+        if clips is not None:
+            assert self.speaker_encoder is not None, "clips need a speaker encoder"
+            heard_BE = self.speaker_encoder(clips.mel, clips.is_real)
+            terms["naming"] = self.speaker_encoder.naming_loss(heard_BE, rows_B)
+            speakers = Speakers(torch.where(clips.is_used, FROM_CLIP, rows_B), heard_BE)
+        conditions = self.conditions(tokens_BT, speakers, is_real_BT)
+        prior = prior_loss(conditions.mean, mel_BFM, conditions.is_real)
+        flow = self.flow.loss(mel_BFM, conditions._replace(mean=conditions.mean.detach()))
+        loss = prior + flow
+        if clips is not None:
+            loss = loss + naming_weight * terms["naming"]
+        return {"loss": loss, "prior": prior, "flow": flow} | terms
+
+    def conditions(self, tokens_BT: Tensor, speakers: Speakers, is_real_BT: Tensor) -> Conditions:
+        """What the flow makes the mel from; the mean is the encoder's."""
+        mean_BFM = self.encoder(tokens_BT, speakers, is_real_BT).float()
+        patches_P = torch.arange(self.timing.num_patches(mean_BFM.shape[1]))
+        blocks_P = self.timing.blocks_of_patches(patches_P)
+        return Conditions(mean_BFM, speakers, self.timing.real_frames(is_real_BT), blocks_P)
 
     @torch.inference_mode()
     def mel(
         self,
         tokens_BT: Tensor,
-        speakers_B: Tensor,
+        speakers: Speakers,
         is_real_BT: Tensor,
         *,
         steps: int | None = None,
         guidance: float | None = None,
+        solver: str | None = None,
     ) -> Tensor:
         """The normalised log-mel (B, F, M); 0 steps give the regressed mean."""
-        steps = self.config.flow.steps if steps is None else steps
-        mean_BFM = self.encoder(tokens_BT, speakers_B, is_real_BT).float()
-        if steps == 0:
+        conditions = self.conditions(tokens_BT, speakers, is_real_BT)
+        mean_BFM = conditions.mean
+        if (self.config.flow.steps if steps is None else steps) == 0:
             return mean_BFM
-        noise_BFM = position_noise(mean_BFM)
-        is_real_BF = frames_of_tokens(is_real_BT)
-        return self.flow.sample(noise_BFM, mean_BFM, speakers_B, is_real_BF, steps=steps, guidance=guidance)
+        noise_BFM = Noise(mean_BFM.shape[2]).draw(mean_BFM.shape[1]).to(mean_BFM).expand_as(mean_BFM)
+        return self.flow.sample(noise_BFM, conditions, steps=steps, guidance=guidance, solver=solver)
+
+    def streaming(
+        self,
+        speaker: str | None = None,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        solver: str | None = None,
+    ) -> DecoderStream:
+        """A stream of one utterance (`decoder.stream`): feed tokens, get samples, at a constant cost a block.
+
+        Args:
+            speaker: as for `decode_batch`; a reference clip is heard once, here.
+            steps: of the solver; None is the trained default, as for guidance and solver.
+            guidance: classifier-free guidance.
+            solver: ``euler`` or ``midpoint``.
+
+        Raises:
+            UserError: an unknown voice, or a decoder that needs the whole utterance (block_tokens=0).
+        """
+        if not self.config.block_tokens:
+            remedy = "train with block_tokens=10 to stream, or use decode"
+            raise UserError("the decoder", found="block_tokens=0: it needs the whole utterance", remedy=remedy)
+        flow = self.config.flow
+        chosen = flow.solver if solver is None else solver
+        check_option(chosen in SOLVERS, "solver", chosen, f"choose {' or '.join(SOLVERS)}")
+        return DecoderStream(
+            self,
+            self.voices([speaker]),
+            steps=flow.steps if steps is None else steps,
+            guidance=flow.guidance if guidance is None else guidance,
+            solver=chosen,
+        )
 
     def decode(
         self,
@@ -102,10 +173,12 @@ class SpeechDecoder(nn.Module):
         *,
         steps: int | None = None,
         guidance: float | None = None,
+        solver: str | None = None,
         vocoder: str = "model",
     ) -> Audio:
-        """One utterance: (T,) tokens -> (1280 T,) samples; see `decode_batch`."""
-        return self.decode_batch([tokens], [speaker], steps=steps, guidance=guidance, vocoder=vocoder)[0]
+        """One utterance: (T,) tokens -> (S,) samples; see `decode_batch`."""
+        options = {"guidance": guidance, "solver": solver, "vocoder": vocoder}
+        return self.decode_batch([tokens], [speaker], steps=steps, **options)[0]  # type: ignore[arg-type]
 
     @torch.inference_mode()
     def decode_batch(
@@ -115,48 +188,52 @@ class SpeechDecoder(nn.Module):
         *,
         steps: int | None = None,
         guidance: float | None = None,
+        solver: str | None = None,
         vocoder: str = "model",
     ) -> list[Audio]:
         """Many utterances at once, each as it would be alone.
 
         Args:
             tokens: (T,) integers below ``codebook_size`` each, lengths may differ.
-            speakers: a voice for each; None is the first of ``self.speakers``.
-            steps: Euler steps; None is the trained default, 0 the regressed mean.
+            speakers: a voice for each: its tag, or the path of a reference clip; None is the first of
+                ``self.speakers``.
+            steps: of the solver; None is the trained default, 0 the regressed mean.
             guidance: classifier-free guidance; None is the trained default.
+            solver: ``euler`` or ``midpoint``; None is the trained default.
             vocoder: ``model``, or ``griffin_lim`` (no training, rougher).
 
         Returns:
             float32 waveforms at ``sample_rate``, full scale 1.
 
         Raises:
-            UserError: no tokens, a token out of range, an unknown voice or vocoder.
+            UserError: no tokens, a token out of range, an unknown voice, solver or vocoder, an unreadable clip.
         """
         if vocoder not in VOCODERS:
             raise UserError("vocoder", found=repr(vocoder), remedy=f"choose one of {', '.join(VOCODERS)}")
+        check_option(solver is None or solver in SOLVERS, "solver", solver, f"choose {' or '.join(SOLVERS)}")
+        if not len(tokens):
+            return []
         batch = self.batch(tokens, speakers or [None] * len(tokens))
-        mel_BMF = self.mel(*batch, steps=steps, guidance=guidance).transpose(1, 2)
-        lengths = [len(item) * FRAMES_PER_TOKEN for item in tokens]
+        mel_BMF = self.mel(*batch, steps=steps, guidance=guidance, solver=solver).transpose(1, 2)
+        lengths = [self.timing.num_frames(len(item)) for item in tokens]
         if vocoder == "griffin_lim":
             made = [griffin_lim(mel_BMF[i : i + 1, :, :length], self.log_mel)[0] for i, length in enumerate(lengths)]
         else:
-            made = list(self.vocoder(mel_BMF, frames_of_tokens(batch[2])))
+            made = list(self.vocoder(mel_BMF, self.timing.real_frames(batch[2])))
         hop = self.log_mel.config.hop
         return [audio[: length * hop].cpu().numpy() for audio, length in zip(made, lengths, strict=True)]
 
-    def batch(self, tokens: Sequence[Tokens], speakers: Sequence[str | None]) -> tuple[Tensor, Tensor, Tensor]:
-        """Padded tokens (B, T), speaker rows (B,) and the mask of real tokens (B, T), checked."""
+    def batch(self, tokens: Sequence[Tokens], speakers: Sequence[str | None]) -> tuple[Tensor, Speakers, Tensor]:
+        """Padded tokens (B, T), the voices and the mask of real tokens (B, T), checked."""
         for index, item in enumerate(tokens):
             self.check_tokens(np.asarray(item), f"utterance {index + 1} of {len(tokens)}")
         longest = max(map(len, tokens), default=0)
-        device = self.encoder.token_embedding.weight.device
         tokens_BT = torch.zeros(len(tokens), longest, dtype=torch.long)
         is_real_BT = torch.zeros(len(tokens), longest, dtype=torch.bool)
         for row, item in enumerate(tokens):
             tokens_BT[row, : len(item)] = torch.from_numpy(np.asarray(item).astype(np.int64))
             is_real_BT[row, : len(item)] = True
-        speakers_B = torch.tensor([self.speaker_row(name) for name in speakers])
-        return tokens_BT.to(device), speakers_B.to(device), is_real_BT.to(device)
+        return tokens_BT.to(self.device), self.voices(speakers), is_real_BT.to(self.device)
 
     def check_tokens(self, tokens: Tokens, subject: str) -> None:
         """Raise a `UserError` unless (T,) ``tokens`` can be decoded."""
@@ -170,22 +247,62 @@ class SpeechDecoder(nn.Module):
             raise UserError(subject, found=found, remedy="use the tokenizer that the decoder was trained with")
 
     def speaker_row(self, name: str | None) -> int:
-        """The embedding row of a voice."""
+        """The embedding row of a voice's tag."""
         if name is None:
             return 0
         if name not in self.speakers:
             known = ", ".join(self.speakers[:10]) + (", ..." if len(self.speakers) > 10 else "")
-            raise UserError("speaker", found=f"{name!r} is no voice of this decoder", remedy=f"choose one of: {known}")
+            or_clip = ", or give the path of a recording" if self.speaker_encoder is not None else ""
+            remedy = f"choose one of: {known}{or_clip}"
+            raise UserError("speaker", found=f"{name!r} is no voice of this decoder", remedy=remedy)
         return self.speakers.index(name)
+
+    def voices(self, names: Sequence[str | None]) -> Speakers:
+        """The voices of tags and reference clips; a clip is a name with a file's suffix, or one that is a file.
+
+        Raises:
+            UserError: an unknown tag, an unreadable or silent clip, or a clip for a decoder that knows tags only.
+        """
+        clips = {name: self.hear(name) for name in set(names) if name is not None and self.is_clip(name)}
+        rows = [FROM_CLIP if name in clips else self.speaker_row(name) for name in names]
+        rows_B = torch.tensor(rows, dtype=torch.long, device=self.device)
+        if not clips:
+            return Speakers(rows_B)
+        none_E = torch.zeros(self.config.speaker.embedding, device=self.device)
+        return Speakers(rows_B, torch.stack([none_E if name is None else clips.get(name, none_E) for name in names]))
+
+    def is_clip(self, name: str) -> bool:
+        """Whether ``name`` is meant as a recording and not as a tag."""
+        return name not in self.speakers and (bool(Path(name).suffix) or Path(name).is_file())
+
+    @torch.inference_mode()
+    def hear(self, clip: str) -> Tensor:
+        """The embedding (E,) of the voice in an audio file (its first 10 s)."""
+        if self.speaker_encoder is None:
+            known = ", ".join(self.speakers[:10])
+            found = f"the recording {clip}, but this decoder knows voices by their tags only"
+            remedy = f"choose one of: {known}; or train it with speaker.embedding=64 reference_share=0.5"
+            raise UserError("speaker", found=found, remedy=remedy)
+        rate, hop = self.log_mel.config.sample_rate, self.log_mel.config.hop
+        samples = read_audio(Path(clip), rate)[: int(CLIP_SECONDS * rate)]
+        if not np.abs(samples).max(initial=0.0) > 0.0:
+            raise UserError(clip, found="only silence", remedy="give a recording of a few seconds of one voice")
+        audio_1S = torch.from_numpy(np.pad(samples, (0, -len(samples) % hop)))[None].to(self.device)
+        mel_1FM = self.log_mel(audio_1S).transpose(1, 2)
+        heard: Tensor = self.speaker_encoder(mel_1FM, torch.ones_like(mel_1FM[:, :, 0], dtype=torch.bool))[0]
+        return heard
 
     def save_pretrained(self, folder: Path | str, metrics: Mapping[str, Any] | None = None) -> None:
         """Write the artefact folder, the vocoder inside."""
         size = sum(parameter.numel() for parameter in self.parameters())
         facts = {
             "parameters": f"{size:,} (of which the vocoder {sum(p.numel() for p in self.vocoder.parameters()):,})",
-            "input": f"12.5 Hz tokens of tokenizer {self.tokenizer}, codebook of {self.codebook_size}",
+            "input": f"{self.config.token_rate:g} Hz tokens of tokenizer {self.tokenizer}, codebook of "
+            f"{self.codebook_size}",
             "voices": ", ".join(self.speakers),
-            "sampling": f"{self.config.flow.steps} Euler steps, guidance {self.config.flow.guidance:g}",
+            "sampling": f"{self.config.flow.steps} steps of {self.config.flow.solver}, guidance "
+            f"{self.config.flow.guidance:g}",
+            "streaming": f"blocks of {self.config.block_tokens} tokens, {self.config.lookahead_tokens} tokens ahead",
         }
         config = {"decoder": self.config, "vocoder": self.vocoder.config, "mel": self.vocoder.mel}
         save_artefact(folder, kind="decoder", config=config, module=self, metrics=metrics or {}, facts=facts)
@@ -200,8 +317,9 @@ class SpeechDecoder(nn.Module):
         return decoder.eval()
 
 
-def position_noise(like_BFM: Tensor) -> Tensor:
-    """Standard normal noise of the shape of ``like_BFM``, drawn in order of time, the same for each utterance."""
-    generator = np.random.default_rng(NOISE_SEED)
-    noise_FM = torch.from_numpy(generator.standard_normal(like_BFM.shape[1:], dtype=np.float32))
-    return noise_FM.to(like_BFM).expand_as(like_BFM)
+def frames_per_token(token_rate: float, mel: LogMelConfig) -> Fraction:
+    """Mel frames in a token's time, exactly."""
+    ratio = Fraction(mel.sample_rate, mel.hop) / Fraction(token_rate)
+    remedy = f"a token must last at least one mel frame ({mel.hop} samples at {mel.sample_rate} Hz)"
+    check_option(ratio >= 1, "token_rate", token_rate, remedy)
+    return ratio

@@ -2,14 +2,14 @@
 
 The batch of a step depends on (seed, step) alone, so that a resumed run sees what an unbroken one would have seen.
 
-Shapes: S samples, T tokens, F = 8 T mel frames, M mel bins.
+Shapes: B batch, S samples, T tokens, F mel frames (`decoder.timing`), M mel bins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from corpus.audio import Samples, read_audio
+from corpus.audio import SAMPLE_RATE, Samples, read_audio
 from corpus.errors import UserError
 from corpus.manifest import Utterance, read_manifest
-from corpus.mel import LogMel
-from corpus.token_time import DEFAULT_TIME, FRAMES_PER_TOKEN, num_tokens, pad_to_token
+from corpus.mel import LogMel, LogMelConfig
+from corpus.token_time import TokenTime
 from corpus.tokens import TokenisedSpeech
+
+from .timing import Timing
 
 CACHE_BYTES = 2 << 30
 FULL_SCALE = 32768.0
@@ -65,11 +67,13 @@ class Recordings:
     Attributes:
         utterances: what may be drawn.
         max_bad_share: share of recordings that may be unreadable; they are replaced by their successor.
+        mel: whose sample rate they are read at, and to whose hops they are padded.
         cache_bytes: memory for waveforms.
     """
 
     utterances: list[Utterance]
     max_bad_share: float = 0.01
+    mel: LogMelConfig = field(default_factory=LogMelConfig)
     cache_bytes: int = CACHE_BYTES
     cached: dict[int, npt.NDArray[np.int16]] = field(default_factory=dict)
     used: int = 0
@@ -81,7 +85,7 @@ class Recordings:
         return len(self.utterances)
 
     def audio(self, index: int) -> Samples:
-        """(S,) float32, zero-padded to whole tokens; of the next good utterance if this one is bad."""
+        """(S,) float32, zero-padded to whole mel frames; of the next good utterance if this one is bad."""
         for successor in range(len(self)):
             at = (index + successor) % len(self)
             if self.utterances[at].id in self.bad.reasons:
@@ -95,7 +99,8 @@ class Recordings:
     def _load(self, index: int) -> npt.NDArray[np.int16]:
         if index in self.cached:
             return self.cached[index]
-        audio = pad_to_token(read_audio(self.utterances[index].audio))
+        audio = read_audio(self.utterances[index].audio, self.mel.sample_rate)
+        audio = np.pad(audio, (0, -len(audio) % self.mel.hop))
         samples = np.clip(np.round(audio * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
         if self.used + samples.nbytes <= self.cache_bytes:
             self.cached[index] = samples
@@ -104,7 +109,7 @@ class Recordings:
 
 
 class Example(NamedTuple):
-    """One utterance of a decoder's training: (T,) tokens, (8 T, M) normalised log-mel, its voice's row."""
+    """One utterance of a decoder's training: (T,) tokens, (F, M) normalised log-mel, its voice's row."""
 
     tokens: npt.NDArray[np.int64]
     mel: npt.NDArray[np.float16]
@@ -115,30 +120,31 @@ def pair_examples(
     utterances: Sequence[Utterance],
     speech: TokenisedSpeech,
     log_mel: LogMel,
+    timing: Timing,
     speakers: Sequence[str],
     max_bad_share: float,
 ) -> Iterator[Example]:
     """Tokens and mel of each utterance, joined by id. Yields in the order of ``utterances``.
 
     Raises:
-        UserError: too many recordings are unreadable, have no tokens, or tokens of another length; or the tokens are
-            not at 12.5 Hz.
+        UserError: too many recordings are unreadable, have no tokens, or tokens of another length.
     """
-    if speech.frame_rate != DEFAULT_TIME.frame_rate:
-        found = f"tokens at {speech.frame_rate} Hz"
-        remedy = f"give tokens at {DEFAULT_TIME.frame_rate} Hz: the decoder makes {FRAMES_PER_TOKEN} frames of each"
-        raise UserError("the tokens", found=found, remedy=remedy)
     tokens_of = {item.id: item.tokens for item in speech.items}
+    time = TokenTime(speech.frame_rate)
     bad = BadAudio(len(utterances), max_bad_share)
+    rate, hop = log_mel.config.sample_rate, log_mel.config.hop
     for utterance in utterances:
         try:
             audio = read_audio(utterance.audio)
-            tokens = matching_tokens(utterance, tokens_of.get(utterance.id), num_tokens(len(audio)))
+            tokens = matching_tokens(utterance, tokens_of.get(utterance.id), time.num_tokens(len(audio)))
+            audio = audio if rate == SAMPLE_RATE else read_audio(utterance.audio, rate)
         except UserError as error:
             bad.add(utterance.id, error)
             continue
+        length = timing.num_frames(len(tokens)) * hop
+        framed = np.pad(audio[:length], (0, max(0, length - len(audio))))
         with torch.inference_mode():
-            mel_FM = log_mel(torch.from_numpy(pad_to_token(audio))[None])[0].T
+            mel_FM = log_mel(torch.from_numpy(framed)[None])[0].T
         yield Example(tokens.astype(np.int64), mel_FM.numpy().astype(np.float16), speakers.index(utterance.speaker))
 
 
@@ -156,11 +162,11 @@ def matching_tokens(
 
 
 class Batch(NamedTuple):
-    """Padded examples: tokens (B, T), mel (B, 8 T, M), voices (B,), mask of real tokens (B, T)."""
+    """Padded examples: tokens (B, T), mel (B, F, M), rows of the voices (B,), mask of real tokens (B, T)."""
 
     tokens: torch.Tensor
     mel: torch.Tensor
-    speakers: torch.Tensor
+    rows: torch.Tensor
     is_real: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
@@ -168,11 +174,11 @@ class Batch(NamedTuple):
         return Batch(*(part.to(device) for part in self))
 
 
-def collate(examples: Sequence[Example]) -> Batch:
+def collate(examples: Sequence[Example], timing: Timing) -> Batch:
     """Pad to the longest."""
     longest = max(len(example.tokens) for example in examples)
     tokens_BT = torch.zeros(len(examples), longest, dtype=torch.long)
-    mel_BFM = torch.zeros(len(examples), longest * FRAMES_PER_TOKEN, examples[0].mel.shape[1])
+    mel_BFM = torch.zeros(len(examples), timing.num_frames(longest), examples[0].mel.shape[1])
     is_real_BT = torch.zeros(len(examples), longest, dtype=torch.bool)
     for row, example in enumerate(examples):
         tokens_BT[row, : len(example.tokens)] = torch.from_numpy(example.tokens)
@@ -181,11 +187,76 @@ def collate(examples: Sequence[Example]) -> Batch:
     return Batch(tokens_BT, mel_BFM, torch.tensor([example.speaker for example in examples]), is_real_BT)
 
 
-def crop(example: Example, tokens: int, generator: np.random.Generator) -> Example:
+def crop(example: Example, tokens: int, timing: Timing, generator: np.random.Generator) -> Example:
     """A random stretch of at most ``tokens`` tokens."""
-    start = int(generator.integers(0, max(0, len(example.tokens) - tokens) + 1))
-    frames = slice(start * FRAMES_PER_TOKEN, (start + tokens) * FRAMES_PER_TOKEN)
-    return Example(example.tokens[start : start + tokens], example.mel[frames], example.speaker)
+    return stretch(example, int(generator.integers(0, max(0, len(example.tokens) - tokens) + 1)), tokens, timing)
+
+
+def prefix(example: Example, tokens: int, timing: Timing, generator: np.random.Generator) -> Example:
+    """The first n blocks, n random, of at most ``tokens`` tokens: what a stream has to begin with (facts A9)."""
+    blocks = min(tokens, len(example.tokens)) // timing.block_tokens
+    count = int(generator.integers(1, max(1, blocks) + 1)) * timing.block_tokens
+    return stretch(example, 0, count, timing)
+
+
+def stretch(example: Example, start: int, tokens: int, timing: Timing) -> Example:
+    """At most ``tokens`` tokens from ``start`` on, and their frames (at a fraction of frames a token within one)."""
+    chosen = example.tokens[start : start + tokens]
+    wanted, first = timing.num_frames(len(chosen)), timing.num_frames(start)
+    mel_FM = example.mel[first : first + wanted]
+    missing = wanted - len(mel_FM)  # 0, or 1 where the stretch's last frame begins after the utterance's
+    return Example(chosen, np.pad(mel_FM, ((0, missing), (0, 0)), mode="edge"), example.speaker)
+
+
+class Clips(NamedTuple):
+    """Reference clips: mel (B, F, M), mask of real frames (B, F), which examples (B,) take their voice from them."""
+
+    mel: torch.Tensor
+    is_real: torch.Tensor
+    is_used: torch.Tensor
+
+    def to(self, device: torch.device) -> Clips:
+        """The same on ``device``."""
+        return Clips(*(part.to(device) for part in self))
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Draws for an example a stretch of another utterance of its voice, where there is one.
+
+    Attributes:
+        examples: to draw from.
+        frames: longest clip.
+        share: of the examples that take their voice from the clip.
+    """
+
+    examples: Sequence[Example]
+    frames: int
+    share: float
+
+    @cached_property
+    def of_voice(self) -> dict[int, list[int]]:
+        """The examples of each voice."""
+        found: dict[int, list[int]] = {}
+        for index, example in enumerate(self.examples):
+            found.setdefault(example.speaker, []).append(index)
+        return found
+
+    def draw(self, drawn: Sequence[int], generator: np.random.Generator) -> Clips:
+        """The clips of the examples ``drawn``."""
+        mels = []
+        for index in drawn:
+            others = self.of_voice[self.examples[index].speaker]
+            other = others[int(generator.integers(len(others)))]
+            if other == index:  # an utterance that tells its own voice would tell more than that
+                other = others[(others.index(index) + 1) % len(others)]
+            mel_FM = self.examples[other].mel
+            start = int(generator.integers(0, max(0, len(mel_FM) - self.frames) + 1))
+            mels.append(torch.from_numpy(mel_FM[start : start + self.frames].astype(np.float32)))
+        mel_BFM = torch.nn.utils.rnn.pad_sequence(mels, batch_first=True)
+        lengths_B = torch.tensor([len(mel) for mel in mels])
+        is_real_BF = torch.arange(mel_BFM.shape[1])[None] < lengths_B[:, None]
+        return Clips(mel_BFM, is_real_BF, torch.from_numpy(generator.random(len(mels)) < self.share))
 
 
 def draw(count: int, batch: int, *, seed: int, step: int) -> list[int]:

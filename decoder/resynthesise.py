@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
+from .config import SOLVERS
+
 if TYPE_CHECKING:
     from corpus.tokens import TokenisedUtterance
 
@@ -32,11 +34,12 @@ class ResynthesiseConfig(StageConfig):
         tokens: a Parquet file of tokenised speech, or a folder of them.
         decoder: run folder of decoder.train, or its artefact.
         voices: only utterances of these voices; none named means all that the decoder knows.
-        speaker: the voice to speak all with; null keeps each utterance's own.
+        speaker: the voice to speak all with, a tag or the path of a reference clip; null keeps each utterance's own.
         limit: at most so many utterances (the first); 0 takes all.
         vocoder: model, or griffin_lim.
-        steps: Euler steps of the flow; 0 speaks the regressed mean; null is the decoder's default.
+        steps: of the flow's solver; 0 speaks the regressed mean; null is the decoder's default.
         guidance: classifier-free guidance; null is the decoder's default.
+        solver: euler or midpoint; null is the decoder's default.
         batch: utterances decoded at once.
         threads: CPU threads.
     """
@@ -49,6 +52,7 @@ class ResynthesiseConfig(StageConfig):
     vocoder: str = "model"
     steps: int | None = None
     guidance: float | None = None
+    solver: str | None = None
     batch: int = 16
     threads: int = 1
 
@@ -58,6 +62,8 @@ class ResynthesiseConfig(StageConfig):
         check_option(self.limit >= 0, "limit", self.limit, "give 0 (all) or more")
         check_option(self.steps is None or self.steps >= 0, "steps", self.steps, "give 0 (the mean) or more")
         check_option(self.guidance is None or self.guidance >= 0, "guidance", self.guidance, "give 0 or more")
+        is_known = self.solver is None or self.solver in SOLVERS
+        check_option(is_known, "solver", self.solver, f"choose {' or '.join(SOLVERS)}")
         check_option(self.batch >= 1, "batch", self.batch, "give at least 1")
         check_option(self.threads >= 1, "threads", self.threads, "give at least 1")
 
@@ -91,6 +97,7 @@ def run(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
                     speakers,
                     steps=config.steps,
                     guidance=config.guidance,
+                    solver=config.solver,
                     vocoder=config.vocoder,
                 )
                 for item, audio in zip(batch, made, strict=True):
@@ -114,7 +121,7 @@ def choose(
 ) -> list[TokenisedUtterance]:
     """The utterances to speak, checked."""
     if config.speaker is not None:
-        decoder.speaker_row(config.speaker)
+        decoder.voices([config.speaker])
     voices = set(config.voices)
     if not voices and config.speaker is None:
         voices = set(decoder.speakers)

@@ -3,7 +3,7 @@
     python -m decoder.train corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens \\
         vocoder=runs/quickstart/vocoder out=runs/quickstart/decoder fit.steps=1500
 
-The paper's two stages are two calls: voices=[all] first, then voices=[answer] init=<first out>.
+The paper's two stages are two calls: voices=[all] first, then voices=[answer] init=<first out> prefix_share=0.5.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 from tokenizer.fit_config import FitConfig
 
-from .config import BackboneConfig, DecoderConfig, FlowConfig
+from .config import BackboneConfig, DecoderConfig, FlowConfig, SpeakerConfig
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +43,16 @@ class TrainConfig(StageConfig):
         flow: shape and path of the flow.
         block_tokens: tokens per block of the block-causal attention; 0 sees the whole utterance.
         past_blocks: earlier blocks that a position sees.
+        lookahead_tokens: later tokens that a token's mel looks at, and that a streamed block waits for.
+        speaker: the encoder of reference clips; off unless ``speaker.embedding`` is set.
+        reference_share: share of examples that take their voice from a clip of it and not from its tag, where there
+            is such an encoder.
+        naming_weight: weight of its second task, to name the voice of the clip.
+        clip_frames: longest clip, in mel frames.
         batch: utterances per step.
-        crop_tokens: longest stretch of an utterance, in tokens of 80 ms.
+        crop_tokens: longest stretch of an utterance, in tokens.
+        prefix_share: share of examples that are the first blocks of an utterance instead of a random stretch, as in
+            the paper's second stage: a stream begins so.
         fit: the optimisation.
         evaluate: held-out utterances that the metrics are measured on.
         max_bad_share: share of unreadable or untokenised recordings that is put up with.
@@ -59,8 +67,14 @@ class TrainConfig(StageConfig):
     flow: FlowConfig = field(default_factory=FlowConfig)
     block_tokens: int = 10
     past_blocks: int = 3
+    lookahead_tokens: int = 0
+    speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
+    reference_share: float = 0.5
+    naming_weight: float = 0.1
+    clip_frames: int = 200
     batch: int = 16
     crop_tokens: int = 32
+    prefix_share: float = 0.0
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(learning_rate=1e-3, final_learning_rate=2e-5, checkpoint_every=100)
     )
@@ -70,6 +84,12 @@ class TrainConfig(StageConfig):
     def __post_init__(self) -> None:
         check_option(self.batch >= 1, "batch", self.batch, "give at least 1")
         check_option(self.crop_tokens >= 1, "crop_tokens", self.crop_tokens, "give at least 1")
+        check_option(0 <= self.prefix_share <= 1, "prefix_share", self.prefix_share, "give 0 to 1")
+        is_whole = not self.prefix_share or 0 < self.block_tokens <= self.crop_tokens
+        check_option(is_whole, "prefix_share", self.prefix_share, "it needs 0 < block_tokens <= crop_tokens")
+        check_option(0 <= self.reference_share <= 1, "reference_share", self.reference_share, "give 0 to 1")
+        check_option(self.naming_weight >= 0, "naming_weight", self.naming_weight, "give 0 or more")
+        check_option(self.clip_frames >= 1, "clip_frames", self.clip_frames, "give at least 1")
         check_option(self.evaluate >= 0, "evaluate", self.evaluate, "give 0 (no metrics) or more")
         check_option(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "give 0 to 1")
 
@@ -82,7 +102,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     from corpus.tokens import read_tokens
     from tokenizer.fitting import fit
 
-    from .recordings import collate, crop, draw
+    from .recordings import ClipSource, collate, crop, draw, prefix
 
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.fit.threads)
@@ -90,20 +110,30 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     decoder = make_decoder(config, speech).to(device)
     examples = read_examples(config, "train", speech, decoder)
+    timing = decoder.timing
+    source = None
+    if decoder.speaker_encoder is not None:
+        source = ClipSource(examples, config.clip_frames, config.reference_share)
     decoder.vocoder.requires_grad_(False)
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         generator = np.random.default_rng((config.seed, step))
         drawn = draw(len(examples), config.batch, seed=config.seed, step=step)
-        batch = collate([crop(examples[index], config.crop_tokens, generator) for index in drawn])
-        return decoder.loss(*batch.to(device))
+        chosen = []
+        for index in drawn:
+            is_prefix = config.prefix_share > 0 and generator.random() < config.prefix_share
+            cut = prefix if is_prefix else crop
+            chosen.append(cut(examples[index], config.crop_tokens, timing, generator))
+        batch = collate(chosen, timing).to(device)
+        clips = None if source is None else source.draw(drawn, generator).to(device)
+        return decoder.loss(*batch, clips=clips, naming_weight=config.naming_weight)
 
     fit(decoder, loss, config.fit, run, description="decoder")
     decoder.eval()
     held_out = read_tokens(Path(config.tokens) / "heldout_sentence.parquet")
     metrics = evaluate(decoder, read_examples(config, "heldout_sentence", held_out, decoder))
     metrics["parameters"] = sum(parameter.numel() for parameter in decoder.parameters())
-    metrics["training_hours"] = sum(len(example.tokens) for example in examples) / 12.5 / 3600
+    metrics["training_hours"] = sum(len(example.tokens) for example in examples) / speech.frame_rate / 3600
     metrics["voices"] = len(decoder.speakers)
     decoder.save_pretrained(Path(config.out) / "artefact", metrics)
     return metrics
@@ -126,6 +156,9 @@ def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
             flow=config.flow,
             block_tokens=config.block_tokens,
             past_blocks=config.past_blocks,
+            lookahead_tokens=config.lookahead_tokens,
+            token_rate=speech.frame_rate,
+            speaker=config.speaker,
         )
         return SpeechDecoder(shape, vocoder)
     decoder = SpeechDecoder.from_pretrained(artefact_folder(config.init))
@@ -150,8 +183,8 @@ def read_examples(config: TrainConfig, split: str, speech: TokenisedSpeech, deco
     if split != "train":
         utterances = utterances[: config.evaluate]
     log_mel = decoder.log_mel.to("cpu")
-    examples = list(pair_examples(utterances, speech, log_mel, decoder.speakers, config.max_bad_share))
-    log_mel.to(decoder.encoder.token_embedding.weight.device)
+    examples = list(pair_examples(utterances, speech, log_mel, decoder.timing, decoder.speakers, config.max_bad_share))
+    log_mel.to(decoder.device)
     return examples
 
 
@@ -163,13 +196,13 @@ def evaluate(decoder: SpeechDecoder, examples: list[Example]) -> dict[str, float
     import torch
 
     from .recordings import collate
+    from .speaker import Speakers
 
-    device = decoder.encoder.token_embedding.weight.device
     sums: dict[str, float] = {}
     with torch.inference_mode():
         for example in examples:
-            batch = collate([example]).to(device)
-            inputs = (batch.tokens, batch.speakers, batch.is_real)
+            batch = collate([example], decoder.timing).to(decoder.device)
+            inputs = (batch.tokens, Speakers(batch.rows), batch.is_real)
             mels = {"mean": decoder.mel(*inputs, steps=0), "flow": decoder.mel(*inputs)}
             for name, mel_BFM in mels.items():
                 distance = (mel_BFM - batch.mel).abs().mean()

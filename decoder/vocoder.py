@@ -8,7 +8,8 @@ own samples, as the mel's does (`corpus.mel`), so F frames make exactly F * hop 
                |---- 240 before ----|-- own 160 --|----- 240 after -----|
 
 The overlapping windows are divided by the constant that their squares sum to, also at the two ends (which fade over
-15 ms), so that the beginning of an utterance can be made before its end is known.
+15 ms), so that the beginning of an utterance can be made before its end is known. `Vocoder.streaming` makes the very
+same samples from a mel that comes in pieces.
 
 Shapes: B batch, F mel frames, M mel bins, D width, N = n_fft / 2 + 1 frequency bins, S = F * hop samples.
 """
@@ -40,7 +41,7 @@ class Vocoder(nn.Module):
         super().__init__()
         self.config, self.mel = config, mel or LogMelConfig()
         width = config.width
-        self.input = nn.Conv1d(self.mel.num_mels, width, config.kernel, padding=config.kernel // 2)
+        self.input = nn.Conv1d(self.mel.num_mels, width, config.kernel)
         self.input_norm = nn.LayerNorm(width)
         self.blocks = nn.ModuleList([ConvNeXtBlock(config) for _ in range(config.layers)])
         self.output_norm = nn.LayerNorm(width)
@@ -53,15 +54,30 @@ class Vocoder(nn.Module):
     def forward(self, mel_BMF: Tensor, is_real_BF: Tensor | None = None) -> Tensor:
         """The waveform (B, F * hop); padded frames (False in ``is_real_BF``) count as the silence past the end."""
         real_B1F = torch.ones_like(mel_BMF[:, :1]) if is_real_BF is None else is_real_BF[:, None].to(mel_BMF.dtype)
-        x_BFD = self.input_norm(self.input(mel_BMF * real_B1F).transpose(1, 2))
+        reach = self.config.kernel // 2
+        x_BFD = self.input_norm(self.input(F.pad(mel_BMF * real_B1F, (reach, reach))).transpose(1, 2))
         for block in self.blocks:
             x_BFD = block(x_BFD, real_B1F)
         return self.head(self.output_norm(x_BFD), real_B1F)
 
+    @property
+    def lag(self) -> int:
+        """Samples that a stream keeps back until it knows what comes after them."""
+        frames = self.config.kernel // 2 + self.config.layers * self.config.lookahead
+        return frames * self.mel.hop + self.head.overhang
+
+    def streaming(self) -> VocoderStream:
+        """A stream: its samples, put together, are those of the whole mel."""
+        return VocoderStream(self)
+
     def save_pretrained(self, folder: Path | str, metrics: Mapping[str, Any] | None = None) -> None:
         """Write the artefact folder (config.yaml, model.safetensors, metrics.json, README.md)."""
         size = sum(parameter.numel() for parameter in self.parameters())
-        facts = {"parameters": f"{size:,}", "input": f"{self.mel.num_mels}-bin log-mel, hop {self.mel.hop}"}
+        facts = {
+            "parameters": f"{size:,}",
+            "input": f"{self.mel.num_mels}-bin log-mel, hop {self.mel.hop}",
+            "output": f"{self.mel.sample_rate} Hz; a stream lags {1e3 * self.lag / self.mel.sample_rate:.0f} ms behind",
+        }
         config = {"vocoder": self.config, "mel": self.mel}
         save_artefact(folder, kind="vocoder", config=config, module=self, metrics=metrics or {}, facts=facts)
 
@@ -88,8 +104,13 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x_BFD: Tensor, real_B1F: Tensor) -> Tensor:
         """(B, F, D) -> (B, F, D)."""
-        x_BDF = F.pad(x_BFD.transpose(1, 2) * real_B1F, self.padding)
-        y_BFD = self.norm(self.convolution(x_BDF).transpose(1, 2))
+        return self.inner(F.pad(x_BFD.transpose(1, 2) * real_B1F, self.padding))
+
+    def inner(self, x_BDW: Tensor) -> Tensor:
+        """(B, D, F + kernel - 1), what the frames see around them included, -> (B, F, D)."""
+        y_BFD = self.norm(self.convolution(x_BDW).transpose(1, 2))
+        before = self.padding[0]
+        x_BFD = x_BDW[:, :, before : before + y_BFD.shape[1]].transpose(1, 2)
         return x_BFD + self.scale * self.narrow(F.gelu(self.widen(y_BFD)))
 
 
@@ -106,7 +127,7 @@ class InverseFourierHead(nn.Module):
         super().__init__()
         is_whole = n_fft % (2 * hop) == 0 and n_fft >= 4 * hop
         check_option(is_whole, "n_fft", n_fft, f"it must be an even multiple of the hop ({hop}), at least {4 * hop}")
-        self.n_fft, self.hop = n_fft, hop
+        self.n_fft, self.hop, self.overhang = n_fft, hop, (n_fft - hop) // 2
         self.project = nn.Linear(width, n_fft + 2)
         window = torch.hann_window(n_fft, dtype=torch.float32)
         overlap = window.square().view(-1, hop).sum(0)  # the same for every sample: hop divides n_fft
@@ -114,9 +135,72 @@ class InverseFourierHead(nn.Module):
 
     def forward(self, x_BFD: Tensor, real_B1F: Tensor) -> Tensor:
         """(B, F, D) -> (B, F * hop), always in float32."""
+        windows_BFW = self.windows(x_BFD, real_B1F)
+        summed_BS = overlap_add(windows_BFW, self.hop)
+        return summed_BS[:, self.overhang : self.overhang + windows_BFW.shape[1] * self.hop]
+
+    def windows(self, x_BFD: Tensor, real_B1F: Tensor) -> Tensor:
+        """(B, F, D) -> the frames' windows (B, F, n_fft), to be added up."""
         log_magnitude_BFN, phase_BFN = self.project(x_BFD).float().chunk(2, dim=-1)
         with torch.autocast(x_BFD.device.type, enabled=False):
             magnitude_BFN = log_magnitude_BFN.exp().clamp(max=MAX_MAGNITUDE) * real_B1F.transpose(1, 2)
-            windows_BFW = torch.fft.irfft(torch.polar(magnitude_BFN, phase_BFN), n=self.n_fft) * self.window
-            overhang = (self.n_fft - self.hop) // 2
-            return overlap_add(windows_BFW, self.hop)[:, overhang : overhang + windows_BFW.shape[1] * self.hop]
+            return torch.fft.irfft(torch.polar(magnitude_BFN, phase_BFN), n=self.n_fft) * self.window
+
+
+class VocoderStream:
+    """Makes samples of mel frames that come in pieces; every layer keeps the frames that it still needs.
+
+    A layer that looks ahead gives its frames that much later, so nothing is computed twice and the cost of a piece
+    depends on its length alone.
+    """
+
+    def __init__(self, vocoder: Vocoder) -> None:
+        self.vocoder = vocoder
+        weight, reach = vocoder.input.weight, vocoder.config.kernel // 2
+        self.frames = [weight.new_zeros(1, weight.shape[1], reach)]  # before the first frame is silence
+        before = vocoder.config.kernel - 1 - vocoder.config.lookahead
+        self.frames += [weight.new_zeros(1, weight.shape[0], before) for _ in vocoder.blocks]
+        self.sums = weight.new_zeros(1, vocoder.head.n_fft - vocoder.head.hop)  # of windows that overlap the next
+        self.skipped = vocoder.head.overhang  # samples before the first frame's own that are still to come
+
+    def feed(self, mel_1MF: Tensor) -> Tensor:
+        """Take (1, M, F) frames, F may be 0; returns the samples (S,) that are now known."""
+        return self._advance(mel_1MF, is_last=False)
+
+    def finish(self) -> Tensor:
+        """No frame follows: the remaining samples (S,)."""
+        nothing_1MF = self.frames[0][:, :, :0]
+        return torch.cat([self._advance(nothing_1MF, is_last=True), self.sums[0, : self.vocoder.head.overhang]])
+
+    @torch.inference_mode()
+    def _advance(self, mel_1MF: Tensor, *, is_last: bool) -> Tensor:
+        vocoder, reach = self.vocoder, self.vocoder.config.kernel // 2
+        x_1DW = self._window(0, mel_1MF, reach if is_last else 0)
+        if x_1DW is None:
+            return self.sums.new_zeros(0)
+        x_1FD = vocoder.input_norm(vocoder.input(x_1DW).transpose(1, 2))
+        for layer, block in enumerate(vocoder.blocks, start=1):
+            x_1DW = self._window(layer, x_1FD.transpose(1, 2), vocoder.config.lookahead if is_last else 0)
+            if x_1DW is None:
+                return self.sums.new_zeros(0)
+            assert isinstance(block, ConvNeXtBlock)
+            x_1FD = block.inner(x_1DW)
+        return self._add(vocoder.head.windows(vocoder.output_norm(x_1FD), x_1FD.new_ones(1, 1, x_1FD.shape[1])))
+
+    def _window(self, layer: int, new_1DF: Tensor, silence: int) -> Tensor | None:
+        """What ``layer`` sees: its kept frames, the new ones, silence after the end; None is too little for a frame."""
+        window_1DW = F.pad(torch.cat([self.frames[layer], new_1DF], dim=2), (0, silence))
+        made = window_1DW.shape[2] - (self.vocoder.config.kernel - 1)
+        self.frames[layer] = window_1DW[:, :, max(0, made) :]
+        return window_1DW if made > 0 else None
+
+    def _add(self, windows_1FW: Tensor) -> Tensor:
+        """Add the windows to the sums of those before; the samples (S,) that no later window reaches."""
+        head = self.vocoder.head
+        summed_1S = overlap_add(windows_1FW, head.hop)
+        summed_1S = summed_1S + F.pad(self.sums, (0, summed_1S.shape[1] - self.sums.shape[1]))
+        known = windows_1FW.shape[1] * head.hop
+        self.sums = summed_1S[:, known:]
+        skipped = min(self.skipped, known)
+        self.skipped -= skipped
+        return summed_1S[0, skipped:known]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from decoder.model import SpeechDecoder
 from decoder.vocoder import Vocoder
 
 CODES = 16
+MakeDecoder = Callable[..., SpeechDecoder]
 TINY = BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3)
 
 
@@ -33,18 +36,22 @@ def vocoder() -> Vocoder:
 
 
 @pytest.fixture
-def decoder(vocoder: Vocoder) -> SpeechDecoder:
+def make_decoder(vocoder: Vocoder) -> MakeDecoder:
+    """Two voices, blocks of three tokens, random weights; options are those of `DecoderConfig`."""
+
+    def make(vocoder: Vocoder = vocoder, **options: Any) -> SpeechDecoder:
+        defaults: dict[str, Any] = {"encoder": TINY, "flow": FlowConfig(estimator=TINY)}
+        defaults |= {"codebook_size": CODES, "speakers": ["anna", "bert"], "tokenizer": "0123456789abcdef"}
+        defaults |= {"block_tokens": 3, "past_blocks": 1}
+        return awake(SpeechDecoder(DecoderConfig(**(defaults | options)), vocoder))
+
+    return make
+
+
+@pytest.fixture
+def decoder(make_decoder: MakeDecoder) -> SpeechDecoder:
     """Two voices, blocks of three tokens."""
-    config = DecoderConfig(
-        codebook_size=CODES,
-        speakers=["anna", "bert"],
-        tokenizer="0123456789abcdef",
-        encoder=TINY,
-        flow=FlowConfig(estimator=TINY),
-        block_tokens=3,
-        past_blocks=1,
-    )
-    return awake(SpeechDecoder(config, vocoder))
+    return make_decoder()
 
 
 def awake(decoder: SpeechDecoder) -> SpeechDecoder:

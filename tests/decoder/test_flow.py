@@ -11,27 +11,29 @@ import torch
 
 from corpus.errors import UserError
 from decoder.config import BackboneConfig, FlowConfig
-from decoder.flow import FlowMatching, time_grid
+from decoder.flow import Conditions, FlowMatching, solve, time_grid
+from decoder.speaker import Speakers
 
 B, F, M = 2, 16, 5
 
 
 def make_flow(**options: Any) -> FlowMatching:
     config = FlowConfig(estimator=BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3), **options)
-    flow = FlowMatching(config, num_mels=M, num_speakers=2, block=8, past=1)
+    flow = FlowMatching(config, num_mels=M, num_speakers=2, past=1)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return flow.eval()
 
 
+GIVEN = torch.ones(B, dtype=torch.bool)
+
+
 @pytest.fixture
-def inputs() -> dict[str, torch.Tensor]:
-    return {
-        "mean_BFM": torch.randn(B, F, M),
-        "speakers_B": torch.tensor([0, 1]),
-        "is_real_BF": torch.ones(B, F, dtype=torch.bool),
-    }
+def conditions() -> Conditions:
+    """Blocks of 8 frames: two patches of 4."""
+    speakers = Speakers(torch.tensor([0, 1]))
+    return Conditions(torch.randn(B, F, M), speakers, torch.ones(B, F, dtype=torch.bool), torch.arange(F // 4) // 2)
 
 
 @pytest.mark.parametrize("sigma", [1e-6, 0.1, 0.5])
@@ -67,13 +69,28 @@ def test_velocity_from_the_clean_mel_is_the_target(sigma: float) -> None:
 
 
 @pytest.mark.parametrize("prediction", ["x1", "velocity"])
-def test_a_perfect_estimator_samples_the_mel(prediction: str, inputs: dict[str, torch.Tensor]) -> None:
+def test_a_perfect_estimator_samples_the_mel(prediction: str, conditions: Conditions) -> None:
     flow = make_flow(prediction=prediction)
     mel, noise = torch.randn(B, F, M), torch.randn(B, F, M)
     target = mel if prediction == "x1" else flow.path(mel, noise, torch.zeros(B))[1]
     flow.estimate = lambda *_: target  # type: ignore[method-assign]
-    for steps in (1, 2, 10):
-        torch.testing.assert_close(flow.sample(noise, **inputs, steps=steps), mel, rtol=1e-4, atol=1e-4)
+    for steps, solver in itertools.product((1, 2, 10), ("euler", "midpoint")):
+        made = flow.sample(noise, conditions, steps=steps, solver=solver)
+        torch.testing.assert_close(made, mel, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2)])
+def test_solvers_have_their_order(solver: str, order: int) -> None:
+    """x' = x from 1: twice the steps make the error 2 or 4 times smaller."""
+    start = torch.ones(1, 1, 1, dtype=torch.float64)
+    errors = [
+        math.e - float(solve(start, lambda point, _time, _number: point, steps=steps, solver=solver))
+        for steps in (64, 128)
+    ]
+    assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.05)
+    evaluations: list[int] = []
+    solve(start, lambda point, _time, number: evaluations.append(number) or point, steps=3, solver=solver)  # type: ignore[func-returns-value]
+    assert evaluations == list(range(3 * order))
 
 
 def test_time_grid_is_a_cosine() -> None:
@@ -85,46 +102,62 @@ def test_time_grid_is_a_cosine() -> None:
 
 
 @pytest.mark.parametrize("prediction", ["x1", "velocity"])
-def test_guidance_is_the_definition(prediction: str, inputs: dict[str, torch.Tensor]) -> None:
+def test_guidance_is_the_definition(prediction: str, conditions: Conditions) -> None:
     flow = make_flow(prediction=prediction)
     point, time = torch.randn(B, F, M), torch.tensor([0.2, 0.2])
-    nothing = inputs | {"speakers_B": torch.full((B,), flow.nothing)}
-    given = flow.guided_velocity(point, time, **inputs, guidance=0.0)
-    free = flow.guided_velocity(point, time, **nothing, guidance=0.0)
+    given = flow.guided_velocity(point, time, conditions, guidance=0.0)
+    free = flow.estimate(point, time, conditions, ~GIVEN)
+    free = free if prediction == "velocity" else flow.velocity(free, point, time)
     assert not torch.allclose(given, free)
-    torch.testing.assert_close(
-        flow.guided_velocity(point, time, **inputs, guidance=0.7), 1.7 * given - 0.7 * free, rtol=1e-4, atol=1e-5
-    )
+    guided = flow.guided_velocity(point, time, conditions, guidance=0.7)
+    torch.testing.assert_close(guided, 1.7 * given - 0.7 * free, rtol=1e-4, atol=1e-5)
 
 
-def test_guidance_of_zero_and_of_almost_zero_agree(inputs: dict[str, torch.Tensor]) -> None:
+def test_guidance_of_zero_and_of_almost_zero_agree(conditions: Conditions) -> None:
     flow = make_flow()
     noise = torch.randn(B, F, M)
-    plain = flow.sample(noise, **inputs, steps=3, guidance=0.0)
-    torch.testing.assert_close(flow.sample(noise, **inputs, steps=3, guidance=1e-7), plain, rtol=1e-4, atol=1e-5)
+    plain = flow.sample(noise, conditions, steps=3, guidance=0.0)
+    torch.testing.assert_close(flow.sample(noise, conditions, steps=3, guidance=1e-7), plain, rtol=1e-4, atol=1e-5)
 
 
-def test_no_condition_means_neither_mean_nor_speaker(inputs: dict[str, torch.Tensor]) -> None:
+def test_no_condition_means_neither_mean_nor_speaker(conditions: Conditions) -> None:
     flow = make_flow()
     point, time = torch.randn(B, F, M), torch.full((B,), 0.5)
-    nothing = inputs | {"speakers_B": torch.full((B,), flow.nothing)}
-    other = nothing | {"mean_BFM": torch.randn(B, F, M)}
-    assert torch.equal(flow.estimate(point, time, **nothing), flow.estimate(point, time, **other))
+    other = conditions._replace(mean=torch.randn(B, F, M), speakers=Speakers(torch.tensor([1, 0])))
+    assert torch.equal(flow.estimate(point, time, conditions, ~GIVEN), flow.estimate(point, time, other, ~GIVEN))
+    assert not torch.equal(flow.estimate(point, time, conditions, GIVEN), flow.estimate(point, time, other, GIVEN))
 
 
-def test_padding_has_no_part_in_the_loss(inputs: dict[str, torch.Tensor]) -> None:
+def test_padding_has_no_part_in_the_loss(conditions: Conditions) -> None:
     flow = make_flow(condition_drop=0.0)
-    is_real = torch.arange(F)[None] < torch.tensor([F, 8])[:, None]
+    is_real = torch.arange(F)[None] < torch.tensor([F, 6])[:, None]  # a patch is real in part
     losses = []
     for filler in (0.0, 9.0):
-        mel, mean = torch.randn(B, F, M, generator=torch.Generator().manual_seed(1)), inputs["mean_BFM"].clone()
-        mel[1, 8:], mean[1, 8:] = filler, filler
+        mel, mean = torch.randn(B, F, M, generator=torch.Generator().manual_seed(1)), conditions.mean.clone()
+        mel[1, 6:], mean[1, 6:] = filler, filler
         torch.manual_seed(3)
-        losses.append(flow.loss(mel, mean, inputs["speakers_B"], is_real))
+        losses.append(flow.loss(mel, conditions._replace(mean=mean, is_real=is_real)))
     torch.testing.assert_close(losses[0], losses[1])
 
 
+@pytest.mark.parametrize("guidance", [0.0, 0.7])
+@pytest.mark.parametrize("solver", ["euler", "midpoint"])
+def test_block_by_block_is_everything_at_once(conditions: Conditions, solver: str, guidance: float) -> None:
+    flow = make_flow()
+    noise, options = torch.randn(B, F, M), {"steps": 3, "guidance": guidance, "solver": solver}
+    whole = flow.sample(noise, conditions, **options)  # type: ignore[arg-type]
+    caches = flow.empty_caches(B, **options)  # type: ignore[arg-type]
+    made = []
+    for start in range(0, F, 8):
+        frames, patches = slice(start, start + 8), slice(start // 4, start // 4 + 2)
+        part = conditions._replace(
+            mean=conditions.mean[:, frames], is_real=conditions.is_real[:, frames], blocks=conditions.blocks[patches]
+        )
+        made.append(flow.sample(noise[:, frames], part, caches=caches, **options))  # type: ignore[arg-type]
+    torch.testing.assert_close(torch.cat(made, dim=1), whole, rtol=1e-4, atol=1e-4)
+
+
 def test_bad_options_name_the_remedy() -> None:
-    for wrong in ({"patch_frames": 3}, {"prediction": "noise"}, {"sigma_min": 0.0}, {"steps": -1}):
+    for wrong in ({"patch_frames": 3}, {"prediction": "noise"}, {"sigma_min": 0.0}, {"steps": -1}, {"solver": "heun"}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             FlowConfig(**wrong)  # type: ignore[arg-type]

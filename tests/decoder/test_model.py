@@ -10,10 +10,13 @@ import torch
 
 from corpus.errors import UserError
 from decoder.encoder import TokenEncoder, prior_loss
-from decoder.model import SpeechDecoder, position_noise
+from decoder.model import SpeechDecoder
+from decoder.noise import Noise
+from decoder.speaker import Speakers
 from decoder.vocoder import Vocoder
 
 CODES = 16  # of the fixture's codebook
+OPTIONS = [{}, {"steps": 0}, {"guidance": 0.7}, {"solver": "midpoint"}, {"vocoder": "griffin_lim"}]
 
 
 def some_tokens(length: int, seed: int = 0) -> np.ndarray:
@@ -21,7 +24,7 @@ def some_tokens(length: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 10, 25])
-@pytest.mark.parametrize("options", [{}, {"steps": 0}, {"guidance": 0.7}, {"vocoder": "griffin_lim"}])
+@pytest.mark.parametrize("options", OPTIONS)
 def test_a_token_is_1280_samples(decoder: SpeechDecoder, length: int, options: dict[str, object]) -> None:
     audio = decoder.decode(some_tokens(length), "bert", **options)  # type: ignore[arg-type]
     assert audio.shape == (1280 * length,)
@@ -51,7 +54,7 @@ def test_a_batch_gives_what_each_alone_gives(decoder: SpeechDecoder, options: di
 
 def test_blocks_can_be_made_before_the_end_is_known(decoder: SpeechDecoder) -> None:
     tokens = some_tokens(12)
-    speakers, whole = torch.zeros(1, dtype=torch.long), torch.from_numpy(tokens.astype(np.int64))[None]
+    speakers, whole = Speakers(torch.zeros(1, dtype=torch.long)), torch.from_numpy(tokens.astype(np.int64))[None]
     mel = decoder.mel(whole, speakers, torch.ones_like(whole, dtype=torch.bool))
     for end in (3, 6, 9):  # blocks of three tokens
         part = whole[:, :end]
@@ -60,9 +63,9 @@ def test_blocks_can_be_made_before_the_end_is_known(decoder: SpeechDecoder) -> N
 
 
 def test_noise_belongs_to_the_position() -> None:
-    long, short = position_noise(torch.zeros(1, 160, 80)), position_noise(torch.zeros(2, 40, 80))
-    assert torch.equal(long[0, :40], short[1])
-    assert abs(float(long.mean())) < 0.05 and abs(float(long.std()) - 1) < 0.05
+    whole, pieces = Noise(80).draw(160), Noise(80)
+    assert torch.equal(torch.cat([pieces.draw(length) for length in (1, 0, 39, 7, 113)]), whole)
+    assert abs(float(whole.mean())) < 0.05 and abs(float(whole.std()) - 1) < 0.05
 
 
 def test_speakers_and_tokens_matter(decoder: SpeechDecoder) -> None:
@@ -117,12 +120,22 @@ def test_bad_voices_and_vocoders_are_explained(decoder: SpeechDecoder) -> None:
         decoder.decode(some_tokens(3), "carl")
     with pytest.raises(UserError, match="choose one of model, griffin_lim"):
         decoder.decode(some_tokens(3), vocoder="world")
+    with pytest.raises(UserError, match="choose euler or midpoint"):
+        decoder.decode(some_tokens(3), solver="heun")
+
+
+def test_weights_that_are_not_finite_are_refused(decoder: SpeechDecoder, tmp_path: Path) -> None:
+    with torch.no_grad():
+        decoder.encoder.mean_head.bias[3] = float("nan")
+    decoder.save_pretrained(tmp_path / "artefact")
+    with pytest.raises(UserError, match=r"not finite, encoder\.mean_head\.bias"):
+        SpeechDecoder.from_pretrained(tmp_path / "artefact")
 
 
 def test_the_flow_does_not_pull_at_the_mean(decoder: SpeechDecoder) -> None:
     tokens, speakers, is_real = decoder.batch([some_tokens(6)], ["anna"])
     mel = torch.randn(1, 48, 80)
-    terms = decoder.loss(tokens, mel, speakers, is_real)
+    terms = decoder.loss(tokens, mel, speakers.rows, is_real)
     terms["flow"].backward()
     assert all(parameter.grad is None for parameter in decoder.encoder.parameters())
     assert decoder.flow.output.weight.grad is not None

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from corpus.tokens import read_tokens
 from decoder.model import SpeechDecoder
 from decoder.recordings import collate, draw, pair_examples, read_split
 from decoder.resynthesise import STAGE as RESYNTHESISE
+from decoder.timing import Timing
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
 from decoder.voices import choose_voices
@@ -26,6 +28,7 @@ from tokenizer.fitting import FittingLoop
 
 VOCODER = ["model.width=16", "model.layers=1", "batch=2", "crop_frames=32", "fit.steps=12", "evaluate=1"]
 FLOW = [f"{part}.{name}" for part in ("encoder", "flow.estimator") for name in ("width=32", "layers=1", "heads=2")]
+TIMING = Timing(Fraction(8), patch_frames=4, block_tokens=10, lookahead_tokens=0)
 FIT = ["fit.warmup_steps=2", "fit.checkpoint_every=4", "fit.log_every=1"]
 
 
@@ -142,8 +145,8 @@ def test_tokens_of_another_length_are_bad_records(spoken: Path) -> None:
     speech = read_tokens(spoken / "tokens" / "train.parquet")
     object.__setattr__(speech.items[2], "tokens", speech.items[2].tokens[:-1])
     with pytest.raises(UserError, match="tokens for audio of"):
-        list(pair_examples(utterances, speech, LogMel(), ["anna", "bert"], max_bad_share=0.0))
-    assert len(list(pair_examples(utterances, speech, LogMel(), ["anna", "bert"], max_bad_share=0.2))) == 7
+        list(pair_examples(utterances, speech, LogMel(), TIMING, ["anna", "bert"], max_bad_share=0.0))
+    assert len(list(pair_examples(utterances, speech, LogMel(), TIMING, ["anna", "bert"], max_bad_share=0.2))) == 7
 
 
 def test_unreadable_audio_is_skipped_up_to_a_share(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,8 +165,8 @@ def test_each_epoch_draws_everything_once() -> None:
 def test_batches_are_padded_to_whole_tokens(spoken: Path) -> None:
     speech = read_tokens(spoken / "tokens" / "train.parquet")
     utterances = read_split(spoken / "corpus", "train", ["anna"], 0.0)
-    examples = list(pair_examples(utterances, speech, LogMel(), ["anna"], 0.0))
-    batch = collate(examples)
+    examples = list(pair_examples(utterances, speech, LogMel(), TIMING, ["anna"], 0.0))
+    batch = collate(examples, TIMING)
     assert batch.mel.shape == (4, 8 * batch.tokens.shape[1], 80)
     assert batch.is_real.sum(1).tolist() == [len(example.tokens) for example in examples]
 

@@ -1,0 +1,87 @@
+"""Whose voice: the row of a tag that was seen in training, or a reference clip through a small speaker encoder.
+
+The speaker encoder (a convolution stack over the mel, mean and standard deviation over time, one vector of unit
+length) is trained jointly with the decoder, and to name the voice of its clip among those of the training data.
+
+Shapes: B batch, F mel frames, M mel bins, D width, E features of a clip's embedding, N voices.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import SpeakerConfig
+
+FROM_CLIP = -1  # in `Speakers.rows`: the voice is that of the clip
+SHARPNESS = 16.0  # of the classification: cosines times this are the logits
+
+
+class Speakers(NamedTuple):
+    """The voice of each example: a tag's row (B,), or `FROM_CLIP` and then the embedding (B, E) of a clip."""
+
+    rows: Tensor
+    clips: Tensor | None = None
+
+    def twice(self) -> Speakers:
+        """The batch, then the batch again (for guidance)."""
+        clips_BE = None if self.clips is None else torch.cat([self.clips, self.clips])
+        return Speakers(torch.cat([self.rows, self.rows]), clips_BE)
+
+
+class SpeakerEmbedding(nn.Embedding):
+    """The features (B, D) of a voice, by tag or clip.
+
+    Args:
+        rows: tags.
+        width: D.
+        clip_width: E; 0 knows tags only.
+    """
+
+    def __init__(self, rows: int, width: int, *, clip_width: int) -> None:
+        super().__init__(rows, width)
+        self.from_clip = nn.Linear(clip_width, width) if clip_width else None
+
+    def voices(self, speakers: Speakers) -> Tensor:
+        """(B, D)."""
+        known_BD = self(speakers.rows.clamp(min=0))
+        if self.from_clip is None or speakers.clips is None:
+            return known_BD
+        heard_BD = self.from_clip(speakers.clips)
+        return torch.where((speakers.rows == FROM_CLIP)[:, None], heard_BD, known_BD)
+
+
+class SpeakerEncoder(nn.Module):
+    """A clip's mel (B, F, M) -> an embedding (B, E) of unit length."""
+
+    def __init__(self, config: SpeakerConfig, *, num_mels: int, num_speakers: int) -> None:
+        super().__init__()
+        width = config.width
+        self.input = nn.Conv1d(num_mels, width, 5, padding=2)
+        self.layers = nn.ModuleList(
+            [nn.Conv1d(width, width, 3, padding=2**depth, dilation=2**depth) for depth in range(config.layers)]
+        )
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(config.layers)])
+        self.output = nn.Linear(2 * width, config.embedding)
+        self.names = nn.Linear(config.embedding, num_speakers, bias=False)
+
+    def forward(self, mel_BFM: Tensor, is_real_BF: Tensor) -> Tensor:
+        """Embeddings (B, E); padding is False in ``is_real_BF``."""
+        real_BF1 = is_real_BF[..., None].to(mel_BFM.dtype)
+        x_BFD = self.input((mel_BFM * real_BF1).transpose(1, 2)).transpose(1, 2)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            y_BDF = layer((norm(x_BFD) * real_BF1).transpose(1, 2))
+            x_BFD = x_BFD + F.gelu(y_BDF.transpose(1, 2))
+        count_B1 = real_BF1.sum(1).clamp(min=1.0)
+        mean_BD = (x_BFD * real_BF1).sum(1) / count_B1
+        variance_BD = ((x_BFD - mean_BD[:, None]).square() * real_BF1).sum(1) / count_B1
+        features_BE = self.output(torch.cat([mean_BD, (variance_BD + 1e-6).sqrt()], dim=-1))
+        return F.normalize(features_BE.float(), dim=-1)
+
+    def naming_loss(self, clips_BE: Tensor, rows_B: Tensor) -> Tensor:
+        """Cross-entropy of naming the voices ``rows_B`` by the angle between embeddings."""
+        logits_BN = SHARPNESS * clips_BE @ F.normalize(self.names.weight.float(), dim=-1).T
+        return F.cross_entropy(logits_BN, rows_B)
