@@ -40,6 +40,7 @@ def word_errors(axis: Any, rows: Sequence[Scores]) -> None:
         if there:
             axis.bar(*zip(*there, strict=True), 0.38, color=colour, label=label)
     axis.set_xticks(range(len(rows)), [row.point.label for row in rows], rotation=20, ha="right")
+    axis.margins(y=0.2)  # room for the legend
     axis.set_ylabel("WER, %", fontsize=8)
     axis.set_title("WER, held out", fontsize=9, loc="left", color=INK)
 
@@ -52,7 +53,7 @@ def over_bits(axis: Any, rows: Sequence[Scores]) -> None:
         if "wer_with_vq" in first(row)
     )
     if ours:
-        axis.plot([x for x, _, _ in ours], [y for _, y, _ in ours], "o-", color=ACCENT, label="here")
+        axis.plot([x for x, _, _ in ours], [y for _, y, _ in ours], "o-", color=ACCENT, markersize=4, label="here")
     for bits, wer, label in ours:
         axis.annotate(label, (bits, wer), fontsize=6, color=INK, xytext=(3, 3), textcoords="offset points")
     axis.plot(
@@ -60,9 +61,14 @@ def over_bits(axis: Any, rows: Sequence[Scores]) -> None:
         [wer for _, wer in PAPER_ASR.values()],
         "s--",
         color=SECOND,
+        markersize=4,
         label="the paper, LibriSpeech test-clean, 50 / 25 / 12.5 Hz",
     )
+    ticks = sorted({round(bits) for bits, _, _ in ours} | {round(bits) for bits, _ in PAPER_ASR.values()})
     axis.set_xscale("log")
+    axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=6, rotation=45)
+    axis.minorticks_off()
+    axis.margins(y=0.2)
     axis.set_xlabel("bits a second", fontsize=8)
     axis.set_title("WER, %, over bit rate", fontsize=9, loc="left", color=INK)
 
@@ -75,6 +81,9 @@ def under_noise(axis: Any, rows: Sequence[Scores]) -> None:
         there = [(snr, 100 * row.metrics[name]) for snr, name in names.items() if name in row.metrics]
         if there:
             axis.plot(*zip(*there, strict=True), "o-", linewidth=1.2, markersize=3, label=row.point.label)
+    if levels:
+        axis.set_xticks([float(level) for level in levels], levels)
+    axis.margins(y=0.2)
     axis.invert_xaxis()
     axis.set_xlabel("SNR, dB", fontsize=8)
     axis.set_title("token edit distance, %", fontsize=9, loc="left", color=INK)
