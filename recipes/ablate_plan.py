@@ -132,12 +132,7 @@ class Ablation:
         split = str((self.evaluate.get("splits") or ["heldout_sentence"])[0])
         options: Options = {"out": tokens, "splits": ["train", split]} | given
         add(recipe, f"tokens.{name}", "tokenizer.encode", [train], options)
-        options: Options = {
-            "out": decoder,
-            "corpus": self.corpus,
-            "tokens": tokens,
-            "vocoder": str(self.config.vocoder),
-        }
+        options = {"out": decoder, "corpus": self.corpus, "tokens": tokens, "vocoder": str(self.config.vocoder)}
         add(recipe, f"decoder.{name}", "decoder.train", [f"tokens.{name}"], options | self.decode)
         options = {"out": spoken, "tokens": f"{tokens}/{split}.parquet", "decoder": decoder, "limit": SPOKEN}
         add(recipe, f"resynthesis.{name}", "decoder.resynthesise", [f"decoder.{name}"], options)
