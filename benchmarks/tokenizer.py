@@ -181,12 +181,13 @@ def fast_conformer(dtype: torch.dtype, device: torch.device) -> dict[str, Contes
     mel = LogMel().to(device)
     front, back = FastConformerFront(LARGE).to(device).eval(), FastConformerBack(LARGE).to(device).eval()
     quantiser = make_quantiser(QuantiserConfig(codebook_size=CODES), LARGE.width).to(device).eval()
-    cast(front.encoder, dtype, keep=front.encoder.pre_encode if device.type == "cpu" else None)
+    is_cpu = device.type == "cpu"
+    cast(front.encoder, dtype, keep=front.encoder.pre_encode if is_cpu else None)
     cast(back.encoder, dtype)
 
     def encode(mel_BMF: Tensor) -> Tensor:
         lengths_B = torch.full((len(mel_BMF),), mel_BMF.shape[2] // FRAMES_PER_TOKEN, device=device)
-        return quantiser.codes(front(mel_BMF, lengths_B))
+        return quantiser.codes(front(mel_BMF if is_cpu else mel_BMF.to(dtype), lengths_B))
 
     def through_all(mel_BMF: Tensor) -> Tensor:
         codes_BT = encode(mel_BMF)
