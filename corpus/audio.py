@@ -60,20 +60,32 @@ def read_audio(path: Path | str, sample_rate: int = SAMPLE_RATE) -> Samples:
     Raises:
         UserError: the file is missing, corrupt, empty, or holds NaN or infinite samples.
     """
-    import soundfile
-
     if not Path(path).is_file():
         raise UserError(str(path), found="no such audio file", remedy="check audio_filepath in the manifest")
+    return decode_audio(str(path), str(path), sample_rate)
+
+
+def decode_audio(source: str | io.BytesIO, name: str, sample_rate: int = SAMPLE_RATE) -> Samples:
+    """As `read_audio`, from a path or from a file's bytes (of an archive, say); ``name`` stands in errors."""
+    import soundfile
+
     try:
-        channels, file_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        channels_SC, file_rate = soundfile.read(source, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise unreadable(path, error) from error
-    if not len(channels):
-        raise UserError(str(path), found="an audio file without samples", remedy="remove it or record it again")
-    audio = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+        raise unreadable(name, error) from error
+    return to_mono(channels_SC, file_rate, name, sample_rate)
+
+
+def to_mono(
+    channels_SC: npt.NDArray[np.float32], source_rate: int, name: str, sample_rate: int = SAMPLE_RATE
+) -> Samples:
+    """Channels (S, C) averaged, at another sample rate; raises a `UserError` where there is nothing, or no number."""
+    if not len(channels_SC):
+        raise UserError(name, found="an audio file without samples", remedy="remove it or record it again")
+    audio = channels_SC[:, 0] if channels_SC.shape[1] == 1 else channels_SC.mean(axis=1, dtype=np.float32)
     if not np.isfinite(audio).all():
-        raise UserError(str(path), found="NaN or infinite samples", remedy="remove it or convert it again")
-    return resample(np.ascontiguousarray(audio), file_rate, sample_rate)
+        raise UserError(name, found="NaN or infinite samples", remedy="remove it or convert it again")
+    return resample(np.ascontiguousarray(audio), source_rate, sample_rate)
 
 
 def resample(audio: Samples, source_rate: int, target_rate: int) -> Samples:

@@ -1,19 +1,27 @@
-"""Stage ``tokenizer.encode``: a whole corpus to speech tokens, ``<out>/<split>.parquet``.
+"""Stage ``tokenizer.encode``: a whole corpus to speech tokens in Parquet.
 
     python -m tokenizer.encode tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokens processes=2
 
-The utterances, sorted by length, are cut into units; each finished unit is a file in ``<out>/parts``, so that a
-killed run goes on where it was. At the end the units are put together in the manifest's order.
+Reads NeMo manifests, lhotse Shar and tarred audio (`tokenizer.recordings`); writes ``<out>/<split>.parquet`` for a
+manifest, ``<out>/<split>/`` with a file a shard for the others. Works in units that are done once: kill it, or any of
+its workers, at any moment and call it again.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corpus.errors import UserError, check_option
+from corpus.executors import BulkConfig
 from corpus.stage import Run, Stage, StageConfig
+
+if TYPE_CHECKING:
+    from corpus.units import UnitFolder
+
+    from .recordings import Split
 
 
 @dataclass(kw_only=True)
@@ -22,12 +30,14 @@ class EncodeConfig(StageConfig):
 
     Attributes:
         tokenizer: the artefact folder of ``tokenizer.train``.
-        corpus: a folder of ``corpus.build``, or any with NeMo manifests.
-        splits: its manifests to encode, without ``.jsonl``; those that do not exist are left out.
-        unit_utterances: utterances of a unit of work.
+        corpus: a folder of ``corpus.build``, or any with NeMo manifests, or with a folder of Shar or tarred audio for
+            each split.
+        splits: what to encode, names without ``.jsonl``; those that do not exist are left out.
+        unit_utterances: utterances of a unit of work (of a manifest; Shar and tarred audio: a shard).
         processes: worker processes, of one thread each; 1 works in this process.
         device: ``cpu`` or ``cuda``.
-        max_bad_share: share of bad records that is put up with.
+        max_bad_share: share of bad records that is put up with; they are listed in bad_records.jsonl.
+        bulk: who starts the workers, and what is put up with.
     """
 
     tokenizer: str
@@ -37,6 +47,7 @@ class EncodeConfig(StageConfig):
     processes: int = 1
     device: str = "cpu"
     max_bad_share: float = 0.01
+    bulk: BulkConfig = field(default_factory=BulkConfig)
 
     def __post_init__(self) -> None:
         check_option(len(self.splits) > 0, "splits", self.splits, "name at least one manifest")
@@ -46,52 +57,81 @@ class EncodeConfig(StageConfig):
 
 
 def run(config: EncodeConfig, run: Run) -> dict[str, Any]:
-    """Encode all units that are not done, then write one Parquet file a split."""
+    """Encode all units that are not done, then put each split together."""
     import shutil
     import time
 
-    from corpus.manifest import check_bad_share, read_manifest
+    from corpus.artefact import write_text
+    from corpus.executors import run_job
+    from corpus.manifest import BadRecord, check_bad_share
+    from corpus.units import UnitFolder
+    from corpus.workers import check_failed
+
+    from .units import Encoding, join_split
+
+    splits = find_splits(config)
+    units = [unit for split in splits for unit in split.units]
+    job = UnitFolder.create(run.folder / "parts", units, config.bulk.lease_seconds)
+    work = Encoding(tokenizer=str(Path(config.tokenizer).absolute()), device=config.device)
+    started, audio_seconds = time.monotonic(), 0.0
+    with run.progress(len(units), "encoding", start=len(job.done_names()), unit="unit") as bar:
+        for record in run_job(job, work, config.bulk, processes=config.processes):
+            audio_seconds += record["result"]["audio_seconds"]
+            bar.update(times_real_time=audio_seconds / (time.monotonic() - started))
+    seconds = time.monotonic() - started
+    check_failed(job, config.bulk.max_failed_share)
+    results = [record["result"] for _, record in job.records()]
+    bad = [record for split in splits if split.manifest for record in split.manifest.bad]
+    bad += [BadRecord(*record) for result in results for record in result["bad"]]
+    num_records = sum(split.num_records for split in splits if split.manifest) + sum(
+        record["result"]["utterances"] + len(record["result"]["bad"])
+        for unit, record in job.records()
+        if "ids" not in unit.work
+    )
+    check_bad_share(bad, num_records, config.max_bad_share)
+    lines = [json.dumps(vars(record), ensure_ascii=False) + "\n" for record in bad]
+    write_text(run.folder / "bad_records.jsonl", "".join(lines))
+    for split in splits:
+        join_split(split, job, run.folder)
+    metrics = measure(job) | {"bad_records": len(bad), "failed_units": len(job.failed_names())}
+    shutil.rmtree(run.folder / "parts", ignore_errors=True)
+    return metrics | {"times_real_time": audio_seconds / seconds if audio_seconds else 0.0}
+
+
+def find_splits(config: EncodeConfig) -> list[Split]:
+    """The splits that the corpus has."""
+    from .recordings import find_split
+
+    options: dict[str, Any] = {"unit_utterances": config.unit_utterances, "max_bad_share": config.max_bad_share}
+    found = [find_split(Path(config.corpus), name, **options) for name in config.splits]
+    splits = [split for split in found if split is not None]
+    if not splits:
+        raise UserError(config.corpus, found=f"none of {config.splits}", remedy="run corpus.build, or set splits")
+    return splits
+
+
+def measure(job: UnitFolder) -> dict[str, Any]:
+    """What all units hold, read unit by unit."""
+    import numpy as np
+
+    from corpus.tokens import read_tokens
 
     from .scoring import CodebookUse
-    from .units import Unit, cut_units, encode_units, join_units
 
-    folder = Path(config.corpus)
-    manifests = [
-        read_manifest(folder / f"{split}.jsonl", config.max_bad_share)
-        for split in config.splits
-        if (folder / f"{split}.jsonl").is_file()
-    ]
-    if not manifests:
-        raise UserError(config.corpus, found=f"none of {config.splits}", remedy="run corpus.build, or set splits")
-    units: list[Unit] = [
-        unit
-        for manifest in manifests
-        for unit in cut_units(manifest, config.unit_utterances, run.folder / "parts", config.device)
-    ]
-    todo = [unit for unit in units if not unit.part.exists()]
-    started = time.monotonic()
-    with run.progress(len(units), "encoding", start=len(units) - len(todo), unit="unit") as bar:
-        for _ in encode_units(todo, config.tokenizer, config.processes):
-            bar.update()
-    seconds = time.monotonic() - started
-    bad = [record for manifest in manifests for record in manifest.bad] + [
-        record for unit in units for record in unit.bad_records()
-    ]
-    num_records = sum(len(manifest.utterances) + len(manifest.bad) for manifest in manifests)
-    check_bad_share(bad, num_records, config.max_bad_share)
-    joined = [join_units(manifest, units, run.folder) for manifest in manifests]
-    shutil.rmtree(run.folder / "parts", ignore_errors=True)
-    items = [item for speech in joined for item in speech.items]
-    use = CodebookUse.of([item.tokens for item in items], joined[0].codebook_size)
-    encoded = sum(utterance.duration for unit in todo for utterance in unit.utterances)
+    utterances, duration, counts = 0, 0.0, np.zeros(0, dtype=np.int64)
+    for unit, record in job.records():
+        part = read_tokens(job.path(unit, "parquet"))
+        use = CodebookUse.of([item.tokens for item in part.items], part.codebook_size)
+        counts = use.counts + (counts if len(counts) else 0)
+        utterances += record["result"]["utterances"]
+        duration += record["result"]["audio_seconds"]
+    use = CodebookUse(counts)
     return {
-        "utterances": len(items),
-        "tokens": int(use.counts.sum()),
-        "hours": sum(item.duration for item in items) / 3600,
-        "bad_records": len(bad),
+        "utterances": utterances,
+        "tokens": int(counts.sum()),
+        "hours": duration / 3600,
         "codebook_use": use.share,
         "perplexity": use.perplexity,
-        "times_real_time": encoded / seconds if todo else 0.0,
     }
 
 
@@ -102,6 +142,7 @@ STAGE = Stage(
     summary="Encode a corpus of speech to speech tokens (Parquet).",
     inputs=lambda config: [config.tokenizer, config.corpus],
     example="tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokens processes=2",
+    speed_options=("processes", "bulk"),
 )
 
 if __name__ == "__main__":

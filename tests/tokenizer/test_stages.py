@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import tarfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +19,10 @@ import torch
 
 from corpus.artefact import file_digest
 from corpus.errors import UserError
-from corpus.manifest import Utterance, read_manifest, write_manifest
+from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
 from corpus.mel import LogMel
-from corpus.stage import Run
 from corpus.tokens import read_tokens
+from corpus.units import Attempt
 from tokenizer import encode, evaluate, train, units
 from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, QuantiserConfig
 from tokenizer.examples import Examples
@@ -150,35 +156,110 @@ def test_encode_writes_each_utterance_once_in_order(trained: Path, spoken: Path,
     assert metrics["tokens"] == sum(len(item.tokens) for item in read_tokens(tmp_path / "tokens").items)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
 def test_encode_killed_and_resumed_equals_unbroken(
-    trained: Path, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+    trained: Path, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "unbroken"))
     done: list[str] = []
-    whole = units.UnitWorker.encode
+    whole = units.encode_unit
 
-    def encode_two(worker: units.UnitWorker, unit: units.Unit) -> None:
+    def encode_two(attempt: Attempt, *rest: Any) -> dict[str, Any]:
         if len(done) == 2:
             raise Killed
-        done.append(unit.part.name)
-        whole(worker, unit)
+        done.append(attempt.unit.name)
+        return whole(attempt, *rest)
 
-    monkeypatch.setattr(units.UnitWorker, "encode", encode_two)
+    monkeypatch.setattr(units, "encode_unit", encode_two)
     with pytest.raises(Killed):
-        encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "broken", max_bad_share=0.02))
-    monkeypatch.undo()
-    before = {name: (tmp_path / "broken/parts" / name).stat().st_mtime_ns for name in done}
-    config = encode_config(trained, spoken, tmp_path / "broken", max_bad_share=0.02)
-    config.processes = processes
-    if processes == 1:
+        encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "broken"))
+    monkeypatch.setattr(units, "encode_unit", lambda *rest: done.append(rest[0].unit.name) or whole(*rest))
+    encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "broken"))
+    assert len(done) == len(set(done)) == 4 + 1 + 1 and not (tmp_path / "broken/parts").exists()
+    assert same_tokens(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def same_tokens(one: Path, other: Path) -> bool:
+    names = [f"{split}.parquet" for split in ("train", "heldout_sentence", "heldout_voice")]
+    return [file_digest(one / name) for name in names] == [file_digest(other / name) for name in names]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_the_encoding_is_replaced(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "unbroken"))
+    config = encode_config(trained, spoken, tmp_path / "broken", processes=2)
+    config.unit_utterances = 4
+
+    def kill_one() -> None:
+        parts = tmp_path / "broken/parts"
+        while not list(parts.glob("done/*/*.json")):
+            time.sleep(0.01)
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid or 0, signal.SIGKILL)
+            killed.append(worker.pid)
+            return
+
+    killed: list[int | None] = []
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    encode.STAGE.execute(config)
+    killer.join(10)
+    assert len(killed) == 1 and same_tokens(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def as_shar(spoken: Path, folder: Path) -> None:
+    """The training split as Shar, 25 cuts a shard."""
+    cuts = to_cuts(read_manifest(spoken / "train.jsonl"))
+    (folder / "train").mkdir(parents=True)
+    cuts.to_shar(folder / "train", fields={"recording": "flac"}, shard_size=25)
+
+
+def as_tarred(spoken: Path, folder: Path) -> None:
+    """The training split as NeMo's tarred audio, in three tars; one record is not in its tar."""
+    (folder / "train").mkdir(parents=True)
+    utterances = read_manifest(spoken / "train.jsonl").utterances
+    rows = []
+    for shard in range(3):
+        with tarfile.open(folder / f"train/audio_{shard}.tar", "w") as tar:
+            for said in utterances[shard::3]:
+                tar.add(said.audio, said.audio.name)
+                row = {"audio_filepath": said.audio.name, "duration": said.duration, "text": said.text, "id": said.id}
+                rows.append(row | {"speaker": said.speaker, "shard_id": shard})
+    rows.append({"audio_filepath": "lost.wav", "duration": 1.0, "text": "red", "id": "lost", "shard_id": 1})
+    (folder / "train/tarred_audio_manifest.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(("make", "shards", "bad"), [(as_shar, 3, 0), (as_tarred, 3, 1)])
+def test_shards_of_speech_give_the_same_tokens(
+    trained: Path, spoken: Path, tmp_path: Path, make: Any, shards: int, bad: int
+) -> None:
+    encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "plain"))
+    expected = {item.id: item for item in read_tokens(tmp_path / "plain/train.parquet").items}
+    make(spoken, tmp_path / "sharded")
+    metrics = encode.STAGE.execute(encode_config(trained, tmp_path / "sharded", tmp_path / "out", max_bad_share=0.05))
+    assert metrics["bad_records"] == bad and metrics["utterances"] == 60
+    listed = [json.loads(line) for line in (tmp_path / "out/bad_records.jsonl").read_text().splitlines()]
+    assert [record["reason"] for record in listed] == ["not in the archive"] * bad
+    assert len(list((tmp_path / "out/train").glob("*.parquet"))) == shards
+    found = read_tokens(tmp_path / "out/train").items
+    assert {item.id for item in found} == set(expected) and len(found) == 60
+    for item in found:
+        np.testing.assert_array_equal(item.tokens, expected[item.id].tokens)
+        assert (item.text, item.speaker) == (expected[item.id].text, expected[item.id].speaker)
+
+
+def test_a_torn_shard_costs_itself_only(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    as_shar(spoken, tmp_path / "sharded")
+    tar = tmp_path / "sharded/train/recording.000001.tar"
+    tar.write_bytes(tar.read_bytes()[:1000])
+    config = encode_config(trained, tmp_path / "sharded", tmp_path / "out")
+    with pytest.raises(UserError, match="1 of 3 units given up: train/000001"):
         encode.STAGE.execute(config)
-    else:
-        encode.run(config, Run(tmp_path / "broken"))
-    assert len(before) == 2 and not (tmp_path / "broken/parts").exists()
-    for split in ("train", "heldout_sentence", "heldout_voice"):
-        name = f"{split}.parquet"
-        assert file_digest(tmp_path / "unbroken" / name) == file_digest(tmp_path / "broken" / name)
+    config.bulk.max_failed_share = 0.5
+    metrics = encode.STAGE.execute(config)
+    assert metrics["failed_units"] == 1 and metrics["utterances"] == 35
+    (tmp_path / "empty/train").mkdir(parents=True)
+    with pytest.raises(UserError, match="a folder without shards of speech"):
+        encode.STAGE.execute(encode_config(trained, tmp_path / "empty", tmp_path / "out2"))
 
 
 def damaged(spoken: Path, folder: Path) -> Path:
