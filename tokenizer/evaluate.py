@@ -10,11 +10,14 @@ noise the tokens are compared with those of the clean audio (`tokenizer.robustne
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
+
+from .noise import NOISE_KINDS
 
 
 @dataclass(kw_only=True)
@@ -28,13 +31,12 @@ class NoiseConfig:
     """
 
     snrs: list[float] = field(default_factory=lambda: [20.0, 10.0, 5.0])
-    kinds: list[str] = field(default_factory=lambda: ["white", "pink", "babble"])
+    kinds: list[str] = field(default_factory=lambda: list(NOISE_KINDS))
     max_utterances: int = 64
 
     def __post_init__(self) -> None:
-        known = ("white", "pink", "babble")
-        is_known = len(self.kinds) > 0 and all(kind in known for kind in self.kinds)
-        check_option(is_known, "noise.kinds", self.kinds, f"choose from {', '.join(known)}")
+        is_known = len(self.kinds) > 0 and set(self.kinds) <= set(NOISE_KINDS)
+        check_option(is_known, "noise.kinds", self.kinds, f"choose from {', '.join(NOISE_KINDS)}")
         remedy = "give at least 2 (babble is made of the other utterances)"
         check_option(self.max_utterances >= 2, "noise.max_utterances", self.max_utterances, remedy)
 
@@ -96,31 +98,17 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     if not files:
         raise UserError(config.corpus, found=f"none of {config.splits}", remedy="run corpus.build, or set splits")
     noise: list[NoiseScore] = []
+    options = config.noise
     with Journal(run.folder / "scores.jsonl") as journal:
-        scores = {
-            name: score_manifest(
-                tokenizer,
-                file,
-                run,
-                limit=config.max_utterances,
-                max_bad_share=config.max_bad_share,
-                journal=journal,
-            )
-            for name, file in files.items()
-        }
+        score = partial(
+            score_manifest, limit=config.max_utterances, max_bad_share=config.max_bad_share, journal=journal
+        )
+        scores = {name: score(tokenizer, file, run) for name, file in files.items()}
         metrics = describe(tokenizer) | summarise(scores)
         first = next(iter(scores.values()))
-        if tokenizer.has_codebook and config.noise.snrs:
-            noise = score_under_noise(
-                tokenizer,
-                first,
-                run,
-                journal,
-                kinds=config.noise.kinds,
-                snrs=config.noise.snrs,
-                limit=config.noise.max_utterances,
-                seed=config.seed,
-            )
+        if tokenizer.has_codebook and options.snrs:
+            limits = {"limit": options.max_utterances, "seed": config.seed}
+            noise = score_under_noise(tokenizer, first, run, journal, options.kinds, options.snrs, **limits)
             metrics |= noise_metrics(noise)
     if tokenizer.has_codebook and config.stream_utterances:
         few = first.utterances[: config.stream_utterances]
@@ -128,7 +116,7 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     report = {
         "metrics": metrics,
         "fingerprint": tokenizer.fingerprint,
-        "splits": {name: score.report(config.num_examples) for name, score in scores.items()},
+        "splits": {name: split.report(config.num_examples) for name, split in scores.items()},
     }
     write_json(run.folder / "report.json", report)
     for line in score_table(metrics, scores, noise):

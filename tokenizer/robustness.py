@@ -52,9 +52,9 @@ def score_under_noise(
     clean: SplitScores,
     run: Run,
     journal: Journal,
-    *,
     kinds: Sequence[str],
     snrs: Sequence[float],
+    *,
     limit: int,
     seed: int,
 ) -> list[NoiseScore]:
