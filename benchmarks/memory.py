@@ -1,0 +1,166 @@
+"""The memory of a training run as measured, beside what `recipes.memory` says.
+
+    python -m benchmarks.memory                          one process, TP2 and PP2 on a CPU; one process on a GPU
+    python -m benchmarks.memory --hidden 1024 --layers 24 --sequence 4096 --precision bf16       (on a GPU)
+
+The trainer itself runs for a few steps on made-up documents. On a CPU every allocation of torch's allocator counts (the
+profiler's memory events: model, optimizer, activations, what operators need inside); on a GPU it is
+``torch.cuda.max_memory_allocated``. tests/lm/test_memory.py holds the CPU table to 15 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpus.stage import Run
+from lm.loop_config import LoopConfig
+from lm.model_config import ModelConfig
+from lm.parallel import ParallelConfig, data_parallel_size
+from lm.train import TrainConfig, run
+from recipes.memory import memory_by_stage
+
+LAYOUTS: dict[str, dict[str, Any]] = {"one process": {}, "TP2": {"tensor": 2}, "PP2": {"pipeline": 2}}
+
+
+@dataclass(kw_only=True)
+class Measurement:
+    """One layout: what every process was measured at, and what was said of its stage."""
+
+    name: str
+    config: TrainConfig
+    processes: int
+    measured: list[int] = field(default_factory=list)
+
+    def predicted(self, vocabulary_size: int) -> list[float]:
+        """Bytes for each process, in the order of ranks (the pipeline stage is the slow index)."""
+        data = data_parallel_size(self.config.parallel, self.processes)
+        stages = memory_by_stage(
+            self.config.model,
+            self.config.parallel,
+            self.config.train,
+            vocabulary_size=vocabulary_size,
+            data=data,
+            precision=self.config.train.precision,
+            is_local=not torch.cuda.is_available(),
+        )
+        per_stage = self.processes // self.config.parallel.pipeline
+        return [stages[rank // per_stage].total for rank in range(self.processes)]
+
+
+def make_corpus(folder: Path, num_speech_tokens: int) -> int:
+    """A vocabulary and a text corpus of made-up words; returns the vocabulary's size."""
+    import random
+
+    from lm.bpe import train_bpe
+    from lm.corpora import write_corpus
+    from lm.formats import text_document
+    from lm.vocabulary import build_vocabulary
+
+    draw = random.Random(0)
+    words = ["".join(draw.choice("bdfgklmnprst") + draw.choice("aeiou") for _ in range(2)) for _ in range(40)]
+    texts = [" ".join(draw.choices(words, k=40)) for _ in range(80)]
+    vocabulary = build_vocabulary(
+        train_bpe(texts, 300), num_speech_tokens=num_speech_tokens, speech_tokenizer="made up"
+    )
+    vocabulary.save_pretrained(folder / "vocabulary")
+    write_corpus(folder / "text", "text", vocabulary, [text_document(text, vocabulary) for text in texts], [], {})
+    return vocabulary.size
+
+
+def make_config(folder: Path, out: Path, model: ModelConfig, loop: LoopConfig, layout: dict[str, Any]) -> TrainConfig:
+    """The trainer's options for a corpus of `make_corpus`."""
+    return TrainConfig(
+        out=str(out),
+        vocabulary=str(folder / "vocabulary"),
+        corpora={"text": str(folder / "text")},
+        max_epochs=0,
+        model=model,
+        parallel=ParallelConfig(**layout),
+        train=loop,
+    )
+
+
+def peak_of_training(config: TrainConfig) -> int:
+    """Train, and return the most bytes that were allocated at one time in this process."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if torch.cuda.is_available():
+        run(config, Run(out))
+        return int(torch.cuda.max_memory_allocated())
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run(config, Run(out))
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def main() -> None:
+    """Measure the layouts and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in {"layers": 8, "hidden": 256, "heads": 4, "ffn": 704, "sequence": 512}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--speech-tokens", type=int, default=4096)
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--recompute", default="none", choices=("none", "full"))
+    given = parser.parse_args()
+    model = ModelConfig(
+        layers=given.layers, hidden=given.hidden, heads=given.heads, kv_heads=given.heads // 2, ffn=given.ffn
+    )
+    loop = LoopConfig(
+        steps=3, warmup_steps=1, sequence_length=given.sequence, micro_batch=2, global_batch=8,
+        precision=given.precision, recompute=given.recompute, reset_attention=False, validate_every=0,
+        checkpoint_every=0,
+    )  # fmt: skip
+    layouts = {"one process": {}} if torch.cuda.is_available() else LAYOUTS
+    print(f"{'layout':<14}{'process':>8}{'measured MB':>14}{'predicted MB':>14}{'ratio':>8}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        size = make_corpus(folder, given.speech_tokens)
+        padded = -(-size // model.vocabulary_multiple) * model.vocabulary_multiple
+        for label, layout in layouts.items():
+            config = make_config(folder, folder / label.replace(" ", "_"), model, loop, layout)
+            measurement = Measurement(name=label, config=config, processes=config.parallel.model_size)
+            measurement.measured = in_processes(config, measurement.processes)
+            pairs = zip(measurement.measured, measurement.predicted(padded), strict=True)
+            for rank, (measured, predicted) in enumerate(pairs):
+                print(
+                    f"{label:<14}{rank:>8}{measured / 1e6:>14.1f}{predicted / 1e6:>14.1f}{predicted / measured:>8.3f}"
+                )
+
+
+def in_processes(config: TrainConfig, size: int) -> list[int]:
+    """`peak_of_training` in fresh processes that torch.distributed joins."""
+    from recipes.launch import free_port
+
+    context = multiprocessing.get_context("spawn")
+    answers = context.SimpleQueue()
+    port = free_port()
+    processes = [context.Process(target=_be_rank, args=(config, rank, size, port, answers)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    found = dict(answers.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return [found[rank] for rank in range(size)]
+
+
+def _be_rank(config: TrainConfig, rank: int, size: int, port: int, answers: Any) -> None:
+    torch.set_num_threads(1)
+    names = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()} | {"SPEECHWEAVE_PROGRESS": "file"})
+    answers.put((rank, peak_of_training(config)))
+
+
+if __name__ == "__main__":
+    main()
