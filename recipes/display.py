@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .plan import Plan, Step
@@ -61,7 +62,7 @@ class Display:
         """Say that a step failed, or cannot run, and why."""
         if step.name in self.tasks:
             self.bars.remove_task(self.tasks.pop(step.name))
-        self.console.print(f"{self._place(step)} [red]{step.name:<24}[/red] {reason}")
+        self.console.print(f"{self._place(step)} [red]{step.name:<24}[/red] {escape(reason)}")
 
     def refresh(self, running: list[str]) -> None:
         """Move the bars; without a terminal, print a line every half minute."""
