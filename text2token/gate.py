@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import check_option
-
-from .spans import IDEOGRAPHS
+from corpus.words import IDEOGRAPHS
 
 SPOKEN = re.compile(rf"[{IDEOGRAPHS}]|\w")
 LETTERS_OF_AN_IDEOGRAPH = 4  # one is spoken about as long as four Latin letters

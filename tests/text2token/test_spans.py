@@ -1,5 +1,4 @@
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -7,42 +6,87 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import UserError
-from text2token.spans import POLICIES, Span, SpanConfig, choose_spans, count_words, sentence_bounds
+from corpus.unspeakable import unspeakable_parts
+from corpus.words import count_words
+from lm.sampling import seed_of
+from text2token.spans import POLICIES, Span, SpanConfig, choose_spans, sentence_bounds
 
-WORDS = st.text(alphabet="abc.é", min_size=1, max_size=5)
-TEXTS = st.lists(st.tuples(WORDS, st.sampled_from([" ", "  ", "\n", "\n\n"])), max_size=80).map(
+WORD = st.text(alphabet="abc.é", min_size=1, max_size=5)
+LATIN = st.lists(st.tuples(WORD, st.sampled_from([" ", "  ", "\n", "\n\n"])), max_size=80).map(
     lambda pairs: "".join(word + space for word, space in pairs)
 )
+PIECES = ["今天，", "天气。", "😀", "مرحبا", "`x`", "http://a.b", "x = 3", "\0", " ", "\n", "|a|b|"]
+ANYTHING = st.lists(st.one_of(WORD, st.sampled_from(PIECES)), max_size=60).map(" ".join)
 
 
 def spans_of(text: str, seed: int = 0, **options: object) -> list[Span]:
     return choose_spans(text, SpanConfig(**options), np.random.default_rng(seed))  # type: ignore[arg-type]
 
 
-@given(TEXTS, st.integers(0, 99), st.floats(0, 1), st.floats(0.2, 20), st.sampled_from(sorted(POLICIES)))
+@given(
+    st.one_of(LATIN, ANYTHING, st.text(max_size=200)),
+    st.integers(0, 99),
+    st.floats(0, 1),
+    st.floats(5, 20),
+    st.sampled_from(sorted(POLICIES)),
+)
 def test_laws_of_spans(text: str, seed: int, ratio: float, mean: float, policy: str) -> None:
     spans = spans_of(text, seed, policy=policy, ratio=ratio, mean_words=mean)
     assert spans == spans_of(text, seed, policy=policy, ratio=ratio, mean_words=mean)
     for span in spans:
         inside = text[span.start : span.end]
-        assert inside == inside.strip() and count_words(inside) == span.num_words >= 1
+        assert 0 <= span.start < span.end <= len(text) and count_words(inside) == span.num_words >= 1
+        assert inside == inside.strip()
+    for left, right in itertools.pairwise(spans):  # never touch, never overlap
+        assert left.end < right.start and count_words(text[left.end : right.start]) >= 1
+    for start, end in unspeakable_parts(text):
+        assert not any(span.start < end and start < span.end for span in spans)
+    if policy == "word":
+        assert all(span.num_words >= 5 for span in spans)
+
+
+@given(LATIN, st.integers(0, 99), st.floats(0, 1), st.floats(0.2, 20))
+def test_poisson_takes_the_share_it_is_asked(text: str, seed: int, ratio: float, mean: float) -> None:
+    spans = spans_of(text, seed, ratio=ratio, mean_words=mean)
+    assert abs(sum(span.num_words for span in spans) - ratio * count_words(text)) < 1
+    for span in spans:  # whole words
         assert span.start == 0 or text[span.start - 1].isspace()
         assert span.end == len(text) or text[span.end].isspace()
-    for left, right in itertools.pairwise(spans):
-        assert left.end < right.start and count_words(text[left.end : right.start]) >= 1
-    if policy == "poisson":
-        words = count_words(text)
-        assert sum(span.num_words for span in spans) == math.ceil(ratio * words - 1e-9)
+
+
+@pytest.mark.parametrize(("policy", "ratio"), [("poisson", 0.3), ("poisson", 0.05), ("word", 0.3), ("sentence", 0.4)])
+def test_realised_share_over_2000_documents(policy: str, ratio: float) -> None:
+    random = np.random.default_rng(5)
+    words = spoken = 0
+    for number in range(3000):
+        lengths = random.integers(4, 16, random.integers(2, 16))  # sentences
+        text = " ".join(" ".join(["word"] * int(length - 1)) + " end." for length in lengths)
+        seed = seed_of(1, f"doc-{number}")
+        words += count_words(text)
+        spoken += sum(span.num_words for span in spans_of(text, seed, policy=policy, ratio=ratio))
+    assert words > 200_000
+    assert abs(spoken / words - ratio) <= 0.005 * ratio
 
 
 @pytest.mark.parametrize(
-    ("words", "ratio", "spoken"),
-    [(0, 0.3, 0), (1, 0.3, 1), (2, 0.3, 1), (3, 0.3, 1), (4, 0.3, 2), (10, 0.3, 3), (100, 0.3, 30), (1000, 0.2, 200)],
+    ("words", "ratio", "possible"),
+    [
+        (0, 0.3, {0}),
+        (1, 0.3, {0, 1}),
+        (3, 0.3, {0, 1}),
+        (4, 0.3, {1, 2}),
+        (10, 0.3, {3}),
+        (10, 1.0, {10}),
+        (10, 0.95, {9, 10}),
+        (1000, 0.2, {200}),
+    ],
 )
-def test_short_texts_reach_the_ratio(words: int, ratio: float, spoken: int) -> None:
+def test_counts_of_short_texts(words: int, ratio: float, possible: set[int]) -> None:
     text = " ".join("w" for _ in range(words))
-    for seed in range(20):
-        assert sum(span.num_words for span in spans_of(text, seed, ratio=ratio)) == spoken
+    counts = [sum(span.num_words for span in spans_of(text, seed, ratio=ratio)) for seed in range(60)]
+    assert set(counts) == possible
+    if len(possible) == 2:
+        assert abs(np.mean(counts) - ratio * words) < 0.25
 
 
 def test_lengths_are_poisson_in_long_texts() -> None:
@@ -53,7 +97,7 @@ def test_lengths_are_poisson_in_long_texts() -> None:
 
 def test_all_places_are_equally_likely() -> None:
     text = "a b c d e f"  # one span of 2 words: 5 places
-    starts = [spans_of(text, seed, ratio=0.3)[0].start for seed in range(2000)]
+    starts = [spans_of(text, seed, ratio=1 / 3)[0].start for seed in range(2000)]
     counts = np.bincount(starts)[::2]
     assert len(counts) == 5 and counts.min() > 330 and counts.max() < 470
     pairs = {  # two spans of one word each, with a word between them: 10 places
@@ -62,28 +106,62 @@ def test_all_places_are_equally_likely() -> None:
     assert pairs == {(2 * i, 2 * j) for i in range(6) for j in range(i + 2, 6)}
 
 
+def cut(text: str, seed: int, **options: object) -> tuple[str, ...]:
+    return tuple(text[span.start : span.end] for span in spans_of(text, seed, **options))
+
+
 def test_whole_sentences() -> None:
     text = "The cat sat. It slept!\n\nThen it woke up. Yes."
-    bounds = [text[span.start : span.end] for span in sentence_bounds(text)]
+    bounds = [text[start:end] for start, end in sentence_bounds(text)]
     assert bounds == ["The cat sat.", "It slept!", "Then it woke up.", "Yes."]
-    both = {tuple(text[s.start : s.end] for s in spans_of(text, seed, policy="alternate")) for seed in range(20)}
+    both = {cut(text, seed, policy="alternate") for seed in range(20)}
     assert both == {("The cat sat.", "Then it woke up."), ("It slept!", "Yes.")}
-    for seed in range(20):
-        spoken = sum(span.num_words for span in spans_of(text, seed, policy="sentence", ratio=0.3))
-        assert spoken >= 3 and {text[s.start : s.end] for s in spans_of(text, seed, policy="sentence")} <= set(bounds)
+    assert {cut(text, seed, policy="sentence", ratio=1.0) for seed in range(5)} == {(text,)}
+    some = {cut(text, seed, policy="sentence", ratio=0.3) for seed in range(50)}
+    assert {sentence for spans in some for sentence in spans} == set(bounds) and len(some) > 4
+    mandarin = "今天天气很好。我们去公园吧！好的。"
+    assert {cut(mandarin, seed, policy="alternate") for seed in range(9)} == {
+        ("今天天气很好。", "好的。"),
+        ("我们去公园吧！",),
+    }
 
 
-def test_ideographs_are_words() -> None:
-    assert count_words("今天天气 very good。") == 6
-    spans = spans_of("今天天气很好", 1, ratio=0.5)
-    assert sum(span.end - span.start for span in spans) == 3
+@pytest.mark.parametrize(
+    ("text", "policy", "spoken"),
+    [
+        ("see `rm -r x` now", "poisson", {("see", "now")}),
+        ("a b http://c.de e f", "poisson", {("a b", "e f")}),
+        ("One two. The x = 3 holds. Five six.", "sentence", {("One two.", "Five six.")}),
+        ("One two. The x = 3 holds. Five six.", "alternate", {("One two.",), ("Five six.",)}),
+        ("```\nall code\n```", "word", {()}),
+        ("one two three four `x` one two three four five", "word", {("one two three four five",)}),
+    ],
+)
+def test_unspeakable_words_stay_text(text: str, policy: str, spoken: set[tuple[str, ...]]) -> None:
+    assert {cut(text, seed, policy=policy, ratio=1.0, mean_words=6) for seed in range(30)} == spoken
+    config = {"policy": "poisson", "ratio": 1.0, "skips_unspeakable": False}
+    assert cut(text, 0, **config) == (text,)
+
+
+def test_chinese_words() -> None:
+    text = "今天天气很好，我们去公园玩。"
+    assert count_words(text) == 12 and count_words("今天天气 very good。") == 6 and count_words("“你好！” hi") == 3
+    assert sum(span.num_words for span in spans_of(text, 1, ratio=0.5)) == 6
+    starts = {span.start for seed in range(60) for span in spans_of(text, seed, mean_words=1, ratio=0.3)}
+    assert starts == set(range(14)) - {6, 13}  # every character, but no punctuation
+    pytest.importorskip("rjieba")
+    options = {"mean_words": 0.01, "ratio": 0.3, "segmenter": "jieba"}
+    words = {word for seed in range(60) for word in cut(text, seed, **options)}
+    assert words == {"今天天气", "很", "好，", "我们", "去", "公园", "玩。"}
 
 
 def test_options() -> None:
     for options, match in (
-        ({"policy": "word"}, "spans.policy.*poisson"),
+        ({"policy": "aligned"}, "spans.policy.*poisson"),
         ({"ratio": 1.5}, "spans.ratio"),
         ({"mean_words": 0}, "spans.mean_words"),
+        ({"policy": "word", "mean_words": 3}, "spans.min_words"),
+        ({"segmenter": "spaces"}, "spans.segmenter.*jieba"),
     ):
         with pytest.raises(UserError, match=match):
             SpanConfig(**options)  # type: ignore[arg-type]
