@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 NUMBER = r"[-+−]?\d+(?:[.,]\d+)*"
-OPERAND = rf"(?:\b{NUMBER}[A-Za-z]?|(?<![A-Za-z])[A-Za-zα-ωΑ-Ω](?:[_^]\w{{1,12}}|\d|′)?(?:\([^()\n]{{0,20}}\))?(?![A-Za-z])|\([^()\n]{{1,30}}\))"
+LETTER = r"(?<![A-Za-z])[A-Za-zα-ωΑ-Ω](?:[_^]\w{1,12}|\d|′)?(?:\([^()\n]{0,20}\))?(?![A-Za-z])"
+OPERAND = rf"(?:\b{NUMBER}[A-Za-z]?|{LETTER}|\([^()\n]{{1,30}}\))"
 SIGN = r"[-+*/×·÷^−]"
 LINE, BLOCK = re.MULTILINE, re.MULTILINE | re.DOTALL
 NO_CASE = LINE | re.IGNORECASE

@@ -40,7 +40,7 @@ def segment(text: str, segmenter: str) -> list[tuple[int, int]]:
     bounds = word_bounds(text)
     if segmenter == "characters" or not IDEOGRAPH_RUN.search(text):
         return bounds
-    is_inside = set()  # positions within a word of jieba's: no cut there
+    is_inside: set[int] = set()  # positions within a word of jieba's: no cut there
     for run in IDEOGRAPH_RUN.finditer(text):
         at = run.start()
         for word in _jieba().cut(run[0]):

@@ -45,9 +45,14 @@ def place_at_random(
                 room[at] -= missing + 1
                 break
             # the run with most words left: a span of its own, or the last one there made longer by one word more
-            left = np.array([room[at] + (1 if taken[at] else 0) for at in range(len(runs))]) if len(runs) else room
+            left = room + np.array([bool(spans) for spans in taken])
             if not len(left) or left.max() <= 0:
-                break
+                at = next((number for number, spans in enumerate(taken) if len(spans) > 1), -1)
+                if at < 0:
+                    break
+                taken[at][-2:] = [sum(taken[at][-2:])]  # two made one: the word between them is free
+                room[at] += 1
+                continue
             at = int(left.argmax())
             added = min(missing, int(left[at]))
             if taken[at]:
