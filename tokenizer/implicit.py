@@ -15,7 +15,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from .config import QuantiserConfig
-from .quantiser import Quantised, Quantiser, sample_for_kmeans
+from .quantiser import QuantisedFrames, Quantiser, sample_for_kmeans
 
 
 class ImplicitQuantiser(Quantiser):
@@ -46,22 +46,19 @@ class ImplicitQuantiser(Quantiser):
         """Whether it was started from frames."""
         return bool(self.initted)
 
-    def quantise(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Quantised:
-        """Quantise the valid frames; in training mode their codes are counted."""
-        frames_ND = hidden_BTD[mask_BT]
+    def quantise(self, frames_ND: Tensor) -> QuantisedFrames:
+        """Quantise; in training mode the codes are counted."""
         if len(frames_ND):
-            quantised_ND, codes_N, commitment = self.quantise_frames(frames_ND)
+            found = self.quantise_some(frames_ND)
         else:
-            quantised_ND, codes_N = frames_ND, frames_ND.new_zeros(0, dtype=torch.long)
-            commitment = frames_ND.sum()
+            codes_N = torch.zeros(0, dtype=torch.long, device=frames_ND.device)
+            found = QuantisedFrames(frames_ND, codes_N, frames_ND.sum())
         if self.training:
-            self.count(codes_N)
-        quantised_BTD = torch.zeros_like(hidden_BTD).masked_scatter(mask_BT[..., None], quantised_ND)
-        codes_BT = torch.zeros_like(mask_BT, dtype=torch.long).masked_scatter(mask_BT, codes_N)
-        return Quantised(quantised_BTD, codes_BT, commitment)
+            self.count(found.codes)
+        return found
 
-    def quantise_frames(self, frames_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, D) to quantised (N, D), codes (N,) and the commitment loss."""
+    def quantise_some(self, frames_ND: Tensor) -> QuantisedFrames:
+        """`quantise` of at least one frame."""
         raise NotImplementedError
 
     def count(self, codes_N: Tensor) -> None:
@@ -107,10 +104,10 @@ class FiniteScalarQuantiser(ImplicitQuantiser):
             self.fsq.project_out.bias.copy_(mean_D)
             self.initted.fill_(True)
 
-    def quantise_frames(self, frames_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def quantise_some(self, frames_ND: Tensor) -> QuantisedFrames:
         """Round; FSQ needs no commitment loss."""
         quantised_1ND, codes_1N = self.fsq(frames_ND[None])
-        return quantised_1ND[0], codes_1N[0].long(), frames_ND.new_zeros(())
+        return QuantisedFrames(quantised_1ND[0], codes_1N[0].long(), frames_ND.new_zeros(()))
 
     def codes(self, hidden_BTD: Tensor) -> Tensor:
         """(..., D) to codes (...,) int64."""
@@ -152,10 +149,10 @@ class SimQuantiser(ImplicitQuantiser):
             self.simvq.code_transform.weight.copy_(torch.eye(self.width))
             self.initted.fill_(True)
 
-    def quantise_frames(self, frames_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def quantise_some(self, frames_ND: Tensor) -> QuantisedFrames:
         """Nearest mapped vectors, and the loss of both sides."""
         quantised_1ND, codes_1N, loss = self.simvq(frames_ND[None])
-        return quantised_1ND[0], codes_1N[0], loss
+        return QuantisedFrames(quantised_1ND[0], codes_1N[0], loss)
 
 
 def keep(_: Tensor) -> None:

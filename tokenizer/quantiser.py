@@ -35,6 +35,14 @@ class Quantised(NamedTuple):
     commitment: Tensor
 
 
+class QuantisedFrames(NamedTuple):
+    """The same of frames without batch or padding: hidden (N, D), codes (N,), commitment."""
+
+    hidden: Tensor
+    codes: Tensor
+    commitment: Tensor
+
+
 class Quantiser(nn.Module, ABC):
     """Vectors to codes and back; always computed in float32.
 
@@ -66,16 +74,21 @@ class Quantiser(nn.Module, ABC):
         """Fit the start to frames (those of all ranks together)."""
 
     @abstractmethod
-    def quantise(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Quantised:
-        """`forward`, in float32, with zeros where the mask is false."""
+    def quantise(self, frames_ND: Tensor) -> QuantisedFrames:
+        """`forward` of the valid frames alone, in float32; there may be none."""
 
     def forward(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Quantised:
-        """Quantise in training: valid frames (``mask_BT`` true and finite) update the state."""
+        """Quantise in training: valid frames (``mask_BT`` true and finite) update the state.
+
+        The library never sees a mask: it would solve equations of shapes for each new (B, T), 65 ms on a CPU.
+        """
         with torch.autocast(hidden_BTD.device.type, enabled=False):
             hidden_BTD = hidden_BTD.float()
             mask_BT = mask_BT & hidden_BTD.detach().isfinite().all(-1)
-            hidden_BTD = hidden_BTD.masked_fill(~mask_BT[..., None], 0.0)  # masked NaN would still reach the sums
-            return self.quantise(hidden_BTD, mask_BT)
+            found = self.quantise(hidden_BTD[mask_BT])
+            quantised_BTD = torch.zeros_like(hidden_BTD).masked_scatter(mask_BT[..., None], found.hidden)
+            codes_BT = torch.zeros_like(mask_BT, dtype=torch.long).masked_scatter(mask_BT, found.codes)
+            return Quantised(quantised_BTD, codes_BT, found.commitment)
 
     def codes(self, hidden_BTD: Tensor) -> Tensor:
         """(..., D) to the nearest codes (...,) int64, as argmax of h c - ||c||^2 / 2 (cheaper than distances)."""
@@ -162,13 +175,18 @@ class EmaQuantiser(Quantiser):
         book.embed_avg.copy_(codebook_KD[None] * self.mean_use)
         book.initted.fill_(True)
 
-    def quantise(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Quantised:
+    def quantise(self, frames_ND: Tensor) -> QuantisedFrames:
         """Nearest codes; in training mode the running means move and dead codes are restarted."""
-        quantised_BTD, codes_BT, commitment = self.vq(hidden_BTD, mask=mask_BT)
+        if len(frames_ND):
+            hidden_1ND, codes_1N, commitment = self.vq(frames_ND[None])
+            found = QuantisedFrames(hidden_1ND[0], codes_1N[0], commitment.reshape(()))
+        else:  # the other ranks' frames count all the same
+            masked = torch.zeros(1, 1, dtype=torch.bool, device=frames_ND.device)
+            self.vq(frames_ND.new_zeros(1, 1, frames_ND.shape[1]), mask=masked)
+            found = QuantisedFrames(frames_ND, masked.new_zeros(0, dtype=torch.long), frames_ND.sum())
         if self.training and self.restart_share:
-            self.restart(hidden_BTD.detach()[mask_BT])
-        commitment = commitment.reshape(()) if mask_BT.any() else hidden_BTD.sum() * 0  # a mean of nothing is NaN
-        return Quantised(quantised_BTD, codes_BT, commitment)
+            self.restart(frames_ND.detach())
+        return found
 
     def restart(self, frames_ND: Tensor) -> None:
         """Put the codes used less than the threshold at random frames of all ranks, the least used first.
