@@ -34,6 +34,8 @@ class ModelConfig:
             Whisper: the attention's block; the paper's 2 s are 25 tokens at 12.5 Hz, the released tokenizer's 4 s 50.
         dropout: in all layers.
         upsampling: CTC frames per token; more than 1 where labels outnumber tokens.
+        ctc_pooling: tokens averaged to one CTC frame; more than 1 where tokens far outnumber labels (4 at 50 Hz), since
+            CTC learns slowly over long runs of blanks.
         num_labels: sub-word units of the ASR head, blank and unknown included.
         frame_rate: tokens a second: 50, 25, 12.5 or 6.25. ``chunk`` and ``left_context`` are in tokens: multiply them
             with the rate to keep latency and context.
@@ -55,6 +57,7 @@ class ModelConfig:
     chunk: int = 8
     dropout: float = 0.0
     upsampling: int = 1
+    ctc_pooling: int = 1
     num_labels: int = 128
     frame_rate: float = field(default=12.5, metadata=LATER)
     backbone: str = field(default="fastconformer", metadata=LATER)
@@ -91,7 +94,14 @@ class ModelConfig:
         check_option(self.positions >= 16, "model.positions", self.positions, remedy)
         check_option(0 <= self.dropout < 1, "model.dropout", self.dropout, "it must lie between 0 and 1")
         check_option(1 <= self.upsampling <= 8, "model.upsampling", self.upsampling, "give 1 to 8")
+        check_option(1 <= self.ctc_pooling <= 16, "model.ctc_pooling", self.ctc_pooling, "give 1 to 16")
+        only_one = "it contradicts model.upsampling above 1: set one of the two to 1"
+        check_option(1 in (self.upsampling, self.ctc_pooling), "model.ctc_pooling", self.ctc_pooling, only_one)
         check_option(self.num_labels >= 4, "model.num_labels", self.num_labels, "give at least 4")
+
+    def num_ctc_frames(self, tokens: int) -> int:
+        """CTC frames of an utterance of so many tokens."""
+        return -(-tokens // self.ctc_pooling) * self.upsampling
 
     @property
     def time(self) -> TokenTime:

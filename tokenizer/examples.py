@@ -70,7 +70,6 @@ class Examples:
         self.cache_bytes = 0
 
     def _take(self, utterance: Utterance, labels: list[int]) -> None:
-        upsampling = self.model.upsampling
         tokens = self.time.num_tokens(round(utterance.duration * self.mel.config.sample_rate))
         if not self.config.min_seconds <= utterance.duration <= self.config.max_seconds:
             self.num_outside += 1
@@ -79,10 +78,11 @@ class Examples:
         elif self.model.attention_weight and len(labels) >= MAX_LABELS:
             reason = f"{len(labels)} labels, but the attention decoder reads {MAX_LABELS - 1}: raise model.num_labels"
             self.bad.append(BadRecord(f"utterance {utterance.id}", reason))
-        elif self.model.ctc_weight and num_ctc_frames(labels) > upsampling * tokens:
+        elif self.model.ctc_weight and num_ctc_frames(labels) > self.model.num_ctc_frames(tokens):
             reason = (
-                f"{num_ctc_frames(labels)} labels outnumber {upsampling * tokens} CTC frames"
-                f" ({tokens} tokens at {self.time.frame_rate} Hz): raise model.upsampling or model.num_labels"
+                f"{num_ctc_frames(labels)} labels outnumber {self.model.num_ctc_frames(tokens)} CTC frames"
+                f" ({tokens} tokens at {self.time.frame_rate} Hz): raise model.upsampling or model.num_labels,"
+                " or lower model.ctc_pooling"
             )
             self.bad.append(BadRecord(f"utterance {utterance.id}", reason))
         else:

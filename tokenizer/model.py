@@ -98,11 +98,20 @@ class SpeechTokenizer(nn.Module):
             hidden_BTD = quantised.hidden
         return Output(self.back(hidden_BTD, lengths_B), quantised)
 
-    def ctc_log_probs(self, encoded_BTD: Tensor) -> Tensor:
-        """The CTC head: (B, T, D) to log-probabilities (B, r T, V) in float32."""
+    def ctc_log_probs(self, encoded_BTD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The CTC head: (B, T, D), of which ``lengths_B`` count, to log-probabilities (B, F, V) in float32.
+
+        Returns:
+            The log-probabilities, and the number of CTC frames of each row.
+        """
         assert self.head is not None
+        pooling, upsampling = self.config.ctc_pooling, self.config.upsampling
+        if pooling > 1:
+            encoded_BTD = mean_pool(encoded_BTD, lengths_B, pooling)
+            lengths_B = (lengths_B + pooling - 1) // pooling
         logits_BTV = self.head(encoded_BTD)
-        return logits_BTV.reshape(len(logits_BTV), -1, self.labels.size).float().log_softmax(-1)
+        log_probs_BFV = logits_BTV.reshape(len(logits_BTV), -1, self.labels.size).float().log_softmax(-1)
+        return log_probs_BFV, lengths_B * upsampling
 
     @property
     def device(self) -> torch.device:
@@ -193,9 +202,9 @@ class SpeechTokenizer(nn.Module):
             assert self.decoder is not None
             longest = int(float(lengths_B.max()) / self.frame_rate * LABELS_PER_SECOND) + 1
             return [self.labels.decode(row) for row in self.decoder.read(encoded_BTD, lengths_B, longest)]
-        path_BT = self.ctc_log_probs(encoded_BTD).argmax(-1).cpu()
-        counts = (lengths_B * self.config.upsampling).tolist()
-        return [self.labels.decode_ctc(row[:count].tolist()) for row, count in zip(path_BT, counts, strict=True)]
+        log_probs_BFV, counts_B = self.ctc_log_probs(encoded_BTD, lengths_B)
+        path_BF = log_probs_BFV.argmax(-1).cpu()
+        return [self.labels.decode_ctc(row[:count].tolist()) for row, count in zip(path_BF, counts_B, strict=True)]
 
     def batches(self, lengths: list[int]) -> Iterator[list[int]]:
         """Rows in order of length, cut into batches of at most ``BATCH_SECONDS``; empty ones are left out."""
@@ -255,6 +264,16 @@ class SpeechTokenizer(nn.Module):
 def valid(hidden_BTD: Tensor, lengths_B: Tensor) -> Tensor:
     """(B, T): true at the tokens that count."""
     return torch.arange(hidden_BTD.shape[1], device=lengths_B.device) < lengths_B[:, None]
+
+
+def mean_pool(x_BTD: Tensor, lengths_B: Tensor, size: int) -> Tensor:
+    """(B, T, D) to (B, ceil(T / size), D): the mean of each ``size`` tokens, of those that count."""
+    counts_BT = valid(x_BTD, lengths_B)
+    missing = -x_BTD.shape[1] % size
+    x_BTD = nn.functional.pad(x_BTD.masked_fill(~counts_BT[..., None], 0.0), (0, 0, 0, missing))
+    sums_BFD = x_BTD.unflatten(1, (-1, size)).sum(2)
+    counts_BF = nn.functional.pad(counts_BT, (0, missing)).unflatten(1, (-1, size)).sum(2)
+    return sums_BFD / counts_BF.clamp_min(1)[..., None].to(sums_BFD.dtype)
 
 
 def check_audio(audio: Samples, at: int) -> Samples:

@@ -129,8 +129,7 @@ class TokenizerObjective:
         """The loss of each head that there is."""
         terms = {}
         if self.tokenizer.head is not None:
-            log_probs_BTV = self.tokenizer.ctc_log_probs(encoded_BTD)
-            terms["ctc"] = ctc_loss(log_probs_BTV, lengths_B * self.tokenizer.config.upsampling, batch)
+            terms["ctc"] = ctc_loss(*self.tokenizer.ctc_log_probs(encoded_BTD, lengths_B), batch)
         if self.tokenizer.decoder is not None:
             terms["attention"] = self.tokenizer.decoder.loss(encoded_BTD, lengths_B, batch.labels, batch.label_counts)
         return terms

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from corpus.errors import UserError
@@ -85,6 +86,22 @@ def test_an_artefact_of_before_the_option_keeps_its_fingerprint(tokenizer: Speec
     del settings["model"]["frame_rate"], settings["vq"]["kind"], settings["vq"]["levels"]
     (tmp_path / "artefact/config.yaml").write_text(yaml.safe_dump(settings))
     assert SpeechTokenizer.from_pretrained(tmp_path / "artefact").fingerprint == tokenizer.fingerprint
+
+
+def test_pooled_ctc_reads_padded_tokens_as_alone(make_tokenizer: MakeTokenizer) -> None:
+    tokenizer = make_tokenizer(frame_rate=50.0, upsampling=1, ctc_pooling=4)
+    lengths_B = torch.tensor([1, 6, 13])
+    encoded_BTD = torch.randn(3, 13, 32, generator=torch.Generator().manual_seed(0))
+    together_BFV, counts_B = tokenizer.ctc_log_probs(encoded_BTD, lengths_B)
+    assert counts_B.tolist() == [1, 2, 4] == [tokenizer.config.num_ctc_frames(int(one)) for one in lengths_B]
+    for row, (length, count) in enumerate(zip(lengths_B, counts_B, strict=True)):
+        alone_BFV, _ = tokenizer.ctc_log_probs(encoded_BTD[row : row + 1, :length], lengths_B[row : row + 1])
+        torch.testing.assert_close(together_BFV[row, :count], alone_BFV[0])
+    means = torch.stack([encoded_BTD[1, :4].mean(0), encoded_BTD[1, 4:6].mean(0)])
+    assert tokenizer.head is not None
+    torch.testing.assert_close(together_BFV[1, :2], tokenizer.head(means).log_softmax(-1))
+    with pytest.raises(UserError, match=r"ctc_pooling.*upsampling"):
+        ModelConfig(ctc_pooling=2, upsampling=2)
 
 
 def test_another_rate_is_refused() -> None:
