@@ -136,6 +136,7 @@ class Synthesiser:
         gate: which speech is kept.
         voice: how it is read.
         seed: of the corpus; spans, voices and samples follow from it and the document's id.
+        retries: how often a span whose speech fails the gate is read again, by another seed.
     """
 
     def __init__(
@@ -147,23 +148,30 @@ class Synthesiser:
         gate: GateConfig,
         voice: Voice,
         seed: int,
+        retries: int = 0,
     ) -> None:
         self.backend, self.vocabulary = backend, vocabulary
-        self.spans, self.gate, self.voice, self.seed = spans, gate, voice, seed
+        self.spans, self.gate, self.voice, self.seed, self.retries = spans, gate, voice, seed, retries
 
     def speak(self, documents: Sequence[TextDocument], pass_number: int) -> list[SpokenDocument]:
         """Choose spans of each document and read them."""
         plans = [self._plan(document, pass_number) for document in documents]
-        readings = [reading for plan in plans for _, reading in plan if reading.spoken]
-        read = iter(read_aloud(readings, self.backend, self.vocabulary, self.voice, self.gate) if readings else [])
-        return [
-            SpokenDocument(
-                document.id,
-                document.text,
-                [self._judged(span, reading, next(read) if reading.spoken else None) for span, reading in plan],
-            )
-            for document, plan in zip(documents, plans, strict=True)
-        ]
+        spoken = [SpokenDocument(one.id, one.text, []) for one in documents]
+        left: list[tuple[list[SpokenSpan], int, Reading]] = []  # where a span stands, and what is to be read
+        for document, plan in zip(spoken, plans, strict=True):
+            for span, reading in plan:
+                document.spans.append(span)
+                if reading.spoken:
+                    left.append((document.spans, len(document.spans) - 1, reading))
+        for attempt in range(self.retries + 1):
+            if not left:
+                break
+            readings = [reading if not attempt else _again(reading, attempt) for _, _, reading in left]
+            read = read_aloud(readings, self.backend, self.vocabulary, self.voice, self.gate)
+            for (spans, at, reading), one in zip(left, read, strict=True):
+                spans[at] = self._judged(spans[at], reading, one)
+            left = [(spans, at, reading) for spans, at, reading in left if spans[at].verdict not in (GOOD, OVERSIZED)]
+        return spoken
 
     def _plan(self, document: TextDocument, pass_number: int) -> list[tuple[SpokenSpan, Reading]]:
         """The spans of a document, not yet read, each with what is to be read."""
@@ -178,10 +186,13 @@ class Synthesiser:
             plan.append((blank, Reading(spoken, speaker, seed)))
         return plan
 
-    def _judged(self, span: SpokenSpan, reading: Reading, read: Read | None) -> SpokenSpan:
-        if read is None:
-            return span
+    def _judged(self, span: SpokenSpan, reading: Reading, read: Read) -> SpokenSpan:
         if read.is_too_long:
             return dataclasses.replace(span, verdict=OVERSIZED)
         verdict = judge(reading.spoken, read.codes, read.is_finished, self.gate)
         return dataclasses.replace(span, verdict=verdict, tokens=read.codes if verdict == GOOD else NO_CODES)
+
+
+def _again(reading: Reading, attempt: int) -> Reading:
+    """The reading by another seed."""
+    return reading._replace(seed=seed_of(reading.seed, "again", attempt))

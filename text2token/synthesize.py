@@ -54,6 +54,7 @@ class SynthesizeConfig(StageConfig):
         top_p: nucleus mass in (0, 1].
         normalises: give the model lower-case words without punctuation, as transcripts are.
         gate: bounds on the speech tokens of a span; what is outside stays text.
+        retries: how often a span whose speech fails the gate is read again, by another seed, before it stays text.
         max_rejected_share: share of spans that may fail the gate.
         max_bad_share: share of records that may be no text; they are listed in bad_records.jsonl.
         unit_documents: documents of a unit of work, at most.
@@ -77,6 +78,7 @@ class SynthesizeConfig(StageConfig):
     top_p: float = 0.95
     normalises: bool = True
     gate: GateConfig = field(default_factory=GateConfig)
+    retries: int = 2
     max_rejected_share: float = 0.5
     max_bad_share: float = 0.01
     unit_documents: int = 256
@@ -90,6 +92,7 @@ class SynthesizeConfig(StageConfig):
     def __post_init__(self) -> None:
         for name in ("passes", "unit_documents", "batch_size", "processes", "threads"):
             check_option(getattr(self, name) >= 1, name, getattr(self, name), "give at least 1")
+        check_option(self.retries >= 0, "retries", self.retries, "give 0 or more")
         check_option(self.temperature >= 0, "temperature", self.temperature, "give 0 (greedy) or more")
         check_option(0 < self.top_p <= 1, "top_p", self.top_p, "give a mass in (0, 1]")
         for name in ("max_rejected_share", "max_bad_share"):
@@ -203,6 +206,7 @@ def _work(config: SynthesizeConfig) -> Synthesis:
             normalises=config.normalises,
         ),
         seed=config.seed,
+        retries=config.retries,
         batch_size=config.batch_size,
         dtype=config.dtype,
         devices=tuple(config.devices),

@@ -32,6 +32,7 @@ class Synthesis:
         gate: which speech is kept.
         voice: how it is read.
         seed: of the corpus.
+        retries: how often a span whose speech fails the gate is read again.
         batch_size: prompts generated at once.
         dtype: of the model's weights.
         devices: where to run; workers take them in turn.
@@ -45,6 +46,7 @@ class Synthesis:
     gate: GateConfig
     voice: Voice
     seed: int
+    retries: int
     batch_size: int
     dtype: str
     devices: tuple[str, ...]
@@ -67,7 +69,13 @@ class Synthesis:
         torch.set_num_threads(self.threads)
         generator = Generator.from_pretrained(self.model, batch_size=self.batch_size, dtype=self.dtype, device=device)
         return Synthesiser(
-            generator, generator.vocabulary, spans=self.spans, gate=self.gate, voice=self.voice, seed=self.seed
+            generator,
+            generator.vocabulary,
+            spans=self.spans,
+            gate=self.gate,
+            voice=self.voice,
+            seed=self.seed,
+            retries=self.retries,
         )
 
 

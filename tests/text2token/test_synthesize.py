@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from corpus.errors import UserError
 from lm.bpe import train_bpe
 from lm.corpora import open_corpus
 from lm.vocabulary import Vocabulary, build_vocabulary
-from text2token import pack, synthesize
+from text2token import inspect, pack, status, synthesize
 from text2token.unit_file import read_unit
 
 WIDE = ["gate.min_per_letter=0", "gate.min_distinct_share=0", "max_rejected_share=1", "unit_documents=4", "passes=2"]
@@ -185,6 +186,29 @@ def test_another_ratio_and_vocabulary_need_no_generation(
     assert kept == info.provenance["spans"] - sum(info.provenance["rejected"].values()) > 0
     card = (tmp_path / "out/interleaved/README.md").read_text()
     assert f"realised share of speech (eta): {metrics['realised_ratio']:.4f}" in card and "## Cost" in card
+
+
+def test_documents_can_be_read_and_the_status_told(
+    reference: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inspect.main([str(reference / "whole"), "--documents", "3", "--skip", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("== texts-") == 3 and "⟦" in printed and " tokens: " in printed
+    source = read_unit(sorted((reference / "whole/train").glob("*.parquet"))[0])[0][1]
+    plain = re.sub("‹[^›]*›", "", printed.split("\n")[1]).replace("⟦", "").replace("⟧", "")
+    assert plain == source.text
+    assert inspect.main([str(reference / "whole"), "--id", "texts-3"]) == 0
+    assert capsys.readouterr().out.startswith("== texts-3: ")
+    assert inspect.main([str(reference / "whole"), "--rejected"]) == 0 and "‹text: " in capsys.readouterr().out
+    assert inspect.main([str(reference / "whole"), "--id", "none"]) == 2
+    assert "no such document" in capsys.readouterr().err
+    packed = str(reference / "packed-whole/interleaved")
+    assert inspect.main([packed, "--vocabulary", str(model_folder), "--documents", "2"]) == 0
+    assert "speech:" in capsys.readouterr().out
+    assert status.main([str(reference / "whole")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "units    14 of 14 done, 0 at work, 0 given up" and "49 documents" in lines[1]
+    assert status.main([str(reference)]) == 2 and "no job" in capsys.readouterr().err
 
 
 def test_pack_refuses(reference: Path, model_folder: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
