@@ -64,15 +64,16 @@ def tts_prompt(text: str, speaker: str, vocabulary: Vocabulary) -> Ids:
     return _row(header, vocabulary.encode_text(text), [vocabulary.special(BEGIN_OF_AUDIO)])
 
 
-def interleaved_document(pieces: Sequence[str | Codes], vocabulary: Vocabulary) -> Ids:
+def interleaved_document(pieces: Sequence[str | Codes], vocabulary: Vocabulary, *, has_marks: bool = True) -> Ids:
     """Texts (str) and speech spans (arrays of codes) in their order, then EOS.
 
     The one space that parts a text from a speech span beside it takes no token; all else of the texts is kept.
+    ``has_marks``: BOA and EOA around each span; without them the ids alone tell speech from text.
     """
     parts: list[Sequence[int] | Ids] = []
     for at, piece in enumerate(pieces):
         if not isinstance(piece, str):
-            parts.append(speech_span(piece, vocabulary))
+            parts.append(speech_span(piece, vocabulary) if has_marks else vocabulary.speech_ids(piece))
             continue
         text = piece if at == 0 else piece.removeprefix(" ")
         text = text if at == len(pieces) - 1 else text.removesuffix(" ")

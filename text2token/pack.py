@@ -36,6 +36,7 @@ class PackConfig(StageConfig):
         synthesised: output folder of text2token.synthesize.
         vocabulary: folder of a vocabulary that has the speech tokenizer's codes (the model's folder holds one).
         ratio: share of the words that are speech, at most the synthesised one (default: all good spans).
+        has_marks: mark each change of modality by ``<|begin_of_audio|>`` and ``<|end_of_audio|>``.
         unit_files: units of the synthesis that one unit of work packs.
         processes: worker processes; changes speed only.
         bulk: who starts the workers, and what is put up with.
@@ -44,6 +45,7 @@ class PackConfig(StageConfig):
     synthesised: str
     vocabulary: str
     ratio: float | None = None
+    has_marks: bool = True
     unit_files: int = 16
     processes: int = 1
     bulk: BulkConfig = field(default_factory=BulkConfig)
@@ -148,6 +150,7 @@ def _pack_units(source: UnitFolder, config: PackConfig, run: Run) -> UnitFolder:
         vocabulary=str(Path(config.vocabulary).absolute()),
         ratio=config.ratio,
         seed=config.seed,
+        has_marks=config.has_marks,
     )
     with run.progress(len(units), "packing", start=len(job.done_names()), unit="unit") as bar:
         for _ in run_job(job, work, config.bulk, processes=config.processes):

@@ -56,12 +56,14 @@ class Packing:
         vocabulary: folder of the vocabulary.
         ratio: share of the words that are to be speech; None for all good spans.
         seed: of the spans that are kept for the ratio.
+        has_marks: BOA and EOA at each change of modality.
     """
 
     synthesis: str
     vocabulary: str
     ratio: float | None
     seed: int
+    has_marks: bool = True
 
     def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
         """Load the vocabulary."""
@@ -94,7 +96,7 @@ class Packer:
                 document = keeper.keep(document, count_words(document.text))
                 counts.unused += sum(span.verdict == UNUSED for span in document.spans)
                 document.spans[:] = [span for span in document.spans if span.verdict != UNUSED]
-            row = interleaved_document(document.pieces(), self.vocabulary)
+            row = interleaved_document(document.pieces(), self.vocabulary, has_marks=self.work.has_marks)
             before = counts.tokens
             counts.add(document)
             counts.text_tokens += len(row) - (counts.tokens - before)

@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corpus.errors import UserError
+from corpus.tokens import TokenisedUtterance, write_tokens
+from lm.corpora import open_corpus
+from lm.formats import interleaved_document, loss_mask
+from lm.vocabulary import BEGIN_OF_AUDIO, END_OF_AUDIO, Vocabulary
+from text2token.aligned import STAGE, AlignedConfig, TimedWord, aligned_pieces, cut_speech, timed_words
+from text2token.spans import Span, SpanConfig
+
+TEXT = "Tom has a red ball."
+TIMES = [["tom", 0.4, 0.8], ["has", 0.8, 1.2], ["a", 1.6, 1.7], ["red", 1.7, 2.0], ["ball", 2.4, 3.0]]
+CODES = np.arange(40, dtype=np.uint16) % 24  # 3.2 s at 12.5 a second
+WORDS = timed_words(TEXT, TIMES)
+
+
+@pytest.mark.parametrize(
+    ("words", "begin", "stop"),
+    [
+        ("Tom", 0, 10),  # from the start, to 0.8 s
+        ("has", 10, 18),  # the midst of 1.2 and 1.6 s is 1.4 s: 17.5, to even
+        ("has a red", 10, 28),  # 2.2 s: 27.5
+        ("a red", 18, 28),
+        ("ball.", 28, 40),  # to the end
+        ("Tom has a red ball.", 0, 40),
+    ],
+)
+def test_cuts(words: str, begin: int, stop: int) -> None:
+    start = TEXT.index(words)
+    cut = cut_speech(Span(start, start + len(words), 1), WORDS, CODES, 12.5)
+    np.testing.assert_array_equal(cut, CODES[begin:stop])
+
+
+def test_neighbours_share_no_token_and_lose_none() -> None:
+    spans = [Span(word.start, word.end, 1) for word in WORDS]
+    whole = np.concatenate([cut_speech(span, WORDS, CODES, 12.5) for span in spans])
+    np.testing.assert_array_equal(whole, CODES)
+    assert cut_speech(Span(18, 19, 1), WORDS, CODES, 12.5).tolist() == []  # the full stop has no time
+    late = [TimedWord(0, 3, 0.0, 0.5), TimedWord(4, 7, 9.0, 9.5)]  # beyond the recording
+    assert cut_speech(Span(4, 7, 1), late, CODES[:5], 12.5).tolist() == []
+    item = TokenisedUtterance("u", CODES, TEXT, 3.2, "ann")
+    pieces = aligned_pieces(item, WORDS, [Span(4, 7, 1), Span(18, 19, 1)], 12.5)
+    assert [one if isinstance(one, str) else len(one) for one in pieces] == ["Tom ", 8, " a red ball."]
+
+
+def test_times_that_do_not_fit() -> None:
+    assert [word.start for word in WORDS] == [0, 4, 8, 10, 14]
+    for times, match in (
+        ([["red", 0, 1], ["tom", 1, 2]], "'tom' is not in what is left"),
+        ([["tom", 0, 1], ["has", 0.5, 2]], "'has' is spoken from 0.5"),
+        ([["tom", 2, 1]], "from 2 to 1"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            timed_words(TEXT, times)
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, vocabulary: Vocabulary) -> dict[str, str]:
+    vocabulary.save_pretrained(tmp_path / "vocabulary")
+    items = [TokenisedUtterance(f"u{n}", CODES, TEXT, 3.2, "ann") for n in range(40)]
+    write_tokens(tmp_path / "tokens/train.parquet", items, tokenizer="abc", codebook_size=24, frame_rate=12.5)
+    rows = [{"id": f"u{n}", "words": TIMES} for n in range(39)]
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {name: str(tmp_path / name) for name in ("tokens", "vocabulary")} | {"words": str(tmp_path / "words.jsonl")}
+
+
+def test_documents_of_real_speech(tmp_path: Path, inputs: dict[str, str], vocabulary: Vocabulary) -> None:
+    spans = SpanConfig(ratio=0.4, mean_words=2)
+    metrics = STAGE.execute(AlignedConfig(out=str(tmp_path / "out"), spans=spans, **inputs))  # type: ignore[arg-type]
+    assert metrics["documents"] == 39 and metrics["bad"] == 1 and metrics["realised_ratio"] == 0.4
+    assert open_corpus(tmp_path / "out/interleaved", vocabulary).format == "interleaved"
+    config = AlignedConfig(out=str(tmp_path / "plain"), spans=spans, has_marks=False, **inputs)  # type: ignore[arg-type]
+    assert STAGE.execute(config)["tokens"] < metrics["tokens"]
+    with pytest.raises(UserError, match="u39"):
+        STAGE.execute(AlignedConfig(out=str(tmp_path / "strict"), max_bad_share=0.0, **inputs))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no record of words"):
+        Path(inputs["words"]).write_text('{"id": 1}\n')
+        STAGE.execute(AlignedConfig(out=str(tmp_path / "bad"), **inputs))  # type: ignore[arg-type]
+
+
+def test_marks_are_optional(vocabulary: Vocabulary) -> None:
+    pieces = ["the ", CODES[:3], " cat"]
+    marked, plain = (interleaved_document(pieces, vocabulary, has_marks=has_marks) for has_marks in (True, False))
+    marks = [vocabulary.special(BEGIN_OF_AUDIO), vocabulary.special(END_OF_AUDIO)]
+    assert [int(id) for id in marked if id not in marks] == plain.tolist() and len(plain) == len(marked) - 2
+    assert loss_mask(plain, vocabulary).all()
+    text_only = loss_mask(plain, vocabulary, is_span_speech_counted=False)
+    assert (text_only == ~vocabulary.is_speech(plain)).all()
