@@ -76,6 +76,30 @@ class FlowConfig:
 
 
 @dataclass(kw_only=True)
+class MelConfig:
+    """The mel that a vocoder is trained on, as `corpus.mel.LogMelConfig` (which needs torch) has it.
+
+    Attributes:
+        sample_rate: of the sound, Hz.
+        n_fft: length of the Fourier transform.
+        win: window length in samples.
+        hop: samples a frame.
+        num_mels: mel bands, from 0 Hz to half the sample rate.
+    """
+
+    sample_rate: int = 16000
+    n_fft: int = 512
+    win: int = 400
+    hop: int = 160
+    num_mels: int = 80
+
+    def __post_init__(self) -> None:
+        check_option(self.sample_rate >= 8000, "mel.sample_rate", self.sample_rate, "give at least 8000 Hz")
+        check_option(self.num_mels >= 1, "mel.num_mels", self.num_mels, "give at least 1")
+        check_option(1 <= self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
+
+
+@dataclass(kw_only=True)
 class VocoderConfig:
     """The iSTFT vocoder's shape (see `decoder.vocoder`).
 
@@ -102,6 +126,28 @@ class VocoderConfig:
         check_option(self.layers >= 1, "layers", self.layers, "give at least 1")
         check_option(self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "give an odd number")
         check_option(0 <= self.lookahead < self.kernel, "lookahead", self.lookahead, f"give 0 to {self.kernel - 1}")
+
+
+@dataclass(kw_only=True)
+class AdversaryConfig:
+    """The discriminators that a vocoder can be trained against (see `decoder.adversary`); off unless ``weight`` is set.
+
+    Attributes:
+        weight: of the generator's adversarial loss; 0 trains without discriminators.
+        feature_weight: of the distance between their features of true and made sound; HiFi-GAN's 2 lies in NeMo's loss.
+        start_step: the step they come in at: the spectral losses alone find the way until then.
+        is_small: a tenth of their widths (NeMo's debugging size), for tests and laptops.
+    """
+
+    weight: float = 0.0
+    feature_weight: float = 1.0
+    start_step: int = 0
+    is_small: bool = False
+
+    def __post_init__(self) -> None:
+        check_option(self.weight >= 0, "adversary.weight", self.weight, "give 0 (none) or more")
+        check_option(self.feature_weight >= 0, "adversary.feature_weight", self.feature_weight, "give 0 or more")
+        check_option(self.start_step >= 0, "adversary.start_step", self.start_step, "give 0 or more")
 
 
 @dataclass(kw_only=True)

@@ -165,6 +165,9 @@ def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
     if decoder.tokenizer != speech.tokenizer:
         found = f"a decoder for tokenizer {decoder.tokenizer}, but the tokens are of tokenizer {speech.tokenizer}"
         raise UserError(f"option init={config.init}", found=found, remedy="train it on these tokens first")
+    if config.prefix_share and not 0 < decoder.config.block_tokens <= config.crop_tokens:
+        found = f"blocks of {decoder.config.block_tokens} tokens, and crop_tokens={config.crop_tokens}"
+        raise UserError(f"option init={config.init}", found=found, remedy="prefix_share needs a whole block in a crop")
     new = sorted(set(voices) - set(decoder.speakers))
     if new:
         found = f"it does not know the voices {', '.join(new)}"

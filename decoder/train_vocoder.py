@@ -1,11 +1,11 @@
-"""Train the vocoder: random crops of waveforms, spectral losses (no adversary).
+"""Train the vocoder: random crops of waveforms, spectral losses, and if wanted NeMo's HiFi-GAN discriminators.
 
 python -m decoder.train_vocoder corpus=runs/quickstart/corpus out=runs/quickstart/vocoder fit.steps=1000
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from corpus.errors import check_option
 from corpus.stage import Run, Stage, StageConfig
 from tokenizer.fit_config import FitConfig
 
-from .config import VocoderConfig
+from .config import AdversaryConfig, MelConfig, VocoderConfig
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +32,11 @@ class TrainVocoderConfig(StageConfig):
         seed: of weights and batches.
         corpus: folder with train.jsonl and heldout_sentence.jsonl, as corpus.build writes it.
         voices: names of the voices to train on; all; or answer (the voice that replies are spoken in).
-        model: the vocoder's shape.
+        model: the vocoder's shape; ``model.lookahead=0`` is the variant that streams with the least delay.
+        mel: its input; ``mel.sample_rate`` is that of its sound (recipes/vocoder_24k.yaml, vocoder_22k.yaml).
+        adversary: discriminators; off unless ``adversary.weight`` is set.
         batch: waveforms per step.
-        crop_frames: length of each, in mel frames of 10 ms.
+        crop_frames: length of each, in mel frames.
         mel_weight: weight of the log-mel distance beside the short-time spectra.
         fit: the optimisation.
         evaluate: held-out utterances that the metrics are measured on.
@@ -44,6 +46,8 @@ class TrainVocoderConfig(StageConfig):
     corpus: str
     voices: list[str] = field(default_factory=lambda: ["all"])
     model: VocoderConfig = field(default_factory=VocoderConfig)
+    mel: MelConfig = field(default_factory=MelConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     batch: int = 8
     crop_frames: int = 96
     mel_weight: float = 5.0
@@ -65,9 +69,10 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     """Train and save the vocoder; returns its distances on held-out speech."""
     import torch
 
-    from corpus.mel import LogMel
+    from corpus.mel import LogMel, LogMelConfig
     from tokenizer.fitting import fit
 
+    from .adversary import Adversary
     from .recordings import Recordings, read_split
     from .spectral_loss import SpectralLoss
     from .vocoder import Vocoder
@@ -76,18 +81,27 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.fit.threads)
     voices = choose_voices(config.corpus, config.voices, config.max_bad_share)
-    recordings = Recordings(read_split(config.corpus, "train", voices, config.max_bad_share), config.max_bad_share)
+    spoken = read_split(config.corpus, "train", voices, config.max_bad_share)
+    mel = LogMelConfig(**asdict(config.mel))
+    recordings = Recordings(spoken, config.max_bad_share, mel)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    vocoder = Vocoder(config.model).to(device)
+    vocoder = Vocoder(config.model, mel).to(device)
     criterion = SpectralLoss(LogMel(vocoder.mel), mel_weight=config.mel_weight).to(device)
+    adversary = Adversary(config.adversary).to(device) if config.adversary.weight else None
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         audio_BS = crops(recordings, config, step).to(device)
-        return criterion(vocoder(criterion.log_mel(audio_BS)), audio_BS)
+        made_BS = vocoder(criterion.log_mel(audio_BS))
+        terms = criterion(made_BS, audio_BS)
+        if adversary is not None and step >= config.adversary.start_step:
+            judged = adversary(made_BS, audio_BS)
+            terms |= judged | {"loss": terms["loss"] + judged["adversary"] + judged["discriminators"]}
+        return terms
 
-    fit(vocoder, loss, config.fit, run, description="vocoder")
+    fitted = vocoder if adversary is None else torch.nn.ModuleList([vocoder, adversary])
+    fit(fitted, loss, config.fit, run, description="vocoder")
     vocoder.eval()
-    held_out = Recordings(read_split(config.corpus, "heldout_sentence", voices, config.max_bad_share))
+    held_out = Recordings(read_split(config.corpus, "heldout_sentence", voices, config.max_bad_share), mel=mel)
     metrics = evaluate(vocoder, criterion, held_out, config.evaluate)
     metrics |= {"parameters": sum(parameter.numel() for parameter in vocoder.parameters()), "voices": len(voices)}
     metrics["bad_recordings"] = len(recordings.bad.reasons)
@@ -100,12 +114,10 @@ def crops(recordings: Recordings, config: TrainVocoderConfig, step: int) -> torc
     import numpy as np
     import torch
 
-    from corpus.token_time import SAMPLES_PER_FRAME
-
     from .recordings import draw
 
     generator = np.random.default_rng((config.seed, step))
-    length = config.crop_frames * SAMPLES_PER_FRAME
+    length = config.crop_frames * config.mel.hop
     batch = np.zeros((config.batch, length), dtype=np.float32)
     for row, index in enumerate(draw(len(recordings), config.batch, seed=config.seed, step=step)):
         audio = recordings.audio(index)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
+from corpus.mel import LogMelConfig
+from decoder.config import DecoderConfig
+from decoder.model import SpeechDecoder, frames_per_token
 from decoder.timing import Timing
+from decoder.train import STAGE as TRAIN
+from decoder.train_vocoder import STAGE as TRAIN_VOCODER
+from decoder.vocoder import Vocoder
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 RATIOS = (Fraction(8), Fraction(1), Fraction(22050, 256 * 25) * 2, Fraction(15, 2), Fraction(7, 2), Fraction(1000, 999))
 
@@ -60,3 +70,19 @@ def test_real_frames_are_those_of_real_tokens() -> None:
     timing = make(Fraction(7, 2))
     is_real = torch.arange(6)[None] < torch.tensor([[6], [3]])
     assert timing.real_frames(is_real).sum(1).tolist() == [timing.num_frames(6), timing.num_frames(3)]
+
+
+def test_presets_are_what_they_say() -> None:
+    """The recipes compose; the paper's size is about the 111 M parameters of the released flow."""
+    inputs = ["out=x", "corpus=x", "tokens=x", "vocoder=x"]
+    paper = TRAIN.compose(["--config", str(RECIPES / "decoder_paper.yaml"), *inputs, "speaker.embedding=192"])
+    shape = DecoderConfig(codebook_size=16384, speakers=["a"], tokenizer="", encoder=paper.encoder, flow=paper.flow)
+    for name, rate, frames in (("22k", 22050, Fraction(22050 * 2, 256 * 25)), ("24k", 24000, Fraction(8))):
+        config = TRAIN_VOCODER.compose(["--config", str(RECIPES / f"vocoder_{name}.yaml"), *inputs[:2]])
+        mel = LogMelConfig(**asdict(config.mel))
+        assert (mel.sample_rate, frames_per_token(12.5, mel)) == (rate, frames)
+        assert config.adversary.weight > 0
+        with torch.device("meta"):
+            decoder = SpeechDecoder(shape, Vocoder(config.model, mel))
+        size = sum(p.numel() for part in (decoder.encoder, decoder.flow) for p in part.parameters())
+        assert 105e6 < size < 117e6
