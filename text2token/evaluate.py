@@ -5,6 +5,13 @@
 
 The speech tokenizer's own back half (codes -> CTC) reads both the generated tokens and the real ones of the same
 sentences; its errors on the real ones are the floor. No waveform is made. The paper measures WER on VCTK: 3.20.
+
+Beside it: length and repetition against real tokens, and whether the speakers can still be told apart (`variety`); a
+table by speaker. The tokens are kept in ``generated/<split>.parquet``, so that an outside judge can hear them:
+
+    python -m decoder.resynthesise tokens=runs/text2token_readback/generated/heldout_sentence.parquet \
+        decoder=runs/decoder out=runs/readback_speech
+    python -m evaluation.run corpus=runs/corpus resynthesis=runs/readback_speech out=runs/readback_judged
 """
 
 from __future__ import annotations
@@ -12,7 +19,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corpus.errors import UserError, check_option
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from corpus.tokens import TokenisedUtterance
     from lm.generation import Generator
     from lm.vocabulary import Vocabulary
+    from tokenizer.model import SpeechTokenizer
 
     from .unit_file import Codes
 
@@ -51,6 +60,7 @@ class EvaluateConfig(StageConfig):
         top_p: nucleus mass in (0, 1].
         normalises: give the model lower-case words without punctuation.
         gate: as in text2token.synthesize.
+        speakers_from: split whose real tokens tell how each speaker sounds ("" = leave that measure out).
         batch_size: prompts generated at once; changes speed only.
         threads: of torch.
         dtype: float32 or bfloat16.
@@ -67,6 +77,7 @@ class EvaluateConfig(StageConfig):
     top_p: float = 0.95
     normalises: bool = True
     gate: GateConfig = field(default_factory=GateConfig)
+    speakers_from: str = "train"
     batch_size: int = 64
     threads: int = 1
     dtype: str = "float32"
@@ -114,7 +125,9 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         for item, sentence, said, said_in_real in zip(chosen, sentences, heard, heard_in_real, strict=True)
     ]
     write_text(run.folder / "readback.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    metrics = _metrics(rows)
+    write_text(run.folder / "speakers.jsonl", "".join(json.dumps(row) + "\n" for row in _by_speaker(rows)))
+    _keep_generated(config, run.folder / "generated", tokenizer, chosen, sentences)
+    metrics = _metrics(rows) | _variety(config, tokenizer, chosen, sentences)
     return metrics | {"tokens_per_second": round(metrics["tokens"] / max(seconds, 1e-9), 1)}
 
 
@@ -165,23 +178,93 @@ def _generate(config: EvaluateConfig, generator: Generator, items: list[Tokenise
     ]
 
 
-def _metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    from corpus.text import normalise
+def _keep_generated(
+    config: EvaluateConfig,
+    folder: Path,
+    tokenizer: SpeechTokenizer,
+    items: list[TokenisedUtterance],
+    sentences: list[Sentence],
+) -> None:
+    """Write what was generated like tokenised speech, for a decoder and a judge."""
+    from corpus.tokens import write_tokens
+
+    folder.mkdir(exist_ok=True)
+    made = [
+        replace(item, tokens=one.codes, duration=len(one.codes) / tokenizer.frame_rate)
+        for item, one in zip(items, sentences, strict=True)
+        if len(one.codes)
+    ]
+    write_tokens(
+        folder / f"{config.split}.parquet",
+        made,
+        tokenizer=tokenizer.fingerprint,
+        codebook_size=tokenizer.codebook_size,
+        frame_rate=tokenizer.frame_rate,
+    )
+
+
+def _variety(
+    config: EvaluateConfig, tokenizer: SpeechTokenizer, items: list[TokenisedUtterance], sentences: list[Sentence]
+) -> dict[str, Any]:
+    from lm.sources import read_split
+
+    from .variety import SpeakerGuess, repeated_share, used_codes
+
+    real, made = [item.tokens for item in items], [one.codes for one in sentences if len(one.codes)]
+    measures: dict[str, Any] = {
+        "repeated_share": round(repeated_share(made), 4),
+        "repeated_share_of_real_tokens": round(repeated_share(real), 4),
+        "used_codes": used_codes(made),
+        "used_codes_of_real_tokens": used_codes(real),
+    }
+    if config.speakers_from:
+        known = read_split(config.tokens, config.speakers_from)
+        guess = SpeakerGuess(((item.speaker, item.tokens) for item in known.items), tokenizer.codebook_size)
+        pairs = zip(items, sentences, strict=True)
+        measures["speaker_guessed"] = round(guess.right_share([(item.speaker, one.codes) for item, one in pairs]), 4)
+        share = guess.right_share([(item.speaker, item.tokens) for item in items])
+        measures["speaker_guessed_of_real_tokens"] = round(share, 4)
+        measures["speakers"] = len(guess.speakers)
+    return measures
+
+
+def _by_speaker(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each speaker."""
+    table = []
+    for speaker in sorted({row["speaker"] for row in rows}):
+        own = [row for row in rows if row["speaker"] == speaker]
+        made, real = (sum(row[key] for row in own) for key in ("tokens", "real_tokens"))
+        table.append(
+            {
+                "speaker": speaker,
+                "utterances": len(own),
+                "readback_wer": _error_rate("heard", own),
+                "readback_wer_of_real_tokens": _error_rate("heard_in_real_tokens", own),
+                "length_ratio": round(made / real, 4),
+            }
+        )
+    return table
+
+
+def _error_rate(key: str, rows: list[dict[str, Any]]) -> float:
     from tokenizer.scoring import word_errors
 
-    from .gate import GOOD
+    return round(word_errors([row["text"] for row in rows], [row[key] for row in rows]).rate, 4)
 
-    def error_rate(key: str, chosen: list[dict[str, Any]]) -> float:
-        return round(word_errors([row["text"] for row in chosen], [row[key] for row in chosen]).rate, 4)
+
+def _metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from corpus.text import normalise
+
+    from .gate import GOOD
 
     good = [row for row in rows if row["verdict"] == GOOD]
     tokens, real_tokens = (sum(row[key] for row in rows) for key in ("tokens", "real_tokens"))
     reasons = Counter(row["verdict"] for row in rows if row["verdict"] != GOOD)
     return {
         "utterances": len(rows),
-        "readback_wer": error_rate("heard", rows),
-        "readback_wer_of_good": error_rate("heard", good) if good else None,
-        "readback_wer_of_real_tokens": error_rate("heard_in_real_tokens", rows),
+        "readback_wer": _error_rate("heard", rows),
+        "readback_wer_of_good": _error_rate("heard", good) if good else None,
+        "readback_wer_of_real_tokens": _error_rate("heard_in_real_tokens", rows),
         "exact_share": round(sum(normalise(row["heard"]) == row["text"] for row in rows) / len(rows), 4),
         "length_ratio": round(tokens / real_tokens, 4),
         "rejected_share": round(1 - len(good) / len(rows), 4),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from corpus.errors import UserError
-from corpus.tokens import TokenisedUtterance, write_tokens
+from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from lm.bpe import train_bpe
 from lm.formats import loss_mask, tts_document
 from lm.vocabulary import Vocabulary, build_vocabulary
@@ -97,13 +97,21 @@ def memorise(model: torch.nn.Module, rows: list[np.ndarray], vocabulary: Vocabul
 
 
 def test_a_model_that_knows_the_real_tokens_reads_as_they_do(inputs: dict[str, str], tmp_path: Path) -> None:
-    metrics = STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), temperature=0, **inputs))  # type: ignore[arg-type]
+    own = {"speakers_from": "heldout_sentence", **inputs}
+    metrics = STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), temperature=0, **own))  # type: ignore[arg-type]
     rows = [json.loads(line) for line in (tmp_path / "out/readback.jsonl").read_text().splitlines()]
     assert [row["text"] for row in rows] == TEXTS and metrics["utterances"] == 4
     assert all(row["heard"] == row["heard_in_real_tokens"] and row["tokens"] == row["real_tokens"] for row in rows)
     assert metrics["length_ratio"] == 1.0 and metrics["rejected_share"] == 0.0
     assert metrics["readback_wer"] == metrics["readback_wer_of_good"] == metrics["readback_wer_of_real_tokens"] > 0
-    some = EvaluateConfig(out=str(tmp_path / "some"), num_utterances=2, **inputs)  # type: ignore[arg-type]
+    for name in ("repeated_share", "used_codes", "speaker_guessed"):
+        assert metrics[name] == metrics[f"{name}_of_real_tokens"]
+    kept = read_tokens(tmp_path / "out/generated/heldout_sentence.parquet")
+    assert [(item.id, item.text, len(item.tokens)) for item in kept.items] == [
+        (row["id"], text, row["tokens"]) for row, text in zip(rows, TEXTS, strict=True)
+    ]
+    assert [json.loads(line)["speaker"] for line in (tmp_path / "out/speakers.jsonl").open()] == ["ann"]
+    some = EvaluateConfig(out=str(tmp_path / "some"), speakers_from="", num_utterances=2, **inputs)  # type: ignore[arg-type]
     assert STAGE.execute(some)["utterances"] == 2
 
 
