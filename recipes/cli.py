@@ -24,6 +24,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("quickstart", "recipes.quickstart", "run the whole chain below at laptop size and write the report"),
     Command("plan", "recipes.planner", "memory, time, checkpoints and failures of a recipe on a cluster"),
+    Command("submit", "recipes.submit", "job scripts of a recipe: SLURM (containers, requeue) or torchrun; ablation sweeps"),
     Command("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),
     Command("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
     Command("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),

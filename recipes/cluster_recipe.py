@@ -25,7 +25,7 @@ from .plan import RECIPES, load_recipe
 
 LAYOUTS = RECIPES / "layout"
 DEFAULT_CLUSTER = "64xH100"
-OPEN_SECTIONS = ("lm.parallel.", "lm.train.", "assumed.")  # a recipe sets only some of their options
+OPEN_SECTIONS = ("lm.parallel.", "lm.train.", "lm.weights", "assumed.")  # a recipe sets only some of their options
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,185 @@
+"""Job scripts of a recipe on a cluster: sbatch scripts for SLURM, or scripts for torchrun.
+
+    speechweave submit recipe=9b cluster=64xH100 data.base=/models/glm-4-9b-hf data.tokens=/data/tokens \\
+        data.texts=/data/texts data.interleaved=/data/interleaved run.out=/runs/9b \\
+        site.runtime=pyxis site.container=/images/speechweave.sqsh 'site.mounts=[/data:/data,/runs:/runs]'
+    bash /runs/9b/submit/submit.sh                                    each step waits for those it needs
+
+    speechweave submit recipe=1.5b cluster=64xH100 sweep=interleaved ...    one run a variant of an ablation
+    speechweave submit recipe=9b cluster=8xH200 site.launcher=torchrun ...
+
+Every step's options are checked by its own stage, and the layout by the planner, before a script is written. Options
+of the site (``site.partition=gpu`` ...) stand in recipes/site.py.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from corpus.artefact import write_text
+from corpus.errors import UserError
+from corpus.stage import config_errors, explained_errors
+
+from .cluster_recipe import ClusterRecipe, load_cluster_recipe
+from .plan import RECIPES, Plan, Step, make_plan
+from .planner import what_would_fit
+from .site import SiteConfig
+
+TRAINING = "lm.train"
+OPTIONAL_DATA = ("texts_heldout", "interleaved_root", "tokens_root")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``speechweave submit``; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--help" in given or "-h" in given:
+        print(__doc__)
+        return 0
+    try:
+        with explained_errors():
+            for folder in write_scripts(given):
+                first = "run.sh" if (folder / "run.sh").exists() else "submit.sh"
+                print(f"bash {folder / first}")
+    except UserError as error:
+        print(f"\nspeechweave submit: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write_scripts(arguments: Sequence[str]) -> list[Path]:
+    """Write the scripts of a recipe, or of each variant of a sweep; returns their folders."""
+    sweeps = [word.removeprefix("sweep=") for word in arguments if word.startswith("sweep=")]
+    sites = [word.removeprefix("site.") for word in arguments if word.startswith("site.")]
+    words = [word for word in arguments if not word.startswith(("sweep=", "site."))]
+    site, recipe = site_config(sites), load_cluster_recipe(words)
+    if not sweeps:
+        return [write_recipe(recipe, site)]
+    known = recipe.sections.get("sweeps") or {}
+    if sweeps[-1] not in known:
+        remedy = f"sweeps of recipe {recipe.name}: {', '.join(known) or 'none'}"
+        raise UserError("option sweep", found=f"found {sweeps[-1]!r}", remedy=remedy)
+    folders = []
+    for variant, overrides in known[sweeps[-1]].items():
+        out = f"run.out={recipe.sections['run']['out']}-{sweeps[-1]}-{variant}"
+        folders.append(write_recipe(load_cluster_recipe([*words, *overrides, out]), site))
+    return folders
+
+
+def site_config(words: Sequence[str]) -> SiteConfig:
+    """``key=value`` words as a checked config."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    try:
+        values = {one.key_or_group: one.value() for one in OverridesParser.create().parse_overrides(list(words))}
+    except HydraException as error:
+        raise UserError("options site.*", found=" ".join(str(error).split()), remedy="write site.NAME=value") from error
+    with config_errors(SiteConfig):
+        site = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SiteConfig), values))
+    assert isinstance(site, SiteConfig)
+    return site
+
+
+def write_recipe(recipe: ClusterRecipe, site: SiteConfig) -> Path:
+    """Check one recipe and write its scripts; returns their folder.
+
+    Raises:
+        UserError: data that is not given, a layout that does not fit, or an option that a stage refuses.
+    """
+    missing = [name for name, value in recipe.sections["data"].items() if not value and name not in OPTIONAL_DATA]
+    if missing:
+        found = f"no data.{missing[0]}"
+        raise UserError(f"recipe {recipe.name}", found=found, remedy=f"add data.{missing[0]}=PATH (recipes say what)")
+    layout = recipe.layout()
+    if layout is None or not layout.fits:
+        found = f"a layout that does not fit {recipe.cluster}"
+        raise UserError(f"recipe {recipe.name}", found=found, remedy=what_would_fit(recipe, layout))
+    sections = recipe.sections | {"quickstart": recipe.sections["run"]}
+    loop = {"micro_batch": layout.loop.micro_batch, "recompute": layout.loop.recompute}
+    lm = sections["lm"] | {"parallel": asdict(layout.parallel), "train": sections["lm"]["train"] | loop}
+    plan = make_plan(sections | {"lm": lm})
+    folder = plan.out / "submit"
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in plan.steps.values():
+        suffix = ".sbatch" if site.launcher == "slurm" else ".sh"
+        write_text(folder / f"{step.name}{suffix}", step_script(step, plan, replace(recipe, sections=sections), site))
+    if site.launcher == "slurm":
+        (plan.out / "logs").mkdir(exist_ok=True)
+        write_text(folder / "submit.sh", submit_script(plan))
+    elif recipe.cluster.nodes == 1:
+        names = " ".join(f"{name}.sh" for name in plan.steps)
+        lines = ["#!/usr/bin/env bash", "set -euo pipefail", 'cd "$(dirname "$0")"']
+        write_text(folder / "run.sh", "\n".join([*lines, f'for step in {names}; do bash "$step"; done', ""]))
+    return folder
+
+
+def step_script(step: Step, plan: Plan, recipe: ClusterRecipe, site: SiteConfig) -> str:
+    """The script that runs one step: training on the whole cluster, other steps on one node without accelerators."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    is_training = step.config.run == TRAINING
+    environment = Environment(
+        loader=FileSystemLoader(RECIPES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["quote"] = shlex.quote
+    template = "step.sbatch.j2" if site.launcher == "slurm" else "step.torchrun.sh.j2"
+    cluster, cores = recipe.cluster, site.cpus_per_gpu * recipe.cluster.per_node
+    absolute = {name: str(path.resolve()) for name, path in _paths(step, plan).items()}
+    unquotable = next((path for path in absolute.values() if shlex.quote(path) != path), None)
+    if unquotable:
+        raise UserError(unquotable, found="a path with spaces or signs", remedy="choose another run.out for a cluster")
+    return environment.get_template(template).render(
+        job=f"{plan.out.name}-{step.name}",
+        step=step.name,
+        module=step.config.run,
+        recipe=recipe.name,
+        site=site,
+        nodes=cluster.nodes if is_training else 1,
+        tasks=cluster.per_node if is_training else 1,
+        gpus=cluster.per_node if is_training else 0,
+        cpus=site.cpus_per_gpu if is_training else cores,
+        threads=max(1, site.cpus_per_gpu // 4) if is_training else cores,
+        python=site.python,
+        wrapper=container_words(site),
+        workdir=shlex.quote(site.workdir or str(Path.cwd())),
+        **absolute,
+    )
+
+
+def _paths(step: Step, plan: Plan) -> dict[str, Path]:
+    log = plan.out / "logs" / f"{step.name}-%j.log"
+    return {"config": step.config_file, "log": log, "done": step.folder / step.stage.DONE}
+
+
+def container_words(site: SiteConfig) -> str:
+    """What stands before the command: srun's container options (pyxis), or apptainer's own command."""
+    image, mounts = shlex.quote(site.container), shlex.quote(",".join(site.mounts))
+    if site.runtime == "pyxis":
+        bound = f"--container-mounts={mounts} " if site.mounts else ""
+        return f"--container-image={image} {bound}--container-workdir={shlex.quote(site.workdir or str(Path.cwd()))} "
+    if site.runtime == "apptainer":
+        bound = f"--bind {mounts} " if site.mounts else ""
+        return f"apptainer exec --nv {bound}{image} "
+    return ""
+
+
+def submit_script(plan: Plan) -> str:
+    """Submits every step; each waits until those it needs have ended well."""
+    lines = ["#!/usr/bin/env bash", "# Submits the steps in order; a step starts when those it needs have ended well."]
+    lines += ["set -euo pipefail", 'cd "$(dirname "$0")"']
+    for step in plan.steps.values():
+        needed = "".join(f":$job_{need}" for need in step.config.needs)
+        after = f'--dependency="afterok{needed}" --kill-on-invalid-dep=yes ' if needed else ""
+        lines.append(f"job_{step.name}=$(sbatch --parsable {after}{step.name}.sbatch)")
+        lines.append(f'echo "{step.name}: job $job_{step.name}"')
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
