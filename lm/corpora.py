@@ -67,6 +67,11 @@ class CorpusInfo:
             for number in range(len(dataset)):
                 yield np.array(dataset[number], dtype=np.int32)
 
+    def document(self, split: str, number: int) -> npt.NDArray[np.int32]:
+        """One document of a split (a copy)."""
+        dataset = _megatron().IndexedDataset(self.prefix(split))
+        return np.array(dataset[number], dtype=np.int32)
+
 
 def write_corpus(
     folder: Path | str,

@@ -183,6 +183,18 @@ def loss_mask(
     return mask
 
 
+def document_format(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> Format:
+    """The format of one document, told by its ids alone: its header, else what it is made of."""
+    special = vocabulary.special
+    by_header: dict[int, Format] = {special(ASR): "asr", special(TTS): "tts"}
+    by_header |= {special(USER): "chat", special(SYSTEM): "chat"}
+    if int(ids[0]) in by_header:
+        return by_header[int(ids[0])]
+    if not vocabulary.is_speech(ids).any():
+        return "text"
+    return "interleaved" if vocabulary.is_text(ids).any() else "speech"
+
+
 def render(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabulary, *, num_shown: int = 3) -> str:
     """A document for human eyes: its text, special tokens by name, runs of speech folded to ``‹24 speech: 7 7 31 …›``.
 
