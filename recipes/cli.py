@@ -49,6 +49,7 @@ COMMANDS = (
     Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
     Command("chat", "chatbot.chat", "answer one spoken question: speechweave chat question.wav --out answer.wav"),
     Command("evaluation run", "evaluation.run", "judge resynthesised and answered speech independently"),
+    Command("evaluation quality", "evaluation.quality", "how good resynthesised speech is: one table, spectrograms"),
     Command(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),
