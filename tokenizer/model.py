@@ -15,9 +15,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from .streaming import TokenStream
 
 Codes = npt.NDArray[np.uint16]
+Piece = TypeVar("Piece", Samples, Codes)
 BATCH_SECONDS = 160.0  # of an inference batch, padding included
 LONGEST_BATCHED = 48.0  # seconds; longer audio is streamed, for attention costs the square of the length
 
 
+LONGEST_READ = 120.0  # seconds; longer audio and tokens are read in pieces, which may break the words at their ends
 LABELS_PER_SECOND = 25.0  # at most, in greedy reading by the attention decoder
 
 
@@ -131,8 +133,10 @@ class SpeechTokenizer(nn.Module):
     def encode(self, audios: Sequence[Samples]) -> list[Codes]:
         """Audio, each (S,) float32 at 16 kHz, to tokens, each (T,) uint16; none for 0 samples.
 
+        An array tells no sample rate: `corpus.audio.read_audio` resamples files of any other rate to 16 kHz.
+
         Raises:
-            UserError: audio that is not one-dimensional or not finite, or a tokenizer trained without VQ.
+            UserError: audio that is not one-dimensional, of floating point and finite; a tokenizer trained without VQ.
         """
         self.require_codebook()
         found: list[Codes] = [np.zeros(0, dtype=np.uint16) for _ in audios]
@@ -168,6 +172,9 @@ class SpeechTokenizer(nn.Module):
         """Audio to text by the whole net; ``quantise=False`` bypasses the quantiser."""
         if quantise:
             return self.read_tokens(self.encode(audios))
+        longest = int(LONGEST_READ * self.frame_rate) * self.time.samples_per_token
+        if any(len(audio) > longest for audio in audios):
+            return in_pieces(audios, longest, lambda pieces: self.transcribe(pieces, quantise=False))
         found = [""] * len(audios)
         with self.inference():
             for rows in self.batches(self.lengths(audios)):
@@ -183,6 +190,9 @@ class SpeechTokenizer(nn.Module):
             if len(codes) and int(codes.max()) >= self.codebook_size:
                 found = f"a token {int(codes.max())}, but the codebook has {self.codebook_size}"
                 raise UserError(f"token sequence {at}", found=found, remedy="give tokens of this tokenizer")
+        longest = int(LONGEST_READ * self.frame_rate)
+        if any(len(codes) > longest for codes in tokens):
+            return in_pieces(tokens, longest, self.read_tokens)
         found_texts = [""] * len(tokens)
         with self.inference():
             for rows in self.batches([len(codes) for codes in tokens]):
@@ -276,10 +286,21 @@ def mean_pool(x_BTD: Tensor, lengths_B: Tensor, size: int) -> Tensor:
     return sums_BFD / counts_BF.clamp_min(1)[..., None].to(sums_BFD.dtype)
 
 
+def in_pieces(whole: Sequence[Piece], longest: int, read: Callable[[list[Piece]], list[str]]) -> list[str]:
+    """Read sequences cut into pieces of at most ``longest``; the texts of a sequence are joined by spaces."""
+    pieces = [[one[start : start + longest] for start in range(0, len(one), longest)] for one in whole]
+    texts = iter(read([piece for own in pieces for piece in own]))
+    return [" ".join(filter(None, [next(texts) for _ in own])) for own in pieces]
+
+
 def check_audio(audio: Samples, at: int) -> Samples:
-    """Raise a `UserError` unless ``audio`` is (S,) and finite."""
+    """Raise a `UserError` unless ``audio`` is (S,), of floating point and finite."""
     if audio.ndim != 1:
-        raise UserError(f"audio {at}", found=f"shape {audio.shape}", remedy="give mono audio of shape (samples,)")
+        remedy = "give mono audio of shape (samples,): average the channels"
+        raise UserError(f"audio {at}", found=f"shape {audio.shape}", remedy=remedy)
+    if not np.issubdtype(audio.dtype, np.floating):
+        remedy = "give floating point of full scale 1: divide 16-bit samples by 32768"
+        raise UserError(f"audio {at}", found=f"samples of type {audio.dtype}", remedy=remedy)
     if not np.isfinite(audio).all():
         raise UserError(f"audio {at}", found="samples that are NaN or infinite", remedy="mend or drop the recording")
     return audio

@@ -17,6 +17,8 @@ from corpus.audio import Samples
 if TYPE_CHECKING:
     from .model import Codes, SpeechTokenizer
 
+PIECE = 160_000  # samples (10 s)
+
 
 class TokenStream:
     """One stream of audio through a tokenizer; open it with `SpeechTokenizer.streaming`."""
@@ -31,10 +33,15 @@ class TokenStream:
         self.held = torch.zeros(self.tokenizer.front.num_mels, 0, device=self.tokenizer.device)  # of a chunk begun
 
     def feed(self, samples: Samples) -> Codes:
-        """Take (S,) samples at 16 kHz; returns the tokens of the chunks that they complete."""
+        """Take (S,) samples at 16 kHz; returns the tokens of the chunks that they complete.
+
+        However many samples come at once, memory holds the frames of ``PIECE`` of them.
+        """
         from .model import check_audio
 
-        return self._take(self.mel.feed(check_audio(samples, 0)))
+        check_audio(samples, 0)
+        pieces = [samples[start : start + PIECE] for start in range(0, len(samples), PIECE)]
+        return np.concatenate([np.zeros(0, dtype=np.uint16), *(self._take(self.mel.feed(piece)) for piece in pieces)])
 
     def finish(self) -> Codes:
         """End of the audio (padded to whole tokens); returns the remaining tokens and starts afresh."""
