@@ -1,0 +1,192 @@
+"""What the bulk engine costs beside generation: CPU seconds with a model that answers at once, and memory.
+
+    python -m benchmarks.bulk [--documents 2000] [--words 120] [--model runs/quickstart/text2token_model/model]
+    python -m benchmarks.bulk --memory --documents 100000 --words 30
+
+The engine (units, leases, spans, gate, Parquet) runs over made-up texts with a model that answers at once, datatrove
+reads and writes the same texts (Parquet to Parquet) by its local executor, both with one worker in this process. With
+``--model`` the same texts are also really synthesised, and the engine's share of that is told. ``--memory`` runs the
+engine over a tenth of the texts and over all of them, each in a process of its own, and tells their peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.workers import finish_units
+from lm.bpe import train_bpe
+from lm.vocabulary import END_OF_AUDIO, Vocabulary, build_vocabulary
+from text2token.engine import Synthesiser, Voice
+from text2token.gate import GateConfig
+from text2token.plan import open_job
+from text2token.spans import SpanConfig
+from text2token.texts import Columns
+from text2token.unit_file import Marks
+from text2token.workers import Synthesis
+
+SENTENCE = "the capital of france is paris a lion sleeps in house and cat likes red ball very much seven days"
+UNIT_DOCUMENTS = 256
+GROUP = 1000  # rows of a row group
+
+
+class AnswersAtOnce:
+    """A model that costs nothing: half of the tokens it may give, then the end."""
+
+    max_length = 1 << 20
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.first, self.end = vocabulary.speech_offset, vocabulary.special(END_OF_AUDIO)
+        self.row = np.random.default_rng(0).integers(0, vocabulary.num_speech_tokens, 1 << 16) + self.first
+
+    def generate(
+        self, prompts: Sequence[Any], *, max_new_tokens: Sequence[int], **_: Any
+    ) -> list[npt.NDArray[np.int32]]:
+        """Answers of half the lengths allowed."""
+        return [np.append(self.row[: most // 2], self.end).astype(np.int32) for most in max_new_tokens]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSynthesis(Synthesis):
+    """The engine with a model that answers at once."""
+
+    def synthesiser(self, device: str) -> Synthesiser:
+        """No model is loaded."""
+        vocabulary = Vocabulary.from_pretrained(self.model)
+        options: dict[str, Any] = {"spans": self.spans, "gate": self.gate, "voice": self.voice, "seed": self.seed}
+        return Synthesiser(AnswersAtOnce(vocabulary), vocabulary, **options)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=2000)
+    parser.add_argument("--words", type=int, default=120)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if options.memory:
+            for count in (options.documents // 10, options.documents):
+                command = [sys.executable, "-m", "benchmarks.bulk", "--child", "--documents", str(count)]
+                subprocess.run([*command, "--words", str(options.words)], check=True)
+            return
+        texts = write_texts(folder, options.documents, options.words)
+        model = options.model or write_vocabulary(folder / "model")
+        engine = cpu_seconds(lambda: run_engine(NoSynthesis, texts, folder / "none", model))
+        report(f"engine, no model, {options.documents} documents of {options.words} words", options.documents, engine)
+        if options.child:
+            print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+            return
+        plain = cpu_seconds(lambda: run_datatrove(texts.parent, folder / "datatrove"))
+        report("datatrove, reading and writing", options.documents, plain)
+        print(f"engine / datatrove: {engine / plain:.2f}")
+        if options.model:
+            whole = cpu_seconds(lambda: run_engine(Synthesis, texts, folder / "real", model))
+            report("synthesis with the model", options.documents, whole)
+            print(f"engine / generation: {engine / (whole - engine):.3f}")
+
+
+def run_engine(kind: type[Synthesis], texts: Path, folder: Path, model: str) -> None:
+    """Synthesise all texts in this process."""
+    vocabulary = Vocabulary.from_pretrained(model)
+    names = tuple(vocabulary.speakers)
+    work = kind(
+        model=model,
+        marks=Marks(vocabulary.fingerprint, vocabulary.speech_fingerprint, "none"),
+        columns=Columns(),
+        spans=SpanConfig(),
+        gate=GateConfig(),
+        voice=Voice(
+            names=names,
+            weights=tuple(1 / len(names) for _ in names),
+            temperature=0.5,
+            top_p=0.95,
+            normalises=True,
+        ),
+        seed=1,
+        retries=0,
+        batch_size=64,
+        dtype="float32",
+        devices=("cpu",),
+        threads=1,
+    )
+    job = open_job(folder, {"train": str(texts)}, Columns(), passes=1, unit_documents=UNIT_DOCUMENTS, lease_seconds=60)
+    for _ in finish_units(job, work, processes=1):
+        pass
+    job.tidy()
+
+
+def run_datatrove(texts: Path, folder: Path) -> None:
+    """Read and write the same texts by plain datatrove."""
+    from datatrove.executor.local import LocalPipelineExecutor
+    from datatrove.pipeline.readers.parquet import ParquetReader
+    from datatrove.pipeline.writers.parquet import ParquetWriter
+    from datatrove.utils.logging import logger
+
+    logger.disable("datatrove")
+    steps = [ParquetReader(str(texts)), ParquetWriter(str(folder / "out"), compression="zstd")]
+    LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=str(folder / "logs")).run()
+
+
+def write_texts(folder: Path, documents: int, words: int) -> Path:
+    """Made-up texts as Parquet, in FineWeb-Edu's layout."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    draw = random.Random(0)
+    file = folder / "texts" / "000_00000.parquet"
+    file.parent.mkdir()
+    vocabulary = SENTENCE.split()
+    schema = pa.schema([("text", pa.string()), ("id", pa.string())])
+    with pq.ParquetWriter(file, schema) as writer:
+        for first in range(0, documents, GROUP):
+            numbers = range(first, min(first + GROUP, documents))
+            texts = [" ".join(draw.choices(vocabulary, k=words)) + "." for _ in numbers]
+            writer.write_table(pa.table({"text": texts, "id": [f"d{number}" for number in numbers]}, schema=schema))
+    return file
+
+
+def write_vocabulary(folder: Path) -> str:
+    """A small vocabulary with a voice."""
+    vocabulary = build_vocabulary(
+        train_bpe([SENTENCE] * 3, 340), num_speech_tokens=512, speech_tokenizer="none", speakers=["ann"]
+    )
+    vocabulary.save_pretrained(folder)
+    return str(folder)
+
+
+def cpu_seconds(work: Callable[[], None]) -> float:
+    """CPU seconds of this process and its children that some work takes."""
+    started = total_cpu()
+    work()
+    return total_cpu() - started
+
+
+def total_cpu() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def report(name: str, documents: int, seconds: float) -> None:
+    """Print one line."""
+    print(f"{name}: {seconds:.2f} CPU s, {documents / seconds:,.0f} documents/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
