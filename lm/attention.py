@@ -21,8 +21,10 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
-# Below this many keys, bf16 matrix products on a CPU beat torch's fused CPU kernel three to one (it computes in fp32).
-MAX_PLAIN_KEYS = 1024
+# Up to this many keys (beyond, the kept attention weights take too much memory), matrix products over blocks of this
+# many queries beat torch's fused CPU kernel: 1.2 to 1.6 times as fast in fp32, 2.5 to 4 times in bf16.
+MAX_BLOCK_KEYS = 2048
+QUERY_BLOCK = 64
 
 
 class CausalAttention(MegatronModule):
@@ -80,16 +82,17 @@ class CausalAttention(MegatronModule):
             assert attention_mask is not None, "context parallel needs the mask of gathered positions"
             key = gather_from_sequence_parallel_region(key, group=self.context_group)
             value = gather_from_sequence_parallel_region(value, group=self.context_group)
-        if self._is_plain_faster(query, key, attention_mask):
-            return cast(Tensor, _PlainAttention.apply(query, key, value, attention_mask, self.scale))
+        if self._are_blocks_faster(query, key, attention_mask):
+            is_ordered = self.context_group.size() == 1
+            return cast(Tensor, _BlockAttention.apply(query, key, value, attention_mask, self.scale, is_ordered))
         query_BHSD, key_BGKD, value_BGKD = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
         context = self._attend(query_BHSD, key_BGKD, value_BGKD, attention_mask)
         return context.permute(2, 0, 1, 3).reshape(query.size(0), query.size(1), -1)
 
-    def _is_plain_faster(self, query: Tensor, key: Tensor, mask: Tensor | None) -> bool:
-        is_small = query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.size(0) <= MAX_PLAIN_KEYS
+    def _are_blocks_faster(self, query: Tensor, key: Tensor, mask: Tensor | None) -> bool:
+        is_small = query.device.type == "cpu" and key.size(0) <= MAX_BLOCK_KEYS
         has_no_dropout = self.dropout == 0.0 or not self.training
-        return is_small and has_no_dropout and mask is not None and mask.is_floating_point()
+        return is_small and has_no_dropout and (mask is None or mask.is_floating_point())
 
     def _packed(self, query: Tensor, key: Tensor, value: Tensor, packed: PackedSeqParams) -> Tensor:
         """One document after the other: slow, the reference for Transformer Engine's packed kernels."""
@@ -111,36 +114,60 @@ class CausalAttention(MegatronModule):
         )
 
 
-class _PlainAttention(torch.autograd.Function):
-    """softmax(q k^T scale + mask) v as batched matrix products, one batch entry for each key-value head."""
+class _BlockAttention(torch.autograd.Function):
+    """softmax(q k^T scale + mask) v, block by block of queries, as batched matrix products over key-value heads.
+
+    Where keys stand in the order of the queries, a block takes only the keys up to its end: half of the square.
+    """
 
     @staticmethod
-    def forward(context: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+    def forward(
+        context: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, is_ordered: bool
+    ) -> Tensor:
         (S, B, H, D), (K, _, G, _) = query.shape, key.shape
         R = H // G
-        query_GRD = _by_group(query.reshape(S, B, G, R, D)).mul_(scale)  # (B G, R S, D)
         key_GKD, value_GKD = _by_group(key[:, :, :, None]), _by_group(value[:, :, :, None])
-        scores = torch.bmm(query_GRD, key_GKD.transpose(1, 2)).view(B, G * R, S, K)
-        weights = scores.add_(mask).softmax(-1).view(B * G, R * S, K)
-        context.save_for_backward(query_GRD, key_GKD, value_GKD, weights)
-        context.sizes = (S, B, G, R, D), scale
-        return _by_token(torch.bmm(weights, value_GKD), S, B, G, R, D).reshape(S, B, H * D)
+        output = query.new_empty(S, B, G, R, D)
+        blocks, kept = [], []
+        for start in range(0, S, QUERY_BLOCK):
+            stop = min(S, start + QUERY_BLOCK)
+            end = stop if is_ordered else K
+            query_GRD = _by_group(query[start:stop].reshape(-1, B, G, R, D)).mul_(scale)  # (B G, R Q, D), Q queries
+            scores = torch.bmm(query_GRD, key_GKD[:, :end].transpose(1, 2))
+            if mask is not None:
+                scores.view(B, H, -1, end).add_(mask[:, :, start:stop, :end])
+            else:
+                future = scores.new_full((stop - start, stop - start), float("-inf")).triu_(1)
+                scores.view(B, H, -1, end)[..., start:].add_(future)
+            weights = scores.softmax(-1)
+            output[start:stop] = _by_token(torch.bmm(weights, value_GKD[:, :end]), stop - start, B, G, R, D)
+            blocks.append((start, stop, end))
+            kept += [query_GRD, weights]
+        context.save_for_backward(key_GKD, value_GKD, *kept)
+        context.blocks, context.sizes, context.scale = blocks, (S, B, G, R, D), scale
+        return output.view(S, B, H * D)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query_GRD, key_GKD, value_GKD, weights = context.saved_tensors
-        (S, B, G, R, D), scale = context.sizes
-        K = key_GKD.size(1)
-        gradient = _by_group(gradients[0].reshape(S, B, G, R, D))
-        value_gradient = torch.bmm(weights.transpose(1, 2), gradient)
-        weight_gradient = torch.bmm(gradient, value_GKD.transpose(1, 2))
-        score_gradient = torch._softmax_backward_data(weight_gradient, weights, -1, weights.dtype)
-        query_gradient = torch.bmm(score_gradient, key_GKD).mul_(scale)
-        key_gradient = torch.bmm(score_gradient.transpose(1, 2), query_GRD)
+        key_GKD, value_GKD, *kept = context.saved_tensors
+        (S, B, G, R, D), K = context.sizes, key_GKD.size(1)
+        gradient_SBGRD = gradients[0].reshape(S, B, G, R, D)
+        query_gradient = torch.empty_like(gradient_SBGRD)
+        key_gradient, value_gradient = torch.zeros_like(key_GKD), torch.zeros_like(value_GKD)
+        for number, (start, stop, end) in enumerate(context.blocks):
+            query_GRD, weights = kept[2 * number], kept[2 * number + 1]
+            gradient = _by_group(gradient_SBGRD[start:stop])
+            value_gradient[:, :end].baddbmm_(weights.transpose(1, 2), gradient)
+            weight_gradient = torch.bmm(gradient, value_GKD[:, :end].transpose(1, 2))
+            score_gradient = torch._softmax_backward_data(weight_gradient, weights, -1, weights.dtype)
+            mine = torch.bmm(score_gradient, key_GKD[:, :end]).mul_(context.scale)
+            query_gradient[start:stop] = _by_token(mine, stop - start, B, G, R, D)
+            key_gradient[:, :end].baddbmm_(score_gradient.transpose(1, 2), query_GRD)
         return (
-            _by_token(query_gradient, S, B, G, R, D).reshape(S, B, G * R, D),
+            query_gradient.view(S, B, G * R, D),
             _by_token(key_gradient, K, B, G, 1, D).reshape(K, B, G, D),
             _by_token(value_gradient, K, B, G, 1, D).reshape(K, B, G, D),
+            None,
             None,
             None,
         )

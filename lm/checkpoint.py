@@ -11,25 +11,24 @@ A checkpoint made under one layout loads under any other. Data position and rand
 
 from __future__ import annotations
 
-import queue
 import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import CheckpointingException
-from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from megatron.core.optimizer import MegatronOptimizer
 from torch.distributed.checkpoint.api import CheckpointException
 
 from corpus.artefact import read_json, write_json
 from corpus.errors import UserError
 
+from .background import own_writer, schedule
 from .model_config import ModelConfig
 from .optimizer import allocate_states, load_optimizer
 from .parallel import ParallelConfig
@@ -120,6 +119,23 @@ def check_shape(
         raise UserError(str(path), found=found, remedy="give the vocabulary the checkpoint was trained with")
 
 
+def check_optimizer(record: CheckpointRecord, parallel: ParallelConfig, precision: str, path: Path) -> None:
+    """Refuse to go on with an optimizer state of another kind: its names and shapes differ.
+
+    Raises:
+        UserError: the distributed optimizer or the precision is not that of the checkpoint.
+    """
+    theirs, ours = record.parallel.distributed_optimizer, parallel.distributed_optimizer
+    if theirs != ours:
+        found = f"saved with parallel.distributed_optimizer={theirs}, but this run has {ours}".lower()
+        remedy = f"set parallel.distributed_optimizer={theirs}, or begin from its weights: another out= and init={path}"
+        raise UserError(str(path), found=found, remedy=remedy)
+    if record.precision != precision:
+        found = f"saved with train.precision={record.precision}, but this run has {precision}"
+        remedy = f"set train.precision={record.precision}, or begin from its weights: another out= and init={path}"
+        raise UserError(str(path), found=found, remedy=remedy)
+
+
 def save_checkpoint(
     folder: Path,
     record: CheckpointRecord,
@@ -128,28 +144,54 @@ def save_checkpoint(
     processes: Processes,
     *,
     keep: int,
+    keep_every: int = 0,
+    background: AsyncCallsQueue | None = None,
 ) -> None:
-    """Write ``folder/step_N`` from all processes and drop older ones beyond ``keep``; no optimizer: weights only."""
+    """Write ``folder/step_N`` from all processes and drop older ones.
+
+    Args:
+        folder: where.
+        record: what it is of.
+        chunks: the model's chunks on this process.
+        optimizer: None saves weights only.
+        processes: the open process groups.
+        keep: the newest checkpoints that stay.
+        keep_every: those at multiples of this many steps stay too; 0: none.
+        background: writes while this process goes on, from a copy that the operating system makes as memory changes;
+            the folder appears when `lm.background` finishes the save.
+    """
     target, temporary = folder / f"step_{record.step:08d}", folder / f".step_{record.step:08d}"
     if processes.rank == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for unfinished in folder.glob(".step_*"):
+            shutil.rmtree(unfinished)
         temporary.mkdir(parents=True)
     processes.barrier()
     state = _model_state(chunks)
     if optimizer is not None:
         state["optimizer"] = optimizer.sharded_state_dict(state, metadata=dict(SHARDING))
-    # The results of a synchronous save never leave this process, but megatron-core starts a manager process for them,
-    # which takes seconds and outlives a kill.
-    with mock.patch.object(filesystem_async, "_results_queue", queue.SimpleQueue()):
-        dist_checkpointing.save(state, str(temporary), ("torch_dist", 1))
-    processes.barrier()
-    if processes.rank == 0:
-        write_json(temporary / RECORD_FILE, asdict(record))
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-        for old in sorted(folder.glob("step_*"))[:-keep]:
+
+    def publish() -> None:
+        if processes.rank == 0:
+            write_json(temporary / RECORD_FILE, asdict(record))
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+            _drop_old(folder, keep, keep_every)
+        processes.barrier()
+
+    with own_writer():
+        request = dist_checkpointing.save(state, str(temporary), ("torch_dist", 1), async_sharded_save=True)
+    assert request is not None
+    request.add_finalize_fn(publish)
+    if background is None:
+        request.execute_sync()
+    else:
+        schedule(background, request)
+
+
+def _drop_old(folder: Path, keep: int, keep_every: int) -> None:
+    for old in sorted(folder.glob("step_*"))[:-keep]:
+        if not keep_every or int(old.name.removeprefix("step_")) % keep_every:
             shutil.rmtree(old)
-    processes.barrier()
 
 
 def load_checkpoint(path: Path, chunks: Sequence[torch.nn.Module], optimizer: MegatronOptimizer) -> None:
@@ -181,15 +223,15 @@ def _first_line(error: BaseException) -> str:
 
 
 def _model_state(chunks: Sequence[torch.nn.Module]) -> dict[str, Any]:
-    return {name: _inner(chunk).sharded_state_dict() for name, chunk in zip(_names(chunks), chunks, strict=True)}
+    return {name: inner_model(chunk).sharded_state_dict() for name, chunk in zip(_names(chunks), chunks, strict=True)}
 
 
 def _set_model_state(chunks: Sequence[torch.nn.Module], state: dict[str, Any]) -> None:
     for name, chunk in zip(_names(chunks), chunks, strict=True):
-        _inner(chunk).load_state_dict(state[name])
+        inner_model(chunk).load_state_dict(state[name])
 
 
-def _inner(chunk: torch.nn.Module) -> Any:
+def inner_model(chunk: torch.nn.Module) -> Any:
     """The model itself, without the wrappers for data parallel and bf16: names are the same with and without them."""
     while isinstance(inner := getattr(chunk, "module", None), torch.nn.Module):
         chunk = inner

@@ -6,6 +6,8 @@ Documents are shuffled, laid end to end and cut into sequences::
     sample 0  |------------------------|                              S + 1 tokens: S inputs, S labels
     sample 1                          |------------------------|      begins in the midst of d0
 
+With best-fit packing (`lm.packing`) sequences hold whole documents and padding instead.
+
 The loss mask of a document that began before the sample is found by looking at its beginning. A label that begins
 another document than its input is no target: nothing foretells it.
 
@@ -31,6 +33,7 @@ from corpus.artefact import write_text
 
 from .corpora import CorpusInfo
 from .formats import loss_mask
+from .packing import best_fit
 from .vocabulary import Vocabulary
 
 PADDING = -1  # document number of padding
@@ -107,6 +110,37 @@ class PackedDataset(GPTDataset):
             yield Part(document, start, stop)
 
 
+class BestFitDataset(PackedDataset):
+    """Samples of whole documents; see `lm.packing`. A document longer than a sequence is cut at its end.
+
+    ``document_index`` holds the documents sequence by sequence, ``sample_index`` where each sequence begins in it, and
+    ``shuffle_index`` the sequence of each sample: all sequences in a new order each epoch.
+    """
+
+    def __len__(self) -> int:
+        return len(self.shuffle_index)
+
+    def _build_document_sample_shuffle_indices(
+        self,
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+        capacity = self.config.sequence_length + 1
+        lengths = np.minimum(self.dataset.sequence_lengths[self.indices], capacity)
+        packed = best_fit(lengths, capacity)
+        num_sequences = len(packed.starts) - 1
+        num_samples = self.num_samples or num_sequences
+        random = np.random.default_rng(self.config.random_seed)
+        epochs = [random.permutation(num_sequences) for _ in range(-(-num_samples // num_sequences))]
+        return self.indices[packed.documents], packed.starts, np.concatenate(epochs)[:num_samples]
+
+    def parts(self, index: int) -> Iterator[Part]:
+        """The documents of sample ``index``, whole."""
+        sequence = int(self.shuffle_index[index])
+        for position in range(int(self.sample_index[sequence]), int(self.sample_index[sequence + 1])):
+            document = int(self.document_index[position])
+            length = int(self.dataset.sequence_lengths[document])
+            yield Part(document, 0, min(length, self.config.sequence_length + 1))
+
+
 def build_training_data(
     corpora: Mapping[str, CorpusInfo],
     weights: Mapping[str, float],
@@ -116,6 +150,7 @@ def build_training_data(
     sequence_length: int,
     seed: int,
     cache: Path,
+    packing: str = "stream",
     is_span_speech_counted: bool = True,
 ) -> torch.utils.data.Dataset[Any]:
     """The blend of the corpora's training splits by weight; must be called on all processes.
@@ -128,21 +163,28 @@ def build_training_data(
         sequence_length: S.
         seed: of the order.
         cache: folder for the indices.
+        packing: ``stream`` or ``best_fit``.
         is_span_speech_counted: whether speech inside interleaved documents counts in the loss.
     """
     used = [name for name in corpora if weights.get(name, 0.0) > 0]
     blend = [corpora[name].prefix("train") for name in used], [float(weights[name]) for name in used]
     config = _config([blend, None, None], vocabulary, sequence_length, seed, cache, is_span_speech_counted)
-    return cast(torch.utils.data.Dataset[Any], _build(config, [num_samples, 0, 0])[0])
+    return cast(torch.utils.data.Dataset[Any], _build(config, packing, [num_samples, 0, 0])[0])
 
 
 def build_validation_data(
-    corpus: CorpusInfo, vocabulary: Vocabulary, *, sequence_length: int, seed: int, cache: Path
+    corpus: CorpusInfo,
+    vocabulary: Vocabulary,
+    *,
+    sequence_length: int,
+    seed: int,
+    cache: Path,
+    packing: str = "stream",
 ) -> PackedDataset:
     """The whole validation split of one corpus, once; the last sequence is padded."""
     blend = [corpus.prefix("valid")], None
     config = _config([None, blend, None], vocabulary, sequence_length, seed, cache, True)
-    return cast(PackedDataset, _build(config, [0, None, 0])[1])
+    return cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
 
 
 def prepare_cache(cache: Path) -> None:
@@ -177,8 +219,9 @@ def _config(
     )
 
 
-def _build(config: SampleConfig, sizes: list[int | None]) -> list[Any]:
-    return BlendedMegatronDatasetBuilder(PackedDataset, cast(Any, sizes), lambda: True, config).build()
+def _build(config: SampleConfig, packing: str, sizes: list[int | None]) -> list[Any]:
+    kind = BestFitDataset if packing == "best_fit" else PackedDataset
+    return BlendedMegatronDatasetBuilder(kind, cast(Any, sizes), lambda: True, config).build()
 
 
 class BatchIndices:

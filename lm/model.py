@@ -22,11 +22,11 @@ from typing import Any, cast
 import torch
 from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
-from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.module import Float16Module, MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
+from .cross_entropy import LanguageModel
 from .model_config import ModelConfig
 from .parallel import ParallelConfig
 from .processes import seed_processes
@@ -52,6 +52,8 @@ def transformer_config(
     precision: str = "fp32",
     recompute: str = "none",
     uses_engine: bool = True,
+    fp8: str = "none",
+    fp8_recipe: str = "delayed",
 ) -> TransformerConfig:
     """megatron-core's config for our options; ``uses_engine``: take Transformer Engine's layers where it imports."""
     on_gpu = torch.cuda.is_available()
@@ -101,6 +103,8 @@ def transformer_config(
             recompute_granularity=None if recompute == "none" else recompute,
             recompute_method="uniform" if recompute == "full" else None,
             recompute_num_layers=1 if recompute == "full" else None,
+            fp8=None if fp8 == "none" else cast(Any, fp8),
+            fp8_recipe=cast(Any, fp8_recipe),
             transformer_impl="transformer_engine" if uses_engine and has_transformer_engine() else "local",
         )
 
@@ -137,9 +141,9 @@ def empty_chunk(
     vocabulary_size: int,
     sequence_length: int,
     stage: int | None = None,
-) -> GPTModel:
+) -> LanguageModel:
     """The chunk of (virtual) pipeline stage ``stage``, its weights not initialised."""
-    return GPTModel(
+    return LanguageModel(
         config=config,
         transformer_layer_spec=layer_spec(config, stage, sandwich_norm=model.sandwich_norm),
         vocab_size=vocabulary_size,

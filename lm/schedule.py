@@ -8,12 +8,26 @@ from .loop_config import LoopConfig
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:
-    """Linear warm-up from 0, then linear, cosine or no decay to the final rate at the last step."""
+    """Linear warm-up from 0, then the schedule, which is at the final rate at the last step.
+
+    ``linear`` and ``cosine`` fall all the way; ``wsd`` (warm-up, stable, decay; arXiv 2404.06395) stays at the peak and
+    falls over the last ``decay_steps`` in the shape ``decay_shape``; ``constant`` stays.
+    """
     peak, final = config.learning_rate, config.final_learning_rate
     if step < config.warmup_steps:
         return peak * (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return peak
-    progress = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
-    left = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-    return final + (peak - final) * max(0.0, left)
+    if config.schedule == "wsd":
+        shape, progress = config.decay_shape, 1 - (config.steps - 1 - step) / config.num_decay_steps
+    else:
+        shape = config.schedule
+        progress = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
+    return final + (peak - final) * _left(shape, min(1.0, max(0.0, progress)))
+
+
+def _left(shape: str, progress: float) -> float:
+    """What is left of the fall: 1 at its beginning, 0 at its end."""
+    if shape == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    return 1 - math.sqrt(progress) if shape == "sqrt" else 1 - progress

@@ -14,7 +14,10 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from corpus.errors import UserError
+
 from .attention import CausalAttention
+from .feed_forward import FeedForward
 from .norm import RMSNorm
 from .sandwich import with_output_norm
 
@@ -28,6 +31,27 @@ def has_transformer_engine() -> bool:
     except ImportError:
         return False
     return True
+
+
+def check_engine(layers: str, fp8: str) -> None:
+    """Refuse Transformer Engine's layers and FP8 where they cannot run.
+
+    Raises:
+        UserError: they are asked for and absent.
+    """
+    if has_transformer_engine():
+        if fp8 != "none" and torch.cuda.get_device_capability() < (8, 9):
+            found = f"{fp8!r} on {torch.cuda.get_device_name()}, which has no FP8 arithmetic"
+            raise UserError("option train.fp8", found=found, remedy="set it to none, or use Ada, Hopper or newer")
+        return
+    missing = "no CUDA device" if not torch.cuda.is_available() else "transformer_engine does not import"
+    remedy = "install speechweave[gpu] on a machine with a CUDA device, or set it to"
+    if layers == "transformer_engine":
+        found = f"'transformer_engine', but {missing} here"
+        raise UserError("option train.layers", found=found, remedy=f"{remedy} auto or local")
+    if fp8 != "none":
+        found = f"{fp8!r}, which needs Transformer Engine, but {missing} here"
+        raise UserError("option train.fp8", found=found, remedy=f"{remedy} none")
 
 
 def layer_spec(
@@ -44,6 +68,8 @@ def layer_spec(
         _norm_outputs(spec)
     spec.submodules.input_layernorm = RMSNorm
     spec.submodules.pre_mlp_layernorm = RMSNorm
+    if not config.bias_activation_fusion:
+        spec.submodules.mlp.module = FeedForward
     attention = spec.submodules.self_attention.submodules
     attention.core_attention = CausalAttention
     if config.qk_layernorm:

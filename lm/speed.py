@@ -1,4 +1,4 @@
-"""Tokens per second and model FLOPs utilisation, without the time of validation and checkpoints."""
+"""Tokens and model operations per second, and their share of the peak, without validation and checkpoints."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .accelerators import ACCELERATORS
 from .processes import Processes
 
 if TYPE_CHECKING:
     from .train import TrainConfig
-
-
-# Dense bf16 peak in TFLOP/s, by a part of the device's name.
-PEAK_TFLOPS = {"H100 PCIe": 756.0, "H100": 989.0, "H200": 989.0, "H800": 989.0, "A100": 312.0, "B200": 2250.0}
 
 
 class SpeedMeter:
@@ -30,7 +27,8 @@ class SpeedMeter:
 
     def __init__(self, config: TrainConfig, vocabulary_size: int, processes: Processes) -> None:
         self.flops_per_token = config.model.flops_per_token(vocabulary_size, config.train.sequence_length)
-        self.peak_flops = 1e12 * peak_tflops(config.train.peak_tflops) * torch.distributed.get_world_size()
+        self.num_processes = torch.distributed.get_world_size()
+        self.peak_flops = 1e12 * peak_tflops(config.train.peak_tflops) * self.num_processes
         self.started = time.monotonic()
         self.tokens = 0
         self.all_tokens, self.all_seconds = 0, 0.0
@@ -40,13 +38,16 @@ class SpeedMeter:
         self.tokens += tokens
 
     def take(self) -> dict[str, float]:
-        """The speed since the last call."""
+        """The speed since the last call: tokens of the run, TFLOP of each process, and its share of the peak."""
         now = time.monotonic()
         seconds = max(1e-9, now - self.started)
         speed = self.tokens / seconds
         self.all_tokens, self.all_seconds = self.all_tokens + self.tokens, self.all_seconds + seconds
         self.started, self.tokens = now, 0
-        timing = {"tokens_per_second": speed}
+        timing = {
+            "tokens_per_second": speed,
+            "model_tflops_per_process": 1e-12 * speed * self.flops_per_token / self.num_processes,
+        }
         if self.peak_flops:
             timing["model_flops_utilisation"] = speed * self.flops_per_token / self.peak_flops
         return timing
@@ -71,4 +72,4 @@ def peak_tflops(given: float) -> float:
     if given or not torch.cuda.is_available():
         return given
     name = torch.cuda.get_device_name()
-    return next((peak for part, peak in PEAK_TFLOPS.items() if part in name), 0.0)
+    return next((kind.tflops for part, kind in ACCELERATORS.items() if part in name), 0.0)

@@ -3,6 +3,9 @@
     python -m lm.train vocabulary=V corpora.text=C/text corpora.tts=C/tts out=runs/lm
     python -m torch.distributed.run --nproc-per-node 2 -m lm.train parallel.tensor=2 ...
 
+SIGTERM (SLURM's preemption) ends the run with a checkpoint and status 0; the same command goes on from there, under
+the same or another layout.
+
 Set ``OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0`` for several processes on a CPU: waiting threads otherwise spin on the
 cores that others need.
 """
@@ -85,7 +88,10 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     )
     run.say(mixture.table())
 
+    from .spec import check_engine
     from .trainer import Trainer
+
+    check_engine(loop.layers, loop.fp8)
 
     with open_processes(config.parallel) as processes:
         return Trainer(config, run, processes, vocabulary, corpora, mixture).train()

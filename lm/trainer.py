@@ -10,21 +10,22 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from megatron.core.pipeline_parallel import get_forward_backward_func
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from torch import Tensor
 
 from corpus.errors import UserError
 from corpus.stage import Run
 
+from .background import explained_failure, finish
 from .checkpoint import (
     CheckpointRecord,
+    check_optimizer,
     check_shape,
     find_checkpoint,
+    inner_model,
     latest_checkpoint,
     load_checkpoint,
     load_weights,
@@ -40,10 +41,10 @@ from .data import (
     prepare_cache,
     read_batches,
 )
-from .documents import model_inputs
-from .losses import Losses, loss_sums
+from .forward_backward import ForwardBackward
+from .losses import Losses
 from .mixture import Mixture
-from .model import DTYPES, build_model, resolve_precision, transformer_config, wrap_for_training
+from .model import build_model, resolve_precision, transformer_config, wrap_for_training
 from .optimizer import build_optimizer, update
 from .processes import Processes, seed_processes
 from .schedule import learning_rate
@@ -77,8 +78,10 @@ class Trainer:
     ) -> None:
         self.config, self.loop, self.run, self.processes = config, config.train, run, processes
         self.vocabulary, self.corpora = vocabulary, corpora
+        self.folder = run.folder / "checkpoint"
         self.vocabulary_size = vocabulary.padded_size(config.model.vocabulary_multiple)
         self.skipped_steps = 0
+        self.background = AsyncCallsQueue() if self.loop.async_save else None
         self._build_data(mixture)
         self._build_model()
         self.speed = SpeedMeter(config, self.vocabulary_size, processes)
@@ -101,12 +104,15 @@ class Trainer:
                     self.run.say(log_line(done, loop.steps, row, timing))
                 if loop.validate_every and done % loop.validate_every == 0 and done < loop.steps:
                     curve.add(done, self._validate())
+                self._publish(is_blocking=False)
                 is_stopping = self.processes.any_of_all(is_terminated())
                 if is_stopping or done == loop.steps or (loop.checkpoint_every and done % loop.checkpoint_every == 0):
                     self._save(done)
                 if is_stopping and done < loop.steps:
+                    self._publish(is_blocking=True)
                     self.run.say(f"terminated: saved at step {done}; call again to go on from there")
-                    raise SystemExit(128 + signal.SIGTERM)
+                    raise SystemExit(0)
+            self._publish(is_blocking=True)
         validation = self._validate()
         curve.add(loop.steps, validation)
         curve.close()
@@ -119,9 +125,11 @@ class Trainer:
             chunk.zero_grad_buffer()
         self.optimizer.zero_grad()
         micro_batches = self.loop.global_batch // (self.loop.micro_batch * self.processes.data_size)
-        losses = self._forward_backward(batches, micro_batches, forward_only=False)
+        losses = self.passes.run(batches, micro_batches, is_training=True)
         rate = learning_rate(step, self.loop)
         row = losses.row("loss") | {"learning_rate": rate}
+        if self.loop.z_loss:
+            row["z_loss"] = self.loop.z_loss * losses.square
         if losses.is_finite:
             result = update(self.optimizer, rate, self.loop.clip_norm)
             row["gradient_norm"] = result.gradient_norm
@@ -137,72 +145,44 @@ class Trainer:
             remedy = "lower train.learning_rate, lengthen train.warmup_steps, or raise train.max_skipped_steps"
             raise UserError("training", found=found, remedy=remedy)
 
-    def _forward_backward(
-        self, batches: list[Iterator[dict[str, Tensor]]], micro_batches: int, *, forward_only: bool
-    ) -> Losses:
-        """Run micro batches through megatron-core's pipeline schedule; gradients are left in the buffers."""
-        size = (self.loop.micro_batch, self.loop.sequence_length)
-        if self.has_engine and self.loop.reset_attention:  # one long sequence
-            size = (1, size[0] * size[1])
-        reports = get_forward_backward_func()(
-            forward_step_func=self._forward,
-            data_iterator=batches if len(batches) > 1 else batches[0],
-            model=self.chunks if len(self.chunks) > 1 else self.chunks[0],
-            num_microbatches=micro_batches,
-            micro_batch_size=size[0],
-            seq_length=size[1],
-            forward_only=forward_only,
-        )
-        sums = torch.zeros(4, dtype=torch.float64, device=self.processes.device)
-        for report in reports:
-            sums += report["sums"]
-        return Losses.of(self.processes.sum_from_last_stage(sums))
-
-    def _forward(self, batches: Iterator[dict[str, Tensor]], chunk: torch.nn.Module) -> tuple[Tensor, Any]:
-        """megatron-core's forward step: one micro batch through one chunk, and the function that makes its loss."""
-        batch = {name: tensor.to(self.processes.device, non_blocking=True) for name, tensor in next(batches).items()}
-        inputs = model_inputs(
-            batch,
-            reset_attention=self.loop.reset_attention,
-            has_engine=self.has_engine,
-            dtype=DTYPES[self.precision],
-        )
-        output = chunk(
-            inputs.tokens,
-            inputs.positions,
-            inputs.attention_mask,
-            labels=inputs.labels,
-            packed_seq_params=inputs.packed,
-        )
-        return output, partial(_masked_loss, inputs)
-
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """Validation loss of each corpus and modality."""
+        """Validation loss of each corpus, of each format and over all, each also by modality."""
+        formats: dict[str, Losses] = {}
+        rows: dict[str, float] = {}
         with self.speed.paused():
-            rows: dict[str, float] = {}
+            for chunk in self.chunks:
+                chunk.eval()
             for name, dataset in self.validation.items():
-                num_samples = min(len(dataset), self.loop.validation_samples or len(dataset))
-                group = self.loop.micro_batch * self.processes.data_size
-                # The interleaved schedule takes multiples of the pipeline's size; samples beyond the last only fill.
-                whole = self.config.parallel.pipeline if len(self.chunks) > 1 else 1
-                micro_batches = math.ceil(num_samples / group / whole) * whole
-                batches = self._batches(dataset, 0, 1, micro_batches * group, num_samples)
-                for chunk in self.chunks:
-                    chunk.eval()
-                rows |= self._forward_backward(batches, micro_batches, forward_only=True).row(f"val_loss.{name}")
-                for chunk in self.chunks:
-                    chunk.train()
+                losses = self._validation_losses(dataset)
+                rows |= losses.row(f"val_loss.{name}")
+                kind = self.corpora[name].format
+                formats[kind] = formats.get(kind, Losses()) + losses
+            for chunk in self.chunks:
+                chunk.train()
         if rows:
             self.run.say("validation | " + ", ".join(f"{key[9:]} {value:.4f}" for key, value in rows.items()))
-        return rows
+        for kind, losses in formats.items():
+            rows |= losses.row(f"val_loss_of_format.{kind}")
+        return rows | sum(formats.values(), Losses()).row("val_loss_of_all")
+
+    def _validation_losses(self, dataset: Any) -> Losses:
+        num_samples = min(len(dataset), self.loop.validation_samples or len(dataset))
+        group = self.loop.micro_batch * self.processes.data_size
+        # The interleaved schedule takes multiples of the pipeline's size; samples beyond the last only fill.
+        whole = self.config.parallel.pipeline if len(self.chunks) > 1 else 1
+        micro_batches = math.ceil(num_samples / group / whole) * whole
+        batches = self._batches(dataset, 0, 1, micro_batches * group, num_samples)
+        return self.passes.run(batches, micro_batches, is_training=False)
 
     def _build_data(self, mixture: Mixture) -> None:
         loop, cache = self.loop, self.run.folder / "index"
         if self.processes.rank == 0:
             prepare_cache(cache)
         self.processes.barrier()
+        started = time.monotonic()
         options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": self.config.seed, "cache": cache}
+        options["packing"] = loop.packing
         self.training = build_training_data(
             self.corpora,
             mixture.shares,
@@ -218,13 +198,22 @@ class Trainer:
         }
         if self.processes.rank == 0:
             finish_cache(cache)
+        self.run.say(f"index of {loop.steps * loop.global_batch:,} samples: {time.monotonic() - started:.1f} s")
 
     def _build_model(self) -> None:
         config, loop = self.config, self.loop
         self.precision = resolve_precision(loop.precision)
-        core = transformer_config(config.model, config.parallel, precision=self.precision, recompute=loop.recompute)
-        self.has_engine = core.transformer_impl == "transformer_engine"
-        if self.has_engine and loop.reset_attention and config.parallel.context > 1:
+        core = transformer_config(
+            config.model,
+            config.parallel,
+            precision=self.precision,
+            recompute=loop.recompute,
+            uses_engine=loop.layers != "local",
+            fp8=loop.fp8,
+            fp8_recipe=loop.fp8_recipe,
+        )
+        has_engine = core.transformer_impl == "transformer_engine"
+        if has_engine and loop.reset_attention and config.parallel.context > 1:
             found = f"true, with parallel.context={config.parallel.context} and Transformer Engine"
             remedy = "set it to false: packed documents of any length cannot be divided between context processes"
             raise UserError("option train.reset_attention", found=found, remedy=remedy)
@@ -235,7 +224,12 @@ class Trainer:
             sequence_length=loop.sequence_length,
             seed=config.seed,
         )
+        for chunk in chunks:
+            inner_model(chunk).gives_normaliser = loop.z_loss > 0
         self.chunks = wrap_for_training(chunks, core, config.parallel)
+        self.passes = ForwardBackward(
+            self.chunks, loop, self.processes, has_engine=has_engine, precision=self.precision
+        )
         self.optimizer = build_optimizer(self.chunks, loop, config.parallel, self.precision)
 
     def _training_batches(self, first_step: int) -> list[Iterator[dict[str, Tensor]]]:
@@ -262,13 +256,14 @@ class Trainer:
 
     def _resume(self) -> int:
         """Load the newest checkpoint of this run, else the weights ``init`` names; returns the steps done."""
-        mine = latest_checkpoint(self.run.folder / "checkpoint")
+        mine = latest_checkpoint(self.folder)
         path = mine or (find_checkpoint(self.config.init) if self.config.init else None)
         if path is None:
             return 0
         record = CheckpointRecord.read(path)
         check_shape(record, self.config.model, self.vocabulary.fingerprint, self.vocabulary_size, path)
         if mine:
+            check_optimizer(record, self.config.parallel, self.precision, path)
             load_checkpoint(path, self.chunks, self.optimizer)
             self.skipped_steps = record.skipped_steps
             self.run.say(f"resumed at step {record.step} from {path}")
@@ -289,9 +284,23 @@ class Trainer:
             precision=self.precision,
             skipped_steps=self.skipped_steps,
         )
-        folder = Path(self.run.folder) / "checkpoint"
-        with self.speed.paused():
-            save_checkpoint(folder, record, self.chunks, self.optimizer, self.processes, keep=self.loop.keep)
+        self._publish(is_blocking=True)
+        with self.speed.paused(), explained_failure(self.folder):
+            save_checkpoint(
+                self.folder,
+                record,
+                self.chunks,
+                self.optimizer,
+                self.processes,
+                keep=self.loop.keep,
+                keep_every=self.loop.keep_every,
+                background=self.background,
+            )
+
+    def _publish(self, *, is_blocking: bool) -> None:
+        """Let background saves whose writers have ended (or all) become checkpoints."""
+        if self.background is not None and self.background.get_num_unfinalized_calls():
+            finish(self.background, self.folder, is_blocking=is_blocking)
 
     def _metrics(self, curve: Curve, validation: dict[str, float]) -> dict[str, Any]:
         return {
@@ -309,19 +318,15 @@ class Trainer:
         }
 
 
-def _masked_loss(inputs: Any, losses: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Loss sum and label count of a micro batch; megatron-core divides by the labels of the whole step."""
-    total = (losses * inputs.loss_mask).sum()
-    return total, inputs.loss_mask.sum().to(torch.int), {"sums": loss_sums(losses, inputs)}
-
-
 def log_line(step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
     """One line of the log."""
-    parts = [f"{name.removeprefix('loss.')} {value:.4f}" for name, value in row.items() if name.startswith("loss")]
+    shown = [name for name in row if name.startswith("loss") or name == "z_loss"]
+    parts = [f"{name.removeprefix('loss.')} {row[name]:.4f}" for name in shown]
     parts.append(f"lr {row['learning_rate']:.3g}")
     if "gradient_norm" in row:
         parts.append(f"grad {row['gradient_norm']:.3f}")
     parts.append(f"{timing['tokens_per_second']:,.0f} tok/s")
+    parts.append(f"{timing['model_tflops_per_process']:.3g} TFLOP/s")
     if "model_flops_utilisation" in timing:
         parts.append(f"MFU {timing['model_flops_utilisation']:.1%}")
     return f"step {step}/{steps} | " + " | ".join(parts)

@@ -101,6 +101,10 @@ class Runner:
             return
         write_json(self.wall, {"seconds": round(self.spent + time.monotonic() - self.began, 1)})
         del self.running[step.name]
+        if status == 0 and not step.stage.is_finished(step.options):
+            # A training step that gets SIGTERM saves and leaves with status 0, for the sake of clusters.
+            found, remedy = "was terminated before its end", "call again: it goes on from where it saved"
+            raise UserError(f"step {step.name}", found=found, remedy=remedy)
         if status == 0:
             self.finished.add(step.name)
             display.ended(step)

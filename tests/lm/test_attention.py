@@ -1,4 +1,4 @@
-"""Own norm and attention equal torch's; packed documents do not see each other, however they are packed."""
+"""Own norm, feed-forward and attention equal torch's; documents packed together do not see each other."""
 
 from __future__ import annotations
 
@@ -40,24 +40,41 @@ def results(output: torch.Tensor, given: list[torch.Tensor]) -> list[torch.Tenso
     return [output, *torch.autograd.grad((output * weight).sum(), given)]
 
 
-def test_plain_products_equal_the_fused_kernel() -> None:
-    from lm.attention import _PlainAttention
+def fused(given: list[torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
+    """torch's own attention, (S, B, H D)."""
+    query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in given)
+    context = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=True
+    )  # fmt: skip
+    return context.permute(2, 0, 1, 3).reshape(S, B, H * D)
 
-    mask = document_mask(documents(), 0, 1, torch.float32)
+
+@pytest.mark.parametrize("has_mask", [True, False])
+@pytest.mark.parametrize("block", [5, 24])
+def test_blocks_of_queries_equal_the_fused_kernel(has_mask: bool, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm import attention as module
+
+    monkeypatch.setattr(module, "QUERY_BLOCK", block)
+    mask = document_mask(documents(), 0, 1, torch.float32) if has_mask else None
     given = inputs()
-    ours = results(_PlainAttention.apply(*given, mask, D**-0.5), given)
-    theirs = results(attention()(*given, mask), given)
-    for one, other in zip(ours, theirs, strict=True):
+    assert attention()._are_blocks_faster(given[0], given[1], mask)
+    for one, other in zip(results(attention()(*given, mask), given), results(fused(given, mask), given), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_bf16_takes_the_plain_products_and_stays_close() -> None:
+def test_bf16_stays_close() -> None:
     mask = document_mask(documents(), 0, 1, torch.bfloat16)
-    given = inputs(torch.bfloat16)
-    core = attention()
-    assert core._is_plain_faster(given[0], given[1], mask)
     exact = attention()(*inputs(), mask.float())
-    torch.testing.assert_close(core(*given, mask).float(), exact, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(attention()(*inputs(torch.bfloat16), mask).float(), exact, rtol=0.05, atol=0.05)
+
+
+def test_swiglu_equals_torch() -> None:
+    from lm.feed_forward import swiglu
+
+    both = torch.randn(7, 2, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    gate, up = both.chunk(2, -1)
+    for one, other in zip(results(swiglu(both), [both]), results(F.silu(gate) * up, [both]), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_packed_documents_equal_the_mask() -> None:

@@ -82,3 +82,47 @@ def test_learning_rate(schedule: str) -> None:
     assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
     assert rates[10] == pytest.approx(1.0) and rates[15] == pytest.approx(0.55) and rates[20] == pytest.approx(0.1)
     assert sorted(rates[10:], reverse=True) == rates[10:]
+
+
+@pytest.mark.parametrize(("shape", "middle"), [("linear", 0.505), ("cosine", 0.505), ("sqrt", 1 - 0.99 * 0.5**0.5)])
+def test_wsd_stays_and_then_falls(shape: str, middle: float) -> None:
+    options = {"steps": 50, "warmup_steps": 10, "learning_rate": 1.0, "final_learning_rate": 0.01}
+    config = LoopConfig(**options, schedule="wsd", decay_steps=20, decay_shape=shape)
+    rates = [learning_rate(step, config) for step in range(50)]
+    assert rates[9:30] == [1.0] * 21
+    assert rates[39] == pytest.approx(middle) and rates[49] == pytest.approx(0.01)
+    assert sorted(rates[29:], reverse=True) == rates[29:] and len(set(rates[29:])) == 21
+
+
+def test_wsd_takes_a_tenth_and_no_more_than_there_is() -> None:
+    assert LoopConfig(steps=500, schedule="wsd").num_decay_steps == 50
+    with pytest.raises(UserError, match=r"train.decay_steps: found 60. give at most .* = 100 - 50"):
+        LoopConfig(steps=100, warmup_steps=50, schedule="wsd", decay_steps=60)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layers": "transformer_engine"}, "option train.layers: 'transformer_engine', but no CUDA device"),
+        ({"fp8": "hybrid"}, "option train.fp8: 'hybrid', which needs Transformer Engine, but no CUDA device"),
+    ],
+)
+def test_absent_engine_is_refused(options: dict[str, str], words: str) -> None:
+    import torch
+
+    from lm.spec import check_engine
+
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is there")
+    loop = LoopConfig(**options)
+    with pytest.raises(UserError, match=words):
+        check_engine(loop.layers, loop.fp8)
+
+
+def test_fp8_reaches_megatron_core() -> None:
+    from lm.model import transformer_config
+
+    config = transformer_config(MODEL, ParallelConfig(), precision="bf16", fp8="hybrid", fp8_recipe="tensorwise")
+    assert (config.fp8, config.fp8_recipe) == ("hybrid", "tensorwise")
+    with pytest.raises(UserError, match=r"train\.fp8"):
+        LoopConfig(fp8="hybrid", layers="local")

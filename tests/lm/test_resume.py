@@ -26,7 +26,7 @@ def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) 
         return step(self, number, batches)
 
     Trainer._step = deadly  # type: ignore[method-assign]  # this process is a fork
-    return tiny.train(out, checkpoint_every=4, **options)
+    return tiny.train(out, **({"checkpoint_every": 4} | options))
 
 
 def weights_of(out: Path) -> dict[str, Any]:
@@ -65,21 +65,153 @@ def test_killed_run_ends_bit_for_bit_the_same(
     assert_same_end(run_ranks, whole, broken)
 
 
-def test_sigterm_saves_and_another_layout_goes_on(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    expected = run_ranks(lambda: tiny.train(whole), 1)[0]
+def train_until_writing(tiny: Any, out: Path, fault: str, **options: Any) -> Any:
+    """Train, but the second checkpoint's writer fails: it dies with the trainer amid the data, or the disk is full."""
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+    writer = filesystem_async.FileSystemWriterAsync
+    write, finish, trainer = writer.write_preloaded_data, writer.finish, os.getpid()
+    is_second = (out / "checkpoint/step_00000004").exists  # the writer is a fork
+
+    def failing_write(transforms: Any, number: int, bucket: Any, *queues: Any, **more: Any) -> None:
+        if not is_second() or fault == "metadata":
+            write(transforms, number, bucket, *queues, **more)
+        elif fault == "full":
+            write(transforms, number, ("/dev/full", *bucket[1:]), *queues, **more)
+        else:
+            Path(bucket[0]).write_bytes(b"half")
+            (out / f"writer-{os.getpid()}").touch()
+            os.kill(trainer, signal.SIGKILL)
+            time.sleep(60)
+
+    def failing_finish(self: Any, *arguments: Any) -> None:
+        if is_second() and fault == "metadata":
+            os.kill(trainer, signal.SIGKILL)
+        finish(self, *arguments)
+
+    writer.write_preloaded_data, writer.finish = staticmethod(failing_write), failing_finish  # this process is a fork
+    return tiny.train(out, checkpoint_every=4, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Any, run_ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    run_ranks(lambda: tiny.train(folder, layers=2, checkpoint_every=4), 1)
+    return folder
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("fault", ["data", "metadata"])
+def test_kill_during_a_save_leaves_the_one_before(
+    fault: str, is_async: bool, tiny: Any, whole: Path, run_ranks: Any, tmp_path: Path
+) -> None:
+    options = {"layers": 2, "async_save": is_async}
+    assert run_ranks(lambda: train_until_writing(tiny, tmp_path, fault, **options), 1) == [None]
+    entries = sorted(entry.name for entry in (tmp_path / "checkpoint").iterdir())
+    assert entries == [".step_00000008", "step_00000004"]
+    deadline = time.monotonic() + 20
+    writers = [int(file.name.removeprefix("writer-")) for file in tmp_path.glob("writer-*")]
+    assert bool(writers) == (fault == "data")
+    while any(is_alive(writer) for writer in writers):
+        assert time.monotonic() < deadline, "a writer outlived its trainer"
+        time.sleep(0.02)
+    run_ranks(lambda: tiny.train(tmp_path, checkpoint_every=4, **options), 1)
+    assert sorted(entry.name for entry in (tmp_path / "checkpoint").iterdir()) == ["step_00000008", "step_00000012"]
+    assert_same_end(run_ranks, whole, tmp_path)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_full_disk_is_an_error_and_harms_nothing(is_async: bool, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"could not be written .*No space left.*make room"):
+        run_ranks(lambda: train_until_writing(tiny, tmp_path, "full", layers=1, async_save=is_async), 1)
+    assert (tmp_path / "checkpoint/step_00000004/checkpoint.json").is_file()
+    assert not (tmp_path / "checkpoint/step_00000008").exists()
+
+
+def test_async_saves_of_two_processes_are_the_same(tiny: Any, whole: Path, run_ranks: Any, tmp_path: Path) -> None:
+    """Written while training goes on, a checkpoint holds its own step: going on from each ends the same."""
+    options = {"layers": 2, "checkpoint_every": 4, "distributed_optimizer": True, "keep": 3}
+    for name in ("sync", "async"):
+        run_ranks(lambda: tiny.train(tmp_path / name, async_save=name == "async", **options), 2)  # noqa: B023
+    for step in ("step_00000004", "step_00000008", "step_00000012"):
+        ours, theirs = run_ranks(
+            lambda: [weights_of(tmp_path / name / "checkpoint" / step) for name in ("sync", "async")], 1  # noqa: B023
+        )[0]  # fmt: skip
+        assert sorted(ours) == sorted(theirs)
+        for name, value in ours.items():
+            assert np.array_equal(value, theirs[name]), (step, name)
+
+
+def test_keeps_the_newest_and_every_so_many(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    run_ranks(lambda: tiny.train(tmp_path, layers=1, checkpoint_every=1, keep=2, keep_every=5), 1)
+    kept = [int(entry.name.removeprefix("step_")) for entry in sorted((tmp_path / "checkpoint").iterdir())]
+    assert kept == [5, 10, 11, 12]
+
+
+PLAIN = {
+    "tensor to pipeline": ((2, {"tensor": 2}), (2, {"pipeline": 2})),
+    "data to one": ((2, {}), (1, {})),
+    "one to data": ((1, {}), (2, {})),
+    "both to context": ((4, {"tensor": 2, "pipeline": 2}), (2, {"context": 2})),
+    "virtual to tensor and sequence": ((2, {"pipeline": 2, "virtual": 2}), (2, {"tensor": 2, "sequence": True})),
+}
+DISTRIBUTED = {
+    "distributed optimizer, data to one": ((2, {}), (1, {})),
+    "distributed optimizer, one to data": ((1, {}), (2, {})),
+    "distributed optimizer, data to data and tensor": ((2, {}), (4, {"tensor": 2})),
+    "distributed optimizer, tensor to pipeline": ((2, {"tensor": 2}), (2, {"pipeline": 2})),
+    "distributed optimizer, data and pipeline to tensor": ((4, {"pipeline": 2}), (2, {"tensor": 2})),
+}
+STEPS = {"steps": 50, "micro_batch": 4}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny: Any, run_ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    folder = tmp_path_factory.mktemp("unbroken")
+    return run_ranks(lambda: tiny.train(folder, **STEPS), 1)[0].losses
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *DISTRIBUTED])
+def test_another_layout_goes_on_as_the_unbroken_run(
+    name: str, tiny: Any, unbroken: list[float], run_ranks: Any, tmp_path: Path
+) -> None:
+    """Terminated after 25 steps, called again under another layout: steps 26 to 50 lose as they would have."""
+    (size, first), (new_size, then) = (PLAIN | DISTRIBUTED)[name]
+    options = STEPS | {"distributed_optimizer": name in DISTRIBUTED}
 
     def terminated() -> int:
         try:
-            train_and_die(tiny, broken, 5, signal.SIGTERM, tensor=2)
+            train_and_die(tiny, tmp_path, 24, signal.SIGTERM, **options, **first)
         except SystemExit as end:
             return int(str(end.code))
-        return 0
+        return -1
 
-    assert run_ranks(terminated, 2) == [143, 143]
-    assert (broken / "checkpoint/step_00000006").is_dir()
-    resumed = run_ranks(lambda: tiny.train(broken, pipeline=2), 2)[0]
-    assert resumed.losses == pytest.approx(expected.losses, rel=1e-4)
+    assert run_ranks(terminated, size) == [0] * size
+    assert (tmp_path / "checkpoint/step_00000025").is_dir()
+    resumed = run_ranks(lambda: tiny.train(tmp_path, **options, **then), new_size)[0]
+    assert unbroken[24] > 1.2 * unbroken[49]
+    assert resumed.losses[25:] == pytest.approx(unbroken[25:], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"distributed_optimizer": True}, "distributed_optimizer=false, but this run has true"),
+        ({"precision": "bf16"}, "precision=fp32, but this run has bf16"),
+    ],
+)
+def test_an_optimizer_state_of_another_kind_is_refused(
+    options: dict[str, Any], words: str, tiny: Any, whole: Path, run_ranks: Any
+) -> None:
+    with pytest.raises(RuntimeError, match=words):
+        run_ranks(lambda: tiny.train(whole, layers=2, steps=13, **options), 1)
 
 
 def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_refuses_a_damaged_checkpoint(tiny: Any, run_ranks: Any, tmp_path: Path)
 
 def train_with_bad_steps(tiny: Any, out: Path, bad: set[int], **options: Any) -> Any:
     """Train with a loss that is not finite at the steps ``bad``."""
-    from lm import trainer
+    from lm import forward_backward, trainer
 
     step = trainer.Trainer._step
     now = {"step": 0}
@@ -80,11 +80,11 @@ def train_with_bad_steps(tiny: Any, out: Path, bad: set[int], **options: Any) ->
         now["step"] = number
         return step(self, number, batches)
 
-    def bad_loss(inputs: Any, losses: torch.Tensor) -> Any:
-        return masked_loss(inputs, losses * float("nan") if now["step"] in bad else losses)
+    def bad_loss(inputs: Any, z_loss: float, losses: torch.Tensor) -> Any:
+        return masked_loss(inputs, z_loss, losses * float("nan") if now["step"] in bad else losses)
 
-    masked_loss = trainer._masked_loss
-    trainer.Trainer._step, trainer._masked_loss = counting, bad_loss  # type: ignore[method-assign]  # in a fork
+    masked_loss = forward_backward._masked_loss
+    trainer.Trainer._step, forward_backward._masked_loss = counting, bad_loss  # type: ignore[method-assign]  # a fork
     return tiny.train(out, **options)
 
 

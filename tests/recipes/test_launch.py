@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from corpus.errors import UserError
 from recipes.launch import Ranks
+from recipes.plan import load_recipe, make_plan
+from recipes.quickstart import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +58,18 @@ def test_one_failed_rank_ends_the_others(module: str, tmp_path: Path) -> None:
     ranks = Ranks(module, ["fail"], processes=2, threads=1, log=tmp_path / "log")
     assert wait_for(ranks) == 3
     assert all(process.poll() is not None for process in ranks.processes)
+
+
+def test_a_step_that_ends_well_but_unfinished_is_not_done(tmp_path: Path) -> None:
+    """A terminated training step saves and leaves with status 0; the steps that need it must not begin."""
+    plan = make_plan(load_recipe(["recipe=smallest", f"quickstart.out={tmp_path}"]))
+    runner, step = Runner(plan), plan.steps["corpus"]  # it reads nothing of other steps
+    ranks = Ranks("json.tool", ["--help"], processes=1, threads=1, log=tmp_path / "log")
+    assert wait_for(ranks) == 0
+    runner.running[step.name] = ranks
+    with pytest.raises(UserError, match="terminated before its end"):
+        runner.settle(step, ranks, None)
+    assert step.name not in runner.finished
 
 
 def test_no_orphan_outlives_a_killed_launcher(module: str, tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Cross-entropy over a vocabulary that tensor parallel processes share, and the log normaliser for the z-loss.
+
+    loss = log Z - logit of the label,  log Z = log sum exp(logits)
+
+One function gives both, so that the z-loss (PaLM, arXiv 2204.02311, section 5) costs no second pass over the logits.
+
+Shapes: S tokens, B batch, V ids, W = V / tensor parallel size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from megatron.core.models.gpt import GPTModel
+from torch import Tensor
+
+
+class LanguageModel(GPTModel):
+    """megatron-core's model with our cross-entropy.
+
+    Attributes:
+        gives_normaliser: with labels, the forward returns (2, B, S): losses and log normalisers, instead of (B, S).
+    """
+
+    gives_normaliser = False
+
+    def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Labels (B, S) and logits (S, B, W) to losses."""
+        if self.config.cross_entropy_loss_fusion and not self.gives_normaliser:
+            return cast(Tensor, super().compute_language_model_loss(labels, logits))
+        losses, normalisers = cross_entropy(logits, labels.t(), self.pg_collection.tp)
+        if not self.gives_normaliser:
+            return losses.t().contiguous()
+        return torch.stack([losses.t(), normalisers.t()])
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor]:
+    """Losses and log normalisers, both (S, B) in fp32; the logits' memory is used up.
+
+    Args:
+        logits: (S, B, W), this process's part of the ids.
+        labels: (S, B).
+        group: the processes that share the vocabulary.
+    """
+    return cast(tuple[Tensor, Tensor], _CrossEntropy.apply(logits, labels, group))
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """d loss = softmax - onehot, d log Z = softmax."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, labels: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor]:
+        is_shared = group.size() > 1
+        logits_SBW = logits.detach().float()
+        largest = logits_SBW.amax(-1)
+        if is_shared:
+            dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)
+        logits_SBW.sub_(largest[..., None])
+        places = labels - group.rank() * logits.size(-1)
+        is_mine = (places >= 0) & (places < logits.size(-1))
+        places = torch.where(is_mine, places, 0)[..., None]
+        chosen = logits_SBW.gather(-1, places)[..., 0] * is_mine
+        total = logits_SBW.exp_().sum(-1)
+        if is_shared:
+            both = torch.stack([chosen, total])
+            dist.all_reduce(both, group=group)
+            chosen, total = both
+        context.save_for_backward(logits_SBW.div_(total[..., None]), places, is_mine)
+        context.dtype = logits.dtype
+        normaliser = total.log()
+        return normaliser - chosen, normaliser + largest
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        softmax, places, is_mine = context.saved_tensors
+        of_loss, of_normaliser = gradients
+        softmax.mul_((of_loss + of_normaliser)[..., None])
+        softmax.scatter_add_(-1, places, -(of_loss * is_mine)[..., None])
+        return softmax.to(context.dtype), None, None

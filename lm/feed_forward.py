@@ -1,0 +1,52 @@
+"""The SwiGLU feed-forward of the local layers, its gradient written out.
+
+megatron-core's unfused feed-forward takes the two halves of one product apart and lays their gradients side by side
+again, a copy that costs a tenth of a training step on a CPU.
+
+Shapes: S tokens, B batch, F inner width (on this process).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from megatron.core.transformer.mlp import MLP
+from torch import Tensor
+
+
+class FeedForward(MLP):
+    """fc2(silu(gate) * up) with [gate, up] = fc1(x)."""
+
+    def forward(self, hidden_states: Tensor, per_token_scale: Tensor | None = None, **_: Any) -> tuple[Tensor, None]:
+        """(S, B, D) -> (S, B, D); there is no bias."""
+        assert per_token_scale is None
+        both, bias = self.linear_fc1(hidden_states)
+        assert bias is None
+        output, _ = self.linear_fc2(swiglu(both))
+        return output, None
+
+
+def swiglu(both: Tensor) -> Tensor:
+    """silu(gate) * up of ``both`` (..., 2 F) = [gate, up]; returns (..., F)."""
+    return cast(Tensor, _SwiGLU.apply(both))
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, both: Tensor) -> Tensor:
+        context.save_for_backward(both)
+        gate, up = both.chunk(2, -1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        (both,) = context.saved_tensors
+        (gradient,) = gradients
+        gate, up = both.chunk(2, -1)
+        result = torch.empty_like(both)
+        of_gate, of_up = result.chunk(2, -1)
+        torch.mul(gradient, F.silu(gate), out=of_up)
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
+        return result

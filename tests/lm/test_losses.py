@@ -1,0 +1,88 @@
+"""Cross-entropy and z-loss equal torch's, whole or shared between processes; validation adds up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+S, B, V = 6, 3, 32
+Z_LOSS = 0.01
+
+
+def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(S, B, V, generator=generator)
+    return logits, torch.randint(0, V, (S, B), generator=generator), torch.rand(S, B, generator=generator)
+
+
+def ours() -> list[Any]:
+    """Losses, log normalisers and the gradient of this process's part of the logits."""
+    from lm.cross_entropy import cross_entropy
+
+    logits, labels, weights = problem()
+    part = logits.chunk(dist.get_world_size(), -1)[dist.get_rank()].clone().requires_grad_()
+    losses, normalisers = cross_entropy(part * 1.0, labels, dist.group.WORLD)
+    ((losses + Z_LOSS * normalisers.square()) * weights).sum().backward()
+    assert part.grad is not None
+    return [tensor.detach().numpy() for tensor in (losses, normalisers, part.grad)]  # tensors cannot leave a fork
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_equals_torch_however_the_vocabulary_is_shared(size: int, run_ranks: Any) -> None:
+    logits, labels, weights = problem()
+    logits.requires_grad_()
+    losses = F.cross_entropy(logits.permute(0, 2, 1), labels, reduction="none")
+    normalisers = logits.logsumexp(-1)
+    ((losses + Z_LOSS * normalisers.square()) * weights).sum().backward()
+    parts = [[torch.from_numpy(array) for array in answer] for answer in run_ranks(ours, size)]
+    for part in parts:
+        torch.testing.assert_close(part[0], losses)
+        torch.testing.assert_close(part[1], normalisers)
+    torch.testing.assert_close(torch.cat([part[2] for part in parts], -1), logits.grad)
+
+
+LAYOUTS = {"tensor": (2, {"tensor": 2}), "pipeline": (2, {"pipeline": 2}), "context": (2, {"context": 2})}
+
+
+def test_z_loss_is_logged_and_holds_the_normaliser_down(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    options = {"layers": 2, "steps": 30, "micro_batch": 4}
+    rows = {}
+    for coefficient in (1e-9, 0.5):
+        folder = tmp_path / str(coefficient)
+        trained = run_ranks(lambda: tiny.train(folder, z_loss=coefficient, **options), 1)[0]  # noqa: B023
+        rows[coefficient] = trained.rows
+    squares = {coefficient: row[-1]["z_loss"] / coefficient for coefficient, row in rows.items()}
+    assert squares[0.5] < 0.5 * squares[1e-9]
+    off = run_ranks(lambda: tiny.train(tmp_path / "off", **options), 1)[0]
+    assert "z_loss" not in off.rows[0]
+    assert [row["loss"] for row in rows[1e-9]] == pytest.approx(off.losses, rel=1e-5)
+    for name, (size, layout) in LAYOUTS.items():
+        got = run_ranks(lambda: tiny.train(tmp_path / name, z_loss=0.5, **options, **layout), size)[0]  # noqa: B023
+        for key in ("loss", "z_loss", "gradient_norm"):
+            want = [row[key] for row in rows[0.5]]
+            assert [row[key] for row in got.rows] == pytest.approx(want, rel=1e-4 if key == "gradient_norm" else 1e-5)
+
+
+def test_validation_by_corpus_format_and_modality(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    """Two corpora of one format and one of another: sums over labels, not means of means."""
+
+    def train() -> dict[str, Any]:
+        from corpus.stage import Run
+        from lm.train import run
+
+        config = tiny.config(tmp_path, layers=1, steps=5, forms=("tts", "text"))
+        config.corpora["more"] = config.corpora["tts"]
+        return run(config, Run(tmp_path))
+
+    metrics = run_ranks(train, 1)[0]
+    assert metrics["val_loss.more"] == pytest.approx(metrics["val_loss.tts"])
+    assert metrics["val_loss_of_format.tts"] == pytest.approx(metrics["val_loss.tts"])
+    assert metrics["val_loss_of_format.text"] == metrics["val_loss.text"]
+    low, high = sorted([metrics["val_loss.tts"], metrics["val_loss.text"]])
+    assert low < metrics["val_loss_of_all"] < high
+    assert metrics["val_loss_of_all.speech"] == pytest.approx(metrics["val_loss.tts.speech"])
