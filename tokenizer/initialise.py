@@ -25,10 +25,11 @@ from .halves import BackHalf, FrontHalf
 def initialise(half: FrontHalf | BackHalf) -> None:
     """Set the initial weights of a half that differ from the libraries' own."""
     from .encoder import FastConformerFront
+    from .whisper import WhisperBack, WhisperFront
 
     if isinstance(half, FastConformerFront):
         initialise_subsampling(half.encoder.pre_encode)
-    elif not hasattr(half, "encoder"):
+    elif isinstance(half, WhisperFront | WhisperBack):
         for module in half.modules():
             if isinstance(module, nn.Linear | nn.Conv1d):
                 nn.init.normal_(module.weight, std=0.02)

@@ -72,9 +72,12 @@ def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         {"noise": NoiseConfig(share=0.5, consistency=1.0)},
         {"model": WHISPER | {"attention_weight": 0.7, "ctc_weight": 0.3}, "noise": NoiseConfig(share=0.5)},
-        {"vq": {"kind": "simvq"}, "model": {"frame_rate": 6.25, "upsampling": 4, "dropout": 0.1}},
+        {
+            "vq": {"kind": "simvq"},
+            "model": {"frame_rate": 6.25, "upsampling": 4, "dropout": 0.1, "attention_weight": 0.5},
+        },
     ],
-    ids=["noise", "whisper", "simvq"],
+    ids=["noise", "whisper", "simvq-attention"],
 )
 def test_killed_and_resumed_equals_unbroken(
     spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
