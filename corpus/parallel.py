@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from .attempt import Attempt
 from .progress import Progress
-from .units import Attempt, Unit, UnitFolder
+from .units import Unit, UnitFolder
 from .workers import check_failed, finish_units
 
 Item = TypeVar("Item")

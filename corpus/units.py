@@ -24,15 +24,13 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .artefact import write_text
+from .attempt import MARK, Attempt
 from .errors import UserError
 from .lease import Clock, Lease, is_held
 
@@ -40,7 +38,6 @@ UNITS_FILE = "units.jsonl"
 ATTEMPTS = 3  # exceptions after which a unit is given up
 LOST_ATTEMPTS = 6  # deaths of workers after which a unit is given up
 LEASE_SECONDS = 60.0
-ATTEMPT_MARK = "try"
 
 
 @dataclass(frozen=True)
@@ -145,13 +142,13 @@ class UnitFolder:
         errors: list[Path] = []
         num_lost = 0
         for number in itertools.count(1):
-            if self._done(unit).exists() or self._failed(unit).exists():
+            if self.done_file(unit).exists() or self.failed_file(unit).exists():
                 self._settled.add(unit.name)
                 return None
             path = self.root / "leases" / f"{unit.name}.{number}"
             lease = Lease.claim(path, self.lease_seconds)
             if lease is not None:
-                if not self._done(unit).exists():  # it may have been finished, and its leases removed, just now
+                if not self.done_file(unit).exists():  # it may have been finished, and its leases removed, just now
                     return Attempt(self, unit, number, lease)
                 lease.give_back()
                 continue
@@ -169,7 +166,7 @@ class UnitFolder:
     def _give_up(self, unit: Unit, errors: list[Path], num_lost: int) -> None:
         text = "".join(f"attempt {number}:\n{error.read_text()}\n" for number, error in enumerate(errors, 1))
         lost = f"{num_lost} workers died at it (killed by the system, where memory ran out?)\n" if num_lost else ""
-        write_text(self._failed(unit), f"{json.dumps({'name': unit.name, 'work': unit.work})}\n\n{text}{lost}")
+        write_text(self.failed_file(unit), f"{json.dumps({'name': unit.name, 'work': unit.work})}\n\n{text}{lost}")
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -188,7 +185,7 @@ class UnitFolder:
 
     def record(self, unit: Unit) -> dict[str, Any]:
         """The done record of a unit: ``result``, ``files`` (suffixes), ``attempt``, ``cpu_seconds``, ``seconds``."""
-        return dict(json.loads(self._done(unit).read_text(encoding="utf-8")))
+        return dict(json.loads(self.done_file(unit).read_text(encoding="utf-8")))
 
     def records(self) -> Iterator[tuple[Unit, dict[str, Any]]]:
         """Units that are done, in the list's order, with their records."""
@@ -246,91 +243,19 @@ class UnitFolder:
             for suffix in record["files"]:
                 self.path(unit, suffix)
         for place in {(self.root / part / unit.name).parent for unit in self.units for part in ("", "done")}:
-            for file in place.glob(f"*.{ATTEMPT_MARK}*"):
+            for file in place.glob(f"*.{MARK}*"):
                 file.unlink(missing_ok=True)
         shutil.rmtree(self.root / "leases", ignore_errors=True)
+        if not _names(self.root / "failed", ""):
+            shutil.rmtree(self.root / "failed", ignore_errors=True)
 
-    def _done(self, unit: Unit) -> Path:
+    def done_file(self, unit: Unit) -> Path:
+        """The record that makes a unit done."""
         return self.root / "done" / f"{unit.name}.done.json"
 
-    def _failed(self, unit: Unit) -> Path:
+    def failed_file(self, unit: Unit) -> Path:
+        """The tracebacks of a unit that was given up."""
         return self.root / "failed" / f"{unit.name}.txt"
-
-
-class Attempt:
-    """One try at a unit: write files to `path`, then `commit`, or `fail`. A context manager that ends the lease.
-
-    Left by an exception that is neither (an interrupt, a full disk), it gives the lease back.
-    """
-
-    def __init__(self, folder: UnitFolder, unit: Unit, number: int, lease: Lease) -> None:
-        self.folder, self.unit, self.lease = folder, unit, lease
-        self.name = f"{ATTEMPT_MARK}{number}-{secrets.token_hex(4)}"
-        self.files: list[str] = []
-        self._error = lease.path.with_name(f"{lease.path.name}.error")
-        self._is_over = False
-        self._started = time.monotonic(), time.process_time()
-
-    def path(self, suffix: str) -> Path:
-        """Where to write the unit's file of this suffix."""
-        if suffix not in self.files:
-            self.files.append(suffix)
-        return self.folder.root / f"{self.unit.name}.{self.name}.{suffix}"
-
-    def commit(self, result: dict[str, Any]) -> bool:
-        """Make the unit done, with these files and this result (plain data); False if another attempt was first."""
-        for suffix in self.files:
-            with self.path(suffix).open("rb") as written:
-                os.fsync(written.fileno())
-        wall, cpu = self._started
-        record = {
-            "attempt": self.name,
-            "files": self.files,
-            "result": result,
-            "seconds": round(time.monotonic() - wall, 3),
-            "cpu_seconds": round(time.process_time() - cpu, 3),
-        }
-        done = self.folder._done(self.unit)
-        proposal = done.with_name(f"{self.unit.name.rsplit('/', 1)[-1]}.{self.name}")
-        with proposal.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(OSError):  # what counts is whether it has two names now: answers can be lost
-            os.link(proposal, done)
-        is_first = proposal.stat().st_nlink > 1
-        if not is_first and not done.exists():
-            raise UserError(str(done), found="no hard link can be made", remedy="choose a file system that has them")
-        proposal.unlink()
-        self._is_over = True
-        if is_first:
-            for suffix in self.files:
-                self.folder.path(self.unit, suffix)
-        else:
-            self._remove()
-        return is_first
-
-    def fail(self) -> None:
-        """Note the exception that is being handled; others may try."""
-        write_text(self._error, traceback.format_exc())
-        self._is_over = True
-        self._remove()
-
-    def _remove(self) -> None:
-        for suffix in self.files:
-            self.path(suffix).unlink(missing_ok=True)
-
-    def __enter__(self) -> Attempt:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._is_over:
-            self.lease.__exit__(kind, error, trace)
-        else:
-            self._remove()
-            self.lease.give_back()
 
 
 def read_units(root: Path) -> list[Unit]:

@@ -19,8 +19,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from .attempt import Attempt
 from .errors import UserError
-from .units import Attempt, UnitFolder
+from .units import UnitFolder
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 POLL = 0.1  # seconds

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.units import Attempt, UnitFolder
+from corpus.attempt import Attempt
+from corpus.units import UnitFolder
 from lm.corpora import SplitCounts, id_type
 from lm.formats import interleaved_document
 from lm.vocabulary import Vocabulary

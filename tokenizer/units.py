@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpus.attempt import Attempt
 from corpus.manifest import BadRecord
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
-from corpus.units import Attempt, UnitFolder
+from corpus.units import UnitFolder
 
 from .recordings import Recordings, Split, Spoken
 

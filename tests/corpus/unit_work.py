@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corpus.attempt import Attempt
 from corpus.errors import UserError
-from corpus.units import Attempt, Unit, UnitFolder
+from corpus.units import Unit, UnitFolder
 from corpus.workers import finish_units
 
 

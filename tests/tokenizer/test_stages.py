@@ -18,11 +18,11 @@ import pytest
 import torch
 
 from corpus.artefact import file_digest
+from corpus.attempt import Attempt
 from corpus.errors import UserError
 from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
 from corpus.mel import LogMel
 from corpus.tokens import read_tokens
-from corpus.units import Attempt
 from tokenizer import encode, evaluate, train, units
 from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, QuantiserConfig
 from tokenizer.examples import Examples
