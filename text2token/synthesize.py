@@ -22,6 +22,7 @@ from corpus.executors import BulkConfig, run_job
 from corpus.stage import Run, Stage, StageConfig, input_fingerprint
 from corpus.workers import check_failed
 
+from .backends.choice import BACKENDS
 from .gate import GateConfig
 from .plan import SPLITS, open_job
 from .spans import SpanConfig
@@ -47,6 +48,7 @@ class SynthesizeConfig(StageConfig):
         text_column: name of the texts' column or field.
         id_column: name of the ids'; where there is none, ids are made of file name and line.
         model: the text-to-token model, a folder that lm.export wrote.
+        backend: what generates: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact).
         spans: which words become speech (policy, ratio, mean_words).
         passes: how often to go through the training texts, with other spans each time.
         speakers: speaker -> share of the spans, e.g. speakers.ann=2 (default: all of the vocabulary alike).
@@ -68,6 +70,7 @@ class SynthesizeConfig(StageConfig):
 
     texts: str
     model: str
+    backend: str = "builtin"
     texts_heldout: str = ""
     text_column: str = "text"
     id_column: str = "id"
@@ -97,6 +100,7 @@ class SynthesizeConfig(StageConfig):
         check_option(0 < self.top_p <= 1, "top_p", self.top_p, "give a mass in (0, 1]")
         for name in ("max_rejected_share", "max_bad_share"):
             check_option(0 <= getattr(self, name) <= 1, name, getattr(self, name), "give a share in [0, 1]")
+        check_option(self.backend in BACKENDS, "backend", self.backend, f"give one of {', '.join(BACKENDS)}")
         check_option(self.dtype in DTYPES, "dtype", self.dtype, f"give one of {', '.join(DTYPES)}")
         check_option(bool(self.devices), "devices", self.devices, "give at least one, e.g. [cpu]")
 
@@ -194,6 +198,7 @@ def _work(config: SynthesizeConfig) -> Synthesis:
     names, weights = voices(config.speakers, vocabulary)
     return Synthesis(
         model=str(Path(config.model).absolute()),
+        backend=config.backend,
         marks=Marks(vocabulary.fingerprint, vocabulary.speech_fingerprint, input_fingerprint(Path(config.model))),
         columns=Columns(config.text_column, config.id_column),
         spans=config.spans,

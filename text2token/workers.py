@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from corpus.attempt import Attempt
 from corpus.manifest import BadRecord
-from corpus.units import Attempt
 from lm.sources import TextDocument
 
 from .gate import GateConfig
@@ -26,6 +26,7 @@ class Synthesis:
 
     Attributes:
         model: the exported model's folder.
+        backend: what generates, one of `backends.choice.BACKENDS`.
         marks: fingerprints that each unit bears.
         columns: of text and id.
         spans: which words become speech.
@@ -40,6 +41,7 @@ class Synthesis:
     """
 
     model: str
+    backend: str = "builtin"
     marks: Marks
     columns: Columns
     spans: SpanConfig
@@ -62,15 +64,17 @@ class Synthesis:
         """The model with all options."""
         import torch
 
-        from lm.generation import Generator
+        from lm.vocabulary import Vocabulary
 
+        from .backends.choice import EngineOptions, open_backend
         from .engine import Synthesiser
 
         torch.set_num_threads(self.threads)
-        generator = Generator.from_pretrained(self.model, batch_size=self.batch_size, dtype=self.dtype, device=device)
+        vocabulary = Vocabulary.from_pretrained(self.model)
+        options = EngineOptions(folder=self.model, batch_size=self.batch_size, dtype=self.dtype, device=device)
         return Synthesiser(
-            generator,
-            generator.vocabulary,
+            open_backend(self.backend, options, vocabulary),
+            vocabulary,
             spans=self.spans,
             gate=self.gate,
             voice=self.voice,

@@ -1,0 +1,66 @@
+"""What our side does for vLLM and SGLang; their own side only where they are installed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from corpus.errors import UserError
+from lm.generation import Generator
+from lm.vocabulary import Vocabulary
+from text2token.backends.choice import EngineOptions, finished_row, open_backend
+from text2token.backends.sglang_engine import keep_allowed
+from text2token.backends.sglang_engine import sampling_options as sglang_options
+from text2token.backends.vllm_engine import sampling_options as vllm_options
+
+
+def options(folder: Path) -> EngineOptions:
+    return EngineOptions(folder=str(folder), batch_size=4, dtype="float32", device="cpu")
+
+
+def test_builtin_is_the_generator(model_folder: Path, vocabulary: Vocabulary) -> None:
+    backend = open_backend("builtin", options(model_folder), vocabulary)
+    assert isinstance(backend, Generator) and backend.batch_size == 4 and backend.max_length == 512
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_an_engine_that_is_not_there_is_named(name: str, model_folder: Path, vocabulary: Vocabulary) -> None:
+    try:
+        __import__(name)
+    except ImportError:
+        with pytest.raises(UserError, match=f"backend={name}.*install {name}.*backend=builtin"):
+            open_backend(name, options(model_folder), vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("ids", "stopped_by", "row"),
+    [([7, 8, 3], 3, [7, 8, 3]), ([7, 8], 3, [7, 8, 3]), ([7, 8], None, [7, 8]), ([], 3, [3]), ([7, 8], "x", [7, 8])],
+)
+def test_rows_end_with_the_stop_id(ids: list[int], stopped_by: object, row: list[int]) -> None:
+    assert finished_row(ids, [3], stopped_by) == row
+
+
+def test_only_allowed_ids_are_left() -> None:
+    logits = torch.arange(20, dtype=torch.float32).repeat(2, 1)
+    given = [{"first": 10, "last": 14, "stop": [3]}, {"first": 0, "last": 2, "stop": [19, 5]}]
+    left = keep_allowed(None, logits, given)
+    assert [row.isfinite().nonzero().flatten().tolist() for row in left] == [[3, 10, 11, 12, 13], [0, 1, 5, 19]]
+    assert left[0, 3] == 3 and left[1, 19] == 19
+
+
+def test_seeds_fit_the_engines() -> None:
+    seed = (1 << 64) - 1
+    assert 0 <= vllm_options([5], [3], 9, 0.5, 0.9, seed)["seed"] < 1 << 63
+    assert 0 <= sglang_options(5, 9, [3], 9, 0.5, 0.9, seed)["sampling_seed"] < 1 << 31
+
+
+def test_vllm_takes_the_parameters() -> None:
+    vllm = pytest.importorskip("vllm")
+    made = vllm.SamplingParams(**vllm_options([5, 6], [3], 9, 0.5, 0.9, 11))
+    assert (made.max_tokens, made.seed, made.allowed_token_ids) == (9, 11, [5, 6, 3])
+
+
+def test_sglang_takes_the_parameters() -> None:
+    parameters = pytest.importorskip("sglang.srt.sampling.sampling_params")
+    made = parameters.SamplingParams(**sglang_options(5, 9, [3], 9, 0.5, 0.9, 11))
+    assert (made.max_new_tokens, made.sampling_seed) == (9, 11)
