@@ -104,6 +104,9 @@ class Runner:
         if status == 0 and not step.stage.is_finished(step.options):
             # A training step that gets SIGTERM saves and leaves with status 0, for the sake of clusters.
             found, remedy = "was terminated before its end", "call again: it goes on from where it saved"
+            if self.keeps_going:
+                self.give_up(step, f"{found}; {remedy}", display)
+                return
             raise UserError(f"step {step.name}", found=found, remedy=remedy)
         if status == 0:
             self.finished.add(step.name)
