@@ -156,7 +156,7 @@ class FlowMatching(nn.Module):
 
         steps = self.config.steps if steps is None else steps
         start_BFM = noise_BFM * self.config.temperature
-        return solve(start_BFM, velocity, steps=steps, solver=solver or self.config.solver)
+        return solve(start_BFM, velocity, grid=time_grid(steps), solver=solver or self.config.solver)
 
     def empty_caches(self, batch: int, *, steps: int, guidance: float, solver: str) -> list[BackboneCache]:
         """The caches of a stream of ``batch`` rows that begins: one for each evaluation; guidance doubles the rows."""
@@ -185,9 +185,11 @@ class FlowMatching(nn.Module):
         return self.velocity(estimate_BFM, point_BFM, time_B)  # affine in x1 with weights that sum to 1: same guidance
 
 
-def solve(point_BFM: Tensor, velocity: Callable[[Tensor, float, int], Tensor], *, steps: int, solver: str) -> Tensor:
-    """Follow ``velocity(point, time, number of the evaluation)`` from time 0 to 1 on `time_grid`."""
-    for step, (now, then) in enumerate(itertools.pairwise(time_grid(steps))):
+def solve(
+    point_BFM: Tensor, velocity: Callable[[Tensor, float, int], Tensor], *, grid: Sequence[float], solver: str
+) -> Tensor:
+    """Follow ``velocity(point, time, number of the evaluation)`` through the times of ``grid``."""
+    for step, (now, then) in enumerate(itertools.pairwise(grid)):
         if solver == "midpoint":
             middle_BFM = point_BFM + (then - now) / 2 * velocity(point_BFM, now, 2 * step)
             point_BFM = point_BFM + (then - now) * velocity(middle_BFM, (now + then) / 2, 2 * step + 1)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from corpus.tokens import TokenisedSpeech
 
+    from .distil import Lesson
     from .model import SpeechDecoder
     from .recordings import Example
 
@@ -39,6 +40,8 @@ class TrainConfig(StageConfig):
         vocoder: run folder of decoder.train_vocoder, or its artefact.
         voices: names of the voices to train on; all; or answer (the voice that replies are spoken in).
         init: run folder of an earlier decoder.train whose weights to start from; its shapes and voices are kept.
+        distil_from: run folder of an earlier decoder.train whose flow is taught to take ``flow.steps`` steps for its
+            own, its guidance included (see `decoder.distil`); its shapes and voices are kept.
         encoder: shape of the token encoder.
         flow: shape and path of the flow.
         block_tokens: tokens per block of the block-causal attention; 0 sees the whole utterance.
@@ -63,6 +66,7 @@ class TrainConfig(StageConfig):
     vocoder: str
     voices: list[str] = field(default_factory=lambda: ["answer"])
     init: str | None = None
+    distil_from: str | None = None
     encoder: BackboneConfig = field(default_factory=BackboneConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     block_tokens: int = 10
@@ -87,6 +91,10 @@ class TrainConfig(StageConfig):
         check_option(0 <= self.prefix_share <= 1, "prefix_share", self.prefix_share, "give 0 to 1")
         is_whole = not self.prefix_share or 0 < self.block_tokens <= self.crop_tokens
         check_option(is_whole, "prefix_share", self.prefix_share, "it needs 0 < block_tokens <= crop_tokens")
+        is_one = self.distil_from is None or self.init is None
+        check_option(is_one, "distil_from", self.distil_from, "leave out init: the teacher's weights are the beginning")
+        is_short = self.distil_from is None or self.flow.steps >= 1
+        check_option(is_short, "flow.steps", self.flow.steps, "a pupil takes at least 1 step")
         check_option(0 <= self.reference_share <= 1, "reference_share", self.reference_share, "give 0 to 1")
         check_option(self.naming_weight >= 0, "naming_weight", self.naming_weight, "give 0 or more")
         check_option(self.clip_frames >= 1, "clip_frames", self.clip_frames, "give at least 1")
@@ -102,6 +110,8 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     from corpus.tokens import read_tokens
     from tokenizer.fitting import fit
 
+    from .distil import Lesson
+    from .model import SpeechDecoder
     from .recordings import ClipSource, collate, crop, draw, prefix
 
     torch.manual_seed(config.seed)
@@ -115,6 +125,10 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     if decoder.speaker_encoder is not None:
         source = ClipSource(examples, config.clip_frames, config.reference_share)
     decoder.vocoder.requires_grad_(False)
+    lesson = None
+    if config.distil_from is not None:
+        teacher = SpeechDecoder.from_pretrained(artefact_folder(config.distil_from)).to(device)
+        lesson = Lesson(teacher, decoder, config.flow.steps)
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         generator = np.random.default_rng((config.seed, step))
@@ -126,12 +140,14 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
             chosen.append(cut(examples[index], config.crop_tokens, timing, generator))
         batch = collate(chosen, timing).to(device)
         clips = None if source is None else source.draw(drawn, generator).to(device)
+        if lesson is not None:
+            return lesson.loss(*batch, clips=clips)
         return decoder.loss(*batch, clips=clips, naming_weight=config.naming_weight)
 
     fit(decoder, loss, config.fit, run, description="decoder")
     decoder.eval()
     held_out = read_tokens(Path(config.tokens) / "heldout_sentence.parquet")
-    metrics = evaluate(decoder, read_examples(config, "heldout_sentence", held_out, decoder))
+    metrics = evaluate(decoder, read_examples(config, "heldout_sentence", held_out, decoder), lesson)
     metrics["parameters"] = sum(parameter.numel() for parameter in decoder.parameters())
     metrics["training_hours"] = sum(len(example.tokens) for example in examples) / speech.frame_rate / 3600
     metrics["voices"] = len(decoder.speakers)
@@ -140,14 +156,15 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
 
 
 def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
-    """A decoder with fresh weights, or with those of ``config.init``; the vocoder as it was trained."""
+    """A decoder with fresh weights, or with those of ``init`` or ``distil_from``; the vocoder as it was trained."""
     from .model import SpeechDecoder
     from .vocoder import Vocoder
     from .voices import choose_voices
 
     vocoder = Vocoder.from_pretrained(artefact_folder(config.vocoder))
     voices = choose_voices(config.corpus, config.voices, config.max_bad_share)
-    if config.init is None:
+    option, earlier = ("init", config.init) if config.distil_from is None else ("distil_from", config.distil_from)
+    if earlier is None:
         shape = DecoderConfig(
             codebook_size=speech.codebook_size,
             speakers=voices,
@@ -161,17 +178,17 @@ def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
             speaker=config.speaker,
         )
         return SpeechDecoder(shape, vocoder)
-    decoder = SpeechDecoder.from_pretrained(artefact_folder(config.init))
+    decoder = SpeechDecoder.from_pretrained(artefact_folder(earlier))
     if decoder.tokenizer != speech.tokenizer:
         found = f"a decoder for tokenizer {decoder.tokenizer}, but the tokens are of tokenizer {speech.tokenizer}"
-        raise UserError(f"option init={config.init}", found=found, remedy="train it on these tokens first")
+        raise UserError(f"option {option}={earlier}", found=found, remedy="train it on these tokens first")
     if config.prefix_share and not 0 < decoder.config.block_tokens <= config.crop_tokens:
         found = f"blocks of {decoder.config.block_tokens} tokens, and crop_tokens={config.crop_tokens}"
-        raise UserError(f"option init={config.init}", found=found, remedy="prefix_share needs a whole block in a crop")
+        raise UserError(f"option {option}={earlier}", found=found, remedy="prefix_share needs a whole block in a crop")
     new = sorted(set(voices) - set(decoder.speakers))
     if new:
         found = f"it does not know the voices {', '.join(new)}"
-        raise UserError(f"option init={config.init}", found=found, remedy="train it with voices=[all] first")
+        raise UserError(f"option {option}={earlier}", found=found, remedy="train it with voices=[all] first")
     decoder.vocoder = vocoder
     return decoder
 
@@ -191,10 +208,11 @@ def read_examples(config: TrainConfig, split: str, speech: TokenisedSpeech, deco
     return examples
 
 
-def evaluate(decoder: SpeechDecoder, examples: list[Example]) -> dict[str, float]:
+def evaluate(decoder: SpeechDecoder, examples: list[Example], lesson: Lesson | None = None) -> dict[str, float]:
     """Distances on held-out examples: absolute log-mel distance, and the spread of the mel over the true mel's.
 
-    The spread (standard deviation over time, mean over bins) of a regressed mean is below 1: it is over-smooth.
+    The spread (standard deviation over time, mean over bins) of a regressed mean is below 1: it is over-smooth. Of a
+    pupil also the distances to its teacher's mel.
     """
     import torch
 
@@ -212,6 +230,8 @@ def evaluate(decoder: SpeechDecoder, examples: list[Example]) -> dict[str, float
                 spread = mel_BFM.std(dim=1).mean() / batch.mel.std(dim=1).mean()
                 for key, value in ((f"{name}.mel_distance", distance), (f"{name}.spread", spread)):
                     sums[key] = sums.get(key, 0.0) + float(value) / len(examples)
+            for key, apart in (lesson.distances(*inputs) if lesson is not None else {}).items():
+                sums[key] = sums.get(key, 0.0) + apart / len(examples)
     return sums
 
 
@@ -226,7 +246,7 @@ STAGE = Stage(
     config=TrainConfig,
     run=run,
     summary="Train the decoder (speech tokens to waveform) on tokenised speech and pack it with a vocoder.",
-    inputs=lambda config: [config.corpus, config.tokens, config.vocoder, config.init],
+    inputs=lambda config: [config.corpus, config.tokens, config.vocoder, config.init, config.distil_from],
     example="corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens vocoder=runs/quickstart/vocoder "
     "out=runs/quickstart/decoder",
 )

@@ -84,12 +84,12 @@ def test_solvers_have_their_order(solver: str, order: int) -> None:
     """x' = x from 1: twice the steps make the error 2 or 4 times smaller."""
     start = torch.ones(1, 1, 1, dtype=torch.float64)
     errors = [
-        math.e - float(solve(start, lambda point, _time, _number: point, steps=steps, solver=solver))
+        math.e - float(solve(start, lambda point, _time, _number: point, grid=time_grid(steps), solver=solver))
         for steps in (64, 128)
     ]
     assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.05)
     evaluations: list[int] = []
-    solve(start, lambda point, _time, number: evaluations.append(number) or point, steps=3, solver=solver)  # type: ignore[func-returns-value]
+    solve(start, lambda point, _time, number: evaluations.append(number) or point, grid=time_grid(3), solver=solver)  # type: ignore[func-returns-value]
     assert evaluations == list(range(3 * order))
 
 
