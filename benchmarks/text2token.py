@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--model", help="an exported text-to-token model, instead of random weights")
     parser.add_argument("--texts", help="JSON lines of texts for --model")
-    parser.add_argument("--recipe", help="take the random model's shape from a recipe's text2token.model")
+    parser.add_argument("--recipe", help="take the random model's shape from a recipe of lm.train")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -188,10 +188,10 @@ def shape_of(layers: int, width: int) -> dict[str, int]:
 
 
 def shape_of_recipe(path: str) -> dict[str, int]:
-    """The shape that a recipe's text2token.model gives."""
+    """The shape that a recipe of lm.train gives."""
     import yaml
 
-    model = yaml.safe_load(Path(path).read_text())["text2token"]["model"]
+    model = yaml.safe_load(Path(path).read_text())["model"]
     return {
         "num_hidden_layers": model["layers"],
         "hidden_size": model["hidden"],
