@@ -35,6 +35,7 @@ COMMANDS = (
     Command("lm import", "lm.import_hf", "weights of a Hugging Face model (Llama, Qwen2, Qwen3, GLM) to begin from"),
     Command("lm train", "lm.train", "train a language model with Megatron (text2token, pre-training, fine-tuning)"),
     Command("lm export", "lm.export", "Megatron checkpoint -> Hugging Face folder"),
+    Command("lm generate", "lm.generate", "continue a prompt with an exported model of any family, text or speech"),
     Command("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
     Command("text2token synthesize", "text2token.synthesize", "text corpus -> spans -> speech tokens, in bulk"),
     Command("text2token status", "text2token.status", "where a bulk synthesis stands: done, at work, given up, left"),
