@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import UserError
+from corpus.spoken_form import spoken_form
 from corpus.text import normalise
 from lm.formats import tts_prompt
 from lm.sampling import seed_of
@@ -57,6 +58,7 @@ class Voice:
         temperature: of sampling.
         top_p: nucleus mass.
         normalises: whether the model reads normalised words (no punctuation, lower case), as it was trained on.
+        normaliser: how numbers, dates and abbreviations are written out first (`corpus.spoken_form`).
         names: the speakers to draw from, where a reading does not name its own.
         weights: how often each is drawn; sums to 1.
     """
@@ -64,8 +66,14 @@ class Voice:
     temperature: float
     top_p: float
     normalises: bool
+    normaliser: str = "none"
     names: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+
+    def spoken(self, words: str) -> str:
+        """Words of a text as the model gets them."""
+        written_out = spoken_form(words, self.normaliser)
+        return normalise(written_out) if self.normalises else written_out
 
 
 class Reading(NamedTuple):
@@ -180,7 +188,7 @@ class Synthesiser:
         for number, span in enumerate(choose_spans(document.text, self.spans, random)):
             speaker = str(random.choice(self.voice.names, p=self.voice.weights))
             words = document.text[span.start : span.end]
-            spoken = normalise(words) if self.voice.normalises else words
+            spoken = self.voice.spoken(words)
             seed = seed_of(self.seed, pass_number, document.id, "speech", number)
             blank = SpokenSpan(span.start, span.end, span.num_words, spoken, speaker, EMPTY, NO_CODES)
             plan.append((blank, Reading(spoken, speaker, seed)))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from corpus.artefact import write_text
 from corpus.errors import UserError, check_option
 from corpus.executors import BulkConfig, run_job
+from corpus.spoken_form import NORMALISERS
 from corpus.stage import Run, Stage, StageConfig, input_fingerprint
 from corpus.workers import check_failed
 
@@ -54,6 +55,8 @@ class SynthesizeConfig(StageConfig):
         speakers: speaker -> share of the spans, e.g. speakers.ann=2 (default: all of the vocabulary alike).
         temperature: of sampling; 0 is greedy.
         top_p: nucleus mass in (0, 1].
+        normaliser: how numbers, dates, amounts, units and abbreviations are written out before: builtin (English and
+            Mandarin), nemo (NeMo's text processing, installed by yourself) or none.
         normalises: give the model lower-case words without punctuation, as transcripts are.
         gate: bounds on the speech tokens of a span; what is outside stays text.
         retries: how often a span whose speech fails the gate is read again, by another seed, before it stays text.
@@ -79,6 +82,7 @@ class SynthesizeConfig(StageConfig):
     speakers: dict[str, float] = field(default_factory=dict)
     temperature: float = 0.5
     top_p: float = 0.95
+    normaliser: str = "builtin"
     normalises: bool = True
     gate: GateConfig = field(default_factory=GateConfig)
     retries: int = 2
@@ -100,6 +104,8 @@ class SynthesizeConfig(StageConfig):
         check_option(0 < self.top_p <= 1, "top_p", self.top_p, "give a mass in (0, 1]")
         for name in ("max_rejected_share", "max_bad_share"):
             check_option(0 <= getattr(self, name) <= 1, name, getattr(self, name), "give a share in [0, 1]")
+        known = f"give one of {', '.join(NORMALISERS)}"
+        check_option(self.normaliser in NORMALISERS, "normaliser", self.normaliser, known)
         check_option(self.backend in BACKENDS, "backend", self.backend, f"give one of {', '.join(BACKENDS)}")
         check_option(self.dtype in DTYPES, "dtype", self.dtype, f"give one of {', '.join(DTYPES)}")
         check_option(bool(self.devices), "devices", self.devices, "give at least one, e.g. [cpu]")
@@ -208,6 +214,7 @@ def _work(config: SynthesizeConfig) -> Synthesis:
             weights=weights,
             temperature=config.temperature,
             top_p=config.top_p,
+            normaliser=config.normaliser,
             normalises=config.normalises,
         ),
         seed=config.seed,

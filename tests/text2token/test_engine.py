@@ -75,6 +75,12 @@ def test_what_is_spoken(model_folder: Path) -> None:
     assert all(span.spoken == doc.text[span.start : span.end] for doc in raw for span in doc.spans)
 
 
+def test_numbers_are_written_out_before_they_are_spoken() -> None:
+    voice = Voice(temperature=0.0, top_p=1.0, normalises=True, normaliser="builtin")
+    assert voice.spoken("Dr. Lee paid $5 (50%)") == "doctor lee paid five dollars fifty percent"
+    assert Voice(temperature=0.0, top_p=1.0, normalises=False, normaliser="builtin").spoken("5%!") == "five percent!"
+
+
 def test_a_span_without_words_stays_text(model_folder: Path) -> None:
     dots = [TextDocument("dots", ". . . . . ...")]
     (document,) = synthesiser(model_folder).speak(dots, 0)
