@@ -205,7 +205,8 @@ class NoiseConfig:
     Attributes:
         share: of the utterances that the ASR loss hears with noise.
         consistency: weight of the loss that draws the front half's output for the noised utterance towards that for
-            the clean one (see `tokenizer.objective.consistency_loss`); it doubles the front half's work. 0: none.
+            the clean one (see `tokenizer.objective.consistency_loss`); it doubles the front half's work. 0: none. It
+            begins at ``vq.start_step``: before the ASR loss has shaped that output, it makes it say nothing at all.
         kinds: of noise, drawn alike: ``white``, ``pink`` and ``babble`` (other utterances of the batch).
         min_snr: lowest signal-to-noise ratio, dB.
         max_snr: highest; drawn evenly between.

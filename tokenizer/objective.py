@@ -87,7 +87,7 @@ class TokenizerObjective:
         if quantise and not self.tokenizer.quantiser.is_ready:
             self.start_codebook(step)
         batch = self.batches(step).to(self.tokenizer.device)
-        heard = self.hear(batch)
+        heard = self.hear(batch, is_consistent=self.noise.consistency > 0 and step >= vq.start_step)
         output = self.tokenizer(heard.hidden, heard.lengths, quantise=quantise)
         terms = self.asr_terms(output.encoded, heard.lengths, batch)
         total = config.ctc_weight * terms.get("ctc", 0.0) + config.attention_weight * terms.get("attention", 0.0)
@@ -102,13 +102,13 @@ class TokenizerObjective:
         assert isinstance(total, Tensor)
         return terms | {"loss": total} | (self.codebook_state() if quantise else {})
 
-    def hear(self, batch: Batch) -> Heard:
-        """The front half over the batch, augmented; clean and noised views get the same changes."""
+    def hear(self, batch: Batch, *, is_consistent: bool) -> Heard:
+        """The front half over the batch, augmented; with ``is_consistent`` over both views, with the same changes."""
         if batch.noised is None:
             mel_BMF, lengths_B = self.change(batch.mel, batch.lengths)
             return Heard(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
         with_noise_B = (torch.rand(len(batch.mel)) < self.noise.share).to(batch.mel.device)[:, None, None]
-        if not self.noise.consistency:
+        if not is_consistent:
             mel_BMF, lengths_B = self.change(torch.where(with_noise_B, batch.noised, batch.mel), batch.lengths)
             return Heard(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
         before = torch.get_rng_state()

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.artefact import file_digest
+from corpus.audio import read_audio
 from corpus.errors import UserError
 from corpus.manifest import read_manifest
 from corpus.mel import LogMel
@@ -26,8 +27,10 @@ from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, NoiseConfig
 from tokenizer.examples import Examples
 from tokenizer.fitting import FittingLoop
 from tokenizer.model import SpeechTokenizer
+from tokenizer.noise import add_noise, make_noise
 from tokenizer.objective import TokenizerObjective, consistency_loss
 from tokenizer.quantiser import make_quantiser
+from tokenizer.scoring import word_errors
 
 RECIPES = Path(train.__file__).parent.parent / "recipes"
 SMALL: dict[str, Any] = {"width": 32, "heads": 2, "subsampling_channels": 8, "num_labels": 40, "chunk": 4}
@@ -213,6 +216,35 @@ def test_consistency_draws_the_noised_view_to_the_clean_one(kind: str | None) ->
     assert consistency_loss(clean_ND[:0], noised_ND[:0], quantiser) == 0  # a rank whose batch is all padding
 
 
+def test_with_consistency_the_tokens_withstand_noise_and_say_as_much(
+    spoken: Path, make_tokenizer: Callable[..., SpeechTokenizer]
+) -> None:
+    quiet = AugmentConfig(warp=0.0, stretch=0.05, tilt=0.1, frequency_masks=0, time_masks=0)
+    said = read_manifest(spoken / "heldout_sentence.jsonl").utterances
+    audios = [read_audio(one.audio) for one in said]
+    noised = [add_noise(audio, make_noise("white", str(at), len(audio), [], 5), 10) for at, audio in enumerate(audios)]
+    changed = []
+    for weight in (0.0, 0.3):
+        vq = QuantiserConfig(codebook_size=32, start_step=60, kmeans_batches=2, commitment=1.0)
+        tokenizer = make_tokenizer(vq, upsampling=1)
+        tokenizer.quantiser.vq._codebook.initted.fill_(False)
+        noise = NoiseConfig(consistency=weight)
+        examples = examples_of(spoken, tokenizer, 60, noise)
+        objective = TokenizerObjective(tokenizer, examples, DataConfig(batch_seconds=12), quiet, seed=1, noise=noise)
+        optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=3e-3)
+        tokenizer.train()
+        for step in range(130):
+            optimizer.zero_grad()
+            objective.loss(step)["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
+            optimizer.step()
+        tokenizer.eval()
+        pairs = list(zip(tokenizer.encode(audios), tokenizer.encode(noised), strict=True))
+        changed.append(sum(int((one != other).sum()) for one, other in pairs) / sum(len(one) for one, _ in pairs))
+        assert word_errors([one.text for one in said], tokenizer.transcribe(audios)).rate < 0.2
+    assert changed[1] < 0.4 * changed[0]
+
+
 def test_two_utterances_are_learnt_by_heart_by_whisper_and_its_decoder(
     spoken: Path, make_tokenizer: Callable[..., SpeechTokenizer]
 ) -> None:
@@ -231,8 +263,6 @@ def test_two_utterances_are_learnt_by_heart_by_whisper_and_its_decoder(
         terms = objective.loss(step)
         terms["loss"].backward()
         optimizer.step()
-    from corpus.audio import read_audio
-
     tokenizer.eval()
     said = [item.utterance for item in examples.items]
     assert tokenizer.transcribe([read_audio(one.audio) for one in said]) == [one.text for one in said]
