@@ -96,6 +96,7 @@ def transformer_config(
             use_cpu_initialization=not on_gpu,
             gradient_accumulation_fusion=False,
             bias_activation_fusion=on_gpu,
+            use_te_activation_func=not on_gpu,  # megatron-core's way to ask for the spec's activation: `lm.swiglu`
             bias_dropout_fusion=on_gpu,
             masked_softmax_fusion=False,
             cross_entropy_loss_fusion=on_gpu,

@@ -17,9 +17,9 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from corpus.errors import UserError
 
 from .attention import CausalAttention
-from .feed_forward import FeedForward
 from .norm import RMSNorm
 from .sandwich import with_output_norm
+from .swiglu import SwiGLU
 
 
 def has_transformer_engine() -> bool:
@@ -68,8 +68,7 @@ def layer_spec(
         _norm_outputs(spec)
     spec.submodules.input_layernorm = RMSNorm
     spec.submodules.pre_mlp_layernorm = RMSNorm
-    if not config.bias_activation_fusion:
-        spec.submodules.mlp.module = FeedForward
+    spec.submodules.mlp.submodules.activation_func = SwiGLU  # only asked for where use_te_activation_func is set
     attention = spec.submodules.self_attention.submodules
     attention.core_attention = CausalAttention
     if config.qk_layernorm:

@@ -1,4 +1,4 @@
-"""The SwiGLU feed-forward of the local layers, its gradient written out.
+"""The SwiGLU of the local layers' feed-forward, its gradient written out.
 
 megatron-core's unfused feed-forward takes the two halves of one product apart and lays their gradients side by side
 again, a copy that costs a tenth of a training step on a CPU.
@@ -12,20 +12,16 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from megatron.core.transformer.mlp import MLP
+from megatron.core.transformer.module import MegatronModule
 from torch import Tensor
 
 
-class FeedForward(MLP):
-    """fc2(silu(gate) * up) with [gate, up] = fc1(x)."""
+class SwiGLU(MegatronModule):
+    """silu(gate) * up of [gate, up]."""
 
-    def forward(self, hidden_states: Tensor, per_token_scale: Tensor | None = None, **_: Any) -> tuple[Tensor, None]:
-        """(S, B, D) -> (S, B, D); there is no bias."""
-        assert per_token_scale is None
-        both, bias = self.linear_fc1(hidden_states)
-        assert bias is None
-        output, _ = self.linear_fc2(swiglu(both))
-        return output, None
+    def forward(self, both: Tensor) -> Tensor:
+        """(S, B, 2 F) -> (S, B, F)."""
+        return swiglu(both)
 
 
 def swiglu(both: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def test_bf16_stays_close() -> None:
 
 
 def test_swiglu_equals_torch() -> None:
-    from lm.feed_forward import swiglu
+    from lm.swiglu import swiglu
 
     both = torch.randn(7, 2, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
     gate, up = both.chunk(2, -1)

@@ -1,0 +1,290 @@
+"""Training speed beside a plain `transformers` Llama of the same shape, in one run.
+
+    python -m benchmarks.lm                              quickstart and 20M shapes, fp32 and bf16
+    python -m benchmarks.lm --shapes 20M --precisions fp32 --repetitions 8
+    python -m benchmarks.lm --gpu-shapes 0.5B            on a machine with a GPU
+
+The two sides are processes of their own that train by turns: ours is the trainer's own step (reading packed samples,
+schedule, accumulation, clipping, AdamW), theirs a plain loop over ready-made random batches (forward with labels,
+backward, clip_grad_norm_, fused AdamW). Neither side resets attention at document boundaries, but for the line that
+says so. In bf16 both keep fp32 weights beside the products in bf16: ours as master weights, theirs under autocast. A
+figure is tokens a CPU-second, the median of the repetitions; the ratio is the median of the repetitions' ratios.
+
+On a GPU it prints tokens a second, model FLOPs utilisation (counted strictly: causal attention, no input embedding) and
+peak memory of our trainer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from corpus.stage import Run
+from corpus.workers import end_with_parent
+from lm.bpe import train_bpe
+from lm.corpora import CorpusInfo, write_corpus
+from lm.loop_config import LoopConfig
+from lm.mixture import mix
+from lm.model_config import ModelConfig
+from lm.parallel import ParallelConfig
+from lm.processes import open_processes
+from lm.train import TrainConfig
+from lm.trainer import Trainer
+from lm.vocabulary import Vocabulary, build_vocabulary
+
+SHAPES = {
+    "1M": ModelConfig(layers=2, hidden=128, heads=4, kv_heads=2, ffn=384, tied=True),
+    "quickstart": ModelConfig(layers=4, hidden=192, heads=4, kv_heads=2, ffn=512, tied=True),
+    "8M": ModelConfig(layers=8, hidden=256, heads=8, kv_heads=4, ffn=704),
+    "20M": ModelConfig(layers=8, hidden=448, heads=8, kv_heads=4, ffn=1216),
+}
+TEXT_AND_SPEECH = 168_320  # Qwen2.5's ids and 16,384 speech tokens: as many rows as its padding is told to reach
+GPU_SHAPES = {
+    "0.5B": ModelConfig(
+        layers=24, hidden=896, heads=14, kv_heads=2, ffn=4864, tied=True, vocabulary_multiple=TEXT_AND_SPEECH
+    ),
+    "1.5B": ModelConfig(
+        layers=28, hidden=1536, heads=12, kv_heads=2, ffn=8960, tied=True, vocabulary_multiple=TEXT_AND_SPEECH
+    ),
+}
+NUM_SPEECH_TOKENS = 1024
+
+
+def main() -> None:
+    """Measure and print one line a setting."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=["quickstart", "20M"], choices=SHAPES)
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    parser.add_argument("--length", type=int, default=256, help="tokens of a sequence")
+    parser.add_argument("--batch", type=int, default=8, help="sequences of a step")
+    parser.add_argument("--steps", type=int, default=4, help="steps of a repetition")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gpu-shapes", nargs="+", default=list(GPU_SHAPES), choices=GPU_SHAPES)
+    parser.add_argument("--gpu-lengths", nargs="+", type=int, default=[4096, 8192])
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        if torch.cuda.is_available():
+            measure_gpu(options, RandomData(Path(folder)))
+        else:
+            measure_cpu(options, Path(folder))
+
+
+class RandomData:
+    """A corpus of random documents of a few hundred tokens in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.vocabulary: Vocabulary = build_vocabulary(
+            train_bpe(["a b"], 300), num_speech_tokens=NUM_SPEECH_TOKENS, speech_tokenizer="none"
+        )
+        self.vocabulary.save_pretrained(folder / "vocabulary")
+        random = np.random.default_rng(0)
+        documents = [
+            np.append(random.integers(0, 256, random.integers(50, 400)), self.vocabulary.eos) for _ in range(4000)
+        ]
+        self.corpus: CorpusInfo = write_corpus(folder / "text", "text", self.vocabulary, documents, [], {})
+
+    @contextlib.contextmanager
+    def trainer(self, model: ModelConfig, **options: Any) -> Iterator[Trainer]:
+        """Our trainer, ready for its first step."""
+        loop = LoopConfig(
+            steps=100_000, warmup_steps=10, validate_every=0, checkpoint_every=0, max_skipped_steps=0, **options
+        )
+        out = Path(tempfile.mkdtemp(dir=self.folder))
+        corpora = {"text": self.corpus}
+        config = TrainConfig(
+            out=str(out),
+            vocabulary=str(self.folder / "vocabulary"),
+            corpora={"text": str(self.folder / "text")},
+            model=model,
+            parallel=ParallelConfig(distributed_optimizer=torch.cuda.is_available()),
+            train=loop,
+        )
+        budget = loop.steps * loop.tokens_per_step
+        mixture = mix(corpora, weights={}, rule="tokens", text_share=0.3, budget=budget, max_epochs=0)
+        with open_processes(config.parallel) as processes:
+            yield Trainer(config, Run(out), processes, self.vocabulary, corpora, mixture)
+
+
+def trainer_steps(trainer: Trainer) -> Callable[[], None]:
+    """A function that takes the trainer's next step."""
+    batches = trainer._training_batches(0)
+    number = 0
+
+    def step() -> None:
+        nonlocal number
+        trainer._step(number, batches)
+        number += 1
+
+    return step
+
+
+def plain_steps(model: ModelConfig, size: int, batch: int, length: int, precision: str) -> Callable[[], None]:
+    """A function that takes a step of the plain loop: `transformers`' Llama and what its users write around it."""
+    config = transformers.LlamaConfig(
+        vocab_size=size,
+        hidden_size=model.hidden,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        num_key_value_heads=model.kv_heads,
+        intermediate_size=model.ffn,
+        tie_word_embeddings=model.tied,
+        max_position_embeddings=length,
+        attn_implementation="sdpa",
+        use_cache=False,
+    )
+    llama = transformers.LlamaForCausalLM(config).train()
+    optimizer = torch.optim.AdamW(llama.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    ready = [torch.randint(0, 256, (batch, length)) for _ in range(8)]
+    number = 0
+
+    def step() -> None:
+        nonlocal number
+        ids = ready[number % len(ready)]
+        number += 1
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = llama(ids, labels=ids).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(llama.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both sides train."""
+
+    model: ModelConfig
+    precision: str
+    reset_attention: bool
+    batch: int
+    length: int
+    threads: int
+
+
+def measure_cpu(options: argparse.Namespace, folder: Path) -> None:
+    """Ours and theirs by turns; one line for each shape, precision and kind of attention."""
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {options.threads} thread(s)")
+    print(f"{options.batch} sequences of {options.length} tokens a step; tokens a CPU-second:")
+    for name in options.shapes:
+        for precision in options.precisions:
+            for reset_attention in (False, True):
+                setting = Setting(
+                    SHAPES[name], precision, reset_attention, options.batch, options.length, options.threads
+                )
+                with Side("ours", setting, folder) as ours, Side("theirs", setting, folder) as theirs:
+                    rows = [
+                        [side.seconds(options.steps) for side in (ours, theirs)] for _ in range(options.repetitions)
+                    ]
+                    millions = ours.num_parameters / 1e6
+                tokens = options.steps * options.batch * options.length
+                speeds = [tokens / statistics.median(column) for column in zip(*rows, strict=True)]
+                ratio = statistics.median(theirs / ours for ours, theirs in rows)
+                kind = "documents apart" if reset_attention else "plain attention"
+                print(
+                    f"{name} ({millions:.1f}M) {precision}, {kind}: ours {speeds[0]:,.0f}, "
+                    f"transformers (plain attention) {speeds[1]:,.0f}, ratio {ratio:.3f}",
+                    flush=True,
+                )
+
+
+class Side:
+    """One side's process; open it, then ask for steps."""
+
+    def __init__(self, name: str, setting: Setting, folder: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(name, setting, folder, other), daemon=True)
+
+    def __enter__(self) -> Side:
+        self.process.start()
+        self.num_parameters: int = self.pipe.recv()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pipe.send(0)
+        self.process.join()
+
+    def seconds(self, steps: int) -> float:
+        """CPU-seconds of so many steps."""
+        self.pipe.send(steps)
+        return float(self.pipe.recv())
+
+
+def serve(name: str, setting: Setting, folder: Path, pipe: Any) -> None:
+    """In a side's process: two steps to warm up, then as many as are asked for, until none are."""
+    end_with_parent()
+    torch.set_num_threads(setting.threads)
+    data = RandomData(folder / name)
+    size = data.vocabulary.padded_size(setting.model.vocabulary_multiple)
+    with contextlib.ExitStack() as stack:
+        if name == "ours":
+            batches = {"micro_batch": setting.batch, "global_batch": setting.batch, "threads": setting.threads}
+            trainer = data.trainer(
+                setting.model,
+                precision=setting.precision,
+                reset_attention=setting.reset_attention,
+                sequence_length=setting.length,
+                **batches,
+            )
+            step = trainer_steps(stack.enter_context(trainer))
+        else:
+            step = plain_steps(setting.model, size, setting.batch, setting.length, setting.precision)
+        for _ in range(2):
+            step()
+        pipe.send(setting.model.num_parameters(size))
+        while steps := pipe.recv():
+            started = time.process_time()
+            for _ in range(steps):
+                step()
+            pipe.send(time.process_time() - started)
+
+
+def measure_gpu(options: argparse.Namespace, data: RandomData) -> None:
+    """Tokens a second, strict MFU and peak memory of our trainer; one line for each shape and length."""
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
+    for name in options.gpu_shapes:
+        for length in options.gpu_lengths:
+            torch.cuda.reset_peak_memory_stats()
+            batches = {"micro_batch": 1, "global_batch": max(1, 65536 // length)}
+            with data.trainer(GPU_SHAPES[name], sequence_length=length, precision="bf16", **batches) as ours:
+                step = trainer_steps(ours)
+                for _ in range(3):
+                    step()
+                torch.cuda.synchronize()
+                ours.speed.take()
+                for _ in range(options.steps):
+                    step()
+                    ours.speed.count(ours.loop.tokens_per_step)
+                torch.cuda.synchronize()
+                timing = ours.speed.take()
+            peak = torch.cuda.max_memory_allocated() / 2**30
+            utilisation = timing.get("model_flops_utilisation")
+            share = "unknown (give train.peak_tflops)" if utilisation is None else f"{utilisation:.1%}"
+            speed = timing["tokens_per_second"]
+            print(
+                f"{name}, length {length}: {speed:,.0f} tokens/s, strict MFU {share}, peak {peak:.1f} GiB", flush=True
+            )
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("SPEECHWEAVE_PROGRESS", "file")
+    main()
