@@ -31,7 +31,8 @@ class Assumptions:
         mfu: strict utilisation of a run without pipeline bubble and recomputation. Published bf16 runs of 1.5 to 9 B on
             H100 lie between 0.33 and 0.51.
         storage_gigabytes: a second, of the file system that takes a whole checkpoint.
-        block_seconds: how long a checkpoint stops training; 0: its size over ``storage_gigabytes``.
+        host_gigabytes: a second, from each accelerator to its host; all that a background save waits for.
+        block_seconds: how long a checkpoint stops training; 0: its size over the one or the other.
         restart_minutes: from a failure to the first step after it.
         gpu_hours_per_failure: Llama 3's report: 419 interruptions in 54 days on 16,384 H100.
         margin_gibibytes: of a GPU's memory for CUDA context, NCCL and workspaces.
@@ -41,6 +42,7 @@ class Assumptions:
     vocabulary_size: int = 0
     mfu: float = 0.40
     storage_gigabytes: float = 10.0
+    host_gigabytes: float = 10.0
     block_seconds: float = 0.0
     restart_minutes: float = 15.0
     gpu_hours_per_failure: float = 50_700.0
@@ -50,7 +52,7 @@ class Assumptions:
     def __post_init__(self) -> None:
         check_option(self.vocabulary_size > 0, "assumed.vocabulary_size", self.vocabulary_size, "give the padded size")
         check_option(0 < self.mfu < 1, "assumed.mfu", self.mfu, "give a share between 0 and 1")
-        for name in ("storage_gigabytes", "gpu_hours_per_failure"):
+        for name in ("storage_gigabytes", "host_gigabytes", "gpu_hours_per_failure"):
             check_option(getattr(self, name) > 0, f"assumed.{name}", getattr(self, name), "give a positive number")
         for name in ("block_seconds", "restart_minutes", "margin_gibibytes", "fragmentation"):
             check_option(getattr(self, name) >= 0, f"assumed.{name}", getattr(self, name), "give 0 or more")
@@ -123,7 +125,8 @@ def forecast(
     speed = cluster.gpus * cluster.accelerator.tflops * 1e12 * mfu / flops
     tokens = loop.steps * loop.tokens_per_step
     size = checkpoint_size(model, assumed.vocabulary_size, "fp32" if loop.precision == "fp32" else "bf16")
-    block = assumed.block_seconds or size / (assumed.storage_gigabytes * 1e9)
+    speed_of_saving = assumed.host_gigabytes * cluster.gpus if loop.async_save else assumed.storage_gigabytes
+    block = assumed.block_seconds or size / (speed_of_saving * 1e9)
     between = assumed.gpu_hours_per_failure / cluster.gpus * 3600
     interval = math.sqrt(2 * block * between)
     lost = block / interval + (interval / 2 + 60 * assumed.restart_minutes) / between

@@ -161,7 +161,7 @@ def time_table(recipe: ClusterRecipe, layout: Layout) -> Table:
     table.add_row("days", f"{found.days:.1f}", "interruptions included")
     table.add_row("GPU-hours", f"{found.gpu_hours:,.0f}", "")
     table.add_section()
-    table.add_row("checkpoint", f"{found.checkpoint_bytes / 1e9:.0f} GB", f"stops training {found.block_seconds:.0f} s")
+    table.add_row("checkpoint", f"{found.checkpoint_bytes / 1e9:.0f} GB", f"stops training {found.block_seconds:.1f} s")
     interval = f"{found.checkpoint_steps:,} steps; the recipe saves every {recipe.loop.checkpoint_every:,}"
     table.add_row("best interval", f"{found.checkpoint_minutes:.0f} min", interval)
     table.add_row("expected failures", f"{found.failures:.1f}", f"one in {found.hours_between_failures:,.0f} h")
