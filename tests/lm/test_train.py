@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,69 @@ def test_refuses_another_shape_or_vocabulary(tiny: Any, run_ranks: Any, tmp_path
         run_ranks(with_other_corpus, 1)
 
 
-def test_refuses_a_damaged_checkpoint(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["truncated shard", "missing shard", "missing metadata"])
+def test_refuses_a_damaged_checkpoint(damage: str, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     run_ranks(lambda: tiny.train(tmp_path / "first", steps=5, layers=1), 1)
-    shard = max((tmp_path / "first/checkpoint/step_00000005").glob("*.distcp"), key=lambda file: file.stat().st_size)
-    shard.write_bytes(shard.read_bytes()[:200])
+    folder = tmp_path / "first/checkpoint/step_00000005"
+    shard = max(folder.glob("*.distcp"), key=lambda file: file.stat().st_size)
+    if damage == "truncated shard":
+        shard.write_bytes(shard.read_bytes()[:200])
+    else:
+        (shard if damage == "missing shard" else folder / ".metadata").unlink()
     with pytest.raises(RuntimeError, match="damaged checkpoint"):
         run_ranks(lambda: tiny.train(tmp_path / "second", steps=5, layers=1, init=str(tmp_path / "first")), 1)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_refuses_a_damaged_corpus(damage: str, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    shutil.copytree(tiny.folder / "text", tmp_path / "text")
+    binary = tmp_path / "text/train.bin"
+    if damage == "truncated":
+        binary.write_bytes(binary.read_bytes()[:-100])
+    else:
+        binary.unlink()
+
+    def train() -> None:
+        from corpus.stage import Run
+        from lm.train import run
+
+        config = tiny.config(tmp_path / "out", forms=())
+        config.corpora = {"text": str(tmp_path / "text")}
+        run(config, Run(tmp_path / "out"))
+
+    words = {"truncated": r"train.bin: \d+ bytes where \d+ tokens", "missing": r"train.bin: no such file"}
+    with pytest.raises(RuntimeError, match=words[damage]):
+        run_ranks(train, 1)
+
+
+def test_speed_is_counted_strictly() -> None:
+    """Llama-3-8B as NVIDIA counts it: 14,451 tokens a second on a GPU are 744 TFLOP/s."""
+    from lm.model_config import ModelConfig
+    from lm.trainer import log_line
+
+    llama = ModelConfig(layers=32, hidden=4096, heads=32, kv_heads=8, ffn=14336)
+    flops = llama.flops_per_token(128256, 8192)
+    assert 14451 * flops == pytest.approx(744e12, rel=2e-3)
+    timing = {"tokens_per_second": 14451.0, "model_tflops_per_process": 743.8, "model_flops_utilisation": 0.376}
+    row = {"loss": 2.0, "loss.text": 1.5, "z_loss": 0.01, "learning_rate": 1e-3, "gradient_norm": 0.5}
+    line = log_line(10, 20, row, timing)
+    assert line.endswith("z_loss 0.0100 | lr 0.001 | grad 0.500 | 14,451 tok/s | 744 TFLOP/s | MFU 37.6%")
+
+
+def test_speed_reaches_tensorboard(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_ranks(lambda: tiny.train(tmp_path, steps=5, layers=1, peak_tflops=0.1), 1)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    speeds, tflops, shares = (
+        [event.value for event in events.Scalars(name)]
+        for name in ("tokens_per_second", "model_tflops_per_process", "model_flops_utilisation")
+    )
+    config = tiny.config(tmp_path, layers=1).model
+    flops = config.flops_per_token(tiny.vocabulary.padded_size(config.vocabulary_multiple), 32)
+    assert tflops == pytest.approx([1e-12 * flops * speed for speed in speeds], rel=1e-5)
+    assert shares == pytest.approx([value / 0.1 for value in tflops], rel=1e-5)
 
 
 def train_with_bad_steps(tiny: Any, out: Path, bad: set[int], **options: Any) -> Any:
