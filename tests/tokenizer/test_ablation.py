@@ -172,6 +172,18 @@ def test_equal_cpu_time_gives_steps_by_their_cost(
     assert ablation.calibration().steps["calibrate.frame_rate-25"].options.fit.steps == 3  # type: ignore[attr-defined]
 
 
+def test_equal_cpu_time_runs_whole_and_keeps_its_steps(spoken: Path, tmp_path: Path) -> None:
+    """The steps come from a measurement; called again, it is not measured anew."""
+    given = arguments(spoken, tmp_path, "budget=cpu_seconds", "cpu_seconds=0.5", "calibration_steps=4")
+    assert main(given) == 0
+    first = read(tmp_path)
+    assert main(given) == 0
+    again = read(tmp_path)
+    assert [point["training"] for point in first["points"]] == [point["training"] for point in again["points"]]
+    assert all(point["training"]["steps"] >= 4 and point["splits"] for point in first["points"])
+    assert "equal CPU time" in first["about"]["budget"]
+
+
 def test_a_vocoder_adds_reconstruction(spoken: Path, tmp_path: Path) -> None:
     steps = load_ablation(arguments(spoken, tmp_path, f"vocoder={tmp_path}/vocoder")).plan().steps
     for name in ("frame_rate-25", "frame_rate-12.5"):
