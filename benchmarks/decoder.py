@@ -39,6 +39,7 @@ from decoder.train import STAGE
 from decoder.vocoder import Vocoder
 
 CODES, SECONDS_A_MINUTE = 512, 60
+PARTS = ("blocks", "streams", "anew", "memory", "vocoder", "seams")
 MIDDLE = slice(1, 11)  # blocks 2 to 11
 
 
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--steps", type=int, default=10, help="of the solver; the paper's 10")
     parser.add_argument("--guidance", type=float, default=0.7, help="the paper's; 0 halves the work")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--rounds", type=int, default=5, help="of each vocoder")
     parser.add_argument("--tokens", help="Parquet of tokenised speech, for the seams of a trained decoder")
     parser.add_argument("--out", type=Path, help="also write all figures to this JSON file")
@@ -72,13 +74,16 @@ def main() -> None:
     print(f"blocks of {block:g} s; {options.steps} steps, guidance {options.guidance:g}\n")
     settings = {"steps": options.steps, "guidance": options.guidance}
     figures: dict[str, Any] = {"parameters": count(decoder), "device": options.device, "threads": options.threads}
-    figures["blocks"] = report_blocks(decoder, options.blocks, block, settings)
-    figures["streams"] = [report_streams(decoder, number, block, settings) for number in options.streams]
-    figures["anew"] = report_anew(decoder, block, settings)
-    figures["memory"] = report_memory(decoder, block)
-    figures["vocoder"] = report_vocoders(decoder.vocoder, options.rounds)
+    measures: dict[str, Callable[[], Any]] = {
+        "blocks": lambda: report_blocks(decoder, options.blocks, block, settings),
+        "streams": lambda: [report_streams(decoder, number, block, settings) for number in options.streams],
+        "anew": lambda: report_anew(decoder, block, settings),
+        "memory": lambda: report_memory(decoder, block),
+        "vocoder": lambda: report_vocoders(decoder.vocoder, options.rounds),
+    }
     if options.decoder and options.tokens:
-        figures["seams"] = report_seams(decoder, options.tokens, settings)
+        measures["seams"] = lambda: report_seams(decoder, options.tokens, settings)
+    figures |= {name: measure() for name, measure in measures.items() if name in options.parts}
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
 
