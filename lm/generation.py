@@ -12,7 +12,6 @@ not on batch size or order (see `lm.cached_llama` for how far this goes).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,16 +22,15 @@ from torch import Tensor
 
 from corpus.errors import UserError
 
-from .cached_llama import Cache, CachedLlama
+from .batch import Batch, Ids, round_up, run_prompts
+from .cached_llama import CachedLlama
 from .product import Product
-from .sampling import Seeds, choose, prompt_seeds, uniform
+from .sampling import choose, prompt_seeds, uniform
 from .vocabulary import Vocabulary
 
 Allowed = Literal["text", "speech", "any"]
-Ids = npt.NDArray[np.int32]
 
 REFILL_SHARE = 1 / 8  # of the slots must be free before prompts that wait are run
-PREFILL_TOKENS = 4096  # of prompts run at once, padding included
 
 
 class Generator:
@@ -42,13 +40,17 @@ class Generator:
         model: the weights.
         vocabulary: of the model.
         batch_size: prompts run at once; changes speed and memory, not results.
+        has_graphs: decode by CUDA graphs over a cache of fixed shape (`lm.decode_step`; results are the same).
     """
 
-    def __init__(self, model: CachedLlama, vocabulary: Vocabulary, *, batch_size: int = 64) -> None:
+    def __init__(
+        self, model: CachedLlama, vocabulary: Vocabulary, *, batch_size: int = 64, has_graphs: bool = False
+    ) -> None:
         if model.num_embeddings < vocabulary.size:
             found = f"{model.num_embeddings} embedding rows for a vocabulary of {vocabulary.size}"
             raise UserError("the model", found=found, remedy="give the vocabulary it was trained with")
-        self.model, self.vocabulary, self.batch_size = model, vocabulary, batch_size
+        self.model, self.vocabulary = model, vocabulary
+        self.batch_size, self.has_graphs = batch_size, has_graphs
         self._heads: dict[tuple[str, tuple[int, ...]], tuple[Product, Ids]] = {}
 
     @classmethod
@@ -60,6 +62,7 @@ class Generator:
         batch_size: int = 64,
         dtype: str = "float32",
         device: str = "cpu",
+        has_graphs: bool = False,
     ) -> Generator:
         """Load an exported model's folder, which holds its vocabulary.
 
@@ -69,12 +72,14 @@ class Generator:
             batch_size: prompts run at once.
             dtype: "float32" or "bfloat16" (faster on CPUs with AVX512-BF16 or AMX, and on GPUs).
             device: a torch device.
+            has_graphs: decode by CUDA graphs.
         """
         own = Vocabulary.from_pretrained(folder)
         if vocabulary is not None and own.fingerprint != vocabulary.fingerprint:
             found = f"a model of vocabulary {own.fingerprint}, but the vocabulary given is {vocabulary.fingerprint}"
             raise UserError(str(folder), found=found, remedy="give a model trained with this vocabulary")
-        return cls(CachedLlama.from_pretrained(folder, dtype=dtype, device=device), own, batch_size=batch_size)
+        model = CachedLlama.from_pretrained(folder, dtype=dtype, device=device)
+        return cls(model, own, batch_size=batch_size, has_graphs=has_graphs)
 
     @property
     def max_length(self) -> int:
@@ -118,7 +123,7 @@ class Generator:
         ends = np.array([len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)])
         self.model.check_length(int(ends[queue].max()))
         head, ids_N = self._head(allowed, tuple(stop))
-        batch = _Batch(self.model, num_slots, ends, given, limits)
+        batch = Batch(self.model, num_slots, ends, given, limits, self.has_graphs)
         while queue or batch.num_active:
             if queue and batch.num_free >= (num_slots * REFILL_SHARE if batch.num_active else 1):
                 taken = [queue.pop() for _ in range(min(batch.num_free, len(queue)))]
@@ -171,125 +176,6 @@ class Generator:
             rows = self.model.head[torch.from_numpy(ids.astype(np.int64)).to(self.model.device)]
             self._heads[key] = (Product(rows), ids)
         return self._heads[key]
-
-
-@dataclass
-class _Batch:
-    """The slots of one `generate` call: which prompt is in each, how far it is, what it has yielded."""
-
-    model: CachedLlama
-    num_slots: int
-    ends: npt.NDArray[np.int64]  # most tokens of each prompt and its answer together
-    seeds: Seeds
-    limits: list[int]
-    cache: Cache = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.cache = self.model.new_cache(self.num_slots, 1)
-        self.prompt = np.full(self.num_slots, -1)  # -1: the slot is free
-        self.last = np.zeros(self.num_slots, dtype=np.int64)  # latest token, not yet in the cache
-        self.position = np.zeros(self.num_slots, dtype=np.int64)  # where it goes
-        self.count = np.zeros(self.num_slots, dtype=np.int64)
-        self.new = np.zeros((self.num_slots, max(self.limits)), dtype=np.int32)
-
-    @property
-    def num_active(self) -> int:
-        return int((self.prompt >= 0).sum())
-
-    @property
-    def num_free(self) -> int:
-        return self.num_slots - self.num_active
-
-    def admit(
-        self, taken: list[int], prompts: Sequence[npt.NDArray[np.integer]]
-    ) -> tuple[npt.NDArray[np.int64], Tensor]:
-        """Run prompts into free slots; returns the slots and the hidden state (R, D) after each prompt."""
-        slots = np.flatnonzero(self.prompt < 0)[: len(taken)]
-        self.prompt[slots], self.count[slots] = taken, 0
-        self.position[slots] = [len(prompts[number]) for number in taken]
-        self._fit(_round_up(int(self.position[slots].max())))
-        states, start = [], 0
-        while start < len(taken):
-            longest = _round_up(len(prompts[taken[start]]))
-            stop = start + 1
-            while stop < len(taken):
-                longest_with = max(longest, _round_up(len(prompts[taken[stop]])))
-                if longest_with * (stop + 1 - start) > PREFILL_TOKENS:
-                    break
-                longest, stop = longest_with, stop + 1
-            group = [prompts[number] for number in taken[start:stop]]
-            states.append(run_prompts(self.model, self.cache, group, slots[start:stop], longest))
-            start = stop
-        return slots, torch.cat(states)
-
-    def step(self) -> tuple[npt.NDArray[np.int64], Tensor]:
-        """Run the latest token of every slot; returns the occupied slots and their hidden states (R, D)."""
-        ids = torch.from_numpy(self.last[: self.num_slots, None]).to(self.model.device)
-        positions = torch.from_numpy(self.position[: self.num_slots, None]).to(self.model.device)
-        length = int(self.position[: self.num_slots].max()) + 1
-        self._fit(length)
-        hidden = self.model.forward(ids, positions, self.cache, slice(0, self.num_slots), length)[:, 0]
-        rows = np.flatnonzero(self.prompt >= 0)
-        self.position[rows] += 1
-        return rows, hidden[torch.from_numpy(rows).to(hidden.device)]
-
-    def _fit(self, length: int) -> None:
-        """Make room in the cache for ``length`` positions, and give back room that no row can come to need."""
-        most = int(self.ends[self.prompt[self.prompt >= 0]].max())
-        if length > self.cache.length or most < self.cache.length:
-            self.cache.fit(max(length, min(most, self.cache.length)))
-
-    def uniform(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The random numbers for the next token of ``rows``."""
-        return uniform(self.seeds[self.prompt[rows]], self.count[rows])
-
-    def extend(self, rows: npt.NDArray[np.int64], ids: Ids, stop: Sequence[int]) -> Iterator[tuple[int, Ids]]:
-        """Add one token to each of ``rows``; yields (prompt, all its new tokens) for those that end, and frees them."""
-        self.new[rows, self.count[rows]] = ids
-        self.last[rows] = ids
-        self.count[rows] += 1
-        limits = np.array([self.limits[number] for number in self.prompt[rows]])
-        for row in rows[np.isin(ids, stop) | (self.count[rows] >= limits)]:
-            yield int(self.prompt[row]), self.new[row, : self.count[row]].copy()
-            self.prompt[row], self.position[row] = -1, 0
-
-    def compact(self) -> None:
-        """Move the occupied slots together once a quarter is free (nothing waits for a slot any more)."""
-        rows = np.flatnonzero(self.prompt >= 0)
-        if len(rows) > self.num_slots * 3 // 4:
-            return
-        self.cache.move(torch.from_numpy(rows).to(self.model.device))
-        for name in ("prompt", "last", "position", "count", "new"):
-            setattr(self, name, getattr(self, name)[rows])
-        self.num_slots = len(rows)
-
-
-def run_prompts(
-    model: CachedLlama,
-    cache: Cache,
-    prompts: Sequence[npt.NDArray[np.integer]],
-    slots: npt.NDArray[np.int64],
-    longest: int,
-    starts: int = 0,
-) -> Tensor:
-    """Run prompts into cache rows ``slots`` from position ``starts`` on; the hidden state (R, D) after each.
-
-    Rows are padded on the right to ``longest``: what padding leaves in the cache is masked until it is overwritten.
-    """
-    ids = np.zeros((len(prompts), longest), dtype=np.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = prompt
-    positions = np.broadcast_to(np.arange(starts, starts + longest), ids.shape).copy()
-    device = model.device
-    hidden = model.forward(
-        torch.from_numpy(ids).to(device),
-        torch.from_numpy(positions).to(device),
-        cache,
-        torch.from_numpy(slots).to(device),
-        starts + longest,
-    )
-    ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
-    return hidden[torch.arange(len(prompts), device=device), ends]
 
 
 class Session:
@@ -346,7 +232,7 @@ class Session:
         """Run the first ``count`` pending tokens; the hidden state (1, D) after the last of them."""
         model = self._generator.model
         model.check_length(self._done + count)
-        padded = count if count == 1 else _round_up(count)
+        padded = count if count == 1 else round_up(count)
         if self._done + padded > self._cache.length:
             self._cache.fit(2 * (self._done + padded))
         prompt = np.array(self._pending[:count], dtype=np.int64)
@@ -354,7 +240,3 @@ class Session:
         del self._pending[:count]
         self._done += count
         return hidden
-
-
-def _round_up(number: int, multiple: int = 8) -> int:
-    return -(-number // multiple) * multiple

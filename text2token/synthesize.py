@@ -67,6 +67,7 @@ class SynthesizeConfig(StageConfig):
         processes: worker processes; changes speed only.
         threads: torch threads of each process.
         dtype: float32, or bfloat16 (faster where the processor has it).
+        cuda_graphs: the built-in generation decodes by CUDA graphs; changes speed only (not tried on a GPU yet).
         devices: where to run, workers take them in turn: [cpu], [cuda:0, cuda:1].
         bulk: who starts the workers, and what is put up with.
     """
@@ -93,6 +94,7 @@ class SynthesizeConfig(StageConfig):
     processes: int = 1
     threads: int = 1
     dtype: str = "float32"
+    cuda_graphs: bool = False
     devices: list[str] = field(default_factory=lambda: ["cpu"])
     bulk: BulkConfig = field(default_factory=BulkConfig)
 
@@ -223,6 +225,7 @@ def _work(config: SynthesizeConfig) -> Synthesis:
         dtype=config.dtype,
         devices=tuple(config.devices),
         threads=config.threads,
+        has_graphs=config.cuda_graphs,
     )
 
 
@@ -233,7 +236,7 @@ STAGE = Stage(
     summary="Make speech tokens for spans of texts, with a text-to-token model, in bulk.",
     inputs=lambda config: [*(one for one in (config.texts, config.texts_heldout) if not is_url(one)), config.model],
     example="texts=runs/corpus/texts.jsonl model=runs/text2token_export/model out=runs/synthesis processes=2",
-    speed_options=("batch_size", "processes", "threads", "bulk"),
+    speed_options=("batch_size", "processes", "threads", "cuda_graphs", "bulk"),
 )
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ class Synthesis:
         dtype: of the model's weights.
         devices: where to run; workers take them in turn.
         threads: of torch, in each process.
+        has_graphs: decode by CUDA graphs.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Synthesis:
     dtype: str
     devices: tuple[str, ...]
     threads: int
+    has_graphs: bool = False
 
     def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
         """Load the model."""
@@ -71,7 +73,13 @@ class Synthesis:
 
         torch.set_num_threads(self.threads)
         vocabulary = Vocabulary.from_pretrained(self.model)
-        options = EngineOptions(folder=self.model, batch_size=self.batch_size, dtype=self.dtype, device=device)
+        options = EngineOptions(
+            folder=self.model,
+            batch_size=self.batch_size,
+            dtype=self.dtype,
+            device=device,
+            has_graphs=self.has_graphs,
+        )
         return Synthesiser(
             open_backend(self.backend, options, vocabulary),
             vocabulary,

@@ -10,6 +10,7 @@ from corpus.errors import UserError
 from lm.bpe import train_bpe
 from lm.cached_llama import CachedLlama
 from lm.generation import Generator
+from lm.product import Product
 from lm.sampling import choose, uniform
 from lm.vocabulary import Vocabulary, build_vocabulary
 
@@ -105,6 +106,29 @@ def test_results_do_not_depend_on_batch_size_or_order(temperature: float) -> Non
         reference = reference or found
         assert found == reference
     assert len({tuple(row) for row in reference}) > 20
+    fixed = Generator(CachedLlama(LLAMA), V, batch_size=8, has_graphs=True)  # a cache of fixed shape; no graph on CPUs
+    rows = fixed.generate(
+        given_prompts,
+        max_new_tokens=limits,
+        stop=[EOA],
+        allowed="speech",
+        temperature=temperature,
+        top_p=0.9,
+        seeds=range(1000, 1040),
+    )
+    assert [row.tolist() for row in rows] == reference
+
+
+def test_rows_of_a_product_do_not_depend_on_their_number() -> None:
+    random = torch.Generator().manual_seed(0)
+    for dtype in (torch.float32, torch.bfloat16):
+        weight, x = (torch.randn(shape, generator=random).to(dtype) for shape in ((96, 80), (70, 80)))
+        bias = torch.randn(96, generator=random).to(dtype)
+        product = Product(weight, bias)
+        whole = product(x)
+        assert all(torch.equal(product(x[:count]), whole[:count]) for count in range(1, 71))
+        exact = x.double() @ weight.double().T + bias.double()
+        assert (whole.double() - exact).abs().max() <= (1e-4 if dtype == torch.float32 else 0.3)
 
 
 def test_only_allowed_ids_come_and_rows_end_at_stop() -> None:

@@ -21,12 +21,14 @@ class EngineOptions:
         batch_size: prompts run at once.
         dtype: of the weights.
         device: a torch device.
+        has_graphs: the built-in generation decodes by CUDA graphs.
     """
 
     folder: str
     batch_size: int
     dtype: str
     device: str
+    has_graphs: bool = False
 
 
 def open_backend(name: str, options: EngineOptions, vocabulary: Vocabulary) -> Backend:
@@ -46,7 +48,11 @@ def open_backend(name: str, options: EngineOptions, vocabulary: Vocabulary) -> B
     from lm.generation import Generator
 
     return Generator.from_pretrained(
-        options.folder, batch_size=options.batch_size, dtype=options.dtype, device=options.device
+        options.folder,
+        batch_size=options.batch_size,
+        dtype=options.dtype,
+        device=options.device,
+        has_graphs=options.has_graphs,
     )
 
 
