@@ -57,7 +57,7 @@ class ModelConfig:
     chunk: int = 8
     dropout: float = 0.0
     upsampling: int = 1
-    ctc_pooling: int = 1
+    ctc_pooling: int = field(default=1, metadata=LATER)
     num_labels: int = 128
     frame_rate: float = field(default=12.5, metadata=LATER)
     backbone: str = field(default="fastconformer", metadata=LATER)
