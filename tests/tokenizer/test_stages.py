@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import tarfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,10 @@ from corpus.attempt import Attempt
 from corpus.errors import UserError
 from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
 from corpus.mel import LogMel
+from corpus.stage import Run
 from corpus.tokens import read_tokens
+from corpus.units import UnitFolder
+from corpus.workers import work_off
 from tokenizer import encode, evaluate, train, units
 from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, QuantiserConfig
 from tokenizer.examples import Examples
@@ -183,27 +185,36 @@ def same_tokens(one: Path, other: Path) -> bool:
     return [file_digest(one / name) for name in names] == [file_digest(other / name) for name in names]
 
 
-@pytest.mark.slow
-def test_a_killed_worker_of_the_encoding_is_replaced(trained: Path, spoken: Path, tmp_path: Path) -> None:
+def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Path, tmp_path: Path) -> None:
     encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "unbroken"))
-    config = encode_config(trained, spoken, tmp_path / "broken", processes=2)
-    config.unit_utterances = 4
+    config = encode_config(trained, spoken, tmp_path / "broken")
+    config.unit_utterances = 3
+    parts = [unit for split in encode.find_splits(config) for unit in split.units]
+    job = UnitFolder.create(tmp_path / "broken/parts", parts, 1.0)
+    work = units.Encoding(tokenizer=str((trained / "artefact").absolute()), device="cpu")
+    fork = multiprocessing.get_context("fork")  # NeMo is imported already
 
-    def kill_one() -> None:
-        parts = tmp_path / "broken/parts"
-        while not list(parts.glob("done/*/*.json")):
-            time.sleep(0.01)
-        for worker in multiprocessing.active_children():
-            os.kill(worker.pid or 0, signal.SIGKILL)
-            killed.append(worker.pid)
-            return
+    def start(number: int) -> Any:
+        worker = fork.Process(target=lambda: list(work_off(UnitFolder(job.root, 1.0), work, number, 2)), daemon=True)
+        worker.start()
+        return worker
 
-    killed: list[int | None] = []
-    killer = threading.Thread(target=kill_one, daemon=True)
-    killer.start()
-    encode.STAGE.execute(config)
-    killer.join(10)
-    assert len(killed) == 1 and same_tokens(tmp_path / "unbroken", tmp_path / "broken")
+    workers = [start(0), start(1)]
+    for kill in range(5):
+        wanted = len(job.done_names()) + 1 + kill % 2
+        while len(job.done_names()) < wanted:
+            assert all(worker.is_alive() for worker in workers)
+            time.sleep(0.002)
+        for number in (0, 1) if kill == 3 else (kill % 2,):  # once both of them
+            os.kill(workers[number].pid, signal.SIGKILL)
+            workers[number].join()
+            workers[number] = start(number)
+    for worker in workers:
+        worker.kill()
+        worker.join()
+    assert 5 <= len(job.done_names()) < len(parts)
+    encode.run(config, Run(tmp_path / "broken"))
+    assert same_tokens(tmp_path / "unbroken", tmp_path / "broken")
 
 
 def as_shar(spoken: Path, folder: Path) -> None:
