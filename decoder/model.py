@@ -9,6 +9,7 @@ Shapes: B batch, T tokens, F mel frames, M mel bins, S samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -152,18 +153,17 @@ class SpeechDecoder(nn.Module):
         Raises:
             UserError: an unknown voice, or a decoder that needs the whole utterance (block_tokens=0).
         """
+        check_sampling(steps, guidance, solver)
         if not self.config.block_tokens:
             remedy = "train with block_tokens=10 to stream, or use decode"
             raise UserError("the decoder", found="block_tokens=0: it needs the whole utterance", remedy=remedy)
         flow = self.config.flow
-        chosen = flow.solver if solver is None else solver
-        check_option(chosen in SOLVERS, "solver", chosen, f"choose {' or '.join(SOLVERS)}")
         return DecoderStream(
             self,
             self.voices([speaker]),
             steps=flow.steps if steps is None else steps,
             guidance=flow.guidance if guidance is None else guidance,
-            solver=chosen,
+            solver=solver or flow.solver,
         )
 
     def decode(
@@ -210,7 +210,7 @@ class SpeechDecoder(nn.Module):
         """
         if vocoder not in VOCODERS:
             raise UserError("vocoder", found=repr(vocoder), remedy=f"choose one of {', '.join(VOCODERS)}")
-        check_option(solver is None or solver in SOLVERS, "solver", solver, f"choose {' or '.join(SOLVERS)}")
+        check_sampling(steps, guidance, solver)
         if not len(tokens):
             return []
         batch = self.batch(tokens, speakers or [None] * len(tokens))
@@ -315,6 +315,13 @@ class SpeechDecoder(nn.Module):
         decoder = cls(artefact.part("decoder", DecoderConfig), vocoder)
         artefact.load_weights(decoder)
         return decoder.eval()
+
+
+def check_sampling(steps: int | None, guidance: float | None, solver: str | None) -> None:
+    """Raise a `UserError` for options that no mel can be sampled with; None is the trained default."""
+    check_option(steps is None or steps >= 0, "steps", steps, "give 0 (the mean) or more")
+    check_option(guidance is None or 0 <= guidance < math.inf, "guidance", guidance, "give 0 (none) or more")
+    check_option(solver is None or solver in SOLVERS, "solver", solver, f"choose {' or '.join(SOLVERS)}")
 
 
 def frames_per_token(token_rate: float, mel: LogMelConfig) -> Fraction:

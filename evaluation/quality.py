@@ -1,7 +1,7 @@
 """How good resynthesised speech is: one command, one table, and sheets to look at.
 
     python -m evaluation.quality corpus=runs/quickstart/corpus out=runs/quickstart/quality \\
-        'resynthesis={flow: runs/quickstart/resynthesis, griffin_lim: runs/quickstart/resynthesis_griffin_lim}'
+        resynthesis.flow=runs/quickstart/resynthesis resynthesis.griffin_lim=runs/quickstart/resynthesis_griffin_lim
 
 One row for the recordings themselves and one for each resynthesis: the word error rate of the outside judge (and of a
 recogniser given by path), the measures of `evaluation.likeness` with what each is worth, the likeness of the voice by
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class QualityConfig(StageConfig):
         out: run folder; quality.md, details.jsonl and sheets/ are written there.
         seed: unused: nothing is drawn.
         corpus: output folder of corpus.build.
-        resynthesis: name of a row -> output folder of decoder.resynthesise.
+        resynthesis: name of a row -> output folder of decoder.resynthesise, as ``resynthesis.<name>=<folder>``.
         decoder: a decoder with a speaker encoder, for the likeness of the voice; null leaves it out.
         asr: a recogniser: a .nemo file or a folder of transformers' (Whisper); null leaves it out.
         utmos: a naturalness predictor as TorchScript; null leaves it out.
@@ -60,7 +60,7 @@ class QualityConfig(StageConfig):
     """
 
     corpus: str
-    resynthesis: dict[str, str]
+    resynthesis: dict[str, str] = field(default_factory=dict)
     decoder: str | None = None
     asr: str | None = None
     utmos: str | None = None
@@ -69,7 +69,9 @@ class QualityConfig(StageConfig):
     processes: int = 2
 
     def __post_init__(self) -> None:
-        check_option(bool(self.resynthesis), "resynthesis", self.resynthesis, "name at least one, as {flow: <folder>}")
+        check_option(
+            bool(self.resynthesis), "resynthesis", self.resynthesis, "name at least one: resynthesis.flow=<folder>"
+        )
         is_free = RECORDINGS not in self.resynthesis
         check_option(is_free, "resynthesis", RECORDINGS, "that is the name of the recordings' own row; choose another")
         check_option(self.sheets >= 0, "sheets", self.sheets, "give 0 (none) or more")
@@ -247,8 +249,7 @@ STAGE = Stage(
     run=run,
     summary="How good resynthesised speech is: recognisers, spectra, pitch, voice; one table and spectrograms.",
     inputs=lambda config: [config.corpus, *config.resynthesis.values(), config.decoder, config.asr, config.utmos],
-    example="corpus=runs/quickstart/corpus 'resynthesis={flow: runs/quickstart/resynthesis}' "
-    "out=runs/quickstart/quality",
+    example="corpus=runs/quickstart/corpus resynthesis.flow=runs/quickstart/resynthesis out=runs/quickstart/quality",
     speed_options=("processes",),
 )
 

@@ -122,6 +122,11 @@ def test_bad_voices_and_vocoders_are_explained(decoder: SpeechDecoder) -> None:
         decoder.decode(some_tokens(3), vocoder="world")
     with pytest.raises(UserError, match="choose euler or midpoint"):
         decoder.decode(some_tokens(3), solver="heun")
+    for wrong in ({"steps": -1}, {"guidance": -0.5}, {"guidance": float("nan")}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            decoder.decode(some_tokens(3), **wrong)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            decoder.streaming(**wrong)  # type: ignore[arg-type]
 
 
 def test_weights_that_are_not_finite_are_refused(decoder: SpeechDecoder, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from corpus.audio import write_audio
@@ -67,6 +68,9 @@ def test_wrong_clips_are_explained(make_decoder: MakeDecoder, clips: list[str], 
     decoder, tokens = make_decoder(speaker=HEARING), np.arange(4)
     (tmp_path / "text.wav").write_text("no sound")
     write_audio(tmp_path / "silent.wav", np.zeros(8000, dtype=np.float32), 16000)
+    soundfile.write(tmp_path / "nan.wav", np.full(8000, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
+    with pytest.raises(UserError, match="NaN"):
+        decoder.decode(tokens, str(tmp_path / "nan.wav"))
     with pytest.raises(UserError, match=r"missing\.wav"):
         decoder.decode(tokens, str(tmp_path / "missing.wav"))
     with pytest.raises(UserError, match=r"text\.wav"):

@@ -130,6 +130,12 @@ def test_the_whole_table(made: Path) -> None:
     assert not (made / "out" / "sheets" / "02.png").exists()
 
 
+def test_the_command_line_names_rows(made: Path) -> None:
+    arguments = [f"out={made}/line", f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", "processes=1"]
+    assert STAGE.main([*arguments, "sheets=0", "limit=1"]) == 0
+    assert "| perfect | 1 |" in (made / "line" / "quality.md").read_text()
+
+
 def test_a_table_has_what_was_measured() -> None:
     rows = [{"judge_edits": 1, "judge_words": 4, "stoi": 0.5}, {"judge_edits": 0, "judge_words": 6, "stoi": None}]
     summary = summarise(rows)
