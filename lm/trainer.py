@@ -32,6 +32,7 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .corpora import CorpusInfo
+from .cpu import keep_freed_memory
 from .curve import Curve
 from .data import (
     BatchIndices,
@@ -81,6 +82,8 @@ class Trainer:
         self.folder = run.folder / "checkpoint"
         self.vocabulary_size = vocabulary.padded_size(config.model.vocabulary_multiple)
         self.skipped_steps = 0
+        if processes.device.type == "cpu":
+            keep_freed_memory()
         self.background = AsyncCallsQueue() if self.loop.async_save else None
         self._build_data(mixture)
         self._build_model()
