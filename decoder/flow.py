@@ -30,8 +30,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from corpus.errors import check_option
+
 from .backbone import Backbone, BackboneCache
-from .config import FlowConfig
+from .config import SOLVERS, FlowConfig
 from .encoder import masked_mean
 from .speaker import SpeakerEmbedding, Speakers
 
@@ -196,6 +198,13 @@ def solve(
         else:
             point_BFM = point_BFM + (then - now) * velocity(point_BFM, now, step)
     return point_BFM
+
+
+def check_sampling(steps: int | None, guidance: float | None, solver: str | None) -> None:
+    """Raise a `UserError` for options that no mel can be sampled with; None is the trained default."""
+    check_option(steps is None or steps >= 0, "steps", steps, "give 0 (the mean) or more")
+    check_option(guidance is None or 0 <= guidance < math.inf, "guidance", guidance, "give 0 (none) or more")
+    check_option(solver is None or solver in SOLVERS, "solver", solver, f"choose {' or '.join(SOLVERS)}")
 
 
 def time_grid(steps: int) -> list[float]:

@@ -9,9 +9,7 @@ Shapes: B batch, T tokens, F mel frames, M mel bins, S samples.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +18,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from corpus.audio import read_audio
-from corpus.errors import UserError, check_option
+from corpus.errors import UserError
 from corpus.mel import LogMel, LogMelConfig
 
-from .config import SOLVERS, DecoderConfig, VocoderConfig
+from .config import DecoderConfig, VocoderConfig
 from .encoder import TokenEncoder, prior_loss
-from .flow import Conditions, FlowMatching
+from .flow import Conditions, FlowMatching, check_sampling
 from .folder import load_artefact, save_artefact
 from .griffin_lim import griffin_lim
 from .noise import Noise
 from .recordings import Clips
-from .speaker import FROM_CLIP, SpeakerEncoder, Speakers
+from .speaker import FROM_CLIP, SpeakerEncoder, Speakers, hear_file
 from .stream import DecoderStream
-from .timing import Timing
+from .timing import Timing, frames_per_token
 from .vocoder import Vocoder
 
 Tokens = npt.NDArray[np.integer[Any]]
 Audio = npt.NDArray[np.float32]
 VOCODERS = ("model", "griffin_lim")
-CLIP_SECONDS = 10.0  # of a reference clip are heard
 
 
 class SpeechDecoder(nn.Module):
@@ -275,7 +271,6 @@ class SpeechDecoder(nn.Module):
         """Whether ``name`` is meant as a recording and not as a tag."""
         return name not in self.speakers and (bool(Path(name).suffix) or Path(name).is_file())
 
-    @torch.inference_mode()
     def hear(self, clip: str) -> Tensor:
         """The embedding (E,) of the voice in an audio file (its first 10 s)."""
         if self.speaker_encoder is None:
@@ -283,14 +278,7 @@ class SpeechDecoder(nn.Module):
             found = f"the recording {clip}, but this decoder knows voices by their tags only"
             remedy = f"choose one of: {known}; or train it with speaker.embedding=64 reference_share=0.5"
             raise UserError("speaker", found=found, remedy=remedy)
-        rate, hop = self.log_mel.config.sample_rate, self.log_mel.config.hop
-        samples = read_audio(Path(clip), rate)[: int(CLIP_SECONDS * rate)]
-        if not np.abs(samples).max(initial=0.0) > 0.0:
-            raise UserError(clip, found="only silence", remedy="give a recording of a few seconds of one voice")
-        audio_1S = torch.from_numpy(np.pad(samples, (0, -len(samples) % hop)))[None].to(self.device)
-        mel_1FM = self.log_mel(audio_1S).transpose(1, 2)
-        heard: Tensor = self.speaker_encoder(mel_1FM, torch.ones_like(mel_1FM[:, :, 0], dtype=torch.bool))[0]
-        return heard
+        return hear_file(Path(clip), self.speaker_encoder, self.log_mel)
 
     def save_pretrained(self, folder: Path | str, metrics: Mapping[str, Any] | None = None) -> None:
         """Write the artefact folder, the vocoder inside."""
@@ -315,18 +303,3 @@ class SpeechDecoder(nn.Module):
         decoder = cls(artefact.part("decoder", DecoderConfig), vocoder)
         artefact.load_weights(decoder)
         return decoder.eval()
-
-
-def check_sampling(steps: int | None, guidance: float | None, solver: str | None) -> None:
-    """Raise a `UserError` for options that no mel can be sampled with; None is the trained default."""
-    check_option(steps is None or steps >= 0, "steps", steps, "give 0 (the mean) or more")
-    check_option(guidance is None or 0 <= guidance < math.inf, "guidance", guidance, "give 0 (none) or more")
-    check_option(solver is None or solver in SOLVERS, "solver", solver, f"choose {' or '.join(SOLVERS)}")
-
-
-def frames_per_token(token_rate: float, mel: LogMelConfig) -> Fraction:
-    """Mel frames in a token's time, exactly."""
-    ratio = Fraction(mel.sample_rate, mel.hop) / Fraction(token_rate)
-    remedy = f"a token must last at least one mel frame ({mel.hop} samples at {mel.sample_rate} Hz)"
-    check_option(ratio >= 1, "token_rate", token_rate, remedy)
-    return ratio

@@ -8,15 +8,22 @@ Shapes: B batch, F mel frames, M mel bins, D width, E features of a clip's embed
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corpus.audio import read_audio
+from corpus.errors import UserError
+from corpus.mel import LogMel
+
 from .config import SpeakerConfig
 
 FROM_CLIP = -1  # in `Speakers.rows`: the voice is that of the clip
+CLIP_SECONDS = 10.0  # of a reference clip are heard
 SHARPNESS = 16.0  # of the classification: cosines times this are the logits
 
 
@@ -85,3 +92,20 @@ class SpeakerEncoder(nn.Module):
         """Cross-entropy of naming the voices ``rows_B`` by the angle between embeddings."""
         logits_BN = SHARPNESS * clips_BE @ F.normalize(self.names.weight.float(), dim=-1).T
         return F.cross_entropy(logits_BN, rows_B)
+
+
+@torch.inference_mode()
+def hear_file(clip: Path, encoder: SpeakerEncoder, log_mel: LogMel) -> Tensor:
+    """The embedding (E,) of the voice in an audio file (its first 10 s).
+
+    Raises:
+        UserError: the file is missing, no audio, holds NaN, or is silent.
+    """
+    rate, hop = log_mel.config.sample_rate, log_mel.config.hop
+    samples = read_audio(clip, rate)[: int(CLIP_SECONDS * rate)]
+    if not np.abs(samples).max(initial=0.0) > 0.0:
+        raise UserError(str(clip), found="only silence", remedy="give a recording of a few seconds of one voice")
+    audio_1S = torch.from_numpy(np.pad(samples, (0, -len(samples) % hop)))[None].to(log_mel.hann.device)
+    mel_1FM = log_mel(audio_1S).transpose(1, 2)
+    heard: Tensor = encoder(mel_1FM, torch.ones_like(mel_1FM[:, :, 0], dtype=torch.bool))[0]
+    return heard

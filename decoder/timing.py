@@ -23,6 +23,9 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from corpus.errors import check_option
+from corpus.mel import LogMelConfig
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -82,3 +85,11 @@ class Timing:
         """(B, F) from (B, T), each row real up to some token: which frames come from real tokens."""
         frames_F = torch.arange(self.num_frames(is_real_BT.shape[1]), device=is_real_BT.device)
         return is_real_BT[:, self.tokens_of_frames(frames_F)]
+
+
+def frames_per_token(token_rate: float, mel: LogMelConfig) -> Fraction:
+    """Mel frames in a token's time, exactly."""
+    ratio = Fraction(mel.sample_rate, mel.hop) / Fraction(token_rate)
+    remedy = f"a token must last at least one mel frame ({mel.hop} samples at {mel.sample_rate} Hz)"
+    check_option(ratio >= 1, "token_rate", token_rate, remedy)
+    return ratio

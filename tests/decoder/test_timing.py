@@ -12,8 +12,8 @@ import torch
 
 from corpus.mel import LogMelConfig
 from decoder.config import DecoderConfig
-from decoder.model import SpeechDecoder, frames_per_token
-from decoder.timing import Timing
+from decoder.model import SpeechDecoder
+from decoder.timing import Timing, frames_per_token
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
 from decoder.vocoder import Vocoder
