@@ -16,6 +16,7 @@ from .spoken_english import read_english
 from .spoken_mandarin import read_mandarin
 
 NORMALISERS = ("builtin", "nemo", "none")
+MAX_LENGTH = 5000  # characters; what is longer is no span that a model could read, and rules may take long over it
 HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
@@ -23,13 +24,13 @@ def spoken_form(text: str, normaliser: str) -> str:
     """The text with numbers, dates, amounts, units and abbreviations in words.
 
     Args:
-        text: any.
+        text: any; one of more than `MAX_LENGTH` characters comes back as it is.
         normaliser: one of `NORMALISERS`.
 
     Raises:
         UserError: ``nemo`` without its package.
     """
-    if normaliser == "none":
+    if normaliser == "none" or len(text) > MAX_LENGTH:
         return text
     is_mandarin = HAN.search(text) is not None
     if normaliser == "nemo":

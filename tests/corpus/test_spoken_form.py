@@ -68,6 +68,12 @@ def test_any_text_is_read(text: str) -> None:
     assert isinstance(spoken_form(text, "builtin"), str)
 
 
+def test_nasty_texts_end() -> None:
+    for piece in ("1", "1,", "$ ", "A.", "1-", "9 ", "A ", "1/", ":1", "2年"):
+        spoken_form(piece * (5000 // len(piece)), "builtin")
+    assert spoken_form("1 " * 2501, "builtin") == "1 " * 2501  # too long for a span
+
+
 def test_mandarin_numbers_are_distinct_and_readable() -> None:
     from corpus.spoken_mandarin import cardinal
 
