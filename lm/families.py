@@ -60,6 +60,7 @@ FAMILIES = (
     Family("glm", "GlmForCausalLM", qkv_bias=None, rope_interleaved=True, is_gate_fused=True),
     Family("glm4", "Glm4ForCausalLM", None, sandwich_norm=True, rope_interleaved=True, is_gate_fused=True),
 )
+DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 # What Llama-3.1 fixed beside its factor; megatron-core knows no others.
 LLAMA3_ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 
@@ -115,7 +116,8 @@ def huggingface_config(
         "bos_token_id": None,
         "eos_token_id": eos,
         "pad_token_id": pad,
-        "dtype": {"fp32": "float32", "bf16": "bfloat16"}[dtype],
+        "dtype": DTYPE_NAMES[dtype],
+        "torch_dtype": DTYPE_NAMES[dtype],  # where readers older than transformers 5 look
     }
 
 

@@ -4,7 +4,7 @@ Weights, gradients and optimizer states follow from what the trainer keeps: bf16
 gradient buffers (4), fp32 master weights and two Adam moments (12, divided among data parallel processes by the
 distributed optimizer); in fp32 runs 4, 4 and 8. Activations follow Korthikanti et al. (arXiv 2205.05198, section 4),
 written anew for RMSNorm, SwiGLU, grouped queries and attention that keeps no scores. `benchmarks/memory.py` measures
-what torch's allocator really gives out, beside this.
+what is really alive during training, beside this.
 
 Symbols: S tokens of a sequence on this process, B micro batch, D hidden, F ffn, H and G query and key-value heads of
 width W, V rows of the vocabulary, t tensor, p pipeline, v virtual, c context, d data parallel size.

@@ -1,4 +1,4 @@
-"""The planner's memory model against torch's allocator, for three small layouts."""
+"""The planner's memory model against what is alive while the trainer runs, for small layouts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_plan_knows_the_local_attention() -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_the_plan_is_within_15_percent_of_the_allocator(
+def test_the_plan_is_within_10_percent_of_what_is_measured(
     name: str, corpus: tuple[Path, int], run_ranks: Any, tmp_path: Path
 ) -> None:
     folder, size = corpus
@@ -41,4 +41,5 @@ def test_the_plan_is_within_15_percent_of_the_allocator(
     padded = -(-size // model.vocabulary_multiple) * model.vocabulary_multiple
     for measured, predicted in zip(measurement.measured, measurement.predicted(padded), strict=True):
         assert measured > 10e6
-        assert predicted == pytest.approx(measured, rel=0.15)
+        print(f"{name}: measured {measured / 1e6:.1f} MB, predicted {predicted / 1e6:.1f} MB")
+        assert predicted == pytest.approx(measured, rel=0.10)
