@@ -114,6 +114,10 @@ def make_plan(recipe: dict[str, Any]) -> Plan:
     """Check every step's options with its own stage, before anything runs."""
     from omegaconf import OmegaConf
 
+    if "quickstart" not in recipe or "plan" not in recipe:
+        found = f"{recipe.get('recipe')!r}, which is no recipe of this command"
+        remedy = "recipes for clusters belong to speechweave plan and submit, presets to their stage's --config"
+        raise UserError("option recipe", found=found, remedy=remedy)
     settings = recipe["quickstart"]
     out = Path(settings["out"])
     also = set(settings.get("also") or [])

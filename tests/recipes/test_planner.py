@@ -17,6 +17,7 @@ from recipes.cluster_recipe import LAYOUTS, cluster_recipes, load_cluster_recipe
 from recipes.forecast import Assumptions, bubble_share, forecast
 from recipes.memory import GIB, in_flight, memory_by_stage, stage_parameters
 from recipes.planner import main
+from recipes.quickstart import main as quickstart
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict[str, Any]:
@@ -146,6 +147,12 @@ def test_mistakes_are_told(arguments: list[str], words: str, capsys: pytest.Capt
     assert main(arguments) == 2
     printed = capsys.readouterr().err
     assert words in printed and "Traceback" not in printed
+
+
+def test_a_recipe_for_clusters_is_none_of_the_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert quickstart(["recipe=9b"]) == 2
+    printed = capsys.readouterr().err
+    assert "speechweave plan and submit" in printed and "Traceback" not in printed
 
 
 def test_clusters() -> None:
