@@ -173,7 +173,11 @@ def _launch_ray(folder: UnitFolder, work: Work, config: BulkConfig, processes: i
 
     if not ray.is_initialized():
         local = {"num_cpus": processes * config.ray.cpus, "include_dashboard": False, "log_to_driver": False}
-        ray.init(**({"address": config.ray.address} if config.ray.address else local))
+        try:
+            ray.init(**({"address": config.ray.address} if config.ray.address else local))
+        except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+            found = f"Ray does not start ({str(error).splitlines()[0] if str(error) else error!r})"
+            raise UserError("bulk.executor=ray", found=found, remedy="see ray's own log, or call again") from error
     options = config.ray
     logs = _logs(folder)
     executor = RayPipelineExecutor(

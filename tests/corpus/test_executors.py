@@ -95,6 +95,10 @@ def test_ray_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     config = BulkConfig(executor="ray", ray=RayConfig(memory_gb=0.2))
     try:
         assert len(list(run_job(folder, Sums(tmp_path / "job/log"), config, processes=2))) == 8
+    except UserError as error:  # a local Ray gives its server ten seconds: too few on a machine under heavy load
+        if "Ray does not start" not in str(error):
+            raise
+        pytest.skip(str(error))
     finally:
         ray.shutdown()
     check_whole(folder, expected)
