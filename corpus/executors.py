@@ -7,21 +7,25 @@ is killed, and counts tasks by rank; so locally our own pool starts them.)
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError, check_option
 from .units import UnitFolder
-from .workers import Work, finish_units
+from .workers import Work, end_with_parent, finish_units
 
 EXECUTORS = ("local", "slurm", "ray")
+CLOSING_SECONDS = 30.0  # that a Ray driver may take to end when its job is done
 
 
 @dataclass(kw_only=True)
@@ -122,6 +126,9 @@ class _Launched:
         """Whether any of them may still work."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Called when the job is over."""
+
     poll_seconds = 0.5
     logs = ""
 
@@ -132,56 +139,71 @@ def _watched(folder: UnitFolder, launch: Any) -> Iterator[dict[str, Any]]:
     if len(seen) == len(units):
         return
     launched: _Launched = launch()
-    while True:
-        was_alive = launched.is_alive()  # before looking, lest a unit be finished in between
-        new = folder.done_names() - seen
-        seen |= new
-        yield from (folder.record(units[name]) for name in sorted(new))
-        if folder.is_settled():
-            return
-        if not was_alive:
-            found = f"its workers have ended, {len(units) - len(seen)} of {len(units)} units are left"
-            remedy = f"see their logs in {launched.logs}; call again for the rest"
-            raise UserError(str(folder.root), found=found, remedy=remedy)
-        time.sleep(launched.poll_seconds)
+    try:
+        while True:
+            was_alive = launched.is_alive()  # before looking, lest a unit be finished in between
+            new = folder.done_names() - seen
+            seen |= new
+            yield from (folder.record(units[name]) for name in sorted(new))
+            if folder.is_settled():
+                return
+            if not was_alive:
+                found = f"its workers have ended, {len(units) - len(seen)} of {len(units)} units are left"
+                remedy = f"see their logs in {launched.logs}; call again for the rest"
+                raise UserError(str(folder.root), found=found, remedy=remedy)
+            time.sleep(launched.poll_seconds)
+    finally:
+        launched.close()
 
 
 class _RayJob(_Launched):
-    def __init__(self, executor: Any, logs: str) -> None:
-        self.logs, self.error = logs, ""
-        self.thread = threading.Thread(target=self._run, args=(executor,), daemon=True)
-        self.thread.start()
+    """datatrove's Ray executor in a process of its own: a Ray driver that loses its server ends its whole process."""
 
-    def _run(self, executor: Any) -> None:
-        try:
-            executor.run()
-        except Exception as error:  # a worker's exception: told when the others have ended, too
-            print(f"ray: {error}", file=sys.stderr, flush=True)
+    def __init__(self, folder: UnitFolder, work: Work, config: BulkConfig, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.logs = _logs(folder)
+        self.channel, theirs = context.Pipe(duplex=False)
+        arguments = (folder.root, folder.lease_seconds, work, config.ray, processes, self.logs, theirs)
+        self.process = context.Process(target=_drive_ray, args=arguments)
+        self.process.start()
+        theirs.close()
 
     def is_alive(self) -> bool:
-        return self.thread.is_alive()
+        is_alive = self.process.is_alive()
+        with contextlib.suppress(EOFError):  # it has ended without a word
+            if self.channel.poll():
+                raise self.channel.recv()
+        return is_alive
+
+    def close(self) -> None:
+        self.process.join(CLOSING_SECONDS)
+        self.process.terminate()
+        self.process.join()
 
 
 def _launch_ray(folder: UnitFolder, work: Work, config: BulkConfig, processes: int) -> _Launched:
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(
-            "bulk.executor=ray", found="Ray is not installed", remedy="pip install 'speechweave[ray]'"
-        ) from error
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("bulk.executor=ray", found="Ray is not installed", remedy="pip install 'speechweave[ray]'")
+    return _RayJob(folder, work, config, processes)
+
+
+def _drive_ray(
+    root: Path, lease_seconds: float, work: Work, options: RayConfig, processes: int, logs: str, channel: Connection
+) -> None:
+    """The driver's process: starts or joins Ray, runs the tasks, leaves when its parent does."""
+    end_with_parent()
+    import ray
     from datatrove.executor.ray import RayPipelineExecutor
 
-    if not ray.is_initialized():
-        local = {"num_cpus": processes * config.ray.cpus, "include_dashboard": False, "log_to_driver": False}
-        try:
-            ray.init(**({"address": config.ray.address} if config.ray.address else local))
-        except (OSError, RuntimeError, ray.exceptions.RayError) as error:
-            found = f"Ray does not start ({str(error).splitlines()[0] if str(error) else error!r})"
-            raise UserError("bulk.executor=ray", found=found, remedy="see ray's own log, or call again") from error
-    options = config.ray
-    logs = _logs(folder)
+    local = {"num_cpus": processes * options.cpus, "include_dashboard": False, "log_to_driver": False}
+    try:
+        ray.init(**({"address": options.address} if options.address else local))
+    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+        found = f"Ray does not start ({str(error).splitlines()[0] if str(error) else error!r})"
+        channel.send(UserError("bulk.executor=ray", found=found, remedy="see ray's own log, or call again"))
+        sys.exit(3)
     executor = RayPipelineExecutor(
-        [_step(folder, work)],
+        [_step(UnitFolder(root, lease_seconds), work)],
         tasks=processes,
         logging_dir=logs,
         skip_completed=False,
@@ -189,7 +211,11 @@ def _launch_ray(folder: UnitFolder, work: Work, config: BulkConfig, processes: i
         gpus_per_task=options.gpus,
         mem_per_cpu_gb=options.memory_gb,
     )
-    return _RayJob(executor, logs)
+    try:
+        executor.run()
+    except Exception as error:  # a worker's exception: the parent sees what is left undone
+        print(f"ray: {error}", file=sys.stderr, flush=True)
+    ray.shutdown()
 
 
 class _SlurmJob(_Launched):
