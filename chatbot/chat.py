@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from corpus.command import run_command
 from corpus.errors import UserError
-from corpus.stage import explained_errors
 
 BUNDLE = "runs/quickstart/bundle"
 EXAMPLES = """examples:
@@ -45,17 +45,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 good, 2 user error)."""
-    try:
-        options = argument_parser().parse_args(arguments)
-    except SystemExit as stopped:  # argparse has printed the help or the mistake
-        return stopped.code if isinstance(stopped.code, int) else 2
-    try:
-        with explained_errors():
-            answer_question(options)
-    except UserError as error:
-        print(f"speechweave chat: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(argument_parser(), answer_question, arguments)
 
 
 def answer_question(options: argparse.Namespace) -> None:

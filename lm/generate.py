@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from corpus.command import run_command
 from corpus.errors import UserError
-from corpus.stage import explained_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,17 +54,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 good, 2 user error)."""
-    try:
-        options = argument_parser().parse_args(arguments)
-    except SystemExit as stopped:  # argparse has printed the help or the mistake
-        return stopped.code if isinstance(stopped.code, int) else 2
-    try:
-        with explained_errors():
-            generate(options)
-    except UserError as error:
-        print(f"\nspeechweave lm generate: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(argument_parser(), generate, arguments)
 
 
 def generate(options: argparse.Namespace) -> None:

@@ -20,8 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpus.command import run_command
 from corpus.errors import UserError
-from corpus.stage import explained_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,17 +54,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 good, 2 user error)."""
-    try:
-        options = argument_parser().parse_args(arguments)
-    except SystemExit as stopped:  # argparse has printed the help or the mistake
-        return stopped.code if isinstance(stopped.code, int) else 2
-    try:
-        with explained_errors():
-            inspect(options)
-    except UserError as error:
-        print(f"\nspeechweave lm inspect corpus: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(argument_parser(), inspect, arguments)
 
 
 def inspect(options: argparse.Namespace) -> None:

@@ -12,8 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corpus.errors import UserError
-from corpus.stage import explained_errors
+from corpus.command import run_command
 
 if TYPE_CHECKING:
     from corpus.units import Status, UnitFolder
@@ -32,17 +31,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 good, 2 user error)."""
-    try:
-        options = argument_parser().parse_args(arguments)
-    except SystemExit as stopped:  # argparse has printed the help or the mistake
-        return stopped.code if isinstance(stopped.code, int) else 2
-    try:
-        with explained_errors():
-            print(report(options.folder, options.lease))
-    except UserError as error:
-        print(f"speechweave text2token status: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(argument_parser(), lambda options: print(report(options.folder, options.lease)), arguments)
 
 
 def report(folder: Path, lease_seconds: float = 60.0) -> str:
