@@ -93,15 +93,20 @@ def unit_bytes_now(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("pass-*.parquet") if ".try" not in path.name]
 
 
+def pack_whole(reference: Path, model_folder: Path, name: str, **options: int) -> dict[str, float]:
+    config = pack.PackConfig(
+        synthesised=str(reference / "whole"),
+        vocabulary=str(model_folder),
+        out=str(reference / f"packed-{name}"),
+        **options,  # type: ignore[arg-type]
+    )
+    metrics: dict[str, float] = pack.STAGE.execute(config)
+    return metrics
+
+
 def test_packing_needs_no_particular_workers(reference: Path, model_folder: Path, vocabulary: Vocabulary) -> None:
-    for name, options in (("whole", {}), ("two", {"processes": 2, "unit_files": 3})):
-        config = pack.PackConfig(
-            synthesised=str(reference / "whole"),
-            vocabulary=str(model_folder),
-            out=str(reference / f"packed-{name}"),
-            **options,  # type: ignore[arg-type]
-        )
-        metrics = pack.STAGE.execute(config)
+    pack_whole(reference, model_folder, "whole")
+    metrics = pack_whole(reference, model_folder, "two", processes=2, unit_files=3)
     folders = [reference / f"packed-{name}/interleaved" for name in ("whole", "two")]
     for name in ("train.bin", "train.idx", "valid.bin", "valid.idx"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
@@ -201,6 +206,7 @@ def test_documents_can_be_read_and_the_status_told(
     assert inspect.main([str(reference / "whole"), "--rejected"]) == 0 and "‹text: " in capsys.readouterr().out
     assert inspect.main([str(reference / "whole"), "--id", "none"]) == 2
     assert "no such document" in capsys.readouterr().err
+    pack_whole(reference, model_folder, "whole")
     packed = str(reference / "packed-whole/interleaved")
     assert inspect.main([packed, "--vocabulary", str(model_folder), "--documents", "2"]) == 0
     assert "speech:" in capsys.readouterr().out
