@@ -121,11 +121,6 @@ def unique(parts: Iterable[Sequence[SpokenAgain]]) -> list[SpokenAgain]:
     return list({pair.made.id: pair for pairs in parts for pair in pairs}.values())
 
 
-def first_cells(name: str, pair: SpokenAgain) -> Row:
-    """What a row of details begins with."""
-    return {"part": name, "id": pair.made.id, "text": pair.original.text}
-
-
 def audio_of(name: str, pair: SpokenAgain) -> Path:
     """The recording itself, or what was made of it."""
     return pair.original.audio if name == RECORDINGS else pair.made.audio
