@@ -1,4 +1,4 @@
-"""How good resynthesised speech is: one command, one table, and sheets to look at.
+"""How good resynthesised speech is: one command, one table, and a page to hear.
 
     python -m evaluation.quality corpus=runs/quickstart/corpus out=runs/quickstart/quality \\
         resynthesis.flow=runs/quickstart/resynthesis resynthesis.griffin_lim=runs/quickstart/resynthesis_griffin_lim
@@ -7,7 +7,8 @@ One row for the recordings themselves and one for each resynthesis: the word err
 recogniser given by path), the measures of `evaluation.likeness` with what each is worth, the likeness of the voice by
 the speaker encoder of a decoder, and naturalness by a predictor given by path. What is not given is not in the table.
 
-Writes <out>/quality.md, details.jsonl (each utterance) and sheets/*.png (spectrograms and pitch).
+Writes <out>/quality.md, details.jsonl (each utterance) and listening.html: a page to hear and see some of them, with
+sounds/ and sheets/*.png (spectrograms and pitch) beside it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
+    from .listening_page import Sheet
     from .resynthesis import SpokenAgain
 
 Row = dict[str, Any]
@@ -47,14 +49,14 @@ class QualityConfig(StageConfig):
     """Options of evaluation.quality.
 
     Attributes:
-        out: run folder; quality.md, details.jsonl and sheets/ are written there.
+        out: run folder; quality.md, details.jsonl and listening.html are written there.
         seed: unused: nothing is drawn.
         corpus: output folder of corpus.build.
         resynthesis: name of a row -> output folder of decoder.resynthesise, as ``resynthesis.<name>=<folder>``.
         decoder: a decoder with a speaker encoder, for the likeness of the voice; null leaves it out.
         asr: a recogniser: a .nemo file or a folder of transformers' (Whisper); null leaves it out.
         utmos: a naturalness predictor as TorchScript; null leaves it out.
-        sheets: utterances that a sheet is drawn of.
+        sheets: utterances on the page.
         limit: at most so many utterances of each resynthesis (the first); 0 takes all.
         processes: worker processes of the judge and the measures.
     """
@@ -83,7 +85,7 @@ def run(config: QualityConfig, run: Run) -> dict[str, Any]:
     """Measure everything, write table and sheets."""
     from . import resynthesis
     from .likeness import missing_packages
-    from .sheet import draw_sheet
+    from .listening_page import write_page
 
     originals = resynthesis.recordings(config.corpus)
     parts = {
@@ -100,18 +102,12 @@ def run(config: QualityConfig, run: Run) -> dict[str, Any]:
     add_likeness(config, run, parts, rows)
     add_voices(config, spoken, rows)
     add_outside(config, spoken, rows)
-    for number, pair in enumerate(spoken[RECORDINGS][: config.sheets]):
-        audios = {
-            name: audio_of(name, other)
-            for name, pairs in spoken.items()
-            for other in pairs
-            if other.made.id == pair.made.id
-        }
-        draw_sheet(run.folder / "sheets" / f"{number + 1:02d}.png", pair.original.text, audios)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for name in rows for row in rows[name]]
     write_text(run.folder / "details.jsonl", "".join(lines))
     summary = {name: summarise(some) for name, some in rows.items()}
     write_text(run.folder / "quality.md", table(summary))
+    sheets = [sheet_of(pair, spoken, rows) for pair in spoken[RECORDINGS][: config.sheets]]
+    write_page(run.folder, *cells(summary), sheets)
     run.say(table(summary))
     return {f"{name}.{key}": value for name, values in summary.items() for key, value in values.items()}
 
@@ -124,6 +120,25 @@ def unique(parts: Iterable[Sequence[SpokenAgain]]) -> list[SpokenAgain]:
 def audio_of(name: str, pair: SpokenAgain) -> Path:
     """The recording itself, or what was made of it."""
     return pair.original.audio if name == RECORDINGS else pair.made.audio
+
+
+def sheet_of(pair: SpokenAgain, spoken: Spoken, rows: Mapping[str, list[Row]]) -> Sheet:
+    """One utterance, from the recording and from each resynthesis that has it."""
+    from .listening_page import Sheet
+
+    audios = {
+        name: audio_of(name, other)
+        for name, pairs in spoken.items()
+        for other in pairs
+        if other.made.id == pair.made.id
+    }
+    heard = {
+        name: str(row["judge"])
+        for name, some in rows.items()
+        for row in some
+        if row["id"] == pair.made.id and "judge" in row
+    }
+    return Sheet(text=pair.original.text, audios=audios, heard=heard)
 
 
 def add_judge(config: QualityConfig, run: Run, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
@@ -220,14 +235,20 @@ def summarise(rows: Sequence[Row]) -> dict[str, float]:
     return found
 
 
-def table(summary: Mapping[str, Mapping[str, float]]) -> str:
-    """The summary in Markdown, with the columns that were measured, and what they are worth."""
+def cells(summary: Mapping[str, Mapping[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table, with the columns that were measured."""
     columns = [key for key in COLUMNS if any(key in values for values in summary.values())]
-    lines = ["| | utterances | " + " | ".join(COLUMNS[key][0] for key in columns) + " |"]
-    lines.append("|---" * (len(columns) + 2) + "|")
+    rows = []
     for name, values in summary.items():
-        cells = [f"{values[key] * COLUMNS[key][1]:.{COLUMNS[key][2]}f}" if key in values else "-" for key in columns]
-        lines.append(f"| {name} | {values['utterances']} | " + " | ".join(cells) + " |")
+        shown = [f"{values[key] * COLUMNS[key][1]:.{COLUMNS[key][2]}f}" if key in values else "-" for key in columns]
+        rows.append([name, str(values["utterances"]), *shown])
+    return ["", "utterances", *(COLUMNS[key][0] for key in columns)], rows
+
+
+def table(summary: Mapping[str, Mapping[str, float]]) -> str:
+    """The summary in Markdown, and what its columns are worth."""
+    header, rows = cells(summary)
+    lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     notes = """
 Word error rates are over all words; those of the recordings are the recognisers' own errors, the floor. Everything
 else is a mean over utterances. The mel-cepstral distance is of our own 80-band mel without time warping: compare it

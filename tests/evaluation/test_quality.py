@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,11 @@ def test_the_whole_table(made: Path) -> None:
     assert "| recordings | 3 |" in text and "| noisy | 2 |" in text and "time warping" in text
     assert (made / "out" / "sheets" / "01.png").stat().st_size > 5000
     assert not (made / "out" / "sheets" / "02.png").exists()
+    page = (made / "out" / "listening.html").read_text()
+    linked = [made / "out" / file for file in re.findall(r'src="(sounds/[^"]+)"', page)]
+    assert [file.stem for file in linked] == ["01-recordings", "01-perfect", "01-noisy"]
+    assert read_audio(linked[1]).tobytes() == read_audio(made / "perfect/audio/u0.flac").tobytes()
+    assert page.count("<td>recordings</td>") == 2  # in the table and on the sheet
 
 
 def test_the_command_line_names_rows(made: Path) -> None:
