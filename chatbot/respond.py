@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,13 +66,16 @@ def run(config: RespondConfig, run: Run) -> dict[str, Any]:
     from corpus.audio import read_audio
     from corpus.journal import Journal
     from corpus.manifest import check_bad_share, read_manifest
+    from corpus.questions import choose_questions
 
     from .session import Bundle, ChatSession
 
     torch.set_num_threads(config.threads)
     bundle = Bundle.from_pretrained(config.bundle, batch_size=config.batch)
     manifest = read_manifest(config.manifest, config.max_bad_share)
-    chosen = choose_questions(config, manifest.utterances)
+    chosen = choose_questions(
+        manifest, kind=config.kind, voices=config.voices, limit=config.limit, draw=f"respond {config.seed}"
+    )
     questions, bad = answerable(chosen, bundle)
     check_bad_share(bad, len(chosen), config.max_bad_share)
     batches = [questions[start : start + config.batch] for start in range(0, len(questions), config.batch)]
@@ -93,35 +95,6 @@ def run(config: RespondConfig, run: Run) -> dict[str, Any]:
     lines = [json.dumps(without_timings(record), ensure_ascii=False) + "\n" for record in records]
     write_text(run.folder / "answers.jsonl", "".join(lines))
     return summarise(records, len(bad))
-
-
-def choose_questions(config: RespondConfig, utterances: list[Utterance]) -> list[Utterance]:
-    """Distinct questions in an order drawn from the seed, each asked by the voice that has asked least so far."""
-    import random
-
-    from corpus.text import normalise
-
-    by_text: dict[str, list[Utterance]] = {}
-    for utterance in utterances:
-        if config.kind in ("", utterance.kind) and (not config.voices or utterance.speaker in config.voices):
-            by_text.setdefault(normalise(utterance.text), []).append(utterance)
-    if not by_text:
-        kinds = ", ".join(sorted({utterance.kind or "(none)" for utterance in utterances}))
-        voices = ", ".join(sorted({utterance.speaker for utterance in utterances}))
-        found = f"no utterance of kind {config.kind!r} in the voices {config.voices or 'of all speakers'}"
-        raise UserError(config.manifest, found=found, remedy=f"its kinds are {kinds}; its voices are {voices}")
-    rng = random.Random(f"respond {config.seed}")
-    texts = sorted(by_text)
-    rng.shuffle(texts)
-    asked: Counter[str] = Counter()
-    chosen = []
-    for text in texts[: config.limit or None]:
-        versions = sorted(by_text[text], key=lambda utterance: utterance.id)
-        rng.shuffle(versions)
-        question = min(versions, key=lambda utterance: asked[utterance.speaker])
-        asked[question.speaker] += 1
-        chosen.append(question)
-    return chosen
 
 
 def answerable(questions: list[Utterance], bundle: Bundle) -> tuple[list[Utterance], list[BadRecord]]:

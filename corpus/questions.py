@@ -1,12 +1,16 @@
-"""The questions of a spoken corpus: ``questions.jsonl`` as corpus.build writes it, found by their words."""
+"""The questions of a spoken corpus: ``questions.jsonl`` of corpus.build, found by their words; which to ask aloud."""
 
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
+from .manifest import Manifest, Utterance
 from .text import normalise
 
 
@@ -60,3 +64,41 @@ def read_questions(corpus: Path | str) -> dict[str, AskedQuestion]:
     if not found:
         raise UserError(str(file), found="no question in it", remedy="build the corpus again")
     return found
+
+
+def choose_questions(
+    manifest: Manifest, *, kind: str, voices: Sequence[str] = (), limit: int = 0, draw: str
+) -> list[Utterance]:
+    """Distinct questions in a drawn order, each asked by the voice that has asked least so far.
+
+    Args:
+        manifest: of spoken questions.
+        kind: only utterances of this kind; empty takes all.
+        voices: only questions of these voices; none named means all.
+        limit: at most so many; 0 takes all.
+        draw: seeds the order and who asks.
+
+    Raises:
+        UserError: the manifest has none such.
+    """
+    by_text: dict[str, list[Utterance]] = {}
+    for utterance in manifest.utterances:
+        if kind in ("", utterance.kind) and (not voices or utterance.speaker in voices):
+            by_text.setdefault(normalise(utterance.text), []).append(utterance)
+    if not by_text:
+        kinds = ", ".join(sorted({utterance.kind or "(none)" for utterance in manifest.utterances}))
+        speakers = ", ".join(sorted({utterance.speaker for utterance in manifest.utterances}))
+        found = f"no utterance of kind {kind!r} in the voices {list(voices) or 'of all speakers'}"
+        raise UserError(str(manifest.path), found=found, remedy=f"its kinds are {kinds}; its voices are {speakers}")
+    rng = random.Random(draw)
+    texts = sorted(by_text)
+    rng.shuffle(texts)
+    asked: Counter[str] = Counter()
+    chosen = []
+    for text in texts[: limit or None]:
+        versions = sorted(by_text[text], key=lambda utterance: utterance.id)
+        rng.shuffle(versions)
+        question = min(versions, key=lambda utterance: asked[utterance.speaker])
+        asked[question.speaker] += 1
+        chosen.append(question)
+    return chosen

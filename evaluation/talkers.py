@@ -78,6 +78,7 @@ class Talker:
         self._tasks: list[asyncio.Task[None]] = []
         self._microphone: asyncio.Task[None] | None = None
         self._speaking: list[Pcm] = []  # what the open microphone picks up next
+        self._silent = asyncio.Event()
         self._events: asyncio.Queue[dict[str, Any] | TalkerError] = asyncio.Queue()
 
     async def __aenter__(self) -> Talker:
@@ -215,12 +216,14 @@ class Talker:
 
     async def _say(self, speech: Pcm) -> None:
         """Speak into the open microphone; returns when the last sample is sent."""
-        chunks = self._chunks(speech)
-        self._speaking += chunks
-        while self._speaking:
-            if self._microphone is not None and self._microphone.done():
-                raise TalkerError("the line broke while speaking")
-            await asyncio.sleep(self.options.chunk_ms / 4000)
+        assert self._microphone is not None
+        self._speaking += self._chunks(speech)
+        self._silent.clear()
+        spoken = asyncio.create_task(self._silent.wait())
+        await asyncio.wait([spoken, self._microphone], return_when=asyncio.FIRST_COMPLETED)
+        if not spoken.done():
+            spoken.cancel()
+            raise TalkerError("the line broke while speaking")
 
     def _chunks(self, speech: Pcm) -> list[Pcm]:
         length = REALTIME_RATE * self.options.chunk_ms // 1000
@@ -244,31 +247,34 @@ class Talker:
             await self._append(chunk)
             if chunk is not silence:
                 del self._speaking[0]
+                if not self._speaking:
+                    self._silent.set()
 
     async def _append(self, chunk: Pcm) -> None:
         data = base64.b64encode(chunk.astype("<i2").tobytes()).decode()
         await self.send({"type": "input_audio_buffer.append", "audio": data})
 
     async def _hear_out(self, talk: Talk, question: Pcm, interrupt_after: float | None) -> None:
-        """Take in events until the reply is over."""
+        """Take in events until the reply is over, or until it was interrupted and is silent."""
         falling_in: asyncio.Task[None] | None = None
+        is_over = False
         try:
-            while talk.ended is None:
+            while not is_over:
                 self._note(talk, await self.receive())
                 if interrupt_after is not None and falling_in is None and talk.arrivals:
                     falling_in = asyncio.create_task(self._interrupt(talk, question, interrupt_after))
+                is_over = talk.ended is not None and (falling_in is None or talk.silenced is not None)
         finally:
             if falling_in is not None:
-                if talk.interrupted is None:
-                    falling_in.cancel()
+                falling_in.cancel()
                 await asyncio.gather(falling_in, return_exceptions=True)
 
     async def _interrupt(self, talk: Talk, speech: Pcm, after: float) -> None:
         await asyncio.sleep(max(0.0, talk.arrivals[0].at + after - time.monotonic()))
         talk.interrupted = time.monotonic()
         if self.options.turn == "commit":
-            await self.send({"type": "response.cancel"})
             talk.silenced = talk.interrupted  # this player stops by itself
+            await self.send({"type": "response.cancel"})
         else:
             await self._say(speech[leading_silence(speech) :])
 
@@ -296,7 +302,7 @@ class Talker:
                 talk.said, talk.pieces, talk.arrivals, talk.committed = "", [], [], None
                 return
             talk.ended = event["at"]
-        elif kind == "error":
+        elif kind == "error" and talk.interrupted is None:  # a reply that was over cannot be cancelled any more
             raise TalkerError(str(event["error"].get("message")))
 
 
