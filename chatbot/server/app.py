@@ -1,0 +1,73 @@
+"""The application: every route of the server over one engine. `speechweave serve` (chatbot.server.command) runs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.middleware.cors import CORSMiddleware
+
+from . import metrics as metrics_route
+from . import models
+from .access import Access
+from .errors import add_error_handlers
+from .gate import Gate
+from .metrics import Metrics
+from .options import ServerOptions
+
+if TYPE_CHECKING:
+    from chatbot.engine import Engine
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    status: Literal["ok", "stopping"]
+    model: str
+    talkers: int
+    max_talkers: int
+
+
+def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
+    """The server's application; it closes ``engine`` when it stops.
+
+    ``app.state.gate`` is the gate before all routes, ``app.state.metrics`` what is counted.
+    """
+    options = options or ServerOptions()
+    gate, metrics = Gate(options), Metrics(engine)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await engine.close(options.grace_seconds)
+
+    app = FastAPI(
+        title="speechweave", description="A spoken chatbot.", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.gate, app.state.metrics = gate, metrics
+    add_error_handlers(app)
+    app.include_router(models.make_router(engine, options, int(time.time())))
+    app.include_router(metrics_route.make_router(metrics))
+
+    @app.get("/healthz")
+    async def healthz() -> Health:
+        """Whether the server takes requests."""
+        load = engine.load()
+        status: Literal["ok", "stopping"] = "stopping" if gate.is_closing else "ok"
+        return Health(status=status, model=engine.model_name, talkers=load.talkers, max_talkers=load.max_talkers)
+
+    app.add_middleware(gate.before)
+    if options.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+        )
+    app.add_middleware(Access, metrics=metrics)
+    return app

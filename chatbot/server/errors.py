@@ -1,0 +1,138 @@
+"""Errors as OpenAI's clients know them: a status, and ``{"error": {"message", "type", "param", "code"}}``.
+
+No trace of the program's inside reaches a client; it goes to the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from corpus.errors import UserError
+
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+MEANING = {
+    400: "The request is wrong",
+    401: "No key, or a wrong one",
+    403: "Not from this web origin",
+    404: "There is no such thing",
+    405: "Not with this method",
+    408: "The request's body came too slowly",
+    413: "The request, or the audio in it, is too large",
+    415: "Not in this content type",
+    429: "Too many requests, or all talkers are taken: see Retry-After",
+    431: "The headers are too large",
+    500: "Our mistake",
+    503: "The server is busy or about to stop: see Retry-After",
+    504: "The reply took too long",
+}
+
+
+class ErrorObject(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorObject = Field(description="what went wrong")
+
+
+class ApiError(HTTPException):
+    """An error that a client is told.
+
+    Args:
+        status: of HTTP.
+        message: what is wrong and what to do, in a sentence or two.
+        param: the field of the request at fault.
+        code: a word that programs can compare.
+        retry_after: seconds after which it is worth trying again.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after is not None else None
+        super().__init__(status, message, headers)
+        self.param, self.code = param, code
+
+
+def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """The JSON of an error."""
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return ErrorBody(error=ErrorObject(message=message, type=kind, param=param, code=code)).model_dump()
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route for the OpenAPI schema."""
+    always = (401, 403, 408, 413, 429, 431, 500, 503)
+    return {status: {"model": ErrorBody, "description": MEANING[status]} for status in sorted({*always, *statuses})}
+
+
+def from_user_error(error: UserError) -> ApiError:
+    """What a user of the library is told, for a client: the request is wrong, unless all talkers are taken."""
+    from chatbot.engine import EngineFull
+
+    if isinstance(error, EngineFull):
+        return ApiError(429, str(error), code="talkers_exhausted", retry_after=1)
+    return ApiError(400, str(error), code="invalid_value")
+
+
+def error_response(error: HTTPException) -> JSONResponse:
+    """The response for an error of ours or of the framework."""
+    param, code = getattr(error, "param", None), getattr(error, "code", None)
+    body = error_body(error.status_code, str(error.detail), param, code)
+    return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+def invalid_request(error: RequestValidationError) -> ApiError:
+    """The first thing that the schema finds wrong, in one line, without the value itself."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    if first["type"] == "json_invalid":
+        return ApiError(400, "The body is not JSON", code="invalid_json")
+    if first["type"] in ("model_attributes_type", "missing") and not where:
+        return ApiError(400, "Send a JSON object with content type application/json", code="invalid_body")
+    param = ".".join(where) or None
+    return ApiError(400, f"{param or 'body'}: {first['msg']}", param=param, code="invalid_value")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let every error of ``app`` leave in OpenAI's shape."""
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return error_response(error)
+
+    async def on_user_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, UserError)
+        return error_response(from_user_error(error))
+
+    async def on_validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return error_response(invalid_request(error))
+
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(UserError, on_user_error)
+    app.add_exception_handler(RequestValidationError, on_validation)

@@ -1,0 +1,102 @@
+"""What the server measures, for Prometheus: ``GET /metrics``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Response
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from chatbot.events import ReplyDone, Usage
+
+if TYPE_CHECKING:
+    from chatbot.engine import Engine
+
+LATENCIES = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+RATIOS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0)
+
+
+class Metrics:
+    """Counters of one server.
+
+    Args:
+        engine: its load is read when Prometheus asks.
+
+    Attributes:
+        requests: HTTP requests and WebSockets by route and status.
+        request_seconds: from the first byte of the request to the last of the answer.
+        replies: replies by route and how they ended.
+        first_audio_seconds: from the end of the question to the reply's first sample.
+        rtf: seconds of making a reply by seconds of its speech.
+        tokens: by direction (input, output) and kind (text, audio).
+        audio_seconds: of speech made, by route.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "speechweave_requests", "Requests and WebSockets", ["route", "status"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "speechweave_request_seconds", "Duration of requests", ["route"], buckets=LATENCIES, registry=registry
+        )
+        self.replies = Counter("speechweave_replies", "Replies by their end", ["route", "status"], registry=registry)
+        self.first_audio_seconds = Histogram(
+            "speechweave_first_audio_seconds",
+            "From the question's end to the reply's first sample",
+            ["route"],
+            buckets=LATENCIES,
+            registry=registry,
+        )
+        self.rtf = Histogram(
+            "speechweave_real_time_factor",
+            "Seconds of making a reply by seconds of its speech",
+            ["route"],
+            buckets=RATIOS,
+            registry=registry,
+        )
+        self.tokens = Counter("speechweave_tokens", "Tokens read and made", ["direction", "kind"], registry=registry)
+        self.audio_seconds = Counter("speechweave_audio_seconds", "Speech made", ["route"], registry=registry)
+        for name, text, read in (
+            ("talkers", "Dialogues that are open", lambda: engine.load().talkers),
+            ("max_talkers", "Dialogues that may be open", lambda: engine.load().max_talkers),
+            ("responding", "Dialogues whose reply is being made", lambda: engine.load().responding),
+            ("queued_seconds", "Audio that waits to be heard", lambda: engine.load().queued_seconds),
+        ):
+            Gauge(f"speechweave_{name}", text, registry=registry).set_function(read)
+
+    def count_tokens(self, usage: Usage) -> None:
+        """Count the tokens of one request."""
+        for direction in ("input", "output"):
+            for kind in ("text", "audio"):
+                self.tokens.labels(direction, kind).inc(getattr(usage, f"{direction}_{kind}"))
+
+    def count_reply(self, route: str, done: ReplyDone, audio_seconds: float) -> None:
+        """Count one reply of a talker with ``audio_seconds`` of speech."""
+        self.replies.labels(route, done.status).inc()
+        self.count_tokens(done.usage)
+        if done.timings.first_audio is not None:
+            self.first_audio_seconds.labels(route).observe(done.timings.first_audio)
+        if audio_seconds:
+            self.audio_seconds.labels(route).inc(audio_seconds)
+            self.rtf.labels(route).observe(done.timings.total / audio_seconds)
+
+
+def make_router(metrics: Metrics) -> APIRouter:
+    """The route."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
