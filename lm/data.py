@@ -32,7 +32,7 @@ from torch import Tensor
 from corpus.artefact import write_text
 
 from .corpora import CorpusInfo
-from .formats import loss_mask
+from .formats import Loss, loss_mask
 from .packing import best_fit
 from .vocabulary import Vocabulary
 
@@ -44,7 +44,6 @@ class SampleConfig(GPTDatasetConfig):
     """megatron-core's config and what our samples need besides."""
 
     vocabulary: Vocabulary | None = None
-    is_span_speech_counted: bool = True
 
 
 class BuilderTokenizer:
@@ -70,7 +69,12 @@ class PackedDataset(GPTDataset):
 
     ``tokens``, ``labels`` int64; ``loss_mask`` float32; ``is_speech`` bool, of the labels; ``documents`` int32, which
     document of the sample an input token belongs to (-1: padding).
+
+    Attributes:
+        loss: which targets count, see `lm.formats.loss_mask`.
     """
+
+    loss: Loss = "all"
 
     def __getitem__(self, index: int | None) -> dict[str, npt.NDArray[Any]]:
         """Sample ``index``; None gives one that only fills a batch (its loss mask is 0)."""
@@ -81,7 +85,7 @@ class PackedDataset(GPTDataset):
         # From the beginning of the first document, so that its header tells what counts in the loss.
         rows = [self.dataset.get(part.document, offset=0, length=part.stop) for part in parts]
         ids = np.concatenate(rows).astype(np.int64)
-        counted = loss_mask(ids, vocabulary, is_span_speech_counted=config.is_span_speech_counted)[before:]
+        counted = loss_mask(ids, vocabulary, loss=self.loss)[before:]
         ids = ids[before:]
         documents = np.repeat(np.arange(len(parts), dtype=np.int32), [part.stop - part.start for part in parts])
         missing = config.sequence_length + 1 - len(ids)
@@ -151,7 +155,7 @@ def build_training_data(
     seed: int,
     cache: Path,
     packing: str = "stream",
-    is_span_speech_counted: bool = True,
+    losses: Mapping[str, Loss] | None = None,
 ) -> torch.utils.data.Dataset[Any]:
     """The blend of the corpora's training splits by weight; must be called on all processes.
 
@@ -164,12 +168,16 @@ def build_training_data(
         seed: of the order.
         cache: folder for the indices.
         packing: ``stream`` or ``best_fit``.
-        is_span_speech_counted: whether speech inside interleaved documents counts in the loss.
+        losses: name -> which of the corpus's targets count (default: all).
     """
     used = [name for name in corpora if weights.get(name, 0.0) > 0]
     blend = [corpora[name].prefix("train") for name in used], [float(weights[name]) for name in used]
-    config = _config([blend, None, None], vocabulary, sequence_length, seed, cache, is_span_speech_counted)
-    return cast(torch.utils.data.Dataset[Any], _build(config, packing, [num_samples, 0, 0])[0])
+    config = _config([blend, None, None], vocabulary, sequence_length, seed, cache)
+    built = _build(config, packing, [num_samples, 0, 0])[0]
+    # The same documents may be there twice, with another loss each: the blend's order tells them apart.
+    for name, dataset in zip(used, getattr(built, "datasets", [built]), strict=True):
+        dataset.loss = (losses or {}).get(name, "all")
+    return cast(torch.utils.data.Dataset[Any], built)
 
 
 def build_validation_data(
@@ -180,11 +188,14 @@ def build_validation_data(
     seed: int,
     cache: Path,
     packing: str = "stream",
+    loss: Loss = "all",
 ) -> PackedDataset:
     """The whole validation split of one corpus, once; the last sequence is padded."""
     blend = [corpus.prefix("valid")], None
-    config = _config([None, blend, None], vocabulary, sequence_length, seed, cache, True)
-    return cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
+    config = _config([None, blend, None], vocabulary, sequence_length, seed, cache)
+    built = cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
+    built.loss = loss
+    return built
 
 
 def prepare_cache(cache: Path) -> None:
@@ -199,9 +210,7 @@ def finish_cache(cache: Path) -> None:
     write_text(cache / "complete", "")
 
 
-def _config(
-    blends: list[Any], vocabulary: Vocabulary, sequence_length: int, seed: int, cache: Path, is_speech_counted: bool
-) -> SampleConfig:
+def _config(blends: list[Any], vocabulary: Vocabulary, sequence_length: int, seed: int, cache: Path) -> SampleConfig:
     return SampleConfig(
         random_seed=seed,
         sequence_length=sequence_length,
@@ -215,7 +224,6 @@ def _config(
         drop_last_partial_validation_sequence=False,
         mid_level_dataset_surplus=0.05,
         vocabulary=vocabulary,
-        is_span_speech_counted=is_speech_counted,
     )
 
 

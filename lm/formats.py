@@ -7,7 +7,7 @@
     asr          <|asr|> BOA speech EOA ^ text EOS
     tts          <|tts|> <|speaker_i|> text ^ BOA speech EOA EOS
     interleaved  text BOA speech EOA text ... EOS
-    chat         <|user|> BOA speech EOA <|assistant|> ^ <|transcript|> question <|assistant|> reply BOA speech EOA EOS
+    chat         [<|system|> text] <|user|> BOA speech EOA <|assistant|> ^ reply EOS, see `lm.reply_format`
 
 The loss starts at ``^``, and is everywhere where there is none (2411.17607: all tokens of text, speech and
 interleaved data are predicted, only the targets of supervised data). The paper publishes no prompt format: the
@@ -19,15 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .reply_format import TEXT_GUIDED, ReplyFormat
 from .vocabulary import ASR, ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, SYSTEM, TRANSCRIPT, TTS, USER, Vocabulary
 
 Format = Literal["text", "speech", "asr", "tts", "interleaved", "chat"]
 FORMATS: tuple[Format, ...] = ("text", "speech", "asr", "tts", "interleaved", "chat")
+
+Loss = Literal["all", "text", "speech"]
+LOSSES: tuple[Loss, ...] = ("all", "text", "speech")
 
 Ids = npt.NDArray[np.int32]
 Codes = npt.NDArray[np.uint16]
@@ -99,12 +103,22 @@ class Turn:
     transcript: str | None = None
 
 
-def chat_document(turns: Sequence[Turn], vocabulary: Vocabulary, *, system: str = "") -> Ids:
+def chat_document(
+    turns: Sequence[Turn], vocabulary: Vocabulary, *, system: str = "", format: ReplyFormat = TEXT_GUIDED
+) -> Ids:
     """A dialogue. The loss is on what follows ``<|assistant|>``, the mark that ends each reply included."""
-    parts = [_row([vocabulary.special(SYSTEM)], vocabulary.encode_text(system))] if system else []
-    for turn in turns:
-        parts += [chat_prompt(turn.user, vocabulary), chat_reply(turn, vocabulary)]
-    return _row(*parts, [vocabulary.eos])
+    parts = [system_row(system, vocabulary)] if system else []
+    return _row(*parts, *(chat_turn(turn, vocabulary, format) for turn in turns), [vocabulary.eos])
+
+
+def system_row(system: str, vocabulary: Vocabulary) -> Ids:
+    """``<|system|> text``, which begins a dialogue."""
+    return _row([vocabulary.special(SYSTEM)], vocabulary.encode_text(system))
+
+
+def chat_turn(turn: Turn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
+    """``<|user|> question <|assistant|> reply``."""
+    return _row(chat_prompt(turn.user, vocabulary), chat_reply(turn, vocabulary, format))
 
 
 def chat_prompt(user: Codes | str, vocabulary: Vocabulary) -> Ids:
@@ -113,16 +127,50 @@ def chat_prompt(user: Codes | str, vocabulary: Vocabulary) -> Ids:
     return _row([vocabulary.special(USER)], said, [vocabulary.special(ASSISTANT)])
 
 
-def chat_reply(turn: Turn, vocabulary: Vocabulary) -> Ids:
-    """What the model says in a turn: ``[<|transcript|> question <|assistant|>] reply [BOA speech EOA]``."""
+def chat_reply(turn: Turn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
+    """What the model says in a turn; a transcript is written where the turn has one. See `lm.reply_format`.
+
+    Raises:
+        ValueError: streaming speech that ends before its text; a direct reply without speech.
+    """
     parts: list[Sequence[int] | Ids] = []
     if turn.transcript is not None:
         question = vocabulary.encode_text(turn.transcript)
         parts += [[vocabulary.special(TRANSCRIPT)], question, [vocabulary.special(ASSISTANT)]]
-    parts.append(vocabulary.encode_text(turn.reply))
-    if turn.speech is not None:
-        parts.append(speech_span(turn.speech, vocabulary))
+    if format.kind == "speech":
+        if turn.speech is None:
+            raise ValueError("a reply of format speech has no speech")
+        return _row(speech_span(turn.speech, vocabulary))
+    text = vocabulary.encode_text(turn.reply)
+    if turn.speech is None:
+        parts.append(text)
+    elif format.kind == "streaming":
+        speech, text_at, speech_at = vocabulary.speech_ids(turn.speech), 0, 0
+        for num_text, num_speech in format.blocks(len(text), len(speech)):
+            parts += [text[text_at : text_at + num_text], speech[speech_at : speech_at + num_speech]]
+            text_at, speech_at = text_at + num_text, speech_at + num_speech
+    else:
+        parts += [text, speech_span(turn.speech, vocabulary)]
     return _row(*parts)
+
+
+class Reply(NamedTuple):
+    """What a model said in a turn; the transcript is None where it wrote none."""
+
+    text: str
+    speech: Codes
+    transcript: str | None
+
+
+def read_reply(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabulary) -> Reply:
+    """The inverse of `chat_reply`, of any format, also of a reply that is not whole yet."""
+    row = np.asarray(ids, dtype=np.int64)
+    transcript: str | None = None
+    if len(row) and row[0] == vocabulary.special(TRANSCRIPT):
+        ends = np.flatnonzero(row == vocabulary.special(ASSISTANT))
+        end = int(ends[0]) if len(ends) else len(row)
+        transcript, row = vocabulary.decode_text(row[:end]), row[end:]
+    return Reply(vocabulary.decode_text(row), vocabulary.codes(row), transcript)
 
 
 def speech_span(codes: Codes, vocabulary: Vocabulary) -> Ids:
@@ -137,9 +185,7 @@ def document_starts(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> npt
     return np.concatenate([[0], after]) if len(ids) else np.zeros(0, dtype=np.int64)
 
 
-def loss_mask(
-    ids: npt.NDArray[np.integer], vocabulary: Vocabulary, *, is_span_speech_counted: bool = True
-) -> npt.NDArray[np.uint8]:
+def loss_mask(ids: npt.NDArray[np.integer], vocabulary: Vocabulary, *, loss: Loss = "all") -> npt.NDArray[np.uint8]:
     """Which ids count in the loss as targets: (T,) -> (T,) of 0 and 1.
 
     ``mask[t]`` belongs to the prediction *of* ``ids[t]``: with inputs ``ids[:-1]`` and labels ``ids[1:]`` take
@@ -150,8 +196,10 @@ def loss_mask(
     Args:
         ids: one row of tokens.
         vocabulary: theirs.
-        is_span_speech_counted: False takes speech tokens inside interleaved documents out of the loss (the choice of
-            InSerter and Baichuan-Audio; the paper counts them).
+        loss: ``text`` or ``speech`` leaves only the targets of that modality. Of interleaved documents ``text`` is the
+            choice of InSerter and Baichuan-Audio (2411.17607 counts all); of dialogues they are the two parts into
+            which GLM-4-Voice (section 4.2) splits each: text from the question's speech, speech from that and the
+            text. The masks of the two parts are disjoint and are that of ``all`` together.
     """
     mask = np.zeros(len(ids), dtype=np.uint8)
     if not len(ids):
@@ -175,12 +223,18 @@ def loss_mask(
     latest = np.maximum.accumulate(np.where(switch >= 0, np.arange(len(ids)), 0))
     mask[:] = switch[latest]
     mask[ids == vocabulary.pad] = 0
-    if not is_span_speech_counted:
-        has_text = np.zeros(len(starts), dtype=bool)
-        has_text[number[vocabulary.is_text(ids)]] = True
-        is_interleaved = has_text & ~(is_asr | is_tts | is_chat)
-        mask[vocabulary.is_speech(ids) & is_interleaved[number]] = 0
+    if loss != "all":
+        mask[is_of_speech(ids, vocabulary) == (loss == "text")] = 0
     return mask
+
+
+def is_of_speech(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
+    """Which ids (T,) belong to speech: its tokens, and the special tokens that end it; all else belongs to text."""
+    is_speech = vocabulary.is_speech(ids)
+    ends_before = is_speech | (ids == vocabulary.special(END_OF_AUDIO))
+    is_end = np.zeros(len(ids), dtype=bool)
+    is_end[1:] = ends_before[:-1] & ~vocabulary.is_text(ids[1:])
+    return is_speech | is_end
 
 
 def document_format(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> Format:

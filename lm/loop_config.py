@@ -36,7 +36,6 @@ class LoopConfig:
         packing: ``stream`` lays documents end to end and cuts them into sequences; ``best_fit`` fills each sequence
             with whole documents and pads the rest (short samples: ASR, TTS, dialogues).
         reset_attention: no attention across the documents packed into one sequence.
-        interleaved_speech_loss: ``all`` (the paper) or ``text_only`` (InSerter): interleaved documents' speech labels.
         max_skipped_steps: steps with a loss or gradient that is not finite are skipped, this many at most.
         log_every: steps between rows of the training curve.
         validate_every: steps between validations; 0 validates at the end only.
@@ -72,7 +71,6 @@ class LoopConfig:
     recompute: str = "none"
     packing: str = "stream"
     reset_attention: bool = True
-    interleaved_speech_loss: str = "all"
     max_skipped_steps: int = 10
     log_every: int = 10
     validate_every: int = 200
@@ -102,7 +100,6 @@ class LoopConfig:
             "fp8_recipe": ("delayed", "tensorwise", "blockwise", "mxfp8"),
             "packing": ("stream", "best_fit"),
             "recompute": ("none", "selective", "full"),
-            "interleaved_speech_loss": ("all", "text_only"),
         }
         for name, allowed in choices.items():
             value = getattr(self, name)

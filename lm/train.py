@@ -18,6 +18,7 @@ from typing import Any
 from corpus.errors import check_option
 from corpus.stage import Run, Stage, StageConfig
 
+from .formats import LOSSES
 from .loop_config import LoopConfig
 from .mixture import RULES
 from .model_config import ModelConfig
@@ -32,6 +33,9 @@ class TrainConfig(StageConfig):
         vocabulary: vocabulary folder.
         corpora: name -> LM corpus folder.
         weights: name -> share in training (any scale); empty: ``mixture`` decides.
+        losses: name -> which targets count: ``all`` (default), ``text`` or ``speech``. InSerter takes the text of
+            interleaved documents; GLM-4-Voice tunes on dialogues twice, on their text and on their speech (two names
+            of one folder).
         mixture: ``tokens`` (each corpus by its size) or ``paper`` (text_share text, one epoch of speech, ASR and TTS
             data, the rest interleaved) or ``table2`` (the shares of the paper's table of what was read).
         text_share: share of text of the paper's rule.
@@ -45,6 +49,7 @@ class TrainConfig(StageConfig):
     vocabulary: str
     corpora: dict[str, str] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, str] = field(default_factory=dict)
     mixture: str = "tokens"
     text_share: float = 0.3
     max_epochs: float = 50.0
@@ -55,6 +60,10 @@ class TrainConfig(StageConfig):
 
     def __post_init__(self) -> None:
         check_option(self.mixture in RULES, "mixture", self.mixture, f"choose one of {', '.join(RULES)}")
+        for name, loss in self.losses.items():
+            known = f"name one of the corpora {', '.join(self.corpora)}"
+            check_option(name in self.corpora, f"losses.{name}", loss, known)
+            check_option(loss in LOSSES, f"losses.{name}", loss, f"choose one of {', '.join(LOSSES)}")
         both = f"weights and mixture={self.mixture} contradict each other: leave one out"
         check_option(not self.weights or self.mixture == "tokens", "mixture", self.mixture, both)
         check_option(0 < self.text_share < 1, "text_share", self.text_share, "give a share between 0 and 1")

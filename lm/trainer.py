@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
@@ -42,6 +42,7 @@ from .data import (
     prepare_cache,
     read_batches,
 )
+from .formats import Loss
 from .forward_backward import ForwardBackward
 from .losses import Losses
 from .mixture import Mixture
@@ -186,16 +187,17 @@ class Trainer:
         started = time.monotonic()
         options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": self.config.seed, "cache": cache}
         options["packing"] = loop.packing
+        losses = cast(dict[str, Loss], self.config.losses)
         self.training = build_training_data(
             self.corpora,
             mixture.shares,
             self.vocabulary,
             num_samples=loop.steps * loop.global_batch,
-            is_span_speech_counted=loop.interleaved_speech_loss == "all",
+            losses=losses,
             **options,
         )
         self.validation = {
-            name: build_validation_data(corpus, self.vocabulary, **options)
+            name: build_validation_data(corpus, self.vocabulary, loss=losses.get(name, "all"), **options)
             for name, corpus in self.corpora.items()
             if corpus.splits["valid"].documents
         }

@@ -5,7 +5,7 @@
 Text outside the spans is kept byte for byte; a span whose speech failed the gate is text again. It generates nothing:
 pack again for a smaller ratio, another text tokenizer or other places of the speech tokens in the vocabulary (the
 speech tokenizer must be the same). Whether speech counts in the loss is decided later still, when training
-(``train.interleaved_speech_loss``). Works in units like the synthesis: kill it and call it again.
+(``losses`` of lm.train). Works in units like the synthesis: kill it and call it again.
 """
 
 from __future__ import annotations

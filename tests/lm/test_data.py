@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from corpus.errors import UserError
 from lm.corpora import open_corpus
 from lm.formats import loss_mask
 
@@ -81,7 +82,36 @@ def test_speech_of_interleaved_documents_can_be_left_out(tiny: Any, run_ranks: A
         return ["loss.speech" in row for row in trained.rows]
 
     assert all(run_ranks(lambda: counted("all"), 1)[0])
-    assert not any(run_ranks(lambda: counted("text", interleaved_speech_loss="text_only"), 1)[0])
+    assert not any(run_ranks(lambda: counted("text", losses={"interleaved": "text"}), 1)[0])
+
+
+def test_one_corpus_may_be_learnt_in_two_parts(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    """Two names of one folder: each sample counts the targets of its own part, and the parts make up the whole."""
+
+    def masks(losses: dict[str, str]) -> list[Any]:
+        from lm.data import build_training_data
+        from lm.parallel import ParallelConfig
+        from lm.processes import open_processes
+
+        corpus = open_corpus(tiny.folder / "interleaved", tiny.vocabulary)
+        options = {"num_samples": 20, "sequence_length": S, "seed": 3, "cache": tmp_path / "-".join(losses.values())}
+        with open_processes(ParallelConfig()):
+            shares = dict.fromkeys(losses, 1.0)
+            data = build_training_data(dict.fromkeys(losses, corpus), shares, tiny.vocabulary, losses=losses, **options)
+            return [[one[number]["loss_mask"] for number in range(8)] for one in data.datasets]
+
+    text, speech = run_ranks(lambda: masks({"a": "text", "b": "speech"}), 1)[0]
+    whole, again = run_ranks(lambda: masks({"a": "all", "b": "all"}), 1)[0]
+    np.testing.assert_array_equal(whole, again)
+    np.testing.assert_array_equal(np.add(text, speech), whole)
+    assert np.sum(text) > 0 and np.sum(speech) > 0
+
+
+def test_losses_are_checked(tiny: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"losses.text: found 'words'.*all, text, speech"):
+        tiny.config(tmp_path, losses={"text": "words"})
+    with pytest.raises(UserError, match=r"losses.chat: found 'text'. name one of the corpora text, tts"):
+        tiny.config(tmp_path, losses={"chat": "text"})
 
 
 @pytest.mark.parametrize(("micro_batch", "data_size"), [(1, 1), (2, 1), (2, 2), (1, 4)])

@@ -6,11 +6,14 @@ from hypothesis import strategies as st
 from lm import formats
 from lm.bpe import train_bpe
 from lm.formats import Turn, loss_mask, render
+from lm.reply_format import ReplyFormat
 from lm.vocabulary import build_vocabulary
 
 BPE = train_bpe(["the capital of france is paris", "a lion sleeps"] * 4, 400)
 V = build_vocabulary(BPE, num_speech_tokens=16, speech_tokenizer="abc", speakers=["ann", "bob"])
 CODES = np.array([3, 3, 9], dtype=np.uint16)
+SIX = np.arange(1, 7, dtype=np.uint16)
+STREAMING = ReplyFormat(kind="streaming", text_block=2, speech_block=2)
 BOA, EOA, EOS = V.special("begin_of_audio"), V.special("end_of_audio"), V.eos
 
 
@@ -24,6 +27,8 @@ def documents() -> dict[str, np.ndarray]:
         "interleaved": formats.interleaved_document(["the capital ", CODES, " is", CODES], V),
         "chat": formats.chat_document(chat, V),
         "system": formats.chat_document([Turn("a lion", "sleeps")], V, system="the lion"),
+        "streaming": formats.chat_document([Turn(CODES, "the capital of france", SIX)], V, format=STREAMING),
+        "direct": formats.chat_document([Turn(CODES, "paris", CODES)], V, format=ReplyFormat(kind="speech")),
         "short chat": formats.chat_document([Turn(CODES, "paris", CODES)], V),
     }
 
@@ -38,6 +43,8 @@ MASKS = {
     # user a lion assistant | sleeps EOS: the mark that ends a reply counts, as the model must learn to stop
     "chat": "0000000" + "1" + "1111" + "1" + "1" + "11111" + "1" + "000" + "11",
     "system": "000" + "0000" + "11",
+    "streaming": "0000000" + "11" + "11" + "11" + "1111" + "1",  # the capital 1 2 of france 3 4 5 6 EOS
+    "direct": "0000000" + "11111" + "1",
     "short chat": "0000000" + "1" + "11111" + "1",
 }
 
@@ -49,26 +56,41 @@ def test_loss_mask_of_each_format(name: str) -> None:
     assert "".join(map(str, loss_mask(ids, V))) == MASKS[name], render(ids, V)
 
 
-@given(st.lists(st.sampled_from(sorted(MASKS)), max_size=8), st.integers(0, 12), st.integers(0, 5), st.booleans())
-def test_mask_of_packed_documents_is_theirs_in_a_row(names: list[str], cut: int, pads: int, counted: bool) -> None:
-    rows = [documents()[name] for name in names]
-    masks = [loss_mask(row, V, is_span_speech_counted=counted) for row in rows]
-    if rows and cut < len(rows[-1]):  # the last document may be cut off
-        rows[-1], masks[-1] = rows[-1][: len(rows[-1]) - cut], masks[-1][: len(rows[-1]) - cut]
-    packed = np.concatenate([*rows, np.full(pads, V.pad)]).astype(np.int32)
-    expected = np.concatenate([*masks, np.zeros(pads)])
-    got = loss_mask(packed, V, is_span_speech_counted=counted)
-    assert got.dtype == np.uint8 and got.shape == packed.shape
-    if counted or not names or cut == 0:  # a cut may hide that a document is interleaved
-        np.testing.assert_array_equal(got, expected)
+@given(st.lists(st.sampled_from(sorted(MASKS)), max_size=8), st.integers(0, 12), st.integers(0, 5))
+def test_mask_of_packed_documents_is_theirs_in_a_row(names: list[str], cut: int, pads: int) -> None:
+    for loss in formats.LOSSES:
+        rows = [documents()[name] for name in names]
+        masks = [loss_mask(row, V, loss=loss) for row in rows]
+        if rows and cut < len(rows[-1]):  # the last document may be cut off
+            rows[-1], masks[-1] = rows[-1][: len(rows[-1]) - cut], masks[-1][: len(rows[-1]) - cut]
+        packed = np.concatenate([*rows, np.full(pads, V.pad)]).astype(np.int32)
+        got = loss_mask(packed, V, loss=loss)
+        assert got.dtype == np.uint8 and got.shape == packed.shape
+        np.testing.assert_array_equal(got, np.concatenate([*masks, np.zeros(pads)]))
 
 
-def test_speech_in_interleaved_documents_can_be_left_out() -> None:
-    for name, ids in documents().items():
-        mask, without = loss_mask(ids, V), loss_mask(ids, V, is_span_speech_counted=False)
-        is_changed = mask != without
-        expected = V.is_speech(ids) if name == "interleaved" else np.zeros(len(ids), dtype=bool)
-        np.testing.assert_array_equal(is_changed, expected)
+@given(st.lists(st.sampled_from(sorted(MASKS)), max_size=8))
+def test_the_two_parts_are_disjoint_and_together_the_whole(names: list[str]) -> None:
+    packed = np.concatenate([np.zeros(0, np.int32), *(documents()[name] for name in names)])
+    text, speech = loss_mask(packed, V, loss="text"), loss_mask(packed, V, loss="speech")
+    np.testing.assert_array_equal(text + speech, loss_mask(packed, V))
+    assert not (text & V.is_speech(packed)).any() and not (speech & V.is_text(packed)).any()
+
+
+SPEECH_PARTS = {  # of the masks above, what remains of them with loss=speech
+    "text": "000",
+    "speech": "011111",  # BOA could follow a text
+    "asr": "000000000",
+    "tts": "0000" + "011111",
+    "chat": "0000000" + "0" + "0000" + "0" + "0" + "01111" + "1" + "000" + "00",  # the reply's speech and its end
+    "streaming": "0000000" + "00" + "11" + "00" + "1111" + "1",
+}
+
+
+@pytest.mark.parametrize("name", SPEECH_PARTS)
+def test_the_part_that_speech_is_learnt_from(name: str) -> None:
+    ids = documents()[name]
+    assert "".join(map(str, loss_mask(ids, V, loss="speech"))) == SPEECH_PARTS[name], render(ids, V)
 
 
 def test_prompts_begin_their_documents() -> None:

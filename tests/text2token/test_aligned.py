@@ -88,5 +88,5 @@ def test_marks_are_optional(vocabulary: Vocabulary) -> None:
     marks = [vocabulary.special(BEGIN_OF_AUDIO), vocabulary.special(END_OF_AUDIO)]
     assert [int(id) for id in marked if id not in marks] == plain.tolist() and len(plain) == len(marked) - 2
     assert loss_mask(plain, vocabulary).all()
-    text_only = loss_mask(plain, vocabulary, is_span_speech_counted=False)
+    text_only = loss_mask(plain, vocabulary, loss="text")
     assert (text_only == ~vocabulary.is_speech(plain)).all()
