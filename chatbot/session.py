@@ -140,15 +140,19 @@ class Bundle:
             raise UserError("the language model", found=mismatch, remedy=remedy)
         self.decoder.speaker_row(self.settings.voice)
 
+    @property
+    def longest_question(self) -> float:
+        """Seconds of a question that settings and context leave room for."""
+        room = (self.max_prompt_tokens - PROMPT_MARKS) / TOKENS_PER_SECOND
+        return min(self.settings.reply.max_question_seconds, room)
+
     def check_question(self, audio: Samples, subject: str = "the question") -> None:
         """Raise a `UserError` unless (S,) ``audio`` can be listened to."""
         seconds = len(audio) / SAMPLE_RATE
         if seconds < MIN_QUESTION_SECONDS:
             remedy = f"record at least {MIN_QUESTION_SECONDS} s"
             raise UserError(subject, found=f"{seconds:.2f} s of audio", remedy=remedy)
-        longest = min(
-            self.settings.reply.max_question_seconds, (self.max_prompt_tokens - PROMPT_MARKS) / TOKENS_PER_SECOND
-        )
+        longest = self.longest_question
         if seconds > longest:
             remedy = f"ask in at most {longest:.1f} s (max_question_seconds of chat.yaml, and the model's context)"
             raise UserError(subject, found=f"{seconds:.1f} s of audio", remedy=remedy)

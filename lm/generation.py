@@ -122,7 +122,7 @@ class Generator:
         num_slots = min(self.batch_size, len(queue))
         ends = np.array([len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)])
         self.model.check_length(int(ends[queue].max()))
-        head, ids_N = self._head(allowed, tuple(stop))
+        head, ids_N = self.head(allowed, tuple(stop))
         batch = Batch(self.model, num_slots, ends, given, limits, self.has_graphs)
         while queue or batch.num_active:
             if queue and batch.num_free >= (num_slots * REFILL_SHARE if batch.num_active else 1):
@@ -158,7 +158,7 @@ class Generator:
         """A single sequence, fed and continued piece by piece."""
         return Session(self)
 
-    def _head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[Product, Ids]:
+    def head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[Product, Ids]:
         """The head's rows of the ids that may come, and those ids in order."""
         key = (allowed if isinstance(allowed, str) else repr(tuple(allowed)), tuple(stop))
         if key not in self._heads:
@@ -214,7 +214,7 @@ class Session:
         """Yield the next tokens, the stop id included; all that was yielded is part of the context."""
         if not self._pending:
             raise ValueError("the session's context has nothing to continue: feed tokens first")
-        head, ids_N = self._generator._head(allowed, tuple(stop))
+        head, ids_N = self._generator.head(allowed, tuple(stop))
         seeds = np.array([seed % (1 << 64)], dtype=np.uint64)
         for number in range(max_new_tokens):
             hidden = self._run(len(self._pending))

@@ -1,0 +1,122 @@
+"""When the user begins and ends to speak: the loudness of 10 ms frames against a noise floor that follows the room.
+
+    detector = TurnDetector(TurnOptions())
+    for event in detector.feed(samples):
+        ...
+
+A frame is loud where it stands ``margin`` dB above the floor, between a rising and a lower falling margin (hysteresis).
+Speech starts after some loud frames and stops after ``silence_ms`` without one. The floor is a low percentile of the
+latest seconds' frames. The same samples give the same events, in whatever pieces they come. Times are milliseconds of
+16 kHz samples.
+
+S samples.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from corpus.audio import SAMPLE_RATE, Samples
+from corpus.errors import check_option
+
+FRAME_MS = 10
+FRAME = SAMPLE_RATE * FRAME_MS // 1000
+QUIETEST = -65.0  # dB of full scale: no floor is lower, so that digital silence is no reference
+
+
+@dataclass(kw_only=True)
+class TurnOptions:
+    """How turns are found; the first three as in the Realtime API's server_vad.
+
+    Attributes:
+        threshold: 0 to 1; higher asks for louder speech (0.5 is 12 dB above the floor).
+        prefix_padding_ms: how long before the first loud frame speech is said to start.
+        silence_ms: how long after the last loud frame speech is over.
+        start_ms: loud frames within the last ``2 start_ms`` that make a start; shorter knocks are none.
+        floor_seconds: the past that the noise floor is taken from.
+    """
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_ms: int = 500
+    start_ms: int = 60
+    floor_seconds: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_option(0 <= self.threshold <= 1, "threshold", self.threshold, "give a number from 0 to 1")
+        for name in ("prefix_padding_ms", "silence_ms"):
+            check_option(getattr(self, name) >= 0, name, getattr(self, name), "give 0 or more")
+        check_option(self.start_ms >= FRAME_MS, "start_ms", self.start_ms, f"give at least {FRAME_MS}")
+        check_option(self.floor_seconds > 0, "floor_seconds", self.floor_seconds, "give a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechStarted:
+    """The user began to speak, ``at_ms`` after the stream's beginning, the padding taken off."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechStopped:
+    """The user has been silent for long enough; the speech ended ``at_ms`` after the stream's beginning."""
+
+    at_ms: int
+
+
+class TurnDetector:
+    """One stream of audio.
+
+    Args:
+        options: how turns are found.
+    """
+
+    def __init__(self, options: TurnOptions | None = None) -> None:
+        self.options = options or TurnOptions()
+        self.reset()
+
+    def reset(self) -> None:
+        """A new stream begins."""
+        options = self.options
+        self._rest = np.zeros(0, dtype=np.float32)
+        self._levels: deque[float] = deque(maxlen=max(1, int(options.floor_seconds * 1000 / FRAME_MS)))
+        self._loud: deque[bool] = deque(maxlen=max(1, 2 * options.start_ms // FRAME_MS))
+        self._num_frames = 0
+        self._last_loud = 0  # the frame after it
+        self._floor = QUIETEST
+        self.is_speaking = False
+
+    def feed(self, samples: Samples) -> list[SpeechStarted | SpeechStopped]:
+        """Take (S,) samples at 16 kHz; what they tell."""
+        audio = np.concatenate([self._rest, np.asarray(samples, dtype=np.float32)])
+        count = len(audio) // FRAME
+        self._rest = audio[count * FRAME :]
+        frames = audio[: count * FRAME].reshape(count, FRAME).astype(np.float64)
+        frames = frames - frames.mean(axis=1, keepdims=True)
+        levels = 10 * np.log10((frames**2).mean(axis=1) + 1e-10)
+        return [event for level in levels.tolist() for event in self._take(level)]
+
+    def _take(self, level: float) -> list[SpeechStarted | SpeechStopped]:
+        """One more frame of this loudness in dB of full scale."""
+        options = self.options
+        self._levels.append(level)
+        self._num_frames += 1
+        if not self.is_speaking or self._num_frames % 10 == 0:
+            self._floor = max(QUIETEST, float(np.percentile(np.fromiter(self._levels, float), 20)))
+        margin = 4 + 16 * options.threshold
+        is_loud = level > self._floor + (margin / 2 if self.is_speaking else margin)
+        self._loud.append(is_loud)
+        if is_loud:
+            self._last_loud = self._num_frames
+        if not self.is_speaking and sum(self._loud) * FRAME_MS >= options.start_ms:
+            self.is_speaking = True
+            first = self._num_frames - len(self._loud) + list(self._loud).index(True)
+            return [SpeechStarted(at_ms=max(0, first * FRAME_MS - options.prefix_padding_ms))]
+        if self.is_speaking and (self._num_frames - self._last_loud) * FRAME_MS >= options.silence_ms:
+            self.is_speaking = False
+            self._loud.clear()
+            return [SpeechStopped(at_ms=self._last_loud * FRAME_MS)]
+        return []

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chatbot.engine import Engine, EngineFull, EngineOptions
+from chatbot.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
+from chatbot.session import Bundle, ChatSession
+from chatbot.talker import Overflow, Talker
+from corpus.audio import Samples
+from corpus.errors import UserError
+
+from .conftest import babble
+
+QUESTIONS = [babble(seed, seconds) for seed, seconds in enumerate((0.5, 2.0, 1.1, 0.3, 1.7))]
+
+
+@pytest.fixture(scope="module")
+def bundle(chain: Path) -> Bundle:
+    return Bundle.from_pretrained(chain / "bundle", batch_size=3)
+
+
+def changed(bundle: Bundle, **changes: object) -> Bundle:
+    """The same models with other reply settings."""
+    settings = copy.deepcopy(bundle.settings)
+    for name, value in changes.items():
+        setattr(settings.reply, name, value)
+    return Bundle(bundle.tokenizer, bundle.generator, bundle.decoder, settings)
+
+
+@asynccontextmanager
+async def running(bundle: Bundle, **options: Any) -> AsyncGenerator[Engine]:
+    engine = Engine(bundle, EngineOptions(**options))
+    try:
+        yield engine
+    finally:
+        await engine.close(grace_seconds=0)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await test()
+
+    asyncio.run(limited())
+
+
+class Told:
+    """All events of a reply, put together."""
+
+    def __init__(self, events: list[Event]) -> None:
+        assert [isinstance(event, ReplyDone) for event in events] == [False] * (len(events) - 1) + [True]
+        done = events[-1]
+        assert isinstance(done, ReplyDone)
+        self.done = done
+        self.text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        self.transcript = "".join(event.text for event in events if isinstance(event, TranscriptDelta))
+        pieces = [event.samples for event in events if isinstance(event, AudioDelta)]
+        self.num_pieces = len(pieces)
+        self.audio = np.concatenate([np.zeros(0, np.float32), *pieces])
+
+
+async def asked(talker: Talker, audio: Samples, piece: int = 1000, **options: Any) -> Told:
+    """Let a talker hear a question in pieces, and reply."""
+    for start in range(0, len(audio), piece):
+        talker.hear(audio[start : start + piece])
+        await asyncio.sleep(0)
+    await talker.commit()
+    return Told([event async for event in talker.respond(**options)])
+
+
+def test_streamed_dialogue_equals_the_offline_one(bundle: Bundle) -> None:
+    remembering = changed(bundle, remembered_turns=2, max_text_tokens=8, max_reply_seconds=1.2)
+
+    async def test() -> None:
+        session = ChatSession(remembering)
+        async with running(remembering) as engine:
+            talker = engine.open()
+            for number, question in enumerate(QUESTIONS):
+                told, answer = await asked(talker, question, piece=700 + 900 * number), session.answer(question)
+                assert (told.transcript, told.text) == (answer.heard, answer.said)
+                assert (told.done.transcript, told.done.text) == (answer.heard, answer.said)
+                assert told.done.usage.output_audio == len(answer.tokens)
+                assert (told.done.status == "incomplete") == answer.is_cut
+                assert told.audio.shape == answer.audio.shape
+                np.testing.assert_allclose(told.audio, answer.audio, atol=1e-4)
+
+    run(test)
+
+
+def test_talkers_do_not_hear_each_other(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(bundle, max_talkers=5) as engine:
+            alone = []
+            for question in QUESTIONS:
+                talker = engine.open()
+                alone.append(await asked(talker, question))
+                talker.close()
+            talkers = [engine.open() for _ in QUESTIONS]
+            with pytest.raises(EngineFull):
+                engine.open()
+            together = await asyncio.gather(
+                *(asked(talker, question) for talker, question in zip(talkers, QUESTIONS, strict=True))
+            )
+            for one, other in zip(alone, together, strict=True):
+                assert (one.text, one.transcript) == (other.text, other.transcript)
+                assert one.done.usage == other.done.usage
+                np.testing.assert_allclose(one.audio, other.audio, atol=1e-4)
+            assert engine.load().talkers == 5
+        assert engine.load().talkers == 0
+
+    run(test)
+
+
+def test_a_reply_is_cancelled_and_the_dialogue_goes_on(bundle: Bundle) -> None:
+    remembering = changed(bundle, remembered_turns=2)
+
+    async def test() -> None:
+        async with running(remembering) as engine:
+            talker = engine.open()
+            talker.hear(QUESTIONS[0])
+            await talker.commit()
+            events: list[Event] = []
+            async for event in talker.respond():
+                events.append(event)
+                if isinstance(event, AudioDelta):
+                    with pytest.raises(UserError, match="a reply is being made"):
+                        await anext(talker.respond())
+                    talker.cancel()
+            told = Told(events)
+            assert (told.done.status, told.num_pieces) == ("cancelled", 1)
+            assert not talker.is_responding
+            kept = remembering.vocabulary.is_speech(talker.messages[-1].ids).sum()
+            assert kept == -(-len(told.audio) // 1280)  # every token of which something was handed out
+            talker.truncate(0.08 * 3)
+            assert remembering.vocabulary.is_speech(talker.messages[-1].ids).sum() == 3
+            assert (await asked(talker, QUESTIONS[1])).done.status in ("completed", "incomplete")
+
+    run(test)
+
+
+def test_questions_out_of_bounds(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(bundle, max_waiting_seconds=1.5) as engine:
+            talker = engine.open()
+            with pytest.raises(UserError, match="nothing to reply to"):
+                await anext(talker.respond())
+            talker.hear(QUESTIONS[0][:200])
+            with pytest.raises(UserError, match=r"0\.01 s of audio"):
+                await talker.commit()
+            with pytest.raises(UserError, match="NaN"):
+                talker.hear(np.full(100, np.nan, np.float32))
+            talker.hear(QUESTIONS[2])
+            with pytest.raises(Overflow, match="wait to be heard"):
+                talker.hear(QUESTIONS[2])
+            assert (await talker.commit()).tokens == -(-len(QUESTIONS[2]) // 1280)
+            with pytest.raises(UserError, match="choose one of anna, bert"):
+                engine.open(voice="carl")
+            talker.close()
+            with pytest.raises(UserError, match="closed"):
+                talker.hear(QUESTIONS[0])
+
+    run(test)
