@@ -1,34 +1,36 @@
-"""Make the fine-tuning corpus of a spoken chatbot: spoken questions with their replies in text and speech.
+"""Make the fine-tuning corpus of a spoken chatbot from spoken questions, from files of dialogues, or from both.
 
     python -m chatbot.prepare corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens \\
         vocabulary=runs/quickstart/vocabulary/vocabulary out=runs/quickstart/chat_data
 
-Every spoken version of a training question (many voices) is one dialogue of one turn (Q_s, Q_t, A_t, A_s), as in
-2411.17607 and GLM-4-Voice (section 4.2): the question's speech, its words, the reply's words, and the reply spoken in
-the answer voice. Held-out questions, whose words occur in no training data, are the validation split.
+Every spoken version of a built-in training question (many voices) is one dialogue of one turn (Q_s, Q_t, A_t, A_s), as
+in 2411.17607 and GLM-4-Voice (section 4.2): the question's speech, its words, the reply's words, and the reply spoken
+in the answer voice. Held-out questions, whose words occur in no training data, are the validation split. Files of
+dialogues (`chatbot.dialogues` makes them) may have many turns.
 
-Writes <out>/chat/, an LM corpus of format chat that lm.train takes.
+Writes <out>/chat/, an LM corpus of format chat that lm.train takes; its ``losses`` learn from the two parts of each
+sample (GLM-4-Voice) instead of from all at once.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from corpus.questions import AskedQuestion
-    from corpus.tokens import TokenisedUtterance
+    from lm.reply_format import ReplyFormat
     from lm.vocabulary import Vocabulary
 
-QUESTION, REPLY = "question", "reply"
+    from .dialogue import Dialogue
+    from .dialogue_documents import DialogueDocuments
+
+SPLITS = {"train": "train", "valid": "heldout_sentence"}
 
 
 @dataclass(kw_only=True)
@@ -37,97 +39,165 @@ class PrepareConfig(StageConfig):
 
     Attributes:
         out: run folder; the LM corpus is <out>/chat.
-        seed: unused: nothing is drawn.
-        corpus: output folder of corpus.build (questions.jsonl tells the replies).
-        tokens: output folder of tokenizer.encode; utterances of kind question and reply are used.
+        seed: of the choice of questions that come typed as well.
         vocabulary: the vocabulary folder, or the run folder of lm.vocabulary.
+        corpus: output folder of corpus.build (questions.jsonl tells the replies), with ``tokens``; "" for none.
+        tokens: output folder of tokenizer.encode; utterances of kind question and reply are used.
+        dialogues: a file of dialogues with speech tokens, or a folder of them; "" for none.
+        dialogues_heldout: the same, for the validation split.
+        format: of the replies: ``text_guided`` (text, then speech), ``streaming`` (text and speech alternate) or
+            ``speech`` (no text); see lm/reply_format.py.
+        text_block: text tokens of a block of the streaming format (13: GLM-4-Voice).
+        speech_block: its speech tokens (26: GLM-4-Voice).
         transcribe_first: let the model write the question's words down before it answers (Q_t of the turn).
+        system: what a dialogue without system prompt begins with: a text, or ``glm4voice``; "" for nothing.
+        typed_share: share of the training dialogues whose questions are typed; they come besides the spoken ones.
+        max_tokens: longest document; the oldest turns of a longer dialogue become documents of their own.
         voice: the voice that replies are spoken in; empty takes the one that speaks most replies.
-        max_skipped_share: share of questions without a spoken reply that is put up with.
+        max_skipped_share: share of dialogues that cannot be used (a question without spoken reply, say) that is put
+            up with, and of bad records in files of dialogues.
     """
 
-    corpus: str
-    tokens: str
     vocabulary: str
+    corpus: str = ""
+    tokens: str = ""
+    dialogues: str = ""
+    dialogues_heldout: str = ""
+    format: str = "text_guided"
+    text_block: int = 13
+    speech_block: int = 26
     transcribe_first: bool = True
+    system: str = ""
+    typed_share: float = 0.0
+    max_tokens: int = 2048
     voice: str = ""
     max_skipped_share: float = 0.1
 
     def __post_init__(self) -> None:
         is_share = 0 <= self.max_skipped_share < 1
         check_option(is_share, "max_skipped_share", self.max_skipped_share, "give a share in [0, 1)")
+        at_most_half = "give a share in [0, 0.5]: there is no more than one typed version of each"
+        check_option(0 <= self.typed_share <= 0.5, "typed_share", self.typed_share, at_most_half)
+        check_option(self.max_tokens >= 8, "max_tokens", self.max_tokens, "give at least 8")
+        is_whole = bool(self.corpus) == bool(self.tokens)
+        check_option(is_whole, "tokens", self.tokens, "give corpus and tokens together")
+        has_source = bool(self.corpus or self.dialogues)
+        check_option(has_source, "dialogues", self.dialogues, "give dialogues, or corpus and tokens")
+        self.reply_format()
 
+    def reply_format(self) -> ReplyFormat:
+        """The format of replies."""
+        from lm.reply_format import ReplyFormat
 
-@dataclass
-class Dialogues:
-    """The questions of one split with their spoken replies; `skipped` counts by reason those that have none."""
-
-    questions: dict[str, AskedQuestion]
-    replies: dict[str, npt.NDArray[np.uint16]]
-    transcribe_first: bool
-    skipped: Counter[str] = field(default_factory=Counter)
-
-    def documents(
-        self, items: list[TokenisedUtterance], vocabulary: Vocabulary
-    ) -> Iterator[npt.NDArray[np.integer[Any]]]:
-        """One chat document for each spoken question."""
-        from corpus.text import normalise
-        from lm.formats import Turn, chat_document
-
-        for item in items:
-            if item.kind != QUESTION:
-                continue
-            asked = self.questions.get(normalise(item.text))
-            speech = self.replies.get(normalise(asked.reply)) if asked else None
-            if asked is None or speech is None:
-                self.skipped["no such question in questions.jsonl" if asked is None else "no spoken reply"] += 1
-                continue
-            transcript = item.text if self.transcribe_first else None
-            yield chat_document([Turn(item.tokens, asked.reply, speech, transcript)], vocabulary)
+        return ReplyFormat(
+            kind=self.format,
+            transcribes=self.transcribe_first,
+            text_block=self.text_block,
+            speech_block=self.speech_block,
+        )
 
 
 def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
-    """Join questions with replies and write the LM corpus."""
-    from corpus.questions import read_questions
+    """Join questions with replies, read dialogues, and write the LM corpus."""
     from lm.corpora import write_corpus
-    from lm.sources import read_split
     from lm.vocabulary import Vocabulary
 
+    from .dialogue_documents import DialogueDocuments
+
     vocabulary = Vocabulary.from_pretrained(vocabulary_folder(config.vocabulary))
-    train, valid = read_split(config.tokens, "train"), read_split(config.tokens, "heldout_sentence")
-    for speech in (train, valid):
-        vocabulary.check_speech_tokenizer(speech.tokenizer, config.tokens)
-    voice = config.voice or reply_voice(train.items, config.tokens)
-    dialogues = Dialogues(
-        read_questions(config.corpus), spoken_replies(train.items, voice, config.tokens), config.transcribe_first
+    sources = Sources(config, vocabulary)
+    maker = DialogueDocuments(
+        vocabulary,
+        config.reply_format(),
+        system=config.system,
+        typed_share=config.typed_share,
+        max_tokens=config.max_tokens,
+        seed=config.seed,
+        skipped=sources.skipped,
     )
-    provenance = {"transcribe_first": config.transcribe_first, "voice": voice, "speech": str(config.tokens)}
+    provenance = {
+        "voice": sources.voice,
+        "transcribe_first": config.transcribe_first,
+        "format": config.format,
+        "text_block": config.text_block,
+        "speech_block": config.speech_block,
+        "system": config.system,
+        "speech": [one for one in (config.tokens, config.dialogues) if one],
+    }
     with run.progress(1, "chat corpus", unit="corpus") as bar:
-        info = write_corpus(
-            run.folder / "chat",
-            "chat",
-            vocabulary,
-            dialogues.documents(train.items, vocabulary),
-            dialogues.documents(valid.items, vocabulary),
-            provenance,
-        )
+        train, valid = (maker.documents(sources.dialogues[split]) for split in SPLITS)
+        info = write_corpus(run.folder / "chat", "chat", vocabulary, train, valid, provenance)
         bar.update()
-    num_skipped = sum(dialogues.skipped.values())
-    num_made = sum(split.documents for split in info.splits.values())
-    if num_skipped > config.max_skipped_share * (num_skipped + num_made):
-        counted = ", ".join(f"{count} with {reason}" for reason, count in dialogues.skipped.most_common())
-        found = f"of {num_skipped + num_made} spoken questions {counted}"
-        remedy = f"give the tokens of this corpus, or raise max_skipped_share={config.max_skipped_share}"
-        raise UserError(config.tokens, found=found, remedy=remedy)
+    check_skipped(maker, config)
     return {
         "train_documents": info.splits["train"].documents,
         "valid_documents": info.splits["valid"].documents,
         "train_text_tokens": info.splits["train"].text_tokens,
         "train_speech_tokens": info.splits["train"].speech_tokens,
         "longest_document": max(split.longest for split in info.splits.values()),
-        "replies": len(dialogues.replies),
-        "skipped": num_skipped,
+        "spoken": maker.made["spoken"],
+        "typed": maker.made["typed"],
+        "skipped": sum(maker.skipped.values()),
     }
+
+
+class Sources:
+    """The dialogues of each split, from the built-in corpus, then from files.
+
+    Attributes:
+        dialogues: split -> its dialogues, to be gone through once.
+        voice: that most replies are spoken in, or the option's.
+        skipped: why questions were left out -> how many (filled in as they are drawn).
+    """
+
+    def __init__(self, config: PrepareConfig, vocabulary: Vocabulary) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.voice = config.voice
+        parts: dict[str, list[Iterable[Dialogue]]] = {split: [] for split in SPLITS}
+        if config.corpus:
+            self._add_questions(config, vocabulary, parts)
+        for split, path in (("train", config.dialogues), ("valid", config.dialogues_heldout)):
+            if path:
+                parts[split].append(self._read(path, config.max_skipped_share, vocabulary))
+        self.dialogues = {split: chain(*parts[split]) for split in SPLITS}
+
+    def _add_questions(
+        self, config: PrepareConfig, vocabulary: Vocabulary, parts: dict[str, list[Iterable[Dialogue]]]
+    ) -> None:
+        from corpus.questions import read_questions
+        from lm.sources import read_split
+
+        from .dialogue_questions import asked_dialogues, reply_voice, spoken_replies
+
+        speech = {split: read_split(config.tokens, name) for split, name in SPLITS.items()}
+        for one in speech.values():
+            vocabulary.check_speech_tokenizer(one.tokenizer, config.tokens)
+        self.voice = self.voice or reply_voice(speech["train"].items, config.tokens)
+        replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
+        questions = read_questions(config.corpus)
+        for split, one in speech.items():
+            parts[split].append(asked_dialogues(one.items, questions, replies, self.voice, self.skipped))
+
+    def _read(self, path: str, max_bad_share: float, vocabulary: Vocabulary) -> list[Dialogue]:
+        from .dialogue import read_dialogues
+
+        found = read_dialogues(path, max_bad_share)
+        if found.marks.tokenizer:
+            vocabulary.check_speech_tokenizer(found.marks.tokenizer, path)
+        speakers = Counter(reply.speaker for one in found.dialogues for reply in one.turns[1::2] if reply.speaker)
+        self.voice = self.voice or min(speakers, key=lambda name: (-speakers[name], name), default="")
+        self.skipped.update(record.reason for record in found.bad)
+        return found.dialogues
+
+
+def check_skipped(maker: DialogueDocuments, config: PrepareConfig) -> None:
+    """Raise a `UserError` if too many dialogues had to be left out."""
+    num_skipped, num_made = sum(maker.skipped.values()), sum(maker.made.values())
+    if num_skipped > config.max_skipped_share * (num_skipped + num_made):
+        counted = ", ".join(f"{count} with {reason}" for reason, count in maker.skipped.most_common())
+        found = f"of {num_skipped + num_made} dialogues {counted}"
+        remedy = f"give the tokens of this corpus, or raise max_skipped_share={config.max_skipped_share}"
+        raise UserError(config.dialogues or config.tokens, found=found, remedy=remedy)
 
 
 def vocabulary_folder(path: str) -> str:
@@ -138,36 +208,15 @@ def vocabulary_folder(path: str) -> str:
     return str(inner) if inner.is_dir() else path
 
 
-def reply_voice(items: list[TokenisedUtterance], subject: str) -> str:
-    """The voice that speaks most of the replies; the first by name among equals."""
-    counts = Counter(item.speaker for item in items if item.kind == REPLY)
-    if not counts:
-        remedy = 'the training split needs replies (kind "reply") in one voice: build the corpus again'
-        raise UserError(subject, found="no spoken reply", remedy=remedy)
-    return min(counts, key=lambda speaker: (-counts[speaker], speaker))
-
-
-def spoken_replies(items: list[TokenisedUtterance], voice: str, subject: str) -> dict[str, npt.NDArray[np.uint16]]:
-    """Reply text -> its speech tokens in ``voice`` (the first recording of several)."""
-    from corpus.text import normalise
-
-    replies: dict[str, npt.NDArray[np.uint16]] = {}
-    for item in items:
-        if item.kind == REPLY and item.speaker == voice and len(item.tokens):
-            replies.setdefault(normalise(item.text), item.tokens)
-    if not replies:
-        known = ", ".join(sorted({item.speaker for item in items if item.kind == REPLY}))
-        found = f"no reply in the voice {voice!r}"
-        raise UserError(subject, found=found, remedy=f"choose voice= among {known or 'voices with replies'}")
-    return replies
-
-
 STAGE = Stage(
     name="chatbot.prepare",
     config=PrepareConfig,
     run=run,
-    summary="Spoken questions and replies -> the LM corpus that fine-tunes a spoken chatbot.",
-    inputs=lambda config: [config.corpus, config.tokens, config.vocabulary],
+    summary="Spoken questions, dialogues -> the LM corpus that fine-tunes a spoken chatbot.",
+    inputs=lambda config: [
+        config.vocabulary,
+        *filter(None, (config.corpus, config.tokens, config.dialogues, config.dialogues_heldout)),
+    ],
     example="corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens "
     "vocabulary=runs/quickstart/vocabulary out=runs/quickstart/chat_data",
 )

@@ -38,7 +38,7 @@ class ReplyFormat:
 
     Attributes:
         kind: ``text_guided``, ``streaming`` or ``speech``.
-        transcribes: the words of a spoken question are written first.
+        transcribes: the words of the question are written first.
         text_block: text tokens of a block of the streaming format.
         speech_block: its speech tokens.
     """
@@ -110,18 +110,17 @@ class ReplyState:
     Args:
         format: of the reply.
         vocabulary: of the ids.
-        transcribes: whether this reply begins with a transcript (default: as the format; typed questions have none).
 
     Attributes:
         part: what was written last: ``begin`` (nothing yet), ``transcript``, ``text``, ``speech``; or ``over``.
         is_text_over: no more text will come.
     """
 
-    def __init__(self, format: ReplyFormat, vocabulary: Vocabulary, *, transcribes: bool | None = None) -> None:
+    def __init__(self, format: ReplyFormat, vocabulary: Vocabulary) -> None:
         self.format, self.vocabulary = format, vocabulary
         self.part: Part = "begin"
         self.is_text_over = format.kind == "speech"
-        self._transcribes = format.transcribes if transcribes is None else transcribes
+        self._is_heard = not format.transcribes  # the transcript is written
         self._num_text = self._num_speech = 0  # of the block, in the streaming format
         self._is_closed = False  # EOA was written
         self._ends = (vocabulary.special(USER), vocabulary.eos)
@@ -133,7 +132,7 @@ class ReplyState:
         """What may come next."""
         if self.part == "over":
             return Next()
-        if self.part == "begin" and self._transcribes:
+        if self.part == "begin" and not self._is_heard:
             return Next(marks=(self._transcript,))
         if self.part == "transcript":
             return Next(text=True, marks=(self._assistant,))
@@ -188,7 +187,7 @@ class ReplyState:
         if id == self._transcript:
             self.part = "transcript"
         elif id == self._assistant:
-            self.part, self._transcribes, self._num_text = "begin", False, 0
+            self.part, self._is_heard, self._num_text = "begin", True, 0
         elif id == self._begin:
             self.part, self.is_text_over = "speech", True
         elif id == self._end:

@@ -63,7 +63,7 @@ def test_questions_without_spoken_reply_are_counted(chain: Path, tmp_path: Path)
             frame_rate=12.5,
         )
     changes = {"tokens": str(tmp_path / "tokens"), "out": str(tmp_path / "out")}
-    with pytest.raises(UserError, match="of 16 spoken questions 4 with no spoken reply"):
+    with pytest.raises(UserError, match="of 16 dialogues 4 with no spoken reply"):
         STAGE.execute(prepare_config(chain, **changes))
     metrics = STAGE.execute(prepare_config(chain, **changes, max_skipped_share=0.3))
     assert (metrics["skipped"], metrics["train_documents"], metrics["valid_documents"]) == (4, 6, 6)
