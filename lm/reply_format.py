@@ -110,17 +110,18 @@ class ReplyState:
     Args:
         format: of the reply.
         vocabulary: of the ids.
+        transcribes: whether the transcript is still to come (default: where the format has one).
 
     Attributes:
         part: what was written last: ``begin`` (nothing yet), ``transcript``, ``text``, ``speech``; or ``over``.
         is_text_over: no more text will come.
     """
 
-    def __init__(self, format: ReplyFormat, vocabulary: Vocabulary) -> None:
+    def __init__(self, format: ReplyFormat, vocabulary: Vocabulary, *, transcribes: bool | None = None) -> None:
         self.format, self.vocabulary = format, vocabulary
         self.part: Part = "begin"
         self.is_text_over = format.kind == "speech"
-        self._is_heard = not format.transcribes  # the transcript is written
+        self._is_heard = not (format.transcribes if transcribes is None else transcribes)  # the transcript is written
         self._num_text = self._num_speech = 0  # of the block, in the streaming format
         self._is_closed = False  # EOA was written
         self._ends = (vocabulary.special(USER), vocabulary.eos)
