@@ -93,10 +93,10 @@ class DialogueDocuments:
             raise ValueError("no spoken reply")
         if not reply.text and self.format.kind != "speech":
             raise ValueError("a reply without text")
-        if self.format.transcribes and not question.text:
+        transcript = question.text if self.format.transcribes and not isinstance(user, str) else None
+        if transcript == "":
             raise ValueError("a question without words to transcribe")
-        # Also of a typed question, whose words it puts into their plain form.
-        return Turn(user, reply.text, reply.tokens, question.text if self.format.transcribes else None)
+        return Turn(user, reply.text, reply.tokens, transcript)
 
 
 def written(text: str) -> str:

@@ -38,7 +38,7 @@ class ReplyFormat:
 
     Attributes:
         kind: ``text_guided``, ``streaming`` or ``speech``.
-        transcribes: the words of the question are written first.
+        transcribes: the words of a spoken question are written first.
         text_block: text tokens of a block of the streaming format.
         speech_block: its speech tokens.
     """
@@ -110,7 +110,8 @@ class ReplyState:
     Args:
         format: of the reply.
         vocabulary: of the ids.
-        transcribes: whether the transcript is still to come (default: where the format has one).
+        transcribes: whether the transcript is still to come (default: where the format has one; typed
+            questions have none).
 
     Attributes:
         part: what was written last: ``begin`` (nothing yet), ``transcript``, ``text``, ``speech``; or ``over``.
