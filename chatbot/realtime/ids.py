@@ -1,0 +1,13 @@
+"""Ids of events, items, responses, sessions: a kind and 20 random letters, as ``item_9fJ2...``."""
+
+from __future__ import annotations
+
+import secrets
+import string
+
+LETTERS = string.ascii_letters + string.digits
+
+
+def new_id(kind: str) -> str:
+    """A fresh id."""
+    return f"{kind}_" + "".join(secrets.choice(LETTERS) for _ in range(20))

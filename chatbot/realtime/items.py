@@ -1,0 +1,221 @@
+"""The conversation as client and server both see it: messages in order, each with an id and parts.
+
+S samples at 16 kHz.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from chatbot.pcm import Resampler, decode_base64, decode_pcm16, encode_base64, encode_pcm16
+from corpus.audio import SAMPLE_RATE, Samples
+from corpus.errors import UserError
+
+from .fields import Fields
+from .formats import FORMATS
+from .ids import new_id
+from .refusal import Refusal
+
+Role = Literal["user", "assistant", "system"]
+Status = Literal["completed", "incomplete", "in_progress"]
+ROLE_PARTS = {"user": ("input_text", "input_audio"), "assistant": ("output_text",), "system": ("input_text",)}
+LONGEST_TEXT = 65_536  # characters of one part
+MOST_PARTS = 64
+LONGEST_ID = 64
+
+
+@dataclass(kw_only=True, eq=False)
+class Part:
+    """One part of a message.
+
+    Attributes:
+        kind: "input_text", "input_audio", "output_text" or "output_audio".
+        text: what is written; of sound, its transcript as far as there is one.
+        pcm: (S,) the user's speech at 16 kHz as 16-bit numbers; None where it isn't kept.
+        seconds: of speech.
+    """
+
+    kind: str
+    text: str | None = None
+    pcm: npt.NDArray[np.int16] | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_audio(self) -> bool:
+        """Whether it is speech."""
+        return self.kind.endswith("audio")
+
+    def samples(self) -> Samples:
+        """(S,) the speech kept."""
+        assert self.pcm is not None
+        return decode_pcm16(self.pcm.tobytes())
+
+    def to_json(self, *, wire_format: str | None = None) -> dict[str, Any]:
+        """As the protocol writes it; with the user's speech where ``wire_format`` says how."""
+        if not self.is_audio:
+            return {"type": self.kind, "text": self.text or ""}
+        written: dict[str, Any] = {"type": self.kind, "transcript": self.text}
+        if wire_format is not None and self.pcm is not None:
+            wire = FORMATS[wire_format]
+            resampler = Resampler(SAMPLE_RATE, wire.rate)
+            sound = np.concatenate([resampler.feed(self.samples()), resampler.finish()])
+            written["audio"] = encode_base64(wire.encode(sound))
+        return written
+
+
+@dataclass(kw_only=True, eq=False)
+class Item:
+    """One message."""
+
+    role: Role
+    parts: list[Part]
+    id: str = field(default_factory=lambda: new_id("item"))
+    status: Status = "completed"
+
+    def to_json(self, *, wire_format: str | None = None) -> dict[str, Any]:
+        """As the protocol writes it, without sound unless ``wire_format`` is given."""
+        content = [part.to_json(wire_format=wire_format) for part in self.parts]
+        return {
+            "id": self.id,
+            "object": "realtime.item",
+            "type": "message",
+            "status": self.status,
+            "role": self.role,
+            "content": content,
+        }
+
+
+def spoken_item(item_id: str, samples: Samples) -> Item:
+    """What the user said, (S,) at 16 kHz."""
+    pcm = np.frombuffer(encode_pcm16(samples), dtype="<i2")
+    part = Part(kind="input_audio", pcm=pcm, seconds=len(samples) / SAMPLE_RATE)
+    return Item(id=item_id, role="user", parts=[part])
+
+
+def read_item(fields: Fields, wire_format: str, max_seconds: float) -> Item:
+    """The item of a ``conversation.item.create``.
+
+    Args:
+        fields: the ``item`` object.
+        wire_format: of speech in it.
+        max_seconds: of speech in one part.
+
+    Raises:
+        Refusal: no message, or one with parts that its role can't have.
+    """
+    kind = fields.text("type")
+    if kind != "message":
+        message = f"Items of type {kind[:80]!r} are not served: the model calls no tools. Send a message."
+        raise Refusal(message, code="unsupported_parameter", param=fields.name("type"))
+    role = fields.choice("role", tuple(ROLE_PARTS))
+    contents = fields.objects("content")
+    if not 1 <= len(contents) <= MOST_PARTS:
+        raise fields.bad("content", f"{len(contents)} parts", f"1 to {MOST_PARTS}")
+    item_id = fields.optional_text("id", longest=LONGEST_ID) or new_id("item")
+    fields.ignore("object", "status")
+    fields.end()
+    parts = [read_part(content, role, wire_format, max_seconds) for content in contents]
+    return Item(id=item_id, role=role, parts=parts)  # type: ignore[arg-type]  # `choice` has checked it
+
+
+def read_part(fields: Fields, role: str, wire_format: str, max_seconds: float) -> Part:
+    """One part of an item that the client made."""
+    kind = fields.text("type")
+    if kind not in ROLE_PARTS[role]:
+        allowed = " or ".join(map(repr, ROLE_PARTS[role]))
+        raise fields.bad("type", f"{kind[:80]!r} in a message of the {role}", allowed)
+    if not kind.endswith("audio"):
+        fields.ignore("audio", "transcript", "detail", "image_url")
+        part = Part(kind=kind, text=fields.text("text", longest=LONGEST_TEXT))
+        if not (part.text or "").strip():
+            raise fields.bad("text", "no words", "some")
+    else:
+        sound = read_sound(fields, wire_format, max_seconds)
+        pcm = np.frombuffer(encode_pcm16(sound), dtype="<i2")
+        fields.ignore("text", "detail", "image_url")
+        written = fields.optional_text("transcript", longest=LONGEST_TEXT)
+        part = Part(kind=kind, text=written, pcm=pcm, seconds=len(sound) / SAMPLE_RATE)
+    fields.end()
+    return part
+
+
+def read_sound(fields: Fields, wire_format: str, max_seconds: float) -> Samples:
+    """The whole speech in ``audio``, (S,) at 16 kHz."""
+    wire = FORMATS[wire_format]
+    try:
+        data = decode_base64(fields.text("audio"), fields.name("audio"))
+        seconds = len(data) / wire.sample_bytes / wire.rate
+        if seconds > max_seconds:
+            raise fields.bad("audio", f"{seconds:.1f} s", f"at most {max_seconds:.1f} s")
+        samples = wire.decode(data)
+    except UserError as error:
+        raise Refusal.of(error, code="invalid_audio", param=fields.name("audio")) from error
+    resampler = Resampler(wire.rate, SAMPLE_RATE)
+    return np.concatenate([resampler.feed(samples), resampler.finish()])
+
+
+class Conversation:
+    """Messages in order, the oldest forgotten when there are too many.
+
+    Args:
+        max_items: kept.
+        kept_audio_seconds: of the user's speech kept, the oldest dropped first.
+    """
+
+    def __init__(self, max_items: int, kept_audio_seconds: float) -> None:
+        self.max_items, self.kept_audio_seconds = max_items, kept_audio_seconds
+        self.items: list[Item] = []
+
+    def find(self, item_id: str, event: str = "item_id") -> Item:
+        """The item of this id; a `Refusal` if there is none."""
+        for item in reversed(self.items):
+            if item.id == item_id:
+                return item
+        message = f"Item with id {item_id[:80]!r} does not exist in this conversation."
+        raise Refusal(message, code="item_not_found", param=event)
+
+    def last_id(self) -> str | None:
+        """The id of the newest item."""
+        return self.items[-1].id if self.items else None
+
+    def before(self, item: Item) -> str | None:
+        """The id of the item in front of ``item``."""
+        number = self.items.index(item)
+        return self.items[number - 1].id if number else None
+
+    def place(self, previous_id: str | None) -> int:
+        """Where an item comes that follows ``previous_id`` ("root": the front, None: the end)."""
+        if previous_id is None:
+            return len(self.items)
+        if previous_id == "root":
+            return 0
+        return self.items.index(self.find(previous_id, "previous_item_id")) + 1
+
+    def check_new(self, item: Item) -> None:
+        """Raise a `Refusal` where the id of ``item`` is taken."""
+        if any(each.id == item.id for each in self.items):
+            message = f"Item with id {item.id!r} exists already in this conversation."
+            raise Refusal(message, code="item_exists", param="item.id")
+
+    def insert(self, item: Item, place: int) -> None:
+        """Add an item."""
+        self.items.insert(place, item)
+        del self.items[: max(0, len(self.items) - self.max_items)]
+        self._drop_old_audio()
+
+    def remove(self, item: Item) -> None:
+        """Take an item out."""
+        self.items.remove(item)
+
+    def _drop_old_audio(self) -> None:
+        seconds = 0.0
+        for item in reversed(self.items):
+            for part in item.parts:
+                if part.pcm is not None:
+                    seconds += part.seconds
+                    if seconds > self.kept_audio_seconds:
+                        part.pcm = None

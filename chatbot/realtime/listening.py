@@ -1,0 +1,177 @@
+"""The user's speech cut into turns: by the client's commits, or by the turn detector.
+
+S samples at 16 kHz.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chatbot.turns import FRAME, SpeechStarted, TurnDetector
+from corpus.audio import SAMPLE_RATE, Samples
+
+from .ids import new_id
+from .settings import ServerVad
+
+MS = SAMPLE_RATE // 1000  # samples
+TAIL_MS = 100  # of silence that stay at a turn's end; recorded questions end about so
+START_MS = 1_000  # that a turn's beginning may lie back beyond its padding when it is noticed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A turn begins ``at_ms`` after the stream's beginning, the padding in front of the speech included."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Heard:
+    """(S,) samples of the turn."""
+
+    samples: Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """The turn ends ``at_ms`` after the stream's beginning; the silence that told so is left out."""
+
+    at_ms: int
+
+
+Sound = Started | Heard | Stopped
+
+
+class Listener:
+    """Finds turns in a stream.
+
+    The last ``silence_duration_ms`` of a turn in the making are held back: they are dropped if they turn out to be the
+    silence that ends it, so that waiting for the end costs the model nothing.
+
+    Args:
+        detection: how; None where the client says when its turn is over: then all sound belongs to the turn.
+        max_seconds: of a turn; a longer one is ended there.
+        position: samples of the stream before.
+
+    Attributes:
+        position: samples since the stream's beginning.
+        is_in_turn: whether the detector hears a turn.
+    """
+
+    def __init__(self, detection: ServerVad | None, max_seconds: float, position: int = 0) -> None:
+        self.detection = detection
+        self.position = position
+        self.is_in_turn = False
+        self._max_samples = int(max_seconds * SAMPLE_RATE)
+        self._origin = position  # of the detector's times
+        self._began = position
+        self._detector = TurnDetector(detection.turn_options()) if detection else None
+        self._recent = np.zeros(0, dtype=np.float32)  # between turns the sound before one, in it what is held back
+        self._kept = (detection.prefix_padding_ms + START_MS) * MS if detection else 0
+        self._held = max(detection.silence_duration_ms - TAIL_MS, 0) * MS if detection else 0
+
+    def feed(self, samples: Samples) -> list[Sound]:
+        """What is heard in the next (S,) samples, in order."""
+        if self._detector is None:
+            self.position += len(samples)
+            return [Heard(samples=samples)] if len(samples) else []
+        sounds: list[Sound] = []
+        for begin in range(0, len(samples), FRAME):  # so that what the detector finds was just heard
+            sounds += self._listen(samples[begin : begin + FRAME])
+        return joined(sounds)
+
+    def flush(self) -> list[Sound]:
+        """End the turn where it is; what was held back of it."""
+        sounds: list[Sound] = []
+        if self.is_in_turn:
+            sounds = [Heard(samples=self._recent)] if len(self._recent) else []
+        self.reset()
+        return sounds
+
+    def reset(self) -> None:
+        """Forget the turn, and wait for the next speech to begin."""
+        self.is_in_turn = False
+        self._recent = np.zeros(0, dtype=np.float32)
+        if self._detector is not None:
+            self._detector.reset()
+            self._origin = self.position
+
+    def _listen(self, samples: Samples) -> list[Sound]:
+        assert self._detector is not None
+        self.position += len(samples)
+        self._recent = np.concatenate([self._recent, samples])
+        sounds: list[Sound] = []
+        for found in self._detector.feed(samples):
+            at = self._origin + found.at_ms * MS
+            if isinstance(found, SpeechStarted):
+                self._began = max(at, self.position - len(self._recent))
+                self._recent = self._recent[len(self._recent) - (self.position - self._began) :]
+                self.is_in_turn = True
+                sounds.append(Started(at_ms=self._began // MS))
+            elif self.is_in_turn:
+                sounds += self._stop(at + TAIL_MS * MS)
+        if self.is_in_turn and self.position - self._began >= self._max_samples:
+            sounds += self._stop(self.position)
+            self.reset()
+        if not self.is_in_turn:
+            self._recent = self._recent[-self._kept :]
+        elif len(self._recent) > self._held:
+            ready = len(self._recent) - self._held
+            sounds.append(Heard(samples=self._recent[:ready]))
+            self._recent = self._recent[ready:]
+        return sounds
+
+    def _stop(self, end: int) -> list[Sound]:
+        """The turn ends at sample ``end``; what comes after may be the next one's padding."""
+        end = min(max(end, self.position - len(self._recent)), self.position)
+        rest = self._recent[: len(self._recent) - (self.position - end)]
+        self._recent = self._recent[len(rest) :]
+        self.is_in_turn = False
+        return [*([Heard(samples=rest)] if len(rest) else []), Stopped(at_ms=end // MS)]
+
+
+def joined(sounds: list[Sound]) -> list[Sound]:
+    """``sounds`` with neighbouring samples in one piece."""
+    found: list[Sound] = []
+    pieces: list[Samples] = []
+    for sound in [*sounds, None]:
+        if isinstance(sound, Heard):
+            pieces.append(sound.samples)
+            continue
+        if pieces:
+            found.append(Heard(samples=np.concatenate(pieces)))
+            pieces = []
+        if sound is not None:
+            found.append(sound)
+    return found
+
+
+@dataclass(kw_only=True)
+class Turn:
+    """What the user says until the next commit.
+
+    Attributes:
+        max_seconds: longer turns are refused at the commit; what is beyond is not kept.
+        item_id: of the message that it becomes.
+        pieces: of (S,) samples.
+        num_given: pieces that the talker has.
+        seconds: of speech.
+    """
+
+    max_seconds: float
+    item_id: str = field(default_factory=lambda: new_id("item"))
+    pieces: list[Samples] = field(default_factory=list)
+    num_given: int = 0
+    seconds: float = 0.0
+
+    def add(self, samples: Samples) -> None:
+        """Take more of it."""
+        self.seconds += len(samples) / SAMPLE_RATE
+        if self.seconds <= self.max_seconds:
+            self.pieces.append(samples)
+
+    def samples(self) -> Samples:
+        """(S,) all of it."""
+        return np.concatenate(self.pieces) if self.pieces else np.zeros(0, dtype=np.float32)

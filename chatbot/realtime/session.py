@@ -1,0 +1,379 @@
+"""One Realtime session without its socket: client events in, server events out, a talker of the engine in between.
+
+`RealtimeSession.receive` does at once whatever can be done at once: settings, sound, cancelling. What has to wait for
+the talker (commits, messages, replies) is done one after the other by `RealtimeSession.work`, so that a turn which ends
+during a reply stands behind that reply in the dialogue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from chatbot.pcm import Resampler, decode_base64
+from chatbot.talker import Overflow
+from corpus.audio import SAMPLE_RATE
+from corpus.errors import UserError
+
+from .client_events import (
+    AudioAppend,
+    AudioClear,
+    AudioCommit,
+    ClientEvent,
+    ItemCreate,
+    ItemDelete,
+    ItemRetrieve,
+    ItemTruncate,
+    ResponseCancel,
+    ResponseCreate,
+    SessionUpdate,
+    read_client_event,
+)
+from .dialogue import Dialogue
+from .formats import FORMATS
+from .ids import new_id
+from .items import Item, read_item
+from .listening import Heard, Listener, Started, Turn
+from .options import RealtimeOptions
+from .outbox import Outbox
+from .refusal import Refusal
+from .reply import Event, Reply
+from .settings import Settings, read_reply, updated
+from .speaking import Speaker
+
+if TYPE_CHECKING:
+    from chatbot.engine import Engine
+
+LOG = logging.getLogger(__name__)
+Job = Callable[[], Awaitable[None]]
+MOST_JOBS = 32  # commits, messages and replies that may wait
+LEAST_MS = 100  # of speech in a commit
+HEAR_AGAIN = 0.02  # seconds until a talker whose ears are full is asked again
+
+
+class RealtimeSession:
+    """One session.
+
+    Args:
+        engine: that hears and speaks.
+        options: limits.
+        outbox: where events go.
+
+    Raises:
+        EngineFull: the engine has no room for another talker.
+    """
+
+    def __init__(self, engine: Engine, options: RealtimeOptions, outbox: Outbox) -> None:
+        self.engine, self.options, self.outbox = engine, options, outbox
+        self.id, self.conversation_id = new_id("sess"), new_id("conv")
+        self.expires_at = int(time.time() + options.max_session_seconds)
+        self.settings = Settings(voice=engine.voices[0])
+        self.talker = engine.open()
+        self.dialogue = Dialogue(self.talker, options)
+        self.speaker = Speaker(engine, self.dialogue, outbox, self.emit)
+        self.max_seconds = engine.limits.max_question_seconds
+        self.listener = Listener(self.settings.turn_detection, self.max_seconds)
+        self.turn = Turn(max_seconds=self.max_seconds)
+        self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._undone = 0  # jobs that wait or are being done
+        self._handlers: dict[type[ClientEvent], Callable[[Any], Awaitable[None]]] = {
+            SessionUpdate: self.update,
+            AudioAppend: self.append,
+            AudioCommit: self.commit,
+            AudioClear: self.clear,
+            ItemCreate: self.create_item,
+            ItemDelete: self.delete_item,
+            ItemRetrieve: self.retrieve_item,
+            ItemTruncate: self.truncate_item,
+            ResponseCreate: self.create_response,
+            ResponseCancel: self.cancel_response,
+        }
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being done for the client."""
+        return self._undone > 0
+
+    async def emit(self, event: Event) -> None:
+        """Send an event."""
+        event = {"type": event["type"], "event_id": new_id("event"), **event}
+        if self.options.check_events:
+            from .sdk import check_server_event
+
+            check_server_event(event)
+        await self.outbox.put(event)
+
+    async def refuse(self, refusal: Refusal, event_id: str | None = None) -> None:
+        """Send an ``error`` event."""
+        refusal.event_id = refusal.event_id or event_id
+        await self.emit({"type": "error", "error": refusal.to_json()})
+
+    async def greet(self) -> None:
+        """Tell the client what the session is set to."""
+        await self.emit({"type": "session.created", "session": self.describe()})
+
+    def describe(self) -> dict[str, Any]:
+        """The session object."""
+        return self.settings.to_json(session_id=self.id, model=self.engine.model_name, expires_at=self.expires_at)
+
+    def close(self) -> None:
+        """End the dialogue, the reply in the making too."""
+        self.speaker.close()
+
+    # -- what can be done at once -------------------------------------------------------------------------------
+
+    async def receive(self, message: str | bytes | None) -> None:
+        """Take one WebSocket message."""
+        self.talker.touched = time.monotonic()  # who listens to silence is not gone
+        event_id = None
+        try:
+            event = read_client_event(message)
+            event_id = event.event_id
+            await self._handlers[type(event)](event)
+        except Refusal as refusal:
+            await self.refuse(refusal, event_id)
+        except UserError as error:
+            await self.refuse(Refusal.of(error), event_id)
+
+    async def update(self, event: SessionUpdate) -> None:
+        """``session.update``."""
+        before, self.settings = self.settings, updated(self.settings, event.session, self.engine.voices)
+        if self.settings.input_format != before.input_format:
+            self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
+        if self.settings.turn_detection != before.turn_detection:
+            await self._hear(self.listener.flush())
+            self.listener = Listener(self.settings.turn_detection, self.max_seconds, self.listener.position)
+        self.talker.instructions = self.settings.instructions
+        self.speaker.is_transcribed = self.settings.is_transcribed
+        await self.emit({"type": "session.updated", "session": self.describe()})
+
+    async def append(self, event: AudioAppend) -> None:
+        """``input_audio_buffer.append``."""
+        wire = FORMATS[self.settings.input_format]
+        try:
+            samples = wire.decode(decode_base64(event.audio))
+        except UserError as error:
+            raise Refusal.of(error, code="invalid_audio", param="audio") from error
+        step = SAMPLE_RATE * 10  # so that one long event holds up the others no longer than its pieces do
+        for begin in range(0, len(samples), step):
+            heard = self._resampler.feed(samples[begin : begin + step])
+            for sound in self.listener.feed(heard):
+                if isinstance(sound, Heard):
+                    await self._hear([sound])
+                elif isinstance(sound, Started):
+                    await self._start_turn(sound.at_ms)
+                else:
+                    await self._stop_turn(sound.at_ms)
+            await asyncio.sleep(0)
+
+    async def _start_turn(self, at_ms: int) -> None:
+        """The user begins to speak."""
+        detection = self.settings.turn_detection
+        if detection is not None and detection.interrupt_response:
+            self.speaker.cancel("turn_detected")
+        await self.emit(
+            {"type": "input_audio_buffer.speech_started", "audio_start_ms": at_ms, "item_id": self.turn.item_id}
+        )
+
+    async def _stop_turn(self, at_ms: int) -> None:
+        """The user has ended."""
+        turn, detection = self._end_turn(), self.settings.turn_detection
+        await self.emit({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": at_ms, "item_id": turn.item_id})
+        wants_reply = detection is not None and detection.create_response
+        if wants_reply and self.speaker.is_busy:
+            await self.refuse(self._already_busy())
+            wants_reply = False
+        reply = self._reply(self.settings) if wants_reply else None
+        self._later(lambda: self._commit(turn, reply))
+        self.speaker.reply = reply or self.speaker.reply
+
+    async def _hear(self, sounds: list[Any]) -> None:
+        """Sound of the turn; it goes to the talker now unless something before it is not done."""
+        for sound in sounds:
+            self.turn.add(sound.samples)
+        if self._undone == (self.speaker.running is not None):
+            await self._give(self.turn)
+
+    async def _give(self, turn: Turn) -> None:
+        """Let the talker hear what it has not heard of the turn; wait where it can't keep up."""
+        while turn.num_given < len(turn.pieces):
+            try:
+                self.talker.hear(turn.pieces[turn.num_given])
+            except Overflow:
+                await asyncio.sleep(HEAR_AGAIN)
+                continue
+            turn.num_given += 1
+
+    def _end_turn(self) -> Turn:
+        """The turn so far; a new one begins."""
+        turn, self.turn = self.turn, Turn(max_seconds=self.max_seconds)
+        return turn
+
+    async def commit(self, event: AudioCommit) -> None:
+        """``input_audio_buffer.commit``."""
+        await self._hear(self.listener.flush())
+        if self.settings.turn_detection is None and (rest := self._resampler.finish()).size:
+            await self._hear([Heard(samples=rest)])
+        milliseconds = self.turn.seconds * 1000
+        if milliseconds < LEAST_MS:
+            text = (
+                f"Error committing input audio buffer: buffer too small. Expected at least {LEAST_MS}ms of audio, "
+                f"but buffer only has {milliseconds:.2f}ms of audio."
+            )
+            raise Refusal(text, code="input_audio_buffer_commit_empty")
+        turn = self._end_turn()
+        self._later(lambda: self._commit(turn, None), event.event_id)
+
+    async def clear(self, event: AudioClear) -> None:
+        """``input_audio_buffer.clear``."""
+        self.listener.reset()
+        self._resampler.finish()
+        turn = self._end_turn()
+        if turn.num_given:
+            self._later(self._clear_talker, event.event_id)
+        await self.emit({"type": "input_audio_buffer.cleared"})
+
+    async def create_item(self, event: ItemCreate) -> None:
+        """``conversation.item.create``."""
+        item = read_item(event.item, self.settings.input_format, self.max_seconds)
+        self._later(lambda: self._add(item, event.previous_item_id), event.event_id)
+
+    async def delete_item(self, event: ItemDelete) -> None:
+        """``conversation.item.delete``."""
+        self._later(lambda: self._delete(event.item_id), event.event_id)
+
+    async def retrieve_item(self, event: ItemRetrieve) -> None:
+        """``conversation.item.retrieve``."""
+        self._later(lambda: self._retrieve(event.item_id), event.event_id)
+
+    async def truncate_item(self, event: ItemTruncate) -> None:
+        """``conversation.item.truncate``."""
+        reply = self.speaker.reply
+        if reply is not None and reply.item.id == event.item_id:
+            self.speaker.cancel("client_cancelled")
+        self._later(lambda: self._truncate(event), event.event_id)
+
+    async def create_response(self, event: ResponseCreate) -> None:
+        """``response.create``."""
+        settings, metadata = read_reply(event.response, self.settings, self.engine.voices)
+        if self.speaker.is_busy:
+            raise self._already_busy()
+        reply = self._reply(settings, metadata)
+        self._later(lambda: self._answer(reply), event.event_id)
+        self.speaker.reply = reply
+
+    async def cancel_response(self, event: ResponseCancel) -> None:
+        """``response.cancel``."""
+        reply = self.speaker.reply
+        is_named = event.response_id is None or (reply is not None and reply.id == event.response_id)
+        if not is_named or not self.speaker.cancel("client_cancelled"):
+            text = "Cancellation failed: no active response found."
+            raise Refusal(text, code="response_cancel_not_active", param="response_id" if event.response_id else None)
+
+    def _reply(self, settings: Settings, metadata: dict[str, str] | None = None) -> Reply:
+        rate = self.engine.sample_rate
+        return Reply(settings, engine_rate=rate, conversation_id=self.conversation_id, metadata=metadata)
+
+    def _already_busy(self) -> Refusal:
+        name = self.speaker.reply.id if self.speaker.reply else ""
+        text = f"Conversation already has an active response in progress: {name}. Wait for its end, or cancel it."
+        return Refusal(text, code="conversation_already_has_active_response")
+
+    # -- what has to wait for the talker ------------------------------------------------------------------------
+
+    def _later(self, job: Job, event_id: str | None = None) -> None:
+        """Do a job when those before it are done; what it refuses is told under ``event_id``."""
+        if self._undone >= MOST_JOBS:
+            raise Refusal("Too much waits to be done: send less at once.", code="session_busy")
+
+        async def told() -> None:
+            try:
+                await job()
+            except Refusal as refusal:
+                await self.refuse(refusal, event_id)
+            except UserError as error:
+                await self.refuse(Refusal.of(error), event_id)
+
+        self._undone += 1
+        self._jobs.put_nowait(told)
+
+    async def work(self) -> None:
+        """Do the jobs, until cancelled."""
+        while True:
+            job = await self._jobs.get()
+            try:
+                await job()
+            except Exception as error:  # one job's fault is not the session's end
+                LOG.exception("a Realtime session's job failed")
+                self.speaker.reply = None
+                kind = type(error).__name__
+                await self.refuse(Refusal(f"The server failed ({kind}).", code="server_error", kind="server_error"))
+            finally:
+                self._undone -= 1
+
+    async def _commit(self, turn: Turn, reply: Reply | None) -> None:
+        """The turn becomes a message, and is answered where there is a ``reply``."""
+        try:
+            if turn.seconds > turn.max_seconds:
+                found = f"{turn.seconds:.1f} s of audio"
+                raise UserError("the turn", found=found, remedy=f"speak at most {turn.max_seconds:.1f} s")
+            await self._give(turn)
+            item = await self.dialogue.commit(turn)
+        except UserError as error:
+            self.talker.clear()
+            if self.speaker.reply is reply:
+                self.speaker.reply = None
+            raise Refusal.of(error, code="input_audio_buffer_commit_failed") from error
+        previous = self.dialogue.conversation.before(item)
+        await self.emit({"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item.id})
+        await self._tell_added(item)
+        self.speaker.add_unwritten(item, is_answered=reply is not None)
+        if reply is not None:
+            await self.speaker.answer(reply)
+
+    async def _tell_added(self, item: Item) -> None:
+        about = {"previous_item_id": self.dialogue.conversation.before(item), "item": item.to_json()}
+        await self.emit({"type": "conversation.item.added", **about})
+        await self.emit({"type": "conversation.item.done", **about})
+
+    async def _clear_talker(self) -> None:
+        self.talker.clear()
+
+    async def _add(self, item: Item, previous_item_id: str | None) -> None:
+        await self.dialogue.add(item, previous_item_id)
+        await self._tell_added(item)
+
+    async def _delete(self, item_id: str) -> None:
+        self.dialogue.delete(item_id)
+        await self.emit({"type": "conversation.item.deleted", "item_id": item_id})
+
+    async def _retrieve(self, item_id: str) -> None:
+        item = self.dialogue.conversation.find(item_id)
+        shown = item.to_json(wire_format=self.settings.input_format)
+        await self.emit({"type": "conversation.item.retrieved", "item": shown})
+
+    async def _truncate(self, event: ItemTruncate) -> None:
+        item = self.dialogue.conversation.find(event.item_id)
+        if event.content_index >= len(item.parts) or item.parts[event.content_index].kind != "output_audio":
+            text = f"Item {item.id!r} has no speech of the assistant at content_index {event.content_index}."
+            raise Refusal(text, code="invalid_value", param="content_index")
+        part = item.parts[event.content_index]
+        if event.audio_end_ms > part.seconds * 1000 + 1:
+            text = f"Audio content of {part.seconds * 1000:.0f}ms is already shorter than {event.audio_end_ms}ms."
+            raise Refusal(text, code="invalid_value", param="audio_end_ms")
+        self.dialogue.truncate(item, event.audio_end_ms / 1000)
+        part.seconds, part.text = event.audio_end_ms / 1000, None
+        about = {"item_id": item.id, "content_index": event.content_index, "audio_end_ms": event.audio_end_ms}
+        await self.emit({"type": "conversation.item.truncated", **about})
+
+    async def _answer(self, reply: Reply) -> None:
+        """A reply that the client asked for."""
+        if not any(item.role == "user" for item in self.dialogue.conversation.items):
+            if self.speaker.reply is reply:
+                self.speaker.reply = None
+            raise Refusal("There is nothing to reply to: say or write something first.", code="conversation_empty")
+        await self.speaker.answer(reply)

@@ -1,0 +1,201 @@
+"""Replies of one session: the engine's events become the client's, and what was understood of its speech is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from chatbot.events import AudioDelta, ReplyDone, TextDelta, TranscriptDelta
+from corpus.errors import UserError
+
+from .dialogue import Dialogue
+from .items import Item
+from .outbox import Outbox
+from .reply import CancelReason, Event, Reply
+
+if TYPE_CHECKING:
+    from chatbot.engine import Engine
+
+TRANSCRIBE_AFTER = 0.5  # seconds without a reply, which would bring the transcript along
+MOST_UNWRITTEN = 8
+
+
+class Speaker:
+    """Makes replies, one at a time.
+
+    Args:
+        engine: that speaks.
+        dialogue: that replies belong to.
+        outbox: where events wait.
+        emit: sends an event.
+
+    Attributes:
+        reply: the latest that was asked for and is not over.
+        running: the one that is being made; it may be an older, cancelled one.
+        is_transcribed: tell the client what was understood of its speech.
+    """
+
+    def __init__(
+        self, engine: Engine, dialogue: Dialogue, outbox: Outbox, emit: Callable[[Event], Awaitable[None]]
+    ) -> None:
+        self.engine, self.dialogue, self.outbox, self.emit = engine, dialogue, outbox, emit
+        self.talker = dialogue.talker
+        self.reply: Reply | None = None
+        self.running: Reply | None = None
+        self.is_transcribed = False
+        self._unwritten: list[Item] = []  # spoken messages without a transcript, the newest last
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply is on its way that nobody has cancelled."""
+        return self.reply is not None and self.reply.cancelled is None
+
+    def cancel(self, reason: CancelReason) -> bool:
+        """Stop the reply, and take back its speech that has not left yet; whether there was one."""
+        reply = self.reply
+        if reply is None or reply.cancelled is not None:
+            return False
+        reply.cancelled = reason
+        reply.take_back(self.outbox.take_back(reply.is_sound))
+        if self.running is reply:
+            self.talker.cancel()
+        return True
+
+    async def answer(self, reply: Reply) -> None:
+        """Make a reply and send its events."""
+        self.running = reply
+        first = len(self.talker.messages)
+        try:
+            await self.emit(reply.created())
+            done = await self._relay(reply)
+            if reply.has_item or done.status != "cancelled":
+                await self._end_transcript()
+            elif self._unwritten:
+                self._unwritten[-1].parts[0].text = None  # half a transcript is none
+            if reply.lost_sound:
+                self.talker.truncate(reply.seconds)
+                done = replace(done, status="cancelled")
+            self.dialogue.end_reply(reply.item, first)
+            if reply.has_item:
+                for event in reply.end_item(done, self.dialogue.conversation.before(reply.item)):
+                    await self.emit(event)
+        finally:
+            self.running = None
+            if self.reply is reply:
+                self.reply = None
+        await self.emit(reply.done(done))
+        self._transcribe_rest()
+
+    async def _relay(self, reply: Reply) -> ReplyDone:
+        """The talker's events as they come; the last of them."""
+        settings = reply.settings
+        done = ReplyDone(status="cancelled")
+        if reply.cancelled is not None:
+            return done
+        changed = settings.instructions != self.talker.instructions
+        events = self.talker.respond(
+            has_audio=reply.is_spoken,
+            voice=settings.voice,
+            max_tokens=settings.max_output_tokens,
+            instructions=settings.instructions if changed else None,
+        )
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, ReplyDone):
+                        done = event
+                    elif isinstance(event, TranscriptDelta):
+                        await self._note_transcript(event.text)
+                    else:
+                        await self._end_transcript()
+                        await self._say(reply, event)
+        except UserError as error:
+            done = ReplyDone(status="failed", reason=str(error))
+        return done
+
+    async def _say(self, reply: Reply, event: TextDelta | AudioDelta) -> None:
+        """Pass on a piece, unless the reply was cancelled meanwhile."""
+        if reply.cancelled is None and not reply.has_item:
+            previous = self.dialogue.begin_reply(reply.item)
+            for begun in reply.begin_item(previous):
+                await self.emit(begun)
+        for piece in reply.say(event):
+            if reply.cancelled is not None and reply.is_sound(piece):
+                reply.take_back([piece])
+            else:
+                await self.emit(piece)
+
+    # -- what was understood of the user's speech ---------------------------------------------------------------
+
+    def add_unwritten(self, item: Item, *, is_answered: bool) -> None:
+        """A spoken message has no transcript yet; its reply will bring one along, if it ``is_answered``."""
+        self._unwritten = [*self._unwritten, item][-MOST_UNWRITTEN:]
+        if not is_answered and self.is_transcribed:
+            self._start(self._transcribe(item))
+
+    async def _note_transcript(self, text: str) -> None:
+        """The model writes down what it heard last."""
+        if self._unwritten:
+            item = self._unwritten[-1]
+            part = item.parts[0]
+            part.text = (part.text or "") + text
+            if self.is_transcribed and text:
+                kind = "conversation.item.input_audio_transcription.delta"
+                await self.emit({"type": kind, "item_id": item.id, "content_index": 0, "delta": text})
+
+    async def _end_transcript(self) -> None:
+        """The model goes on to its reply, so that the transcript is whole."""
+        if self._unwritten and self._unwritten[-1].parts[0].text is not None:
+            await self._tell_transcript(self._unwritten.pop())
+
+    async def _tell_transcript(self, item: Item) -> None:
+        if self.is_transcribed:
+            part = item.parts[0]
+            await self.emit(
+                {
+                    "type": "conversation.item.input_audio_transcription.completed",
+                    "item_id": item.id,
+                    "content_index": 0,
+                    "transcript": part.text or "",
+                    "usage": {"type": "duration", "seconds": round(part.seconds, 3)},
+                }
+            )
+
+    def _transcribe_rest(self) -> None:
+        """Messages that the replies so far have not written down."""
+        if self.is_transcribed:
+            for item in self._unwritten:
+                self._start(self._transcribe(item))
+
+    async def _transcribe(self, item: Item) -> None:
+        """Write a message down by itself, unless a reply does it."""
+        await asyncio.sleep(TRANSCRIBE_AFTER)
+        if item not in self._unwritten or self.reply is not None:
+            return
+        self._unwritten.remove(item)
+        part = item.parts[0]
+        try:
+            if part.pcm is None:
+                raise UserError("the message", found="its speech is not kept", remedy="ask for it sooner")
+            part.text = (await self.engine.transcribe(part.samples())).text
+        except UserError as error:
+            failure: dict[str, Any] = {"type": "transcription_error", "code": "failed", "message": str(error)}
+            kind = "conversation.item.input_audio_transcription.failed"
+            await self.emit({"type": kind, "item_id": item.id, "content_index": 0, "error": failure})
+            return
+        await self._tell_transcript(item)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.talker.close()
+        for task in self._tasks:
+            task.cancel()
