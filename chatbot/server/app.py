@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
+from . import completions, models, speech, transcriptions
 from . import metrics as metrics_route
-from . import models
 from .access import Access
 from .errors import add_error_handlers
 from .gate import Gate
@@ -51,6 +51,8 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     app.state.gate, app.state.metrics = gate, metrics
     add_error_handlers(app)
     app.include_router(models.make_router(engine, options, int(time.time())))
+    for route in (completions, speech, transcriptions):
+        app.include_router(route.make_router(engine, options, metrics))
     app.include_router(metrics_route.make_router(metrics))
 
     @app.get("/healthz")

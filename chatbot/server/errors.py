@@ -21,6 +21,7 @@ TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
+FIXED = {"n", "speed", "frequency_penalty", "presence_penalty", "logprobs", "store"}  # only the default is taken
 MEANING = {
     400: "The request is wrong",
     401: "No key, or a wrong one",
@@ -115,6 +116,12 @@ def invalid_request(error: RequestValidationError) -> ApiError:
     if first["type"] in ("model_attributes_type", "missing") and not where:
         return ApiError(400, "Send a JSON object with content type application/json", code="invalid_body")
     param = ".".join(where) or None
+    is_empty_only = first.get("ctx", {}).get("max_length") == 0
+    if first["type"] in ("extra_forbidden", "none_required") or is_empty_only:
+        return ApiError(400, f"{param} is not supported; leave it out", param=param, code="unsupported_parameter")
+    if param in FIXED:
+        message = f"{param} is not supported; leave it at its default"
+        return ApiError(400, message, param=param, code="unsupported_value")
     return ApiError(400, f"{param or 'body'}: {first['msg']}", param=param, code="invalid_value")
 
 

@@ -1,0 +1,148 @@
+"""The messages of a request, read and checked, then told to a talker of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from corpus.audio import Samples
+
+from .errors import ApiError
+from .messages import AssistantMessage, AudioOutput, Message, SystemMessage, TextPart, VoiceId
+from .options import ServerOptions
+from .replies import Replies
+from .sound import decode_sound
+
+if TYPE_CHECKING:
+    from chatbot.engine import Engine
+    from chatbot.talker import Talker
+
+DEFAULT_VOICE = "default"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Said:
+    """One thing that was said: words, or (S,) samples at 16 kHz."""
+
+    role: Literal["user", "assistant"]
+    content: str | Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialogue:
+    """The messages of a request: how to answer, and what was said."""
+
+    instructions: str
+    said: list[Said]
+
+    def check(self, options: ServerOptions) -> None:
+        """Raise an `ApiError` unless this can be answered."""
+        texts = [self.instructions, *(said.content for said in self.said if isinstance(said.content, str))]
+        num_characters = sum(map(len, texts))
+        if num_characters > options.max_text_characters:
+            message = f"{num_characters} characters of text; send at most {options.max_text_characters}"
+            raise ApiError(400, message, param="messages", code="string_above_max_length")
+        if not self.said or self.said[-1].role != "user":
+            raise ApiError(400, "The last message must be the user's", param="messages", code="invalid_value")
+
+    async def tell(self, talker: Talker) -> None:
+        """Let ``talker`` hear and read all of it."""
+        for said in self.said:
+            if isinstance(said.content, str):
+                talker.add_text(said.role, said.content)
+            else:
+                await talker.add_audio(said.content, said.role)
+
+
+async def read_dialogue(
+    messages: list[Message], options: ServerOptions, replies: Replies, caller: str | None
+) -> Dialogue:
+    """Decode the audio of all messages and look up the replies they name.
+
+    Raises:
+        ApiError: too much of something, audio that cannot be read, a reply that is not remembered.
+    """
+    if len(messages) > options.max_messages:
+        message = f"{len(messages)} messages; send at most {options.max_messages}"
+        raise ApiError(400, message, param="messages", code="array_above_max_length")
+    instructions: list[str] = []
+    said: list[Said] = []
+    seconds_left = options.max_audio_seconds
+    for number, each in enumerate(messages):
+        if isinstance(each, SystemMessage):
+            instructions.append(joined(each.content))
+        elif isinstance(each, AssistantMessage):
+            text = joined(each.content or "")
+            if each.audio is not None:
+                text = replies.text_of(each.audio.id, caller)
+            if text.strip():  # a reply of no words (it was cut at once) tells nothing
+                said.append(Said(role="assistant", content=text))
+        elif isinstance(each.content, str):
+            said.append(Said(role="user", content=each.content))
+        else:
+            for at, part in enumerate(each.content):
+                name = f"messages.{number}.content.{at}"
+                if isinstance(part, TextPart):
+                    said.append(Said(role="user", content=part.text))
+                    continue
+                file = decode_base64(part.input_audio.data, f"{name}.input_audio.data")
+                samples = await asyncio.to_thread(decode_sound, file, f"{name}.input_audio.data", seconds_left)
+                seconds_left -= len(samples) / 16_000
+                said.append(Said(role="user", content=samples))
+    dialogue = Dialogue(instructions="\n".join(filter(str.strip, instructions)), said=said)
+    dialogue.check(options)
+    return dialogue
+
+
+def joined(content: str | list[TextPart]) -> str:
+    """The words of a message's content."""
+    return content if isinstance(content, str) else "\n".join(part.text for part in content)
+
+
+def decode_base64(text: str, name: str) -> bytes:
+    """The bytes of base64 ``text`` (a data URL's head is cut off).
+
+    Raises:
+        ApiError: no base64; ``name`` is the field.
+    """
+    body = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ApiError(400, f"{name}: no base64", param=name, code="invalid_base64") from error
+
+
+def chosen_voice(voice: str | VoiceId, engine: Engine, name: str) -> str:
+    """The engine's voice that a request asks for; ``default`` is its own.
+
+    Raises:
+        ApiError: no such voice; ``name`` is the field.
+    """
+    wanted = voice if isinstance(voice, str) else voice.id
+    if wanted == DEFAULT_VOICE:
+        return engine.voices[0]
+    if wanted not in engine.voices:
+        known = ", ".join([*engine.voices, DEFAULT_VOICE])
+        raise ApiError(400, f"No voice {wanted[:100]!r}; there are {known}", param=name, code="invalid_value")
+    return wanted
+
+
+def check_output(modalities: list[Literal["text", "audio"]] | None, audio: AudioOutput | None, stream: bool) -> bool:
+    """Whether the reply is spoken.
+
+    Raises:
+        ApiError: 400, ``modalities`` and ``audio`` do not go together, or the format cannot be streamed.
+    """
+    is_spoken = "audio" in (modalities or ["text"])
+    if is_spoken and audio is None:
+        raise ApiError(400, "modalities has 'audio': send audio.voice and audio.format", param="audio", code="missing")
+    if audio is not None and not is_spoken:
+        message = "audio is given, but modalities lacks 'audio': send modalities=['text', 'audio']"
+        raise ApiError(400, message, param="modalities", code="invalid_value")
+    if is_spoken and stream and audio is not None and audio.format != "pcm16":
+        message = f"audio.format {audio.format!r} cannot be streamed; send 'pcm16'"
+        raise ApiError(400, message, param="audio.format", code="unsupported_value")
+    return is_spoken

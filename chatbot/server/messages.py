@@ -1,0 +1,140 @@
+"""The body of ``POST /v1/chat/completions``: OpenAI's, as far as a spoken chatbot can follow it.
+
+Options that would change the answer and cannot be followed are refused; those that only label the request are taken
+and not used.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FINITE = {"allow_inf_nan": False}
+Zero = Annotated[float, Field(ge=0, le=0, allow_inf_nan=False)]
+
+
+class Body(BaseModel):
+    """A part of a request: no field is unknown and none is of another type than the schema says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Reply(BaseModel):
+    """A part of a reply that a client sends back: what the server added to it does no harm."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class TextPart(Body):
+    """Written words."""
+
+    type: Literal["text"]
+    text: str
+
+
+class InputAudio(Body):
+    """An audio file in base64; any sample rate, mono or stereo."""
+
+    data: str = Field(min_length=1)
+    format: Literal["wav", "mp3", "flac", "ogg"]
+
+
+class AudioPart(Body):
+    """Spoken words."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+class UserMessage(Body):
+    """What the user says."""
+
+    role: Literal["user"]
+    content: (
+        str
+        | Annotated[
+            list[Annotated[TextPart | AudioPart, Field(discriminator="type")]], Field(min_length=1, max_length=32)
+        ]
+    )
+    name: str | None = None
+
+
+class SystemMessage(Body):
+    """How the model should answer."""
+
+    role: Literal["system", "developer"]
+    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=32)]
+    name: str | None = None
+
+
+class AudioReference(Reply):
+    """A spoken reply that the server remembers."""
+
+    id: str
+
+
+class AssistantMessage(Reply):
+    """What the model has said before: its words, or the id of its spoken reply."""
+
+    role: Literal["assistant"]
+    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=32)] | None = None
+    audio: AudioReference | None = None
+
+
+Message = Annotated[UserMessage | SystemMessage | AssistantMessage, Field(discriminator="role")]
+
+
+class VoiceId(Body):
+    """A voice by its id."""
+
+    id: str
+
+
+class AudioOutput(Body):
+    """How the reply is spoken."""
+
+    voice: str | VoiceId = Field(description="one of the model's voices (see /v1/models), or 'default'")
+    format: Literal["wav", "mp3", "flac", "opus", "pcm16"] = Field(description="pcm16 is 24 kHz mono; streams need it")
+
+
+class StreamOptions(Body):
+    """What a stream tells besides the reply."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class PlainText(Body):
+    """The only response format."""
+
+    type: Literal["text"]
+
+
+class CompletionRequest(Body):
+    """A dialogue to be continued."""
+
+    model: str
+    messages: list[Message] = Field(min_length=1)
+    modalities: Annotated[list[Literal["text", "audio"]], Field(min_length=1, max_length=2)] | None = None
+    audio: AudioOutput | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, **FINITE)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, **FINITE)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    n: Literal[1] | None = None
+    frequency_penalty: Zero | None = None
+    presence_penalty: Zero | None = None
+    logprobs: Literal[False] | None = None
+    response_format: PlainText | None = None
+    stop: None = None
+    tools: Annotated[list[str], Field(max_length=0)] | None = None
+    user: str | None = Field(default=None, description="not used")
+    safety_identifier: str | None = Field(default=None, description="not used")
+    prompt_cache_key: str | None = Field(default=None, description="not used")
+    service_tier: str | None = Field(default=None, description="not used")
+    metadata: dict[str, str] | None = Field(default=None, description="not used")
+    store: Literal[False] | None = None
