@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chatbot.dialogue import Dialogue, DialogueTurn, Marks, write_dialogues
 from chatbot.prepare import STAGE
 from corpus.errors import UserError
 from corpus.tokens import read_tokens, write_tokens
 from lm.corpora import open_corpus
-from lm.formats import loss_mask, render
+from lm.formats import Turn, chat_document, loss_mask, render
+from lm.reply_format import ReplyFormat
 from lm.vocabulary import Vocabulary
 
 from .conftest import CAPITALS, make_vocabulary, prepare_config
@@ -69,8 +71,39 @@ def test_questions_without_spoken_reply_are_counted(chain: Path, tmp_path: Path)
     assert (metrics["skipped"], metrics["train_documents"], metrics["valid_documents"]) == (4, 6, 6)
 
 
+def test_dialogues_may_come_from_files(chain: Path, tmp_path: Path) -> None:
+    v = vocabulary(chain)
+    codes = np.array([1, 2, 3], dtype=np.uint16)
+    question = DialogueTurn(role="user", text="what is the capital", tokens=codes, speaker="bert")
+    reply = DialogueTurn(role="assistant", text="madrid", tokens=codes, speaker="bert")
+    marks = Marks(tokenizer=v.speech_fingerprint, codebook_size=v.num_speech_tokens)
+    file = tmp_path / "dialogues.jsonl"
+    write_dialogues(file, [Dialogue(id="a", turns=[question, reply] * 2)], marks)
+    options = {"out": str(tmp_path / "out"), "dialogues": str(file), "format": "streaming", "transcribe_first": False}
+    alone = {"corpus": "", "tokens": ""}
+    metrics = STAGE.execute(prepare_config(chain, **alone, **options))
+    assert (metrics["train_documents"], metrics["valid_documents"], metrics["spoken"]) == (1, 0, 1)
+    info = open_corpus(tmp_path / "out" / "chat", v)
+    assert info.provenance["voice"] == "bert" and info.provenance["format"] == "streaming"
+    (document,) = info.documents("train")
+    turns = [Turn(codes, "madrid", codes)] * 2
+    np.testing.assert_array_equal(document, chat_document(turns, v, format=ReplyFormat(kind="streaming")))
+    both = {"dialogues": str(file), "dialogues_heldout": str(file), "out": str(tmp_path / "both"), "typed_share": 0.5}
+    metrics = STAGE.execute(prepare_config(chain, **both))
+    assert (metrics["spoken"], metrics["typed"], metrics["valid_documents"]) == (18, 18, 18)
+    write_dialogues(file, [Dialogue(id="a", turns=[question, reply])], Marks(tokenizer="another", codebook_size=4))
+    with pytest.raises(UserError, match="tokens of speech tokenizer another"):
+        STAGE.execute(prepare_config(chain, **alone, **options))
+
+
 def test_mistakes_are_named(chain: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
+    with pytest.raises(UserError, match=r"dialogues: found ''. give dialogues, or corpus and tokens"):
+        prepare_config(chain, corpus="", tokens="")
+    with pytest.raises(UserError, match="give corpus and tokens together"):
+        prepare_config(chain, tokens="")
+    with pytest.raises(UserError, match=r"format: found 'both'"):
+        prepare_config(chain, format="both")
     with pytest.raises(UserError, match=r"no reply in the voice 'bert'.*among anna"):
         STAGE.execute(prepare_config(chain, out=out, voice="bert"))
     make_vocabulary("another").save_pretrained(tmp_path / "vocabulary")
