@@ -1,13 +1,12 @@
-"""Answer one spoken question in speech.
+"""Talk to a chatbot in the terminal: spoken, typed, or by sound files.
 
-speechweave chat question.wav --out answer.wav
-python -m chatbot.chat question.wav --out answer.wav --bundle runs/quickstart/bundle
+speechweave chat                                  a dialogue: microphone, typed questions, sound files
+speechweave chat question.wav --out answer.wav    answer one spoken question; several files are one dialogue
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +15,15 @@ from corpus.command import run_command
 from corpus.errors import UserError
 
 BUNDLE = "runs/quickstart/bundle"
+OUT = Path("answer.wav")
 EXAMPLES = """examples:
+  speechweave chat                                     talk: press Enter and speak, or type, or name a sound file
   speechweave chat question.wav                        print what it hears and says, write answer.wav
-  speechweave chat question.flac --out reply.flac      any format that libsndfile knows
-  speechweave chat q.wav --bundle my/bundle --json     one JSON object for scripts
+  speechweave chat one.wav two.wav --out reply.flac    a dialogue of two turns: reply-1.flac, reply-2.flac
+  speechweave chat q.wav --bundle my/bundle --json     one JSON object a question, for scripts
 
 The bundle is the folder that chatbot.bundle (or the quickstart) made. Any sample rate, mono or stereo, will do.
+Microphone and loudspeaker need the package sounddevice: pip install speechweave[microphone]
 """
 
 
@@ -29,60 +31,48 @@ def argument_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="speechweave chat",
-        description="Answer one spoken question in speech.",
+        description="Talk to a chatbot: it answers spoken or typed questions in speech.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("question", type=Path, help="the spoken question, an audio file")
-    parser.add_argument(
-        "--out", type=Path, default=Path("answer.wav"), help="where the spoken answer goes (answer.wav)"
-    )
+    parser.add_argument("questions", type=Path, nargs="*", metavar="QUESTION", help="spoken questions, audio files")
+    parser.add_argument("--out", type=Path, help=f"where the spoken answer goes ({OUT}; numbered if there are several)")
     parser.add_argument("--bundle", type=Path, default=Path(BUNDLE), help=f"the chatbot ({BUNDLE})")
+    parser.add_argument("--voice", help="that answers are spoken in (the bundle's own)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    parser.add_argument("--play", action="store_true", help="play the answers of sound files, too")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a question instead of lines")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (0 good, 2 user error)."""
-    return run_command(argument_parser(), answer_question, arguments)
+    return run_command(argument_parser(), chat, arguments)
 
 
-def answer_question(options: argparse.Namespace) -> None:
-    """Read the question, answer it, write and print the answer."""
-    from corpus.audio import read_audio, write_audio
+def chat(options: argparse.Namespace) -> None:
+    """Answer the files, or hold a dialogue."""
+    import asyncio
 
-    check_output(options.out)
-    audio = read_audio(options.question)
-    import torch
+    if options.out is not None:
+        check_output(options.out)
+    if options.json and not options.questions:
+        raise UserError("option --json", found="no question", remedy="name sound files: it is for scripts")
+    from corpus.audio import read_audio
 
-    from .session import Bundle, ChatSession
+    from .session import bundle_folder
+    from .settings import ChatSettings
 
-    torch.set_num_threads(max(1, options.threads))
-    bundle = Bundle.from_pretrained(options.bundle)
-    bundle.check_question(audio, str(options.question))
-    answer = ChatSession(bundle).answer(audio)
-    if len(answer.audio):
-        write_audio(options.out, answer.audio, answer.sample_rate)
-    written = str(options.out) if len(answer.audio) else None
-    seconds = len(answer.audio) / answer.sample_rate
-    if options.json:
-        timings = {part: round(value, 4) for part, value in vars(answer.timings).items()}
-        result = {"heard": answer.heard, "said": answer.said, "audio": written, "seconds": round(seconds, 3)}
-        print(json.dumps(result | {"timings": timings}, ensure_ascii=False))
-        return
-    if answer.heard is not None:
-        print(f"heard: {one_line(answer.heard)}")
-    print(f"said:  {one_line(answer.said)}")
-    if written is None:
-        print("spoken answer: none (the model ended its speech at once)")
-    else:
-        print(f"spoken answer: {written} ({seconds:.1f} s, made in {answer.timings.total:.2f} s)")
+    audios = [read_audio(question) for question in options.questions]
+    ChatSettings.load(bundle_folder(options.bundle))  # a wrong folder is told before anything heavy is loaded
+    from .terminal import answer_files, converse
+
+    asyncio.run(answer_files(options, audios) if audios else converse(options))
 
 
-def one_line(text: str) -> str:
-    """A text that a terminal can show: one line, without control characters."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+def numbered(out: Path, number: int, count: int) -> Path:
+    """The file of answer ``number`` (from 1) of ``count``; 0 is not known beforehand."""
+    return out if count == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
 
 
 def check_output(file: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from chatbot.chat import main
+from chatbot.terminal import one_line
 
 from .conftest import babble
 
@@ -30,10 +31,25 @@ def test_a_question_is_answered(
     assert main([str(question), "--out", str(out), "--bundle", str(chain / "bundle")]) == 0
     shown = capsys.readouterr().out
     assert [line.split(":")[0] for line in shown.splitlines()] == ["heard", "said", "spoken answer"]
+    assert soundfile.info(out).samplerate == 16000
+    written = out.read_bytes()
     assert main([str(question), "--out", str(out), "--bundle", str(chain / "bundle" / "bundle"), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert soundfile.info(out).samplerate == 16000
+    assert out.read_bytes() == written
     assert soundfile.info(out).duration == pytest.approx(result["seconds"], abs=1e-3)
+    assert shown.splitlines()[1].removeprefix("said:  ") == one_line(result["said"])
+    assert result["timings"]["first_audio"] <= result["timings"]["total"]
+
+
+def test_several_files_are_one_dialogue(
+    chain: Path, question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "answer.wav"
+    files = [str(question), str(question)]
+    assert main([*files, "--out", str(out), "--bundle", str(chain / "bundle"), "--json"]) == 0
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [result["audio"] for result in results] == [str(tmp_path / f"answer-{n}.wav") for n in (1, 2)]
+    assert not out.exists()
 
 
 def spoilt(folder: Path, kind: str) -> Path:
@@ -80,7 +96,12 @@ def test_bad_places_are_explained(
     assert "no chatbot bundle" in capsys.readouterr().err
     assert main([str(question), "--bundle", str(chain / "bundle"), "--out", "answer.doc"]) == 2
     assert "ends in .wav or .flac" in capsys.readouterr().err
-    assert main([]) == 2
+    assert main(["--bundle", str(tmp_path)]) == 2
+    assert "no chatbot bundle" in capsys.readouterr().err
+    assert main(["--json"]) == 2
+    assert "no question" in capsys.readouterr().err
+    assert main([str(question), "--bundle", str(chain / "bundle"), "--voice", "nobody"]) == 2
+    assert "choose one of anna" in capsys.readouterr().err
 
 
 def test_help_is_quick() -> None:
