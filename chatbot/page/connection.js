@@ -5,7 +5,9 @@ const FIRST_WAIT = 0.5; // seconds before the first new attempt; doubled after e
 const LONGEST_WAIT = 15;
 const MOST_UNSENT = 2_000_000; // bytes that wait in the browser: half a minute of speech, the network is gone
 
-/** @typedef {"closed" | "connecting" | "ready" | "waiting" | "key" | "busy"} State */
+const IDLE = "idle"; // the server's reason when it lets go of who says nothing for long
+
+/** @typedef {"closed" | "connecting" | "ready" | "waiting" | "asleep" | "key"} State */
 
 export class Connection extends EventTarget {
   /**
@@ -59,6 +61,11 @@ export class Connection extends EventTarget {
   async #lost(code, reason) {
     const socket = this.socket;
     const wasReady = this.state === "ready";
+    if (wasReady && reason === IDLE) {
+      this.socket = null;
+      this.#show("asleep"); // a page that nobody uses takes no place on the server
+      return;
+    }
     const status = wasReady ? 0 : await this.#status();
     if (this.socket !== socket) return; // opened or closed again meanwhile
     this.socket = null;
@@ -67,8 +74,8 @@ export class Connection extends EventTarget {
       return;
     }
     const seconds = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.attempts++) * (0.75 + Math.random() / 2);
-    const isFull = code === 1013 || status === 429 || status === 503 || status === 200;
-    const why = reason || (isFull ? "All places are taken." : "The server can't be reached.");
+    const isRefused = code === 1013 || status > 0;
+    const why = reason.replace(/\.$/, "") || (isRefused ? "All places are taken" : "Server out of reach");
     this.timer = setTimeout(() => this.open(), 1000 * seconds);
     this.#show("waiting", { seconds, reason: why });
   }

@@ -11,7 +11,12 @@ import { Outbox } from "./outbox.js";
 import { Stopwatch } from "./stopwatch.js";
 
 const TURN_END = { type: "server_vad", threshold: 0.5, prefix_padding_ms: 300, silence_duration_ms: 500 };
-const HARMLESS = new Set(["response_cancel_not_active", "input_audio_buffer_commit_empty"]);
+const HARMLESS = new Set([
+  "response_cancel_not_active", // it ended by itself meanwhile
+  "engine_full", // these three end the connection, which tells of it and opens anew
+  "session_idle",
+  "session_expired",
+]);
 
 /** @typedef {"idle" | "listening" | "waiting" | "hearing" | "thinking" | "speaking"} Phase */
 
@@ -30,13 +35,12 @@ export class Dialogue extends EventTarget {
     this.asked = 0; // responses asked for that did not begin yet
     this.unwanted = 0; // of those, the ones stopped before they began
     this.stopped = new Set(); // responses of which we want no more
-    this.stopwatch = new Stopwatch(TURN_END.silence_duration_ms);
+    this.stopwatch = new Stopwatch();
     this.outbox = new Outbox();
     this.phase = "idle";
     connection.addEventListener("event", ({ detail }) => this.#handle(detail));
     connection.addEventListener("state", ({ detail }) => detail.state !== "ready" && this.#lost());
     player.addEventListener("started", ({ detail }) => this.#sounds(detail.when));
-    player.addEventListener("starved", () => this.stopwatch.starved());
     player.addEventListener("finished", () => this.#settle());
   }
 

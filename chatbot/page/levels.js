@@ -1,7 +1,6 @@
 /** Two moving waveforms: what the microphone hears and what the answer sounds like. */
 
 const COLUMN = 4; // CSS pixels of one bar and its gap
-const FLOOR = 0.02; // height of silence
 const GAIN = 1.6; // speech seldom fills the whole range
 
 export class Level {
@@ -41,12 +40,12 @@ export class Level {
       return;
     }
     const count = Math.floor(width / COLUMN);
-    this.heights.push(Math.max(FLOOR, peak));
+    while (this.heights.length < count) this.heights.unshift(0);
+    this.heights.push(peak);
     this.heights.splice(0, this.heights.length - count);
     this.heights.forEach((bar, i) => {
       const tall = Math.max(2, bar * height);
-      const x = (count - this.heights.length + i) * COLUMN;
-      paint.fillRect(x, (height - tall) / 2, COLUMN - 2, tall);
+      paint.fillRect(i * COLUMN, (height - tall) / 2, COLUMN - 2, tall);
     });
   }
 }

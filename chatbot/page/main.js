@@ -128,7 +128,8 @@ find("new").addEventListener("click", () => {
 });
 document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]")) return;
-  if (event.key === "Escape") dialogue.stop();
+  if (event.key === "Escape" && find("panel").classList.contains("open")) showPanel(false);
+  else if (event.key === "Escape") dialogue.stop();
   if (event.key === "/" && !event.target.closest("input, select")) {
     event.preventDefault();
     find("question").focus();
@@ -163,7 +164,8 @@ connection.addEventListener("state", async ({ detail: { state, seconds, reason }
     connecting: "Connecting",
     ready: "Connected",
     key: "Needs a key",
-    waiting: `${reason} Trying again in ${Math.max(1, Math.round(seconds))} s`,
+    asleep: "Asleep: touch anything to wake it",
+    waiting: `${reason}; next try in ${Math.max(1, Math.round(seconds))} s`,
   };
   find("connection").dataset.state = state;
   find("connection-text").textContent = words[state];
@@ -176,6 +178,8 @@ connection.addEventListener("state", async ({ detail: { state, seconds, reason }
     connection.open();
   }
 });
+for (const touch of ["pointerdown", "keydown"])
+  document.addEventListener(touch, () => connection.state === "asleep" && connection.open());
 find("reconnect").addEventListener("click", () => connection.open());
 
 // ---------------------------------------------------------------- settings
@@ -205,10 +209,13 @@ find("theme").addEventListener("click", () => {
 dark.addEventListener("change", showTheme);
 showTheme();
 
-find("panel-button").addEventListener("click", () => {
-  const isOpen = find("panel").classList.toggle("open");
+function showPanel(isOpen) {
+  find("panel").classList.toggle("open", isOpen);
   find("panel-button").setAttribute("aria-expanded", isOpen);
-});
+  find(isOpen ? "panel" : "panel-button").focus();
+}
+find("panel-button").addEventListener("click", () => showPanel(!find("panel").classList.contains("open")));
+find("panel-close").addEventListener("click", () => showPanel(false));
 
 animate([
   new Level(find("level-in"), () => microphone.analyser),

@@ -1,18 +1,17 @@
 /**
  * Times one answer from the moment the user stopped to speak. Hands-free, the server says where in the stream the
- * speech ended and the time it waited to be sure is part of the measure, as it is for the user's patience.
+ * speech ended; the time it then waited to be sure is part of the measure, as it is for the user's patience.
  *
- * @typedef {{sound: number, text: number | null, voice: number, gaps: number}} Measurement
- *   seconds from the end of the question to the first sound heard, the first text, the first sound received; times that
- *   the sound ran dry
+ * @typedef {{sound: number, text: number | null, voice: number | null}} Measurement
+ *   seconds from the end of the question to the first sound heard, the first text, the first sound received
  */
 
 import { RATE } from "./pcm.js";
 
+const TAIL = 100; // milliseconds of silence that the server leaves at the end of a turn
+
 export class Stopwatch {
-  /** @param {number} silence milliseconds of silence that the server waits for, hands-free */
-  constructor(silence) {
-    this.silence = silence;
+  constructor() {
     this.samples = 0; // sent in this session
     this.sentAt = 0;
     this.spoken(null);
@@ -33,12 +32,11 @@ export class Stopwatch {
   spoken(when) {
     this.end = when;
     this.text = this.voice = null;
-    this.gaps = 0;
   }
 
-  /** The server heard the end of the speech. @param {number} position milliseconds of the sound it got, silence included */
+  /** The server heard the end of the speech. @param {number} position in the sound that it got, milliseconds */
   stopped(position) {
-    this.spoken(this.sentAt - (1000 * this.samples) / RATE + position - this.silence);
+    this.spoken(this.sentAt - (1000 * this.samples) / RATE + position - TAIL);
   }
 
   wrote() {
@@ -49,10 +47,6 @@ export class Stopwatch {
     this.voice ??= this.#since(performance.now());
   }
 
-  starved() {
-    this.gaps++;
-  }
-
   interrupted() {
     this.end = null;
   }
@@ -60,7 +54,7 @@ export class Stopwatch {
   /** @param {number} when the first sample reached the ear @returns {Measurement | null} */
   sounded(when) {
     if (this.end === null) return null;
-    const measured = { sound: this.#since(when), text: this.text, voice: this.voice, gaps: this.gaps };
+    const measured = { sound: this.#since(when), text: this.text, voice: this.voice };
     this.end = null;
     return measured;
   }

@@ -11,6 +11,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
+from chatbot.page import routes as page
+from chatbot.realtime import routes as realtime
+
 from . import completions, models, speech, transcriptions
 from . import metrics as metrics_route
 from .access import Access
@@ -39,10 +42,12 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     """
     options = options or ServerOptions()
     gate, metrics = Gate(options), Metrics(engine)
+    dialogues = realtime.make_router(engine)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        await dialogues.connections.close()
         await engine.close(options.grace_seconds)
 
     app = FastAPI(
@@ -53,7 +58,9 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     app.include_router(models.make_router(engine, options, int(time.time())))
     for route in (completions, speech, transcriptions):
         app.include_router(route.make_router(engine, options, metrics))
+    app.include_router(dialogues)
     app.include_router(metrics_route.make_router(metrics))
+    app.include_router(page.make_router(engine, options))
 
     @app.get("/healthz")
     async def healthz() -> Health:
