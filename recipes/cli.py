@@ -49,6 +49,7 @@ COMMANDS = (
     Command("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
     Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
     Command("chat", "chatbot.chat", "answer one spoken question: speechweave chat question.wav --out answer.wav"),
+    Command("serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"),
     Command("evaluation run", "evaluation.run", "judge resynthesised and answered speech independently"),
     Command("evaluation quality", "evaluation.quality", "how good resynthesised speech is: one table, spectrograms"),
     Command(

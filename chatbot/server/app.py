@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
@@ -38,7 +38,8 @@ class Health(BaseModel):
 def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     """The server's application; it closes ``engine`` when it stops.
 
-    ``app.state.gate`` is the gate before all routes, ``app.state.metrics`` what is counted.
+    ``app.state.gate`` is the gate before all routes, ``app.state.sockets`` the open Realtime connections, and
+    ``app.state.metrics`` what is counted.
     """
     options = options or ServerOptions()
     gate, metrics = Gate(options), Metrics(engine)
@@ -53,7 +54,8 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     app = FastAPI(
         title="speechweave", description="A spoken chatbot.", lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.state.gate, app.state.metrics = gate, metrics
+    app.state.engine, app.state.gate, app.state.metrics = engine, gate, metrics
+    app.state.sockets = dialogues.connections
     add_error_handlers(app)
     app.include_router(models.make_router(engine, options, int(time.time())))
     for route in (completions, speech, transcriptions):
@@ -62,11 +64,12 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     app.include_router(metrics_route.make_router(metrics))
     app.include_router(page.make_router(engine, options))
 
-    @app.get("/healthz")
-    async def healthz() -> Health:
-        """Whether the server takes requests."""
+    @app.get("/healthz", responses={503: {"model": Health, "description": "About to stop"}})
+    async def healthz(response: Response) -> Health:
+        """Whether the server takes requests: 200, or 503 when it is about to stop."""
         load = engine.load()
         status: Literal["ok", "stopping"] = "stopping" if gate.is_closing else "ok"
+        response.status_code = 503 if gate.is_closing else 200
         return Health(status=status, model=engine.model_name, talkers=load.talkers, max_talkers=load.max_talkers)
 
     app.add_middleware(gate.before)

@@ -23,12 +23,12 @@ class Gate:
     """ASGI middleware.
 
     Args:
-        app: what is behind.
         options: whom it lets in.
 
     Attributes:
         is_closing: no more requests are taken (the server is about to stop).
         num_inside: requests and WebSockets under way.
+        num_requests: requests under way.
     """
 
     def __init__(self, options: ServerOptions) -> None:
@@ -36,7 +36,7 @@ class Gate:
         self.keys, self.origins = Keys(options.api_keys), Origins(options)
         self.rates = Rates(options.requests_per_minute, options.burst)
         self.is_closing = False
-        self.num_inside = 0
+        self.num_inside = self.num_requests = 0
 
     def before(self, app: ASGIApp) -> ASGIApp:
         """``app`` behind the gate."""
@@ -53,11 +53,14 @@ class Gate:
             if not is_work:
                 await app(scope, receive, send)
                 return
+            is_http = scope["type"] == "http"
             self.num_inside += 1
+            self.num_requests += is_http
             try:
-                await app(scope, self.limited(receive) if scope["type"] == "http" else receive, send)
+                await app(scope, self.limited(receive) if is_http else receive, send)
             finally:
                 self.num_inside -= 1
+                self.num_requests -= is_http
 
         return guarded
 

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 from corpus.errors import check_option
 
+POSITIVE = (
+    *("max_body_bytes", "max_header_bytes", "max_audio_seconds", "max_text_characters", "max_messages", "max_requests"),
+    *("max_connections", "header_seconds", "burst", "request_seconds", "body_seconds", "remembered_seconds"),
+)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -27,7 +31,9 @@ class ServerOptions:
         max_audio_seconds: longer audio in a request gets 413; the model's own limit for one question is lower.
         max_text_characters: longer texts (of all messages together) get 400.
         max_messages: longer dialogues get 400.
-        max_requests: requests under /v1 at once; more get 503.
+        max_requests: requests and WebSockets under /v1 at once; more get 503.
+        max_connections: of TCP; more get 503.
+        header_seconds: a connection whose request's headers are not whole by then is closed.
         requests_per_minute: for each key (or address, without keys); more get 429. 0 sets no limit.
         burst: requests that may come at once before the rate counts.
         request_seconds: a reply that takes longer is ended.
@@ -49,6 +55,8 @@ class ServerOptions:
     max_text_characters: int = 4096
     max_messages: int = 128
     max_requests: int = 64
+    max_connections: int = 512
+    header_seconds: float = 10.0
     requests_per_minute: float = 0.0
     burst: int = 20
     request_seconds: float = 120.0
@@ -61,9 +69,7 @@ class ServerOptions:
         check_option(0 <= self.port < 65536, "port", self.port, "give 0 (any free one) to 65535")
         check_option(self.requests_per_minute >= 0, "requests_per_minute", self.requests_per_minute, "give 0 or more")
         check_option(self.grace_seconds >= 0, "grace_seconds", self.grace_seconds, "give 0 or more")
-        for name in ("max_body_bytes", "max_header_bytes", "max_audio_seconds", "max_text_characters", "max_messages"):
-            check_option(getattr(self, name) > 0, name, getattr(self, name), "give a positive number")
-        for name in ("max_requests", "burst", "request_seconds", "body_seconds", "remembered_seconds"):
+        for name in POSITIVE:
             check_option(getattr(self, name) > 0, name, getattr(self, name), "give a positive number")
         check_option(self.max_remembered >= 0, "max_remembered", self.max_remembered, "give 0 or more")
         for key in self.api_keys:
