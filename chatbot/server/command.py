@@ -63,6 +63,8 @@ def argument_parser() -> argparse.ArgumentParser:
         ("--max-body-bytes", int, "of one request"),
         ("--max-audio-seconds", float, "of audio in one request"),
         ("--max-text-characters", int, "of text in one request"),
+        ("--header-seconds", float, "the headers of a request may take"),
+        ("--body-seconds", float, "its body may take"),
         ("--request-seconds", float, "a reply may take"),
         ("--grace-seconds", float, "for replies under way at SIGTERM"),
     ):
@@ -97,6 +99,8 @@ def server_options(given: argparse.Namespace) -> ServerOptions:
         max_body_bytes=given.max_body_bytes,
         max_audio_seconds=given.max_audio_seconds,
         max_text_characters=given.max_text_characters,
+        header_seconds=given.header_seconds,
+        body_seconds=given.body_seconds,
         request_seconds=given.request_seconds,
         grace_seconds=given.grace_seconds,
     )
