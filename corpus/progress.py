@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
 
 from tqdm import tqdm
+
+# tqdm's own lock is one for all forked processes: a worker killed while it holds it would stop every other for ever.
+# Its monitor thread may hold the lock while a worker is forked, which then would wait for it for ever: there is none.
+tqdm.set_lock(threading.RLock())
+tqdm.monitor_interval = 0
 
 QUIET_VARIABLE = "SPEECHWEAVE_PROGRESS"  # set to "file" by a runner that draws the bars itself
 

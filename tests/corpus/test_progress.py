@@ -1,0 +1,42 @@
+"""Progress of a process does not wait for another one's."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tqdm import tqdm
+
+from corpus.progress import Progress
+
+
+def hold(connection: Connection) -> None:
+    with tqdm.get_lock():
+        connection.send("held")
+        threading.Event().wait(60)
+
+
+def work(folder: Path) -> None:
+    with Progress(folder, 3, "work") as bar:
+        bar.update(3)
+
+
+def test_a_worker_killed_with_the_bars_lock_stops_nobody(tmp_path: Path) -> None:
+    work(tmp_path)  # the lock is there before the worker is
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe()
+    worker = fork.Process(target=hold, args=(there,), daemon=True)
+    worker.start()
+    assert here.recv() == "held"
+    worker.kill()
+    worker.join()
+    (tmp_path / "progress.json").unlink()
+    later = threading.Thread(target=work, args=(tmp_path,), daemon=True)
+    later.start()
+    later.join(20)
+    assert not later.is_alive()
+    assert json.loads((tmp_path / "progress.json").read_text())["done"] == 3
+    assert not [thread for thread in threading.enumerate() if "monitor" in thread.name]
