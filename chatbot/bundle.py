@@ -20,6 +20,8 @@ from corpus.stage import Run, Stage, StageConfig
 
 from .settings import ChatSettings, ReplyConfig, ReplySettings
 
+TRAINED = ("transcribe_first", "format", "text_block", "speech_block", "system")  # what replies owe to the training
+
 
 @dataclass(kw_only=True)
 class BundleConfig(StageConfig):
@@ -61,7 +63,11 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
         tokenizer=vocabulary.speech_fingerprint,
         vocabulary=vocabulary.fingerprint,
         voice=config.voice or str(trained_as["voice"]),
-        reply=ReplySettings(transcribe_first=bool(trained_as["transcribe_first"]), **vars(config.reply)),
+        reply=ReplySettings(
+            **{name: trained_as[name] for name in TRAINED if name in trained_as},
+            follows_instructions=bool(trained_as.get("system")),
+            **vars(config.reply),
+        ),
     )
     with atomic_folder(run.folder / "bundle") as folder, run.progress(4, "bundle", unit="part") as bar:
         for part, source in sources.items():
@@ -75,6 +81,7 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
         "megabytes": round(num_bytes / 1e6, 2),
         "voice": settings.voice,
         "transcribe_first": settings.reply.transcribe_first,
+        "format": settings.reply.format,
         "context_tokens": bundle.generator.model.max_length,
         "tokenizer": settings.tokenizer,
         "vocabulary": settings.vocabulary,

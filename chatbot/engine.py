@@ -100,7 +100,7 @@ class Engine:
         self.limits = Limits(
             max_question_seconds=bundle.longest_question,
             max_reply_seconds=bundle.settings.reply.max_reply_seconds,
-            context_tokens=bundle.generator.max_length,
+            context_tokens=bundle.max_length,
         )
         self.backend: Backend = Builtin(bundle.generator, options.max_talkers + options.max_jobs)
         self.ears, self.mouth = Worker("ears"), Worker("mouth")

@@ -13,6 +13,7 @@ import numpy as np
 
 from corpus.audio import SAMPLE_RATE
 from corpus.token_time import SAMPLES_PER_TOKEN
+from lm.history import first_kept
 from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, SYSTEM, USER, Vocabulary
 
 Role = Literal["user", "assistant", "system"]
@@ -26,12 +27,14 @@ class Message:
     Attributes:
         role: whose.
         ids: its mark and content.
+        is_spoken: it was said by a user and not typed.
         body: of a reply, where in ``ids`` it begins (after the question's transcript).
     """
 
     role: Role
     ids: list[int] = field(default_factory=list)
     body: int = 1
+    is_spoken: bool = False
 
 
 def text_message(role: Role, text: str, vocabulary: Vocabulary) -> Message:
@@ -61,12 +64,15 @@ def visible(messages: Sequence[Message], *, remembered_turns: int, most: int) ->
     rows = [
         [id for message in turn for id in message.ids] for turn in turns([m for m in messages if m.role != "system"])
     ]
-    kept: list[int] = rows[-1] if rows else []
-    for row in rows[-2 : -2 - remembered_turns : -1]:
-        if len(system) + len(row) + len(kept) > most:
-            break
-        kept = row + kept
-    return system + kept
+    earlier, now = rows[:-1][-remembered_turns:] if remembered_turns else [], rows[-1] if rows else []
+    first = first_kept([len(row) for row in earlier], most - len(system) - len(now))
+    return [*system, *(id for row in earlier[first:] for id in row), *now]
+
+
+def is_spoken(messages: Sequence[Message]) -> bool:
+    """Whether the latest turn's question was said and not typed."""
+    latest = turns([message for message in messages if message.role != "system"])[-1:]
+    return any(message.is_spoken for turn in latest for message in turn)
 
 
 def truncated(message: Message, num_heard: int, vocabulary: Vocabulary) -> Message:

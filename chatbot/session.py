@@ -86,13 +86,15 @@ class Bundle:
         self.tokenizer, self.generator, self.decoder, self.settings = tokenizer, generator, decoder, settings
         self.vocabulary = generator.vocabulary
         reply = settings.reply
+        self.reply_format = reply.reply_format()
+        self.max_length = generator.max_length
         self.max_speech_tokens = max(1, int(reply.max_reply_seconds * TOKENS_PER_SECOND))
         self.check_parts()
         # What one answer may add to the context: two texts, speech, and the marks between them.
         reserved = (1 + reply.transcribe_first) * reply.max_text_tokens + self.max_speech_tokens + 8
-        self.max_prompt_tokens = generator.model.max_length - reserved
+        self.max_prompt_tokens = self.max_length - reserved
         if self.max_prompt_tokens < 16:
-            found = f"up to {reserved} tokens of answer in a model of {generator.model.max_length} positions"
+            found = f"up to {reserved} tokens of answer in a model of {self.max_length} positions"
             remedy = "lower max_text_tokens or max_reply_seconds in chat.yaml"
             raise UserError("the chatbot's settings", found=found, remedy=remedy)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corpus.artefact import write_text
 from corpus.errors import UserError, check_option
+
+if TYPE_CHECKING:
+    from lm.reply_format import ReplyFormat
 
 SETTINGS_FILE = "chat.yaml"
 FORMAT = 1
@@ -53,9 +56,35 @@ class ReplySettings(ReplyConfig):
 
     Attributes:
         transcribe_first: write down what was heard before answering, as the model was trained to.
+        format: of the replies: ``text_guided``, ``streaming`` or ``speech`` (`lm.reply_format`).
+        text_block: text tokens of a block of the streaming format.
+        speech_block: its speech tokens.
+        system: the system prompt that dialogues begin with: a text, or a name of `lm.reply_format`; "" is none.
+        follows_instructions: whether system prompts of users reach the model; one that was trained without any
+            (``system`` is "") answers worse with them.
     """
 
     transcribe_first: bool = True
+    format: str = "text_guided"
+    text_block: int = 13
+    speech_block: int = 26
+    system: str = ""
+    follows_instructions: bool = False
+
+    def reply_format(self) -> ReplyFormat:
+        """The format of replies.
+
+        Raises:
+            UserError: no such format, or one that does not go with ``transcribe_first``.
+        """
+        from lm.reply_format import ReplyFormat
+
+        return ReplyFormat(
+            kind=self.format,
+            transcribes=self.transcribe_first,
+            text_block=self.text_block,
+            speech_block=self.speech_block,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

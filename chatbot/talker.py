@@ -30,8 +30,9 @@ from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, USER
 from tokenizer.streaming import TokenStream
 
 from .events import Event, Question, ReplyDone
-from .memory import Message, Role, text_message, truncated, visible, whole_tokens
-from .reply import Reply, ReplyOptions, check_reply
+from .memory import Message, Role, is_spoken, text_message, truncated, visible, whole_tokens
+from .reply import Reply, ReplyOptions
+from .thoughts import Sampling
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -117,7 +118,8 @@ class Talker:
         stream = self._stream
         rest = await self.engine.ears.run(stream.finish)
         codes = [*self._codes, *rest.tolist()]
-        self.messages.append(Message("user", [*self._question(codes), self._vocabulary.special(END_OF_AUDIO)]))
+        ids = [*self._question(codes), self._vocabulary.special(END_OF_AUDIO)]
+        self.messages.append(Message("user", ids, is_spoken=True))
         self._start_hearing()
         self._read()
         self._listened = time.perf_counter() - started
@@ -139,7 +141,7 @@ class Talker:
         ids = [*self._question(codes.tolist()), self._vocabulary.special(END_OF_AUDIO)]
         if role != "user":
             ids[0] = self._vocabulary.special(ASSISTANT)
-        self.messages.append(Message(role, ids))
+        self.messages.append(Message(role, ids, is_spoken=role == "user"))
         self._read()
         self._listened = time.perf_counter() - started
         return Question(seconds=seconds, tokens=len(codes))
@@ -204,18 +206,24 @@ class Talker:
     def _read(self) -> None:
         """Let the model read what is wanted now, unless it is replying."""
         if self._reply is None and self._is_open:
-            unfinished = [Message("user", self._question(self._codes))] if self._codes else []
+            unfinished = [Message("user", self._question(self._codes), is_spoken=True)] if self._codes else []
             ids = self._visible([*self.messages, *unfinished])
             if not unfinished and self.messages and self.messages[-1].role == "user":
                 ids.append(self._vocabulary.special(ASSISTANT))  # that is how every reply begins
             self._context.set(ids)
 
     def _visible(self, messages: list[Message], instructions: str | None = None) -> list[int]:
-        bundle = self.engine.bundle
-        system = self.instructions if instructions is None else instructions
+        bundle, reply = self.engine.bundle, self.engine.bundle.settings.reply
+        system = bundle.reply_format.system_prompt(reply.system, is_spoken=is_spoken(messages))
+        if reply.follows_instructions:
+            own = self.instructions if instructions is None else instructions
+            given = [message for message in messages if message.role == "system"]
+            system = "" if given and not own else own or system
+        else:
+            given = []
         first = [text_message("system", system, self._vocabulary)] if system else []
-        remembered = bundle.settings.reply.remembered_turns
-        return visible([*first, *messages], remembered_turns=remembered, most=bundle.max_prompt_tokens)
+        said = [message for message in messages if message.role != "system"]
+        return visible([*first, *given, *said], remembered_turns=reply.remembered_turns, most=bundle.max_prompt_tokens)
 
     # -- replying -----------------------------------------------------------------------------------------------
 
@@ -243,11 +251,9 @@ class Talker:
             voice=voice or self.voice,
             has_audio=has_audio,
             has_text=has_text,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
+            sampling=Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
         )
-        check_reply(options, self.engine.voices)
+        options.check(self.engine)
         if self._reply is not None:
             raise UserError("the talker", found="a reply is being made", remedy="wait for its end, or cancel it")
         if not any(message.role == "user" for message in self.messages):
@@ -257,7 +263,9 @@ class Talker:
             remedy = f"say at most {self.engine.bundle.max_prompt_tokens} tokens in one turn"
             raise UserError("the dialogue", found=f"{len(ids)} tokens", remedy=remedy)
         self._context.set(ids)
-        self._reply = reply = Reply(self.engine, self._context, options, self._listened)
+        self._reply = reply = Reply(
+            self.engine, self._context, options, has_transcript=is_spoken(self.messages), listened=self._listened
+        )
         self._listened = 0.0
         try:
             async with contextlib.aclosing(reply.events()) as events:

@@ -28,7 +28,7 @@ from .product import Product
 from .sampling import choose, prompt_seeds, uniform
 from .vocabulary import Vocabulary
 
-Allowed = Literal["text", "speech", "any"]
+Allowed = Literal["text", "speech", "both", "any"]
 
 REFILL_SHARE = 1 / 8  # of the slots must be free before prompts that wait are run
 
@@ -104,7 +104,7 @@ class Generator:
             prompts: rows of ids, none empty.
             max_new_tokens: one number, or one for each prompt.
             stop: ids that end a row; always allowed.
-            allowed: what may come: text tokens, speech tokens, these ids, or any id but padding.
+            allowed: what may come: text tokens, speech tokens, both, these ids, or any id but padding.
             temperature: 0 is greedy.
             top_p: nucleus mass.
             seeds: one for each prompt (default: made from its tokens, so equal prompts are answered equally).
@@ -167,6 +167,8 @@ class Generator:
                 is_kept = self.vocabulary.is_text(every)
             elif allowed == "speech":
                 is_kept = self.vocabulary.is_speech(every)
+            elif allowed == "both":
+                is_kept = self.vocabulary.is_text(every) | self.vocabulary.is_speech(every)
             elif allowed == "any":
                 is_kept = every != self.vocabulary.pad
             else:

@@ -32,6 +32,7 @@ from corpus.errors import UserError
 from .batch import round_up, run_prompts
 from .generation import Allowed, Generator
 from .sampling import choose, uniform
+from .vocabulary import Vocabulary
 
 PIECE_TOKENS = 256  # of a prompt run in one step
 FIRST_LENGTH = 256  # positions that the cache begins with
@@ -44,10 +45,11 @@ class Ask:
     Attributes:
         max_new_tokens: at most so many tokens, the stop id included.
         stop: ids that end it; always allowed.
-        allowed: what may come: text tokens, speech tokens, these ids, or any id but padding.
+        allowed: what may come: text tokens, speech tokens, both, these ids, or any id but padding.
         temperature: 0 is greedy.
         top_p: nucleus mass.
         seed: of the sampling.
+        is_speech_last: a speech token ends it, too.
     """
 
     max_new_tokens: int
@@ -56,6 +58,7 @@ class Ask:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    is_speech_last: bool = False
 
 
 class Made(NamedTuple):
@@ -227,7 +230,7 @@ class Sequences:
                 row = self.rows[number]
                 row.pending.append(token)
                 row.made += 1
-                is_last = token in first.stop or (row.ask is not None and row.made >= row.ask.max_new_tokens)
+                is_last = row.ask is None or is_end(row.ask, row.made, token, self.generator.vocabulary)
                 if is_last:
                     row.ask = None
                 made.append(Made(number, token, is_last))
@@ -238,3 +241,9 @@ class Sequences:
         if length > self._cache.length:
             most = round_up(self.generator.model.max_length)
             self._cache.fit(max(length, min(2 * length, most)))
+
+
+def is_end(ask: Ask, made: int, token: int, vocabulary: Vocabulary) -> bool:
+    """Whether ``token``, number ``made`` of those asked for, is the last."""
+    is_spoken = ask.is_speech_last and bool(vocabulary.is_speech(token))
+    return token in ask.stop or made >= ask.max_new_tokens or is_spoken

@@ -16,6 +16,8 @@ from chatbot.session import Bundle, ChatSession
 from chatbot.talker import Overflow, Talker
 from corpus.audio import Samples
 from corpus.errors import UserError
+from lm.formats import read_reply
+from lm.reply_format import ReplyState
 
 from .conftest import babble
 
@@ -168,3 +170,145 @@ def test_questions_out_of_bounds(bundle: Bundle) -> None:
                 talker.hear(QUESTIONS[0])
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": "streaming", "text_block": 3, "speech_block": 5},
+        {"format": "streaming", "text_block": 2, "speech_block": 4, "transcribe_first": False},
+        {"format": "speech", "transcribe_first": False},
+        {"transcribe_first": False},
+    ],
+)
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+def test_replies_keep_to_the_format(bundle: Bundle, changes: dict[str, object], temperature: float) -> None:
+    formatted = changed(bundle, remembered_turns=3, max_text_tokens=12, max_reply_seconds=1.6, **changes)
+    v = formatted.vocabulary
+
+    async def test() -> None:
+        async with running(formatted) as engine:
+            talker = engine.open()
+            for number, question in enumerate(QUESTIONS[:3]):
+                told = await asked(talker, question, temperature=temperature, seed=number)
+                ids = talker.messages[-1].ids
+                said = read_reply(ids[1:], v)
+                assert (said.text, said.transcript or "") == (told.text, told.transcript)
+                assert len(told.audio) == 1280 * len(said.speech)
+                assert told.done.usage.output_audio == len(said.speech) <= formatted.max_speech_tokens
+                assert v.is_text(ids).sum() <= 24
+                state = ReplyState(formatted.reply_format, v)
+                for id in ids[1:] if said.text or changes.get("format") else []:  # an empty text is none of the format
+                    state.push(id)
+            assert (await asked(talker, question, seed=7)).done.status != "failed"
+
+    run(test)
+
+
+def test_streamed_speech_comes_before_the_text_is_whole(bundle: Bundle) -> None:
+    formatted = changed(bundle, format="streaming", text_block=1, speech_block=10, max_text_tokens=9)
+
+    async def test() -> None:
+        async with running(formatted) as engine:
+            num_early = 0
+            for seed in range(6):
+                talker = engine.open()
+                talker.hear(QUESTIONS[1])
+                await talker.commit()
+                kinds = [type(event) async for event in talker.respond(temperature=1.0, seed=seed)]
+                talker.close()
+                last_text = len(kinds) - 1 - kinds[::-1].index(TextDelta)
+                num_early += AudioDelta in kinds[:last_text]
+            assert num_early > 0  # it is the model's choice to write on
+
+    run(test)
+
+
+def test_typed_questions_and_text_only_replies(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(changed(bundle, remembered_turns=4, max_text_tokens=8)) as engine:
+            talker = engine.open()
+            talker.add_text("system", "be kind")  # kept from a model that knows no system prompts
+            talker.add_text("user", "hello")
+            talker.add_text("assistant", "good day")
+            talker.add_text("user", "what is the capital of france")
+            told = Told([event async for event in talker.respond(has_audio=False)])
+            assert (told.transcript, len(told.audio)) == ("", 0)
+            assert told.done.usage.input_text == len(
+                bundle.vocabulary.encode_text("hello")
+                + bundle.vocabulary.encode_text("good day")
+                + bundle.vocabulary.encode_text("what is the capital of france")
+            )
+            assert bundle.vocabulary.special("system") not in talker._context.ids
+            silent = Told([event async for event in talker.respond(has_text=False, max_tokens=9)])
+            assert silent.text == "" != silent.done.text
+            assert (silent.done.status, silent.done.reason) == ("incomplete", "max_tokens")
+            assert silent.done.usage.output_text + silent.done.usage.output_audio <= 9
+            with pytest.raises(UserError, match="neither text nor audio"):
+                await anext(talker.respond(has_audio=False, has_text=False))
+
+    run(test)
+
+
+def test_what_is_heard_during_a_reply_is_read_after_it(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(bundle) as engine:
+            talker, other = engine.open(), engine.open()
+            talker.hear(QUESTIONS[0])
+            await talker.commit()
+            async for _ in talker.respond():
+                if talker.queued_seconds == 0 and not talker._codes:
+                    talker.hear(QUESTIONS[1])
+            await talker.commit()
+            late = Told([event async for event in talker.respond()])
+            assert late.text == (await asked(other, QUESTIONS[1])).text
+
+    run(test)
+
+
+def test_a_reply_that_is_left_is_given_up(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(bundle) as engine:
+            talker, waiting = engine.open(), engine.open()
+            for one in (talker, waiting):
+                one.hear(QUESTIONS[0])
+                await one.commit()
+            events = talker.respond()
+            await anext(events)
+            assert engine.load().responding == 1
+            await events.aclose()
+            assert engine.load().responding == 0
+            closing = waiting.respond()
+            await anext(closing)
+            waiting.close()
+            rest = [event async for event in closing]
+            assert isinstance(rest[-1], ReplyDone)
+            assert rest[-1].status == "cancelled"
+            assert engine.load().talkers == 1
+
+    run(test)
+
+
+def test_transcriptions_and_texts_read_aloud(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(bundle, max_jobs=2) as engine:
+            texts = ["the capital", "of france is paris", "hello"]
+            together = await asyncio.gather(*(read_aloud(engine, text) for text in texts))
+            for text, audio in zip(texts, together, strict=True):
+                again = await read_aloud(engine, text)
+                assert again.shape == audio.shape
+                np.testing.assert_allclose(again, audio, atol=1e-4)
+            heard = await asyncio.gather(*(engine.transcribe(question) for question in QUESTIONS))
+            assert heard == [await engine.transcribe(question) for question in QUESTIONS]
+            with pytest.raises(UserError, match="nothing to say"):
+                await read_aloud(engine, " ")
+            started = engine.speak(texts[1])
+            await anext(started)
+            await started.aclose()
+            assert len(engine.backend._free) == engine.backend._sequences.num_rows  # type: ignore[attr-defined]
+
+    run(test)
+
+
+async def read_aloud(engine: Engine, text: str) -> Samples:
+    return np.concatenate([samples async for samples in engine.speak(text)])

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from corpus.errors import UserError
+from lm.bpe import train_bpe
+from lm.cached_llama import CachedLlama
+from lm.generation import Generator
+from lm.sequences import PIECE_TOKENS, Ask, Sequences
+from lm.vocabulary import build_vocabulary
+
+V = build_vocabulary(
+    train_bpe(["the capital of france is paris"] * 4, 300),
+    num_speech_tokens=32,
+    speech_tokenizer="abc",
+    speakers=["ann"],
+)
+EOA = V.special("end_of_audio")
+RNG = np.random.default_rng(3)
+PROMPTS = [RNG.integers(0, V.size, length).astype(np.int32) for length in (1, 9, 40, 17, 300, 5, 64, 2)]
+ASKS = [
+    Ask(max_new_tokens=20, stop=(V.eos,), allowed="text"),
+    Ask(max_new_tokens=12, stop=(EOA,), allowed="speech", temperature=0.9, top_p=0.9, seed=5),
+    Ask(max_new_tokens=30, stop=(EOA, V.eos), allowed="any", temperature=1.0, seed=9),
+    Ask(max_new_tokens=1, stop=(), allowed=(3, 5, 7)),
+]
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    torch.manual_seed(2)
+    config = transformers.LlamaConfig(
+        vocab_size=V.padded_size(16),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        max_position_embeddings=512,
+        initializer_range=0.15,
+        bos_token_id=None,
+        eos_token_id=V.eos,
+    )
+    return Generator(CachedLlama(transformers.LlamaForCausalLM(config).eval().requires_grad_(False)), V)
+
+
+def alone(generator: Generator, prompt: np.ndarray, ask: Ask) -> list[int]:
+    (ids,) = generator.generate(
+        [prompt],
+        max_new_tokens=ask.max_new_tokens,
+        stop=ask.stop,
+        allowed=ask.allowed,
+        temperature=ask.temperature,
+        top_p=ask.top_p,
+        seeds=[ask.seed],
+    )
+    return ids.tolist()
+
+
+def test_rows_that_join_and_leave_at_any_step_yield_what_each_would_alone(generator: Generator) -> None:
+    sequences, rng = Sequences(generator, 3), np.random.default_rng(0)
+    jobs = [(prompt, ask) for prompt in PROMPTS for ask in ASKS]
+    rng.shuffle(jobs)
+    queue, running = list(range(len(jobs))), dict[int, int]()
+    made: defaultdict[int, list[int]] = defaultdict(list)
+
+    def step() -> None:
+        for one in sequences.step():
+            made[running[one.row]].append(one.token)
+            if one.is_last:
+                sequences.close(one.row)
+                del running[one.row]
+
+    while queue or running:
+        free = [row for row in range(3) if row not in running]
+        while free and queue and rng.random() < 0.5:
+            row, job = free.pop(), queue.pop()
+            prompt, ask = jobs[job]
+            sequences.open(row)
+            for piece in np.split(prompt, sorted(rng.integers(0, len(prompt), 2))):
+                sequences.feed(row, piece)
+                if rng.random() < 0.5:
+                    step()
+            sequences.ask(row, ask)
+            running[row] = job
+        step()
+    for job, (prompt, ask) in enumerate(jobs):
+        assert made[job] == alone(generator, prompt, ask)
+
+
+def test_a_sequence_that_was_cut_back_is_as_one_that_never_went_there(generator: Generator) -> None:
+    sequences, ask = Sequences(generator, 2), ASKS[2]
+    sequences.open(1)
+    sequences.feed(1, PROMPTS[2])
+    sequences.ask(1, ask)
+    for _ in range(6):
+        sequences.step()
+    for kept in (43, 40, 25, 1):
+        sequences.cut(1, kept - 1)
+        assert not sequences.has_work or kept > 40
+        prefix = np.append(sequences_ids(generator, ask, kept - 1), PROMPTS[3])
+        sequences.feed(1, PROMPTS[3])
+        sequences.ask(1, ask)
+        found = []
+        while sequences.has_work:
+            found += [one.token for one in sequences.step()]
+        assert found == alone(generator, prefix, ask)
+
+
+def sequences_ids(generator: Generator, ask: Ask, length: int) -> np.ndarray:
+    """The first tokens of the prompt and its continuation."""
+    return np.append(PROMPTS[2], alone(generator, PROMPTS[2], ask)).astype(np.int32)[:length]
+
+
+def test_a_long_prompt_holds_nobody_up(generator: Generator) -> None:
+    sequences = Sequences(generator, 2)
+    for row in (0, 1):
+        sequences.open(row)
+    sequences.feed(0, PROMPTS[1])
+    sequences.ask(0, Ask(max_new_tokens=50, stop=()))
+    sequences.step()
+    sequences.feed(1, RNG.integers(0, V.size, PIECE_TOKENS + 100))
+    assert [one.row for one in sequences.step()] == [0]
+    assert [one.row for one in sequences.step()] == [0]
+    sequences.ask(1, Ask(max_new_tokens=5, stop=()))
+    assert sorted(one.row for one in sequences.step()) == [0, 1]
+
+
+def test_speech_ends_an_ask_for_both(generator: Generator) -> None:
+    sequences = Sequences(generator, 1)
+    sequences.open(0)
+    sequences.feed(0, PROMPTS[1])
+    sequences.ask(0, Ask(max_new_tokens=200, stop=(), allowed="both", temperature=1.0, is_speech_last=True))
+    found = []
+    while sequences.has_work:
+        found += [one.token for one in sequences.step()]
+    assert V.is_speech(found).tolist() == [False] * (len(found) - 1) + [True]
+    assert V.is_text(found[:-1]).all()
+
+
+def test_what_does_not_fit_is_refused_and_a_closed_row_frees_its_room(generator: Generator) -> None:
+    sequences = Sequences(generator, 1)
+    sequences.open(0)
+    with pytest.raises(UserError, match="nothing to continue"):
+        sequences.ask(0, ASKS[0])
+    with pytest.raises(UserError, match="512 positions"):
+        sequences.feed(0, np.ones(513, np.int32))
+    sequences.feed(0, np.ones(500, np.int32))
+    with pytest.raises(UserError, match="512 positions"):
+        sequences.ask(0, ASKS[0])
+    while sequences.has_work:
+        sequences.step()
+    assert sequences._cache.length >= 499
+    sequences.close(0)
+    assert sequences._cache.length < 499
