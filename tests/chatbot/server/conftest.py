@@ -49,7 +49,8 @@ class Live(NamedTuple):
 
 @pytest.fixture(scope="session")
 def live(chain: Path) -> Iterator[Live]:
-    options = ServerOptions(port=0, api_keys=[KEY, "another-key"], max_audio_seconds=20, max_text_characters=400)
+    limits = {"max_audio_seconds": 20, "max_text_characters": 400, "header_seconds": 1.0}
+    options = ServerOptions(port=0, api_keys=[KEY, "another-key"], **limits)  # type: ignore[arg-type]
     made: dict[str, Any] = {}
 
     async def run() -> None:
@@ -83,9 +84,9 @@ def gated(live: Live, **options: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
-def sound_file(samples: Samples, sample_rate: int = 16_000, kind: str = "WAV") -> bytes:
+def sound_file(samples: Samples, sample_rate: int = 16_000, kind: str = "WAV", subtype: str | None = None) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate, format=kind)
+    soundfile.write(file, samples, sample_rate, format=kind, subtype=subtype)
     return file.getvalue()
 
 

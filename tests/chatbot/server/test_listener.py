@@ -1,0 +1,166 @@
+"""The listening process: signals, sockets on which nothing comes, metrics, and the command around it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chatbot.server.command import argument_parser, main, server_options
+from chatbot.server.listener import open_socket
+from chatbot.server.options import ServerOptions
+from chatbot.server.replies import Replies
+from corpus.errors import UserError
+
+from .conftest import KEY, Live, until
+
+SPEECH = {"model": "bundle", "voice": "default", "input": "the capital of france", "response_format": "wav"}
+
+
+@pytest.fixture
+def served(chain: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command in a process of its own, and its URL."""
+    words = ["--bundle", str(chain / "bundle"), "--port", "0", "--grace-seconds", "30", "--alias", "bundle"]
+    command = [sys.executable, "-m", "recipes.cli", "serve", *words]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"at (http://\S+) \(", line)
+    assert found, (line, (tmp_path / "log").read_text())
+    yield process, found[1]
+    process.kill()
+    process.wait()
+
+
+def test_sigterm_lets_replies_finish(served: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = served
+    refused: list[int] = []
+    body = json.dumps(SPEECH).encode()
+
+    def half_before_the_signal() -> Iterator[bytes]:
+        yield body[:20]
+        process.send_signal(signal.SIGTERM)
+        until(lambda: httpx.get(f"{url}/healthz").status_code == 503)
+        refused.append(httpx.post(f"{url}/v1/audio/speech", json=SPEECH).status_code)
+        yield body[20:]
+
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{url}/v1/audio/speech", content=half_before_the_signal(), headers=headers, timeout=60)
+    assert answer.status_code == 200
+    assert len(answer.content) > 44
+    assert refused == [503]
+    assert process.wait(30) == 0
+
+
+def test_a_port_in_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_socket(ServerOptions(port=0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port)]) == 2
+    assert f"option --port {port}: Address already in use" in capsys.readouterr().err
+    with pytest.raises(UserError, match="option --host"):
+        open_socket(ServerOptions(host="203.0.113.1", port=0))
+
+
+def test_no_bundle_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--port", "0", "--bundle", str(tmp_path)]) == 2
+    assert "no chatbot bundle" in capsys.readouterr().err
+
+
+def test_options_come_from_words_file_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").write_text("key-of-the-file\n")
+    monkeypatch.setenv("SPEECHWEAVE_API_KEYS", "key-of-the-environment,")
+    words = [
+        "--api-key",
+        "key-of-the-words",
+        "--api-key-file",
+        str(tmp_path / "keys"),
+        "--cors-origin",
+        "https://a.org",
+    ]
+    options = server_options(argument_parser().parse_args(words))
+    assert options.api_keys == ["key-of-the-words", "key-of-the-environment", "key-of-the-file"]
+    assert options.cors_origins == ["https://a.org"]
+    monkeypatch.delenv("SPEECHWEAVE_API_KEYS")
+    assert server_options(argument_parser().parse_args([])) == ServerOptions()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"port": -1}, {"api_keys": ["short"]}, {"cors_origins": ["*"]}, {"burst": 0}, {"requests_per_minute": -1}]
+)
+def test_wrong_options_are_named(wrong: dict[str, object]) -> None:
+    (name,) = wrong
+    with pytest.raises(UserError, match=name):
+        ServerOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_metrics_count_what_was_done(live: Live) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+
+    def metrics() -> dict[str, float]:
+        lines = httpx.get(f"{live.url}/metrics", headers=headers).text.splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+    before = metrics()
+    body = SPEECH | {"model": live.engine.model_name}
+    sound = httpx.post(f"{live.url}/v1/audio/speech", json=body, headers=headers, timeout=60).content
+    httpx.post(f"{live.url}/v1/audio/speech", json=body | {"model": "none"}, headers=headers)
+
+    def grown(name: str) -> float:
+        return after[name] - before.get(name, 0.0)
+
+    until(lambda: 'speechweave_requests_total{route="/v1/audio/speech",status="404"}' in metrics())
+    after = metrics()
+    route = 'route="/v1/audio/speech"'
+    assert grown(f'speechweave_requests_total{{{route},status="200"}}') == 1
+    assert grown(f'speechweave_replies_total{{{route},status="completed"}}') == 1
+    assert grown(f"speechweave_first_audio_seconds_count{{{route}}}") == 1
+    assert grown(f"speechweave_real_time_factor_count{{{route}}}") == 1
+    seconds = (len(sound) - 44) / 2 / live.engine.sample_rate
+    assert grown(f"speechweave_audio_seconds_total{{{route}}}") == pytest.approx(seconds)
+    tokens = grown('speechweave_tokens_total{direction="output",kind="audio"}')
+    assert tokens == pytest.approx(seconds / 0.08)
+    assert (after["speechweave_talkers"], after["speechweave_max_talkers"]) == (0, 3)
+
+
+def test_replies_are_remembered_for_a_time() -> None:
+    now = 0.0
+    replies = Replies(10, 2, clock=lambda: now)
+    for name in ("a", "b", "c"):
+        replies.keep(name, name.upper(), "caller")
+    assert replies.text_of("c", "caller") == "C"
+    for name, caller in (("a", "caller"), ("c", "another"), ("d", "caller")):
+        with pytest.raises(Exception, match="No spoken reply"):
+            replies.text_of(name, caller)
+    now = 11.0
+    with pytest.raises(Exception, match="expired"):
+        replies.text_of("c", "caller")
+
+
+def test_silent_sockets_are_closed(live: Live) -> None:
+    host, port = live.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as silent, socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
+        for each in (silent, slow):
+            each.settimeout(30)
+            assert each.recv(100) == b""
+    with socket.create_connection((host, int(port))) as kept:
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in kept.recv(1000)
+        time.sleep(0.1)
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
+        kept.settimeout(30)
+        rest = b"x"
+        while rest and b"}" not in rest:
+            rest = kept.recv(1000)
+        while rest:
+            rest = kept.recv(1000)

@@ -1,0 +1,120 @@
+"""`/v1/audio/speech` and `/v1/audio/transcriptions` through the unpatched openai SDK."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+
+from chatbot.pcm import WIRE_RATE, decode_pcm16
+from corpus.audio import resample
+
+from ..conftest import babble  # noqa: TID252
+from .conftest import Live, read_sound, sound_file
+
+TEXT = "the capital of france"
+
+
+def speak(client: openai.OpenAI, live: Live, **changes: Any) -> Any:
+    request: dict[str, Any] = {"model": live.engine.model_name, "voice": "default", "input": TEXT}
+    return client.audio.speech.create(**request | changes)
+
+
+def write(client: openai.OpenAI, live: Live, **changes: Any) -> Any:
+    request: dict[str, Any] = {"model": live.engine.model_name, "file": ("q.wav", sound_file(babble(1, 1.0)))}
+    return client.audio.transcriptions.create(**request | changes)
+
+
+def test_formats_hold_the_same_speech(client: openai.OpenAI, live: Live) -> None:
+    wav = speak(client, live, response_format="wav")
+    assert wav.response.headers["content-type"] == "audio/wav"
+    assert struct.unpack("<I", wav.content[40:44])[0] == 0xFFFFFFFF  # sent before its length is known
+    samples, rate = read_sound(wav.content)
+    assert rate == live.engine.sample_rate
+    flac, _ = read_sound(speak(client, live, response_format="flac").content)
+    assert np.abs(samples - flac).max() < 2**-14
+    pcm = speak(client, live, response_format="pcm").content
+    assert np.abs(decode_pcm16(pcm) - resample(samples, rate, WIRE_RATE)).max() < 0.01
+    assert speak(client, live).response.headers["content-type"] == "audio/mpeg"
+    for form in ("mp3", "opus"):
+        made, rate = read_sound(speak(client, live, response_format=form).content)
+        assert len(made) / rate == pytest.approx(len(samples) / live.engine.sample_rate, abs=0.1)
+
+
+def test_events_hold_the_same_speech(client: openai.OpenAI, live: Live) -> None:
+    pcm = speak(client, live, response_format="pcm").content
+    events = speak(client, live, response_format="pcm", stream_format="sse").text
+    told = [json.loads(line.removeprefix("data: ")) for line in events.splitlines() if line]
+    assert b"".join(base64.b64decode(event["audio"]) for event in told[:-1]) == pcm
+    assert told[-1]["type"] == "speech.audio.done"
+    assert told[-1]["usage"]["output_tokens"] == pytest.approx(len(pcm) / 2 / WIRE_RATE / 0.08, abs=0.5)
+
+
+def test_voices_differ(client: openai.OpenAI, live: Live) -> None:
+    one, other = (speak(client, live, voice=voice, response_format="wav").content for voice in live.engine.voices)
+    assert one != other
+    assert speak(client, live, voice={"id": live.engine.voices[0]}, response_format="wav").content == one
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"voice": "alloy"}, "voice"),
+        ({"speed": 2.0}, "speed"),
+        ({"response_format": "aac"}, "response_format"),
+        ({"instructions": "whisper"}, "instructions"),
+        ({"input": ""}, "input"),
+        ({"input": "a" * 500}, "input"),
+        ({"input": "a " * 199}, None),  # more than the tiny model's context holds
+    ],
+)
+def test_what_cannot_be_said_is_refused(
+    client: openai.OpenAI, live: Live, changes: dict[str, Any], param: str | None
+) -> None:
+    with pytest.raises(openai.BadRequestError) as told:
+        speak(client, live, **changes)
+    assert told.value.param == param
+
+
+def test_transcriptions_tell_the_same(client: openai.OpenAI, live: Live) -> None:
+    plain = write(client, live)
+    verbose = write(client, live, response_format="verbose_json")
+    *_, done = write(client, live, stream=True)
+    assert plain.usage.input_token_details.audio_tokens == 13
+    assert write(client, live, response_format="text") == plain.text + "\n"
+    assert (verbose.text, verbose.duration) == (plain.text, 1.0)
+    assert (done.type, done.text, done.usage.total_tokens) == (
+        "transcript.text.done",
+        plain.text,
+        plain.usage.total_tokens,
+    )
+    stereo = sound_file(np.stack([babble(1, 1.0)] * 2, axis=1))
+    assert write(client, live, file=("q.wav", stereo)).text == plain.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "param"),
+    [
+        ({"file": ("q.wav", b"no audio at all")}, 400, "file"),
+        ({"file": ("q.wav", b"")}, 400, "file"),
+        ({"file": ("q.flac", sound_file(np.zeros(16_000 * 3600, np.float32), kind="FLAC"))}, 413, "file"),
+        ({"file": ("q.wav", sound_file(np.full(16_000, np.nan, np.float32), subtype="FLOAT"))}, 400, None),
+        ({"prompt": "dear model"}, 400, "prompt"),
+        ({"temperature": 0.5}, 400, "temperature"),
+        ({"response_format": "srt"}, 400, "response_format"),
+        ({"model": "whisper-1"}, 404, "model"),
+        ({"timestamp_granularities": ["word"]}, 400, "timestamp_granularities[]"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_cannot_be_written_is_refused(
+    client: openai.OpenAI, live: Live, changes: dict[str, Any], status: int, param: str | None
+) -> None:
+    with pytest.raises(openai.APIStatusError) as told:
+        write(client, live, **changes)
+    assert (told.value.status_code, told.value.param) == (status, param)
