@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from corpus.errors import check_option
 
 SOLVERS = ("euler", "midpoint")
+VOCODERS = ("model", "griffin_lim")
 
 
 @dataclass(kw_only=True)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from corpus.errors import UserError
 from corpus.mel import LogMel, LogMelConfig
 
-from .config import DecoderConfig, VocoderConfig
+from .config import VOCODERS, DecoderConfig, VocoderConfig
 from .encoder import TokenEncoder, prior_loss
 from .flow import Conditions, FlowMatching, check_sampling
 from .folder import load_artefact, save_artefact
@@ -35,7 +35,6 @@ from .vocoder import Vocoder
 
 Tokens = npt.NDArray[np.integer[Any]]
 Audio = npt.NDArray[np.float32]
-VOCODERS = ("model", "griffin_lim")
 
 
 class SpeechDecoder(nn.Module):
@@ -70,6 +69,17 @@ class SpeechDecoder(nn.Module):
         if clip_width:
             self.speaker_encoder = SpeakerEncoder(config.speaker, num_mels=num_mels, num_speakers=num_speakers)
         self.log_mel = LogMel(vocoder.mel)
+
+    def change_vocoder(self, vocoder: Vocoder, subject: str) -> None:
+        """Sound by another vocoder from now on.
+
+        Raises:
+            UserError: it was trained on another mel; names ``subject``.
+        """
+        if vocoder.mel != self.vocoder.mel:
+            found = f"a vocoder of another mel ({vocoder.mel}; the decoder makes {self.vocoder.mel})"
+            raise UserError(subject, found=found, remedy="train a vocoder with the decoder's mel (mel.*)")
+        self.vocoder = vocoder
 
     @property
     def device(self) -> torch.device:

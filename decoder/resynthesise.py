@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
-from .config import SOLVERS
+from .config import SOLVERS, VOCODERS
 
 if TYPE_CHECKING:
     from corpus.tokens import TokenisedUtterance
@@ -36,7 +36,7 @@ class ResynthesiseConfig(StageConfig):
         voices: only utterances of these voices; none named means all that the decoder knows.
         speaker: the voice to speak all with, a tag or the path of a reference clip; null keeps each utterance's own.
         limit: at most so many utterances (the first); 0 takes all.
-        vocoder: model, or griffin_lim.
+        vocoder: model (the decoder's own), griffin_lim, or the run folder of another decoder.train_vocoder.
         steps: of the flow's solver; 0 speaks the regressed mean; null is the decoder's default.
         guidance: classifier-free guidance; null is the decoder's default.
         solver: euler or midpoint; null is the decoder's default.
@@ -57,8 +57,9 @@ class ResynthesiseConfig(StageConfig):
     threads: int = 1
 
     def __post_init__(self) -> None:
-        is_known = self.vocoder in ("model", "griffin_lim")
-        check_option(is_known, "vocoder", self.vocoder, "choose model or griffin_lim")
+        is_known = self.vocoder in VOCODERS or Path(self.vocoder).is_dir()
+        remedy = "choose model, griffin_lim, or the run folder of decoder.train_vocoder"
+        check_option(is_known, "vocoder", self.vocoder, remedy)
         check_option(self.limit >= 0, "limit", self.limit, "give 0 (all) or more")
         check_option(self.steps is None or self.steps >= 0, "steps", self.steps, "give 0 (the mean) or more")
         check_option(self.guidance is None or self.guidance >= 0, "guidance", self.guidance, "give 0 or more")
@@ -78,9 +79,14 @@ def run(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
 
     from .model import SpeechDecoder
     from .train import artefact_folder
+    from .vocoder import Vocoder
 
     torch.set_num_threads(config.threads)
     decoder = SpeechDecoder.from_pretrained(artefact_folder(config.decoder))
+    vocoder = config.vocoder
+    if vocoder not in VOCODERS:
+        decoder.change_vocoder(Vocoder.from_pretrained(artefact_folder(vocoder)), vocoder)
+        vocoder = "model"
     speech = read_tokens(config.tokens)
     if speech.tokenizer != decoder.tokenizer:
         found = f"made by tokenizer {speech.tokenizer}, but the decoder was trained on tokenizer {decoder.tokenizer}"
@@ -98,7 +104,7 @@ def run(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
                     steps=config.steps,
                     guidance=config.guidance,
                     solver=config.solver,
-                    vocoder=config.vocoder,
+                    vocoder=vocoder,
                 )
                 for item, audio in zip(batch, made, strict=True):
                     write_audio(audio_files[item.id], audio, decoder.sample_rate)
@@ -149,7 +155,7 @@ STAGE = Stage(
     config=ResynthesiseConfig,
     run=run,
     summary="Speak tokenised utterances with a decoder: audio files and a manifest that a judge can transcribe.",
-    inputs=lambda config: [config.tokens, config.decoder],
+    inputs=lambda config: [config.tokens, config.decoder, *({config.vocoder} - set(VOCODERS))],
     example="tokens=runs/quickstart/tokens/heldout_sentence.parquet decoder=runs/quickstart/decoder "
     "out=runs/quickstart/resynthesis",
 )

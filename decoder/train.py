@@ -189,7 +189,7 @@ def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
     if new:
         found = f"it does not know the voices {', '.join(new)}"
         raise UserError(f"option {option}={earlier}", found=found, remedy="train it with voices=[all] first")
-    decoder.vocoder = vocoder
+    decoder.change_vocoder(vocoder, f"option vocoder={config.vocoder}")
     return decoder
 
 

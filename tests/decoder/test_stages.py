@@ -51,8 +51,8 @@ def trained(spoken: Path) -> Path:
 def test_the_chain_speaks(trained: Path) -> None:
     decoder = SpeechDecoder.from_pretrained(trained / "decoder" / "artefact")
     assert decoder.speakers == ["anna", "bert"]
-    for vocoder in ("model", "griffin_lim"):
-        out = trained / f"spoken-{vocoder}"
+    for vocoder in ("model", "griffin_lim", f"{trained}/vocoder"):
+        out = trained / f"spoken-{Path(vocoder).name}"
         arguments = [f"tokens={trained}/tokens/heldout_sentence.parquet", f"decoder={trained}/decoder", f"out={out}"]
         assert RESYNTHESISE.main([*arguments, f"vocoder={vocoder}", "batch=3"]) == 0
         manifest = read_manifest(out / "manifest.jsonl")
@@ -62,6 +62,18 @@ def test_the_chain_speaks(trained: Path) -> None:
         ):
             assert len(read_audio(item.audio)) == 1280 * len(spoken.tokens)
             assert item.speaker == spoken.speaker
+    by_own, by_given = ((trained / f"spoken-{name}/audio").iterdir() for name in ("model", "vocoder"))
+    assert {file.read_bytes() for file in by_own} == {file.read_bytes() for file in by_given}  # it is the same one
+
+
+def test_a_vocoder_of_another_mel_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = [word for word in vocoder_arguments(trained) if not word.startswith("out=")]
+    assert TRAIN_VOCODER.main([*other, f"out={trained}/other", "mel.num_mels=60"]) == 0
+    speak = [f"tokens={trained}/tokens/heldout_sentence.parquet", f"decoder={trained}/decoder", f"out={trained}/no"]
+    assert "of another mel" in refusal(RESYNTHESISE, [*speak, f"vocoder={trained}/other"], capsys)
+    again = [word for word in decoder_arguments(trained, "again") if not word.startswith("vocoder=")]
+    taken = [f"vocoder={trained}/other", f"init={trained}/decoder"]
+    assert "of another mel" in refusal(TRAIN, [*again, *taken], capsys)
 
 
 def test_a_broken_resynthesis_goes_on_to_the_same_files(trained: Path) -> None:
@@ -133,7 +145,7 @@ def test_wrong_input_is_explained(trained: Path, capsys: pytest.CaptureFixture[s
     assert "choose one of: anna, bert" in refusal(RESYNTHESISE, [tokens, decoder, out, "speaker=carl"], capsys)
     assert "no utterance of the voices carl" in refusal(RESYNTHESISE, [tokens, decoder, out, "voices=[carl]"], capsys)
     assert "decoder.train writes" in refusal(RESYNTHESISE, [tokens, f"decoder={trained}/tokens", out], capsys)
-    assert "choose model or griffin_lim" in refusal(RESYNTHESISE, [tokens, decoder, out, "vocoder=hifi"], capsys)
+    assert "choose model, griffin_lim, or" in refusal(RESYNTHESISE, [tokens, decoder, out, "vocoder=hifi"], capsys)
     wrong = [word for word in decoder_arguments(trained, "wrong") if not word.startswith("voices")]
     assert "carl chosen" in refusal(TRAIN, [*wrong, "voices=[carl]"], capsys)
     (trained / "corpus" / "voices.json").unlink()
