@@ -38,38 +38,36 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 )
-TAP_PATH = "/tap.js"  # the page's policy lets it load nothing but what comes from its own server
-TAP = """
-class Tap extends AudioWorkletProcessor {
-  process([[channel]]) {
-    if (channel) this.port.postMessage(channel.slice());
-    return true;
-  }
-}
-registerProcessor("tap", Tap);
-"""
 # Whatever a page connects to the loudspeaker also goes into the tap; silence before the first sound is left out.
-LISTEN = """
+TAP = """
 (() => {
+  const processor = `
+    registerProcessor("tap", class extends AudioWorkletProcessor {
+      process([[channel]]) {
+        if (channel) this.port.postMessage(channel.slice());
+        return true;
+      }
+    });
+  `;
+  const module = URL.createObjectURL(new Blob([processor], { type: "text/javascript" }));
   const connect = AudioNode.prototype.connect;
   const blocks = [];
   let hasBegun = false;
   AudioNode.prototype.connect = function (target, ...rest) {
     const result = connect.call(this, target, ...rest);
     if (target instanceof AudioDestinationNode) {
-      target.context.audioWorklet.addModule("TAP_PATH").then(() => {
+      target.context.audioWorklet.addModule(module).then(() => {
         const tap = new AudioWorkletNode(target.context, "tap", { numberOfOutputs: 0 });
         tap.port.onmessage = ({ data }) => {
           hasBegun ||= data.some((sample) => sample !== 0);
           if (hasBegun) blocks.push(data);
         };
         connect.call(this, tap);
-        globalThis.tapIsOpen = true;
       });
     }
     return result;
   };
-  globalThis.takeHeard = async () => {
+  globalThis.takePlayed = async () => {
     const url = await new Promise((resolve) => {
       const reader = new FileReader();
       reader.onload = () => resolve(reader.result);
@@ -79,7 +77,7 @@ LISTEN = """
     return url.slice(url.indexOf(",") + 1);
   };
 })();
-""".replace("TAP_PATH", TAP_PATH)
+"""
 
 
 def executable() -> str | None:
@@ -88,12 +86,11 @@ def executable() -> str | None:
 
 
 @contextmanager
-def browser(*, microphone: Path | None = None, is_allowed: bool = True) -> Iterator[Browser]:
+def browser(*, microphone: Path | None = None) -> Iterator[Browser]:
     """A running Chromium.
 
     Args:
         microphone: 16-bit wav that it hears once, from the moment the page opens the microphone; None: beeps.
-        is_allowed: the user lets the page use the microphone.
 
     Raises:
         UserError: no Chromium, or no playwright.
@@ -105,7 +102,7 @@ def browser(*, microphone: Path | None = None, is_allowed: bool = True) -> Itera
         from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise UserError("playwright", found="not installed", remedy="pip install playwright") from error
-    flags = [*FLAGS, "--use-fake-ui-for-media-stream" if is_allowed else "--deny-permission-prompts"]
+    flags = list(FLAGS)
     if microphone is not None:
         flags.append(f"--use-file-for-fake-audio-capture={microphone.resolve()}%noloop")
     with sync_playwright() as driver:
@@ -116,16 +113,26 @@ def browser(*, microphone: Path | None = None, is_allowed: bool = True) -> Itera
             chromium.close()
 
 
-def open_page(chromium: Browser, url: str, **context: Any) -> Page:
-    """A page at ``url`` in a context of its own (``context``: playwright's options of one), its sound tapped."""
-    page = chromium.new_context(**context).new_page()
-    page.route(f"**{TAP_PATH}", lambda route: route.fulfill(body=TAP, content_type="text/javascript"))
-    page.add_init_script(LISTEN)
+def open_page(chromium: Browser, url: str, *, is_tapped: bool = False, is_allowed: bool = True, **context: Any) -> Page:
+    """A page at ``url`` in a context of its own (``context``: playwright's options of one).
+
+    Args:
+        chromium: from `browser`.
+        url: of the page.
+        is_tapped: `played` will be asked; the page's own policy would not let the tap in, so it does not hold then.
+        is_allowed: the user lets the page use the microphone; else it is refused.
+        context: viewport, color_scheme, ...
+    """
+    made = chromium.new_context(bypass_csp=is_tapped, **context)
+    made.grant_permissions(["microphone"] if is_allowed else [])
+    page = made.new_page()
+    if is_tapped:
+        page.add_init_script(TAP)
     page.goto(url)
     return page
 
 
 def played(page: Page) -> Samples:
     """What the page played since the last call (S,), at its player's rate, from the first sound on."""
-    heard = base64.b64decode(page.evaluate("() => takeHeard()"))
+    heard = base64.b64decode(page.evaluate("() => takePlayed()"))
     return np.frombuffer(heard, dtype="<f4").copy()

@@ -287,10 +287,10 @@ export class Dialogue extends EventTarget {
 
   /** After the connection broke, a new session is told what was said in the old one. */
   #remind() {
-    for (const { role, text } of this.turns.values()) {
+    for (const { id, role, text } of this.turns.values()) {
       if (!text) continue;
       const content = [{ type: role === "user" ? "input_text" : "output_text", text }];
-      this.connection.send({ type: "conversation.item.create", item: { type: "message", role, content } });
+      this.connection.send({ type: "conversation.item.create", item: { id, type: "message", role, content } });
     }
   }
 }

@@ -10,7 +10,7 @@ export class KeyDialog {
     this.reason = find("key-reason");
     this.keep = find("keep-key");
     this.dialog.addEventListener("cancel", (event) => event.preventDefault()); // nothing works without a key
-    find("key-form").addEventListener("submit", () => this.#done());
+    this.dialog.addEventListener("close", () => this.#done());
   }
 
   /** The key kept from before in this tab, or "". */

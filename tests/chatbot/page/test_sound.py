@@ -27,9 +27,9 @@ async ([samples, from, to, sizes]) => {
 
 
 @pytest.fixture(scope="module")
-def page(served) -> Iterator[Page]:
+def page(url) -> Iterator[Page]:
     with browser() as chromium:
-        yield open_page(chromium, served.url)
+        yield open_page(chromium, url)
 
 
 def resampled(page: Page, samples: np.ndarray, rates: tuple[int, int], sizes: list[int]) -> np.ndarray:
