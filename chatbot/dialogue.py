@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.artefact import write_text
+from corpus.attempt import MARK
 from corpus.errors import UserError
 from corpus.manifest import BadRecord, check_bad_share
 
@@ -129,7 +130,7 @@ def read_dialogues(path: Path | str, max_bad_share: float = 0.01) -> DialogueFil
 def dialogue_files(path: Path | str) -> list[Path]:
     """The files of a source, in order of name."""
     root = Path(path)
-    files = sorted(root.rglob("*.jsonl")) if root.is_dir() else [root]
+    files = sorted(file for file in root.rglob("*.jsonl") if f".{MARK}" not in file.name) if root.is_dir() else [root]
     if not files or not files[0].is_file():
         remedy = "give a file of dialogues, or a folder of them: chatbot.dialogues writes <out>/dialogues"
         raise UserError(str(root), found="no dialogues", remedy=remedy)
@@ -193,7 +194,8 @@ def parse_dialogue(record: Any, place: str, folder: Path, codebook_size: int) ->
     system = record.get("system", "")
     if not isinstance(system, str):
         raise ValueError("system is no text")
-    return Dialogue(id=str(record.get("id") or place), turns=parsed, system=system)
+    id = record.get("id")
+    return Dialogue(id=place if id in (None, "") else str(id), turns=parsed, system=system)
 
 
 def check_order(roles: list[str]) -> None:

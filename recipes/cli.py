@@ -45,6 +45,8 @@ COMMANDS = (
     Command("decoder train-vocoder", "decoder.train_vocoder", "train the iSTFT vocoder (mel -> waveform)"),
     Command("decoder train", "decoder.train", "train the flow-matching decoder (tokens -> mel)"),
     Command("decoder resynthesise", "decoder.resynthesise", "speech tokens -> speech, for the judge and the ear"),
+    Command("chatbot dialogues", "chatbot.dialogues", "text dialogues -> filtered, shortened, spoken dialogues"),
+    Command("chatbot import", "chatbot.dialogue_import", "recorded dialogues -> dialogues with speech tokens"),
     Command("chatbot prepare", "chatbot.prepare", "spoken questions and answers -> fine-tuning corpus"),
     Command("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
     Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),

@@ -97,6 +97,7 @@ def test_bad_records_are_counted_and_named(tmp_path: Path, record: Any, reason: 
 
 
 def test_torn_lines_and_equal_ids_are_bad(tmp_path: Path) -> None:
+    assert parse_dialogue({"id": 0, "turns": exchange()}, "place", tmp_path, 16).id == "0"
     good = json.dumps({"id": "x", "turns": exchange()})
     (tmp_path / "a.jsonl").write_bytes(lines().encode() + f"{good}\n{good}\n{good[:-3]}\n\n".encode() + b"\xff\xfe\n")
     found = read_dialogues(tmp_path, max_bad_share=0.8)

@@ -1,0 +1,206 @@
+"""Text dialogues read aloud and recorded ones tokenised: what comes out, and that nothing changes a byte of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chatbot import dialogue_import, dialogues
+from chatbot.dialogue import Dialogue, read_dialogues
+from chatbot.dialogue_voices import pieces_of
+from corpus.audio import write_audio
+from corpus.errors import UserError
+from tokenizer.model import SpeechTokenizer
+
+from .conftest import babble, make_vocabulary, save_lm
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 18  # a sixth of them cannot be spoken
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights, and dialogues of one or two exchanges."""
+    folder = tmp_path_factory.mktemp("dialogues")
+    save_lm(folder / "model", make_vocabulary("abc"), positions=512)
+    lines = []
+    for number in range(COUNT):
+        said = ["What is the capital?", "It is **rome**. Name the capital of it."] * (1 + number % 2)
+        if number % 6 == 5:
+            said[1] = "See https://example.org/a"
+        roles = ["human", "gpt"] * 2
+        turns = [{"from": role, "value": text} for role, text in zip(roles, said, strict=False)]
+        lines.append(json.dumps({"id": f"d{number}", "conversations": turns}) + "\n")
+    (folder / "texts.jsonl").write_text("".join(lines))
+    assert dialogues.STAGE.main(words(folder, "whole")) == 0
+    return folder
+
+
+def words(folder: Path, out: str, *more: str) -> list[str]:
+    given = {
+        "texts": folder / "texts.jsonl",
+        "texts_heldout": folder / "texts.jsonl",
+        "model": folder / "model",
+        "out": folder / out,
+        "reply_speaker": "anna",
+        "unit_dialogues": 4,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "gate.min_per_letter": 0.0,
+        "gate.max_per_letter": 6.0,
+        "gate.min_distinct_share": 0.0,
+    }
+    return [f"{name}={value}" for name, value in given.items()] + list(more)
+
+
+def unit_bytes(folder: Path) -> dict[str, bytes]:
+    files = [file for part in ("dialogues", "heldout") for file in (folder / part).rglob("*.jsonl")]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files if ".try" not in file.name}
+
+
+def test_dialogues_are_read_aloud(source: Path) -> None:
+    found = read_dialogues(source / "whole" / "dialogues", 0.0)
+    assert found.marks.tokenizer == "abc"
+    metrics = json.loads((source / "whole" / "metrics.json").read_text())
+    assert metrics["gathered"] == 30 and metrics["ended.reply not to be read aloud"] == 6
+    assert metrics["dialogues"] + sum(n for name, n in metrics.items() if name.startswith("left_out.")) == 30
+    assert len(found.dialogues) >= 8
+    askers: Counter[str] = Counter()
+    for one in found.dialogues:
+        assert [turn.text for turn in one.turns[:2]] == ["What is the capital?", "It is rome. Name the capital of it."]
+        assert len(one.turns) == 2 + 2 * (int(one.id[1:]) % 2)
+        assert all(turn.tokens is not None and len(turn.tokens) for turn in one.turns)
+        assert {turn.speaker for turn in one.turns[1::2]} == {"anna"}
+        askers.update({turn.speaker for turn in one.turns[::2]})
+    assert set(askers) == {"anna", "bert"} and askers.total() == len(found.dialogues), "one voice asks in a dialogue"
+    assert (
+        unit_bytes(source / "whole")["dialogues/unit-000000.jsonl"]
+        == unit_bytes(source / "whole")["heldout/unit-000000.jsonl"]
+    )
+
+
+def test_units_and_batches_change_no_dialogue(source: Path) -> None:
+    assert dialogues.STAGE.main(words(source, "other", "unit_dialogues=7", "batch_size=3")) == 0
+    plain = [
+        [(one.id, [np.asarray(turn.tokens).tolist() for turn in one.turns]) for one in spoken(source / name)]
+        for name in ("whole", "other")
+    ]
+    assert plain[0] == plain[1]
+
+
+def spoken(folder: Path) -> list[Dialogue]:
+    return read_dialogues(folder / "dialogues").dialogues
+
+
+def test_kill_9_then_again_gives_the_same_bytes(source: Path) -> None:
+    out = source / "killed"
+    command = [sys.executable, "-m", "chatbot.dialogues", *words(source, out.name)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
+    child = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while len(unit_bytes(out)) < 3 and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    (out / "dialogues/unit-000003.try1-0abcd.jsonl").write_text("half a fi")
+    kept = {name: (out / name).stat().st_ino for name in unit_bytes(out)}
+    assert 3 <= len(kept) < 8
+    assert dialogues.STAGE.main(words(source, out.name, "batch_size=5")) == 0
+    assert unit_bytes(out) == unit_bytes(source / "whole")
+    assert all((out / name).stat().st_ino == inode for name, inode in kept.items()), "nothing is done twice"
+
+
+def test_mistakes_are_named(source: Path) -> None:
+    with pytest.raises(UserError, match=r"speaker 'carl'"):
+        config = dialogues.DialoguesConfig(
+            texts=str(source / "texts.jsonl"), model=str(source / "model"), reply_speaker="carl", out=str(source / "x")
+        )
+        dialogues.STAGE.execute(config)
+    (source / "code.jsonl").write_text('{"instruction": "a", "response": "see `x()`"}\n')
+    config = dialogues.DialoguesConfig(
+        texts=str(source / "code.jsonl"), model=str(source / "model"), reply_speaker="anna", out=str(source / "y")
+    )
+    with pytest.raises(UserError, match=r"no dialogue that can be spoken \(1 for: reply not to be read aloud\)"):
+        dialogues.STAGE.execute(config)
+    config = dialogues.DialoguesConfig(
+        texts=str(source / "texts.jsonl"), model=str(source / "model"), reply_speaker="anna", out=str(source / "z")
+    )
+    with pytest.raises(UserError, match="dialogues left out, most for: "):  # noise passes no gate
+        dialogues.STAGE.execute(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One two. Three four!", ["One two.", "Three four!"]),
+        ("a b c d e", ["a b", "c d e"]),
+        ("a b c d e f g", ["a b", "c d e", "f g"]),
+        ("", []),
+    ],
+)
+def test_long_turns_are_read_piece_by_piece(text: str, expected: list[str]) -> None:
+    assert pieces_of(text, 3) == expected
+
+
+# -- recorded dialogues -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recordings(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "tokenizer").symlink_to(chain / "tokenizer")
+    turns = []
+    for number in range(6):
+        for role in ("user", "assistant"):
+            name = f"{number}-{role}.wav"
+            write_audio(folder / "audio" / name, babble(number + (role == "user"), 0.5))
+            turns.append({"audio_filepath": f"audio/{name}", "dialogue": number, "role": role, "text": "rome"})
+    (folder / "turns.jsonl").write_text("".join(json.dumps(turn) + "\n" for turn in turns))
+    return folder
+
+
+def imported(folder: Path, **changes: Any) -> dict[str, Any]:
+    options = {"turns": str(folder / "turns.jsonl"), "tokenizer": str(folder / "tokenizer"), "unit_dialogues": 4}
+    return dialogue_import.STAGE.execute(dialogue_import.ImportConfig(**options | changes))
+
+
+def test_recordings_become_tokens(recordings: Path) -> None:
+    metrics = imported(recordings, out=str(recordings / "out"))
+    assert (metrics["dialogues"], metrics["exchanges"], metrics["bad_records"]) == (6, 6, 0)
+    tokenizer = SpeechTokenizer.from_pretrained(recordings / "tokenizer" / "artefact")
+    found = read_dialogues(recordings / "out" / "dialogues")
+    assert found.marks.tokenizer == tokenizer.fingerprint
+    for number, one in enumerate(found.dialogues):
+        heard = tokenizer.encode([babble(number + 1, 0.5)])[0]
+        assert one.id == str(number) and np.array_equal(one.turns[0].tokens, heard)  # type: ignore[arg-type]
+        assert one.turns[0].audio is not None and one.turns[0].audio.is_file()
+    imported(recordings, turns=str(recordings / "out" / "dialogues"), out=str(recordings / "again"), unit_dialogues=1)
+    again = read_dialogues(recordings / "again" / "dialogues")
+    assert [one.turns[1].tokens.tolist() for one in again.dialogues] == [  # type: ignore[union-attr]
+        one.turns[1].tokens.tolist()  # type: ignore[union-attr]
+        for one in found.dialogues
+    ]
+
+
+def test_bad_turns_are_counted(recordings: Path, tmp_path: Path) -> None:
+    good = (recordings / "turns.jsonl").read_text().replace('"audio/', f'"{recordings}/audio/').splitlines()
+    lines = [*good[:4], good[1], "{torn", good[4], *good[6:8], good[0]]
+    missing = json.loads(good[8]) | {"audio_filepath": "nowhere.wav"}
+    (tmp_path / "turns.jsonl").write_text("\n".join([*lines, json.dumps(missing), good[9]]))
+    options = {"turns": str(tmp_path / "turns.jsonl"), "out": str(tmp_path / "out")}
+    with pytest.raises(UserError, match=r"line 5: turns of dialogue 0 stand apart; 4 of 8 records are bad"):
+        imported(recordings, **options)
+    metrics = imported(recordings, **options, max_bad_share=0.6)
+    assert (metrics["bad_records"], metrics["dialogues"], metrics["left_out.audio that cannot be read"]) == (4, 3, 1)
+    with pytest.raises(UserError, match="left out, most for: a turn longer than max_seconds"):
+        imported(recordings, out=str(tmp_path / "long"), max_seconds=0.1)
