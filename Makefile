@@ -1,19 +1,25 @@
 # make quickstart   installs into .venv, runs the whole chain at laptop size, writes runs/quickstart/report.html
+# make chat         after the quickstart: serves its chatbot and opens the page to talk to it
 # make test         installs, then lint, types, import floors and every test
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+BUNDLE ?= runs/quickstart/bundle
 # The CPU wheel of torch; GPU users: make install CONSTRAINTS=
 CONSTRAINTS ?= -c constraints/cpu.txt
 
-.PHONY: quickstart test check install voices clean
+.PHONY: quickstart chat test check install voices chromium clean
 
 quickstart: install
 	@$(BIN)/speechweave quickstart $(ARGS)
 
-test: install check
+chat: install
+	@test -d $(BUNDLE) || { echo "no $(BUNDLE): run make quickstart first, or make chat BUNDLE=folder" >&2; exit 2; }
+	@$(BIN)/speechweave serve --open --bundle $(BUNDLE) $(ARGS)
+
+test: install chromium check
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q $(ARGS)
 
 check: install
@@ -38,6 +44,14 @@ HAS_FLITE := $(BIN)/python -c 'import sys; from corpus import flite; sys.exit(no
 voices: $(VENV)/.installed
 	@$(HAS_FLITE) || (test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libflite1 >/dev/null) \
 		|| echo "flite's voices are not installed (apt-get install libflite1): going on with espeak-ng's alone"
+
+# The tests of the chatbot's page drive a Chromium; without one they are skipped and say so.
+HAS_CHROMIUM := $(BIN)/python -c 'import sys; from recipes.browser import executable; sys.exit(executable() is None)'
+
+chromium: $(VENV)/.installed
+	@$(HAS_CHROMIUM) || (test "$$(id -u)" = 0 && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1) \
+		|| echo "no Chromium is installed (apt-get install chromium): the tests of the chatbot's page are skipped"
 
 clean:
 	rm -rf runs build *.egg-info

@@ -75,6 +75,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each model (1)")
     parser.add_argument("--dtype", default="float32", help="of the language model: float32 or bfloat16 (float32)")
     parser.add_argument("--device", default="cpu", help="a torch device (cpu)")
+    parser.add_argument("--open", action="store_true", help="show the page in the browser, where there is a screen")
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
     return parser
 
@@ -125,6 +126,7 @@ def serve(given: argparse.Namespace) -> None:
         import asyncio
 
         from chatbot.engine import Engine, EngineOptions
+        from chatbot.page.browse import open_in_browser
 
         from .app import create_app
 
@@ -135,7 +137,13 @@ def serve(given: argparse.Namespace) -> None:
             engine = Engine.from_pretrained(given.bundle, engine_options)
             certificate = (given.certificate, given.certificate_key)
             listener = Listener(create_app(engine, options), options, certificate)
-            listener.on_start = lambda url: print(f"{engine.model_name} is at {url} (API: {url}/v1)", flush=True)
+
+            def tell(url: str) -> None:
+                print(f"{engine.model_name} is at {url} (API: {url}/v1)", flush=True)
+                if given.open:
+                    open_in_browser(url)
+
+            listener.on_start = tell
             await listener.serve([socket])
 
         asyncio.run(run())
