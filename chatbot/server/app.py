@@ -17,6 +17,7 @@ from chatbot.realtime import routes as realtime
 from . import completions, models, speech, transcriptions
 from . import metrics as metrics_route
 from .access import Access
+from .description import describe
 from .errors import add_error_handlers
 from .gate import Gate
 from .metrics import Metrics
@@ -72,6 +73,7 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
         response.status_code = 503 if gate.is_closing else 200
         return Health(status=status, model=engine.model_name, talkers=load.talkers, max_talkers=load.max_talkers)
 
+    describe(app, engine, options)
     app.add_middleware(gate.before)
     if options.cors_origins:
         app.add_middleware(

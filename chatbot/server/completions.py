@@ -33,7 +33,7 @@ from .completion import (
     server_event,
 )
 from .dialogue import Dialogue, check_output, chosen_voice, read_dialogue
-from .errors import ApiError, error_body, from_user_error, responses
+from .errors import ApiError, error_body, event_stream, from_user_error, responses
 from .messages import CompletionRequest
 from .metrics import Metrics
 from .models import check_model
@@ -245,7 +245,7 @@ def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> API
     router = APIRouter(tags=["chat"])
     completions = Completions(engine, options, metrics)
     schema = responses(400, 404, 415, 504)
-    schema[200] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    schema[200] = {"content": event_stream("a chunk of the reply; the last one is [DONE]")}
 
     @router.post(ROUTE, responses=schema, response_model=Completion)
     async def create_completion(body: CompletionRequest, request: Request) -> Completion | Response:

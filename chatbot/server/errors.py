@@ -91,6 +91,12 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": MEANING[status]} for status in sorted({*always, *statuses})}
 
 
+def event_stream(what: str) -> dict[str, Any]:
+    """The schema of server-sent events whose data is JSON; a response that begins so is sent while it is made."""
+    data = {"type": "string", "contentMediaType": "application/json", "description": what}
+    return {"text/event-stream": {"schema": {"type": "object", "required": ["data"], "properties": {"data": data}}}}
+
+
 def from_user_error(error: UserError) -> ApiError:
     """What a user of the library is told, for a client: the request is wrong, unless all talkers are taken."""
     from chatbot.engine import EngineFull

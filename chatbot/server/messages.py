@@ -36,7 +36,7 @@ class TextPart(Body):
 class InputAudio(Body):
     """An audio file in base64; any sample rate, mono or stereo."""
 
-    data: str = Field(min_length=1)
+    data: str = Field(min_length=1, json_schema_extra={"format": "byte"})
     format: Literal["wav", "mp3", "flac", "ogg"]
 
 

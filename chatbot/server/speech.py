@@ -21,7 +21,7 @@ from corpus.token_time import SAMPLES_PER_TOKEN
 
 from .completion import server_event
 from .dialogue import chosen_voice
-from .errors import ApiError, responses
+from .errors import ApiError, event_stream, responses
 from .messages import Body, VoiceId
 from .metrics import Metrics
 from .models import check_model
@@ -152,7 +152,7 @@ def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> API
     schema[200] = {
         "description": "The speech",
         "content": dict.fromkeys(sorted(set(MEDIA_TYPES.values())), binary)
-        | {"text/event-stream": {"schema": {"type": "string"}}},
+        | event_stream("a piece of the file in base64, or the end"),
     }
 
     @router.post(ROUTE, responses=schema, response_class=Response)

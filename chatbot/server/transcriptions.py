@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from chatbot.events import Transcription as Heard
 
 from .completion import server_event
-from .errors import responses
+from .errors import event_stream, responses
 from .messages import Zero
 from .metrics import Metrics
 from .models import check_model
@@ -71,10 +71,7 @@ def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> API
     schema = responses(400, 404, 415, 504)
     schema[200] = {
         "description": "The words",
-        "content": {
-            "text/plain": {"schema": {"type": "string"}},
-            "text/event-stream": {"schema": {"type": "string"}},
-        },
+        "content": {"text/plain": {"schema": {"type": "string"}}, **event_stream("a piece of the text, or all of it")},
     }
 
     @router.post(ROUTE, responses=schema, response_model=Transcription | VerboseTranscription)
