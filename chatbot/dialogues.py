@@ -46,8 +46,8 @@ class DialoguesConfig(StageConfig):
         model: the text-to-token model, a folder that lm.export wrote.
         reply_speaker: who speaks the replies: one of the model's speakers.
         question_speakers: speaker -> share of the dialogues whose questions it asks (default: all alike).
-        filter: what is taken of the dialogues.
-        shorten: the endpoint that makes long replies short.
+        filter: what is taken of the dialogues, see chatbot/dialogue_filter.py.
+        shorten: the endpoint that makes long replies short, see chatbot/dialogue_endpoint.py.
         backend: what generates: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact).
         temperature: of sampling speech; 0 is greedy.
         top_p: nucleus mass in (0, 1].
