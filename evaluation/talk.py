@@ -17,6 +17,7 @@ from .playback import Arrival, Playback, play
 
 REALTIME_RATE = 24_000
 AUDIBLE = 0.02  # of the peak: what is quieter at a recording's end is no speech
+ANSWERED = ("completed", "incomplete")  # the statuses of a reply that came, whole or ended by a limit
 
 Pcm = npt.NDArray[np.int16]
 

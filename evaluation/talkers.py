@@ -193,7 +193,8 @@ class Talker:
         """
         talk = Talk(id=name)
         try:
-            await self._speak(talk, question)
+            talk.speech_ended = await self.start(question)
+            talk.committed = talk.speech_ended if self.options.turn == "commit" else None
             await self._hear_out(talk, question, interrupt_after)
         except TalkerError as error:
             talk.status, talk.reason = "error", str(error)
@@ -201,18 +202,23 @@ class Talker:
             await asyncio.sleep(max(0.0, talk.playback.ended - time.monotonic()))
         return talk
 
-    async def _speak(self, talk: Talk, question: Pcm) -> None:
+    async def start(self, question: Pcm) -> float:
+        """Speak a question, and (commit) ask for the reply; when its last audible sample had been spoken.
+
+        Raises:
+            TalkerError: the line is closed.
+        """
         if self.options.turn == "commit":
             await self._send_paced(question)
-            talk.speech_ended = talk.committed = time.monotonic()
+            ended = time.monotonic()
             await self.send({"type": "input_audio_buffer.commit"})
             await self.send({"type": "response.create"})
-            return
+            return ended
         if self._microphone is None:
             self._microphone = asyncio.create_task(self._keep_microphone_open())
             self._tasks.append(self._microphone)
         await self._say(question)
-        talk.speech_ended = time.monotonic() - trailing_silence(question) / REALTIME_RATE
+        return time.monotonic() - trailing_silence(question) / REALTIME_RATE
 
     async def _say(self, speech: Pcm) -> None:
         """Speak into the open microphone; returns when the last sample is sent."""

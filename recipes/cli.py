@@ -50,9 +50,10 @@ COMMANDS = (
     Command("chatbot prepare", "chatbot.prepare", "spoken questions and answers -> fine-tuning corpus"),
     Command("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
     Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
-    Command("chat", "chatbot.chat", "answer one spoken question: speechweave chat question.wav --out answer.wav"),
+    Command("chat", "chatbot.chat", "talk to a chatbot in the terminal, or answer sound files"),
     Command("serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"),
     Command("evaluation run", "evaluation.run", "judge resynthesised and answered speech independently"),
+    Command("evaluation chat", "evaluation.chat", "talk to a served chatbot, many at once: right answers, waits"),
     Command("evaluation quality", "evaluation.quality", "how good resynthesised speech is: one table, spectrograms"),
     Command(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"

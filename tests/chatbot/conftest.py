@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from corpus.tokens import TokenisedUtterance, write_tokens
 from decoder.config import BackboneConfig, DecoderConfig, FlowConfig, VocoderConfig
 from decoder.model import SpeechDecoder
 from decoder.vocoder import Vocoder
+from evaluation.chat_server import ServedBundle, serve_bundle
+from evaluation.chat_soak import read_health
 from lm.bpe import train_bpe
 from lm.vocabulary import Vocabulary, build_vocabulary
 from tokenizer.config import ModelConfig, QuantiserConfig
@@ -26,6 +29,8 @@ from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
 
 CODES = 24
+KEY = "a-key-of-the-tests"  # of the served process, and its limits
+MAX_TALKERS, MAX_BODY = 3, 1_000_000
 CAPITALS = {"france": "paris", "italy": "rome", "spain": "madrid", "japan": "tokyo"}
 ASKED = {"train": "what is the capital of", "heldout": "name the capital of"}
 
@@ -168,3 +173,15 @@ def bundle_config(root: Path, **changes: object) -> BundleConfig:
     options = {"out": str(root / "bundle"), "data": str(root / "chat_data")}
     options |= {name: str(root / name) for name in ("tokenizer", "lm", "decoder")}
     return BundleConfig(**{**options, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def served(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedBundle]:
+    """``speechweave serve`` with the tiny bundle, in a process of its own."""
+    limits = ["--api-key", KEY, "--max-body-bytes", str(MAX_BODY), "--header-seconds", "1", "--body-seconds", "1"]
+    log = tmp_path_factory.mktemp("served") / "server.log"
+    with serve_bundle(chain / "bundle", log, max_talkers=MAX_TALKERS, more=limits) as server:
+        yield server
+        health = read_health(server.url)
+        assert (health["status"], health["talkers"]) == ("ok", 0)
+    assert "Traceback" not in log.read_text()

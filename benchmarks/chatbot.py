@@ -1,0 +1,177 @@
+"""How long a talker waits for the first sound of a reply, beside the same models without streaming; and a long run.
+
+    python -m benchmarks.chatbot latency --bundle runs/quickstart/bundle --corpus runs/quickstart/corpus
+    python -m benchmarks.chatbot soak --bundle runs/quickstart/bundle --corpus runs/quickstart/corpus --minutes 10
+
+latency   1, 4 and 8 talkers (closed loops, real-time speech, manual commit) at our server, each then at the peer
+          arrangement "one after the other, without streaming": the same models in one process, which takes a question
+          when it is whole, transcribes all of it, writes and speaks the whole reply, decodes all of it, and only then
+          takes the next one. Seconds from the end of the question to the first sample, and theirs over ours.
+soak      8 talkers for 10 minutes, half of them with an open microphone, some of whom interrupt or vanish in the middle
+          of a reply: errors, the server's memory each second and the slope of a line through it, who is still open in
+          the end. Writes soak.json and soak.png.
+
+Wall clock: it is waiting that is measured. The load of the machine stands beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from chatbot.session import Bundle, ChatSession
+from corpus.artefact import write_json
+from corpus.audio import SAMPLE_RATE, read_audio
+from corpus.manifest import Utterance, read_manifest
+from corpus.questions import choose_questions
+from evaluation.chat import machine
+from evaluation.chat_server import ServedBundle, serve_bundle
+from evaluation.chat_soak import Soak, draw_memory, soak
+from evaluation.chat_table import Summary, quantiles
+from evaluation.talk import ANSWERED, spoken_question
+from evaluation.talkers import TalkOptions
+from evaluation.talkers_crowd import PAUSE_SECONDS, SpokenQuestion, closed_loop
+
+
+def main() -> None:
+    """Run the part that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["latency", "soak"])
+    parser.add_argument("--bundle", type=Path, default=Path("runs/quickstart/bundle"))
+    parser.add_argument("--corpus", type=Path, default=Path("runs/quickstart/corpus"))
+    parser.add_argument("--questions", type=int, default=32, help="of a round, the same ones in each (32)")
+    parser.add_argument("--talkers", type=int, nargs="+", help="at once (latency: 1 4 8; soak: 8)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the soak (10)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each model (1)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/chatbot_benchmark"), help="folder for logs and figures")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    manifest = read_manifest(str(options.corpus / "heldout_sentence.jsonl"))
+    chosen = choose_questions(
+        manifest, kind="question", limit=options.questions, draw=f"benchmarks.chatbot {options.seed}"
+    )
+    print(f"{machine()}; load {os.getloadavg()[0]:.1f}\n", flush=True)
+    if options.part == "latency":
+        report_latency(options, chosen)
+    else:
+        report_soak(options, chosen)
+
+
+def spoken(utterance: Utterance) -> SpokenQuestion:
+    """A question as a talker asks it."""
+    return SpokenQuestion(utterance.id, spoken_question(read_audio(utterance.audio), SAMPLE_RATE))
+
+
+def report_latency(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:
+    """Our server and the peer arrangement, for each number of talkers."""
+    counts = options.talkers or [1, 4, 8]
+    found: dict[str, Any] = {"machine": machine(), "questions": len(chosen), "rounds": []}
+    print("first audio after the end of the question, seconds (p50 p90 p99)")
+    print(f"{'talkers':>8}  {'served, streaming':24}{'one after the other':24}{'ratio p50':>10}{'p99':>7}{'load':>6}")
+    with serve_bundle(
+        options.bundle, options.out / "server.log", max_talkers=max(counts), threads=options.threads
+    ) as served:
+        rounds = {count: ours(served, chosen, count, options.seed) for count in [1, *counts]}  # the first warms up
+    peer = Peer(options.bundle, options.threads)
+    for count in counts:
+        theirs = peer.ask(chosen, count, options.seed)
+        own, load = rounds[count], os.getloadavg()[0]
+        ratios = [theirs[f"wait.{key}"] / own[f"wait.{key}"] for key in ("p50", "p99")]
+        print(
+            f"{count:>8}  {shown(own):24}{shown(theirs):24}{ratios[0]:>10.1f}{ratios[1]:>7.1f}{load:>6.1f}", flush=True
+        )
+        found["rounds"].append({"talkers": count, "served": own, "peer": theirs, "load": load})
+    write_json(options.out / "latency.json", found)
+
+
+def shown(summary: Summary) -> str:
+    """Three quantiles."""
+    return " ".join(f"{summary[f'wait.{key}']:.2f}" for key in ("p50", "p90", "p99"))
+
+
+def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: int) -> Summary:
+    """The waits of talkers at our server."""
+    questions = [spoken(utterance) for utterance in chosen]
+    talks = asyncio.run(closed_loop(served.url, questions, TalkOptions(), talkers=talkers, seed=seed))
+    failed = [talk.reason for talk in talks if talk.status not in ANSWERED]
+    if failed:
+        raise SystemExit(f"{len(failed)} questions were not answered: {failed[0]}")
+    return quantiles("wait", [wait for talk in talks if (wait := talk.first_audio_seconds) is not None])
+
+
+class Peer:
+    """The same models, one question after the other, each whole before anything of it is heard.
+
+    Args:
+        bundle: the chatbot.
+        threads: CPU threads of each model.
+    """
+
+    def __init__(self, bundle: Path, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.session = ChatSession(Bundle.from_pretrained(bundle, batch_size=1))
+
+    def ask(self, chosen: Sequence[Utterance], talkers: int, seed: int) -> Summary:
+        """The waits of so many talkers, who speak, wait, listen and pause as those at the server do."""
+        left = [read_audio(utterance.audio) for utterance in chosen][::-1]
+        self.session.answer_many(left[-1:])  # what torch builds at the first call
+        waits: list[float] = []
+
+        async def talk_on(number: int, worker: ThreadPoolExecutor) -> None:
+            pauses, loop = random.Random(f"talker {seed} {number}"), asyncio.get_running_loop()
+            while left:
+                question = left.pop()
+                await asyncio.sleep(pauses.uniform(0.0, 2 * PAUSE_SECONDS) + len(question) / SAMPLE_RATE)
+                ended = time.monotonic()
+                (answer,) = await loop.run_in_executor(worker, self.session.answer_many, [question])
+                waits.append(time.monotonic() - ended)
+                await asyncio.sleep(len(answer.audio) / answer.sample_rate)
+
+        async def talk_all() -> None:
+            with ThreadPoolExecutor(1) as worker:
+                await asyncio.gather(*(talk_on(number, worker) for number in range(talkers)))
+
+        asyncio.run(talk_all())
+        return quantiles("wait", waits)
+
+
+def report_soak(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:
+    """Many talkers for a long time."""
+    talkers = (options.talkers or [8])[0]
+    questions = [spoken(utterance) for utterance in chosen]
+    with serve_bundle(
+        options.bundle, options.out / "server.log", max_talkers=talkers, threads=options.threads
+    ) as served:
+        result: Soak = asyncio.run(
+            soak(
+                served.url,
+                questions,
+                talkers=talkers,
+                seconds=60 * options.minutes,
+                memory=served.memory,
+                seed=options.seed,
+                say=lambda line: print(line, flush=True),
+            )
+        )
+    summary = result.summary()
+    print(json.dumps(summary, indent=2))
+    for reason in result.errors[:10]:
+        print(f"error: {reason}")
+    record = {"machine": machine(), "talkers": talkers, "minutes": options.minutes, "load": os.getloadavg()[0]}
+    write_json(options.out / "soak.json", record | summary | {"reasons": result.errors, "memory": result.memory})
+    draw_memory(options.out / "soak.png", result)
+
+
+if __name__ == "__main__":
+    main()
