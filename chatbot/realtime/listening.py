@@ -94,7 +94,7 @@ class Listener:
         """Forget the turn, and wait for the next speech to begin."""
         self.is_in_turn = False
         self._recent = np.zeros(0, dtype=np.float32)
-        if self._detector is not None:
+        if self._detector is not None and self._detector.is_speaking:  # otherwise it goes on knowing the room
             self._detector.reset()
             self._origin = self.position
 
