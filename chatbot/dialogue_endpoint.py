@@ -32,13 +32,30 @@ INSTRUCTION = (
 
 @dataclass(kw_only=True)
 class EndpointConfig:
-    """Where replies are shortened.
+    """Who makes replies short, and how it is asked to.
 
     Attributes:
         url: base of the endpoint, e.g. https://api.openai.com/v1; "" shortens nothing.
         model: that the endpoint knows.
-        key_variable: environment variable that holds the key; none is sent where it is not set.
         instruction: what the model is told; ``{words}`` is filter.max_reply_words.
+    """
+
+    url: str = ""
+    model: str = ""
+    instruction: str = INSTRUCTION
+
+    def __post_init__(self) -> None:
+        is_sound = not self.url or self.url.startswith(("http://", "https://"))
+        check_option(is_sound, "shorten.url", self.url, "give http://... or https://..., up to the /v1")
+        check_option(bool(self.model) or not self.url, "shorten.model", self.model, "name the endpoint's model")
+
+
+@dataclass(kw_only=True)
+class RequestConfig:
+    """How requests are made, and what is put up with; answers that are there are kept when it is changed.
+
+    Attributes:
+        key_variable: environment variable that holds the key; none is sent where it is not set.
         timeout_seconds: of a request, from one byte to the next.
         retries: of a request that timed out, or found the endpoint busy or broken.
         wait_seconds: before the first retry; doubled before each further one.
@@ -46,10 +63,7 @@ class EndpointConfig:
         max_failed_share: share of the replies that may get no answer (their dialogues end before).
     """
 
-    url: str = ""
-    model: str = ""
     key_variable: str = "OPENAI_API_KEY"
-    instruction: str = INSTRUCTION
     timeout_seconds: float = 60.0
     retries: int = 4
     wait_seconds: float = 1.0
@@ -57,15 +71,12 @@ class EndpointConfig:
     max_failed_share: float = 0.05
 
     def __post_init__(self) -> None:
-        is_sound = not self.url or self.url.startswith(("http://", "https://"))
-        check_option(is_sound, "shorten.url", self.url, "give http://... or https://..., up to the /v1")
-        check_option(bool(self.model) or not self.url, "shorten.model", self.model, "name the endpoint's model")
         for name in ("timeout_seconds", "concurrency"):
-            check_option(getattr(self, name) > 0, f"shorten.{name}", getattr(self, name), "give a positive number")
+            check_option(getattr(self, name) > 0, f"requests.{name}", getattr(self, name), "give a positive number")
         for name in ("retries", "wait_seconds"):
-            check_option(getattr(self, name) >= 0, f"shorten.{name}", getattr(self, name), "give 0 or more")
+            check_option(getattr(self, name) >= 0, f"requests.{name}", getattr(self, name), "give 0 or more")
         is_share = 0 <= self.max_failed_share <= 1
-        check_option(is_share, "shorten.max_failed_share", self.max_failed_share, "give a share in [0, 1]")
+        check_option(is_share, "requests.max_failed_share", self.max_failed_share, "give a share in [0, 1]")
 
 
 class LongReply(NamedTuple):
@@ -84,12 +95,13 @@ class Shortener:
     """Asks the endpoint, several requests at once.
 
     Args:
-        config: of the endpoint.
+        config: who is asked.
+        requests: how.
         max_words: that an answer should have at most.
     """
 
-    def __init__(self, config: EndpointConfig, max_words: int) -> None:
-        self.config = config
+    def __init__(self, config: EndpointConfig, requests: RequestConfig, max_words: int) -> None:
+        self.config, self.requests = config, requests
         self.instruction = config.instruction.replace("{words}", str(max_words))
 
     def shorten(self, replies: Iterable[LongReply], journal: Journal) -> Iterator[str]:
@@ -98,11 +110,11 @@ class Shortener:
         Raises:
             UserError: the endpoint refuses the key or does not know the model.
         """
-        with ThreadPoolExecutor(self.config.concurrency) as pool:
+        with ThreadPoolExecutor(self.requests.concurrency) as pool:
             waiting: dict[Future[str], LongReply] = {}
             for reply in replies:
                 waiting[pool.submit(self.answer, reply)] = reply
-                if len(waiting) >= 2 * self.config.concurrency:
+                if len(waiting) >= 2 * self.requests.concurrency:
                     yield from self._collect(waiting, journal)
             while waiting:
                 yield from self._collect(waiting, journal)
@@ -128,8 +140,8 @@ class Shortener:
             UnansweredError: none after all retries.
             UserError: no request would be answered.
         """
-        pause, failure = self.config.wait_seconds, ""
-        for number in range(self.config.retries + 1):
+        pause, failure = self.requests.wait_seconds, ""
+        for number in range(self.requests.retries + 1):
             if number:
                 time.sleep(min(pause, LONGEST_WAIT))
                 pause *= 2
@@ -138,7 +150,7 @@ class Shortener:
             except urllib.error.HTTPError as error:
                 failure = f"status {error.code}"
                 if error.code in REFUSED:
-                    remedy = f"check shorten.url, shorten.model and the key in {self.config.key_variable}"
+                    remedy = f"check shorten.url, shorten.model and the key in {self.requests.key_variable}"
                     found = f"status {error.code} ({_detail(error)})"
                     raise UserError(self.config.url, found=found, remedy=remedy) from error
                 if error.code not in BUSY:
@@ -158,11 +170,11 @@ class Shortener:
             "messages": [{"role": "system", "content": self.instruction}, {"role": "user", "content": asked}],
         }
         headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.config.key_variable):
+        if key := os.environ.get(self.requests.key_variable):
             headers["Authorization"] = f"Bearer {key}"
         url = f"{self.config.url.rstrip('/')}/chat/completions"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=self.config.timeout_seconds) as response:
+        with urllib.request.urlopen(request, timeout=self.requests.timeout_seconds) as response:
             answer: Any = json.loads(response.read())
         text = answer["choices"][0]["message"]["content"]
         if not isinstance(text, str) or not text.strip():

@@ -20,7 +20,7 @@ from corpus.manifest import BadRecord, check_bad_share
 from corpus.progress import Progress
 
 from .dialogue import Dialogue, record_of
-from .dialogue_endpoint import EndpointConfig, LongReply, Shortener
+from .dialogue_endpoint import EndpointConfig, LongReply, RequestConfig, Shortener
 from .dialogue_filter import FilterConfig, Sifted, plain, sift
 from .dialogue_texts import read_text_dialogues
 
@@ -34,13 +34,15 @@ class Gatherer:
     Attributes:
         folder: the run folder.
         filter: what is taken.
-        endpoint: where long replies are shortened.
+        endpoint: who shortens long replies.
+        requests: how it is asked.
         max_bad_share: share of records that may be no dialogue.
     """
 
     folder: Path
     filter: FilterConfig
     endpoint: EndpointConfig
+    requests: RequestConfig
     max_bad_share: float
 
     def gather(self, source: str, split: str, bar: Progress) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class Gatherer:
 
     def _shorten(self, source: str, split: str, bar: Progress) -> dict[str, str]:
         """Have long replies shortened; all that the journal holds then, by name."""
-        shortener = Shortener(self.endpoint, self.filter.max_reply_words)
+        shortener = Shortener(self.endpoint, self.requests, self.filter.max_reply_words)
         asked, failures = 0, Counter[str]()
         with Journal(self.folder / "shortened.jsonl") as journal:
             done = {str(one["name"]) for one in journal.records}
@@ -77,8 +79,8 @@ class Gatherer:
                 bar.update()
                 failures.update([failure] if failure else [])
                 if failures.total() >= EARLY:
-                    check_answered(failures, asked, self.endpoint)
-            check_answered(failures, asked, self.endpoint)
+                    check_answered(failures, asked, self.endpoint.url, self.requests.max_failed_share)
+            check_answered(failures, asked, self.endpoint.url, self.requests.max_failed_share)
             return {str(one["name"]): str(one["text"]) for one in journal.records}
 
     def _long_replies(self, source: str, split: str, done: set[str]) -> Iterator[LongReply]:
@@ -143,13 +145,11 @@ def name_of(split: str, dialogue: Dialogue, number: int) -> str:
     return f"{split}/{dialogue.id}/{number}"
 
 
-def check_answered(failures: Counter[str], asked: int, endpoint: EndpointConfig) -> None:
+def check_answered(failures: Counter[str], asked: int, url: str, max_share: float) -> None:
     """Raise a `UserError` if too many requests got no answer."""
     count = failures.total()
-    if count > endpoint.max_failed_share * asked:
+    if count > max_share * asked:
         reason, most = failures.most_common(1)[0]
         found = f"{count} of {asked} replies were not shortened ({most} times: {reason})"
-        remedy = (
-            f"call again for the rest (answers are kept), or raise shorten.max_failed_share={endpoint.max_failed_share}"
-        )
-        raise UserError(endpoint.url, found=found, remedy=remedy)
+        remedy = f"call again for the rest (answers are kept), or raise requests.max_failed_share={max_share}"
+        raise UserError(url, found=found, remedy=remedy)

@@ -199,7 +199,7 @@ STAGE = Stage(
     summary="Recorded dialogues -> dialogues with speech tokens that chatbot.prepare takes.",
     inputs=lambda config: [*filter(None, (config.turns, config.turns_heldout)), config.tokenizer],
     example="turns=recordings.jsonl tokenizer=runs/quickstart/tokenizer out=runs/recorded",
-    speed_options=("processes", "threads", "bulk"),
+    speed_options=("processes", "threads", "bulk", "max_bad_share"),
 )
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from text2token.backends.choice import BACKENDS
 from text2token.gate import GateConfig
 from text2token.texts import is_url
 
-from .dialogue_endpoint import EndpointConfig
+from .dialogue_endpoint import EndpointConfig, RequestConfig
 from .dialogue_filter import FilterConfig
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class DialoguesConfig(StageConfig):
         question_speakers: speaker -> share of the dialogues whose questions it asks (default: all alike).
         filter: what is taken of the dialogues, see chatbot/dialogue_filter.py.
         shorten: the endpoint that makes long replies short, see chatbot/dialogue_endpoint.py.
+        requests: how it is asked; answers that are there are kept when this is changed.
         backend: what generates: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact).
         temperature: of sampling speech; 0 is greedy.
         top_p: nucleus mass in (0, 1].
@@ -74,6 +75,7 @@ class DialoguesConfig(StageConfig):
     question_speakers: dict[str, float] = field(default_factory=dict)
     filter: FilterConfig = field(default_factory=FilterConfig)
     shorten: EndpointConfig = field(default_factory=EndpointConfig)
+    requests: RequestConfig = field(default_factory=RequestConfig)
     backend: str = "builtin"
     temperature: float = 0.5
     top_p: float = 0.95
@@ -113,7 +115,7 @@ def run(config: DialoguesConfig, run: Run) -> dict[str, Any]:
     from .dialogue_job import check_left_out, finish_job, open_job
 
     work = synthesis(config, run.folder)
-    gatherer = Gatherer(run.folder, config.filter, config.shorten, config.max_bad_share)
+    gatherer = Gatherer(run.folder, config.filter, config.shorten, config.requests, config.max_bad_share)
     sources = {"train": config.texts, "heldout": config.texts_heldout}
     with run.progress(0, "dialogues", unit="reply") as bar:
         gathered = {split: gatherer.gather(source, split, bar) for split, source in sources.items() if source}
@@ -186,7 +188,7 @@ STAGE = Stage(
     ],
     example="texts=magpie.jsonl model=runs/quickstart/text2token_model/model reply_speaker=espeak-f2 "
     "out=runs/dialogues",
-    speed_options=("batch_size", "processes", "threads", "bulk"),
+    speed_options=("batch_size", "processes", "threads", "bulk", "requests", "max_rejected_share", "max_bad_share"),
 )
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chatbot.dialogue_endpoint import EndpointConfig, LongReply, Shortener, UnansweredError
+from chatbot.dialogue_endpoint import EndpointConfig, LongReply, RequestConfig, Shortener, UnansweredError
 from chatbot.dialogue_filter import FilterConfig
 from chatbot.dialogue_gather import Gatherer
 from corpus.errors import UserError
@@ -59,9 +59,14 @@ class Endpoint:
     def text(words: str) -> bytes:
         return json.dumps({"choices": [{"message": {"role": "assistant", "content": words}}]}).encode()
 
-    def config(self, **changes: Any) -> EndpointConfig:
-        quick = {"url": self.url, "model": "m", "wait_seconds": 0.001, "timeout_seconds": 0.25, "retries": 2}
-        return EndpointConfig(**quick | changes)
+    @property
+    def config(self) -> EndpointConfig:
+        return EndpointConfig(url=self.url, model="m")
+
+
+def requests(**changes: Any) -> RequestConfig:
+    quick: dict[str, Any] = {"wait_seconds": 0.001, "timeout_seconds": 0.25, "retries": 2}
+    return RequestConfig(**quick | changes)
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ REPLY = LongReply("train/a/1", "why", "because of this and that")
 
 def test_the_key_is_taken_from_the_environment(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "secret")
-    shortener = Shortener(endpoint.config(key_variable="MY_KEY"), 7)
+    shortener = Shortener(endpoint.config, requests(key_variable="MY_KEY"), 7)
     assert shortener.answer(REPLY) == "short"
     assert endpoint.headers == ["/v1/chat/completions Bearer secret"]
     asked = endpoint.bodies[0]
@@ -108,21 +113,21 @@ def test_trouble_that_passes_is_sat_out(endpoint: Endpoint, trouble: Any) -> Non
         return 200, Endpoint.text("short")
 
     endpoint.answer = answer
-    assert Shortener(endpoint.config(), 7).answer(REPLY) == "short"
+    assert Shortener(endpoint.config, requests(), 7).answer(REPLY) == "short"
     assert endpoint.asked["why"] == 3
     endpoint.asked.clear()
     with pytest.raises(UnansweredError):
-        Shortener(endpoint.config(retries=1), 7).answer(REPLY)
+        Shortener(endpoint.config, requests(retries=1), 7).answer(REPLY)
     assert endpoint.asked["why"] == 2
 
 
 def test_what_will_never_be_answered_is_not_asked_again(endpoint: Endpoint) -> None:
     endpoint.answer = lambda asked, number: (400, b"too much")
     with pytest.raises(UnansweredError, match="status 400"):
-        Shortener(endpoint.config(), 7).answer(REPLY)
+        Shortener(endpoint.config, requests(), 7).answer(REPLY)
     endpoint.answer = lambda asked, number: (401, b"bad key")
     with pytest.raises(UserError, match=r"status 401 \(bad key\).*the key in OPENAI_API_KEY"):
-        Shortener(endpoint.config(), 7).answer(REPLY)
+        Shortener(endpoint.config, requests(), 7).answer(REPLY)
     assert endpoint.asked["why"] == 2
     with pytest.raises(UserError, match="option shorten"):
         EndpointConfig(url=endpoint.url)
@@ -137,8 +142,8 @@ def write_source(folder: Path, count: int) -> str:
     return str(folder / "source.jsonl")
 
 
-def gather(folder: Path, source: str, config: EndpointConfig) -> dict[str, Any]:
-    gatherer = Gatherer(folder, FilterConfig(max_reply_words=8), config, 0.0)
+def gather(folder: Path, source: str, config: EndpointConfig, how: RequestConfig) -> dict[str, Any]:
+    gatherer = Gatherer(folder, FilterConfig(max_reply_words=8), config, how, 0.0)
     with Progress(folder, 0, "replies", is_shown=False) as bar:
         return gatherer.gather(source, "train", bar)
 
@@ -150,22 +155,22 @@ def test_answers_are_kept_and_the_rest_is_asked_for_again(endpoint: Endpoint, tm
     endpoint.answer = sound
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    counts = gather(tmp_path / "one", source, endpoint.config(concurrency=3))
+    counts = gather(tmp_path / "one", source, endpoint.config, requests(concurrency=3))
     assert (counts["dialogues"], counts["shortened"], counts["ended"]) == (12, 12, {})
     assert endpoint.asked.total() == 12
     endpoint.answer = lambda asked, number: (400, b"") if asked.endswith(("3", "7")) else sound(asked, number)
     with pytest.raises(UserError, match=r"2 of 12 replies were not shortened \(2 times: status 400\)"):
-        gather(tmp_path / "two", source, endpoint.config())
+        gather(tmp_path / "two", source, endpoint.config, requests())
     journal = tmp_path / "two" / "shortened.jsonl"
     journal.write_bytes(journal.read_bytes()[:-5])  # the kill tore its last line
     endpoint.answer = sound
     endpoint.asked.clear()
-    assert gather(tmp_path / "two", source, endpoint.config()) == counts
+    assert gather(tmp_path / "two", source, endpoint.config, requests()) == counts
     assert endpoint.asked.total() == 3
     texts = [(tmp_path / name / "texts" / "train.jsonl").read_bytes() for name in ("one", "two")]
     assert texts[0] == texts[1] and b'"short question 11"' in texts[0]
     endpoint.asked.clear()
-    gather(tmp_path / "two", source, endpoint.config())
+    gather(tmp_path / "two", source, endpoint.config, requests())
     assert not endpoint.asked, "a finished split is not gathered again"
 
 
@@ -173,7 +178,7 @@ def test_answers_that_cannot_be_spoken_end_the_dialogue(endpoint: Endpoint, tmp_
     source = write_source(tmp_path, 4)
     answers = {"question 0": "fine", "question 1": "see www.example.org", "question 2": "on " * 9}
     endpoint.answer = lambda asked, number: (200, Endpoint.text(answers[asked])) if asked in answers else (400, b"")
-    counts = gather(tmp_path, source, endpoint.config(max_failed_share=0.5))
+    counts = gather(tmp_path, source, endpoint.config, requests(max_failed_share=0.5))
     assert (counts["dialogues"], counts["shortened"]) == (1, 1)
     assert counts["ended"] == {
         "reply to be shortened: no answer": 1,
@@ -185,7 +190,7 @@ def test_answers_that_cannot_be_spoken_end_the_dialogue(endpoint: Endpoint, tmp_
 def test_many_failures_end_the_call_early(endpoint: Endpoint, tmp_path: Path) -> None:
     endpoint.answer = lambda asked, number: (400, b"")
     with pytest.raises(UserError, match="20 of 20 replies were not shortened"):
-        gather(tmp_path, write_source(tmp_path, 300), endpoint.config(concurrency=1))
+        gather(tmp_path, write_source(tmp_path, 300), endpoint.config, requests(concurrency=1))
     assert endpoint.asked.total() < 30
     with Journal(tmp_path / "shortened.jsonl") as journal:
         assert not journal.records

@@ -98,6 +98,12 @@ def test_units_and_batches_change_no_dialogue(source: Path) -> None:
     assert plain[0] == plain[1]
 
 
+def test_what_is_put_up_with_may_be_changed_later(source: Path) -> None:
+    kept = {name: (source / "whole" / name).stat().st_ino for name in unit_bytes(source / "whole")}
+    assert dialogues.STAGE.main(words(source, "whole", "requests.retries=9", "max_rejected_share=0.9")) == 0
+    assert {name: (source / "whole" / name).stat().st_ino for name in unit_bytes(source / "whole")} == kept
+
+
 def spoken(folder: Path) -> list[Dialogue]:
     return read_dialogues(folder / "dialogues").dialogues
 
