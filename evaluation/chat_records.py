@@ -32,7 +32,8 @@ class Condition:
     @property
     def label(self) -> str:
         """A name for metrics and folders."""
-        return f"{self.turn}.{f'rate_{self.rate:g}' if self.rate else self.talkers}"
+        rate = f"rate_{self.rate:g}".replace(".", "_")
+        return f"{self.turn}.{rate if self.rate else self.talkers}"
 
 
 def keep_talk(talk: Talk, asked: Utterance, condition: Condition, folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from . import figures
 from .page import Section, audio_uri, percent
 from .results import Results
+from .served_section import served_section
 
 SPEECH_RUN = re.compile(r"‹(\d+) speech: [^›]*›")
 PARAMETER_KEYS = ("parameters", "num_parameters")
@@ -30,6 +31,7 @@ def all_sections(results: Results, metrics: dict[str, Any], *, num_examples: int
     """Every section that the finished steps allow, in reading order."""
     made = [
         answers_section(results, num_examples),
+        served_section(results),
         steps_section(results, metrics),
         curves_section(results),
         tokenizer_section(results),
