@@ -10,14 +10,13 @@ from recipes.served_section import labelled, served_section
 
 
 def finished(root: Path, metrics: dict[str, float]) -> Results:
-    """A run of a recipe whose only step is ``served``."""
-    folder = root / "served"
-    step = {"module": "evaluation.chat", "folder": str(folder), "metrics": "served"}
-    write_json(root / "recipe" / "plan.json", {"recipe": "any", "steps": {"served": step}})
-    if metrics:
-        write_json(folder / "metrics.json", metrics)
-        write_json(folder / "done.json", {"fingerprint": "x", "seconds": 1.0})
-        draw_latency(folder / "latency.png", {"commit.1": [0.2, 0.4], "server_vad.4": [0.9]})
+    """A run of a recipe with the step ``served`` (without metrics: not run)."""
+    steps = {name: {"module": name, "folder": str(root / name), "metrics": name} for name in ("corpus", "served")}
+    write_json(root / "recipe" / "plan.json", {"recipe": "any", "steps": steps})
+    for name in ("corpus", "served") if metrics else ("corpus",):
+        write_json(root / name / "metrics.json", metrics)
+        write_json(root / name / "done.json", {"fingerprint": "x", "seconds": 1.0})
+    draw_latency(root / "served" / "latency.png", {"commit.1": [0.2, 0.4], "server_vad.4": [0.9]})
     return Results(root)
 
 
