@@ -15,12 +15,14 @@ changes; ``wall`` is what a listener waits for, and on a busy machine too long. 
   memory      resident memory of a stream after one minute and after ten
   vocoder     mel to samples: ours, ours streamed in blocks of 0.8 s, NeMo's HiFi-GAN of equal size, librosa's
               Griffin-Lim
-  seams       (of a trained decoder) the change of energy where two blocks meet, beside that inside of blocks
+  seams       (of a trained decoder, with --tokens) the change of energy where two blocks meet, beside that inside of
+              blocks, and that of the recordings at the same places
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -64,6 +66,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--rounds", type=int, default=5, help="of each vocoder")
     parser.add_argument("--tokens", help="Parquet of tokenised speech, for the seams of a trained decoder")
+    parser.add_argument("--recordings", help="manifest of what the tokens were made from, to compare the seams with")
+    parser.add_argument("--voices", nargs="+", help="for the seams only these (default: all that the decoder knows)")
     parser.add_argument("--out", type=Path, help="also write all figures to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -82,7 +86,7 @@ def main() -> None:
         "vocoder": lambda: report_vocoders(decoder.vocoder, options.rounds),
     }
     if options.decoder and options.tokens:
-        measures["seams"] = lambda: report_seams(decoder, options.tokens, settings)
+        measures["seams"] = lambda: report_seams(decoder, options, settings)
     figures |= {name: measure() for name, measure in measures.items() if name in options.parts}
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
@@ -221,37 +225,55 @@ def report_vocoders(vocoder: Vocoder, rounds: int) -> dict[str, Any]:
     return {"speeds": speeds, "ratio": statistics.median(ratio), "parameters": sizes, "lag_ms": lags}
 
 
-def report_seams(decoder: SpeechDecoder, tokens: str, settings: dict[str, Any]) -> dict[str, float]:
-    """Changes of the log-energy of 5 ms, in dB: where blocks of a stream meet and elsewhere."""
+def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, float]:
+    """Changes of the log-energy of 5 ms, in dB, inside of speech: where blocks meet and elsewhere.
+
+    Of streamed speech, and of the recordings that the tokens were made from at the same places: what is said changes
+    there too.
+    """
+    from corpus.audio import read_audio
+    from corpus.manifest import read_manifest
     from corpus.tokens import read_tokens
 
-    at_seams: list[float] = []
-    inside: list[float] = []
-    for item in read_tokens(tokens).items[:40]:
-        step = decoder.config.block_tokens
-        with decoder.streaming(**settings) as stream:
-            made = [stream.feed(item.tokens[start : start + step]) for start in range(0, len(item.tokens), step)]
-            made.append(stream.finish())
-        changes, seams = energy_changes(made, decoder.sample_rate // 200)
-        at_seams += changes[seams].tolist()
-        inside += np.delete(changes, seams).tolist()
+    voices = set(options.voices or decoder.speakers)
+    items = [item for item in read_tokens(options.tokens).items if item.speaker in voices][:80]
+    files = {}
+    if options.recordings:
+        files = {item.id: item.audio for item in read_manifest(options.recordings).utterances}
+    changes: dict[str, list[float]] = {}
+    timing, rate = decoder.timing, decoder.sample_rate
+    for item in items:
+        with decoder.streaming(item.speaker, **settings) as stream:
+            spoken = {"streamed": np.concatenate([stream.feed(item.tokens), stream.finish()])}
+        if item.id in files:
+            spoken["recorded"] = read_audio(files[item.id], rate)
+        ends = itertools.takewhile(len(item.tokens).__gt__, map(timing.end_of_block, itertools.count()))
+        seams = [end / decoder.config.token_rate for end in ends]
+        for name, audio in spoken.items():
+            at_seams, inside = energy_changes(audio, rate // 200, [round(seam * rate) for seam in seams])
+            changes.setdefault(f"{name}, at seams", []).extend(at_seams)
+            changes.setdefault(f"{name}, inside", []).extend(inside)
+    print("change of energy from 5 ms to 5 ms in speech")
     figures: dict[str, float] = {}
-    for name, some in (("seams", at_seams), ("inside", inside)):
-        figures |= {f"{name}_p{share}": float(np.quantile(some, share / 100)) for share in (50, 90, 99)}
-        values = "  ".join(f"p{share} {figures[f'{name}_p{share}']:5.2f} dB" for share in (50, 90, 99))
-        print(f"change of energy, {name:7} {values}   ({len(some)} places)")
+    for name, some in changes.items():
+        for share in (50, 90, 99):
+            figures[f"{name}, p{share}"] = float(np.quantile(some, share / 100))
+        values = "  ".join(f"p{share} {figures[f'{name}, p{share}']:5.2f} dB" for share in (50, 90, 99))
+        print(f"  {name:18} {values}   ({len(some)} places)")
     return figures
 
 
-def energy_changes(made: Sequence[Audio], window: int) -> tuple[Audio, np.ndarray]:
-    """Absolute changes (W,) of the energy of windows in dB, and which of them are those of seams between pieces."""
-    audio = np.concatenate(made)
-    seams = np.cumsum([len(piece) for piece in made])[:-1]
+def energy_changes(audio: Audio, window: int, seams: Sequence[int]) -> tuple[list[float], list[float]]:
+    """Absolute changes of the energy of windows in dB, at these samples and elsewhere; silence is left out."""
     whole = audio[: len(audio) // window * window].reshape(-1, window)
-    energy = 10 * np.log10(np.square(whole).mean(1) + 1e-7)  # -70 dB is silence
+    energy = 10 * np.log10(np.square(whole).mean(1) + 1e-10)
+    is_speech = energy > energy.max() - 40
     changes = np.abs(np.diff(energy))
-    places = np.unique(seams[(seams > 0) & (seams < len(audio) - window)] // window - 1)
-    return changes, places[(places >= 0) & (places < len(changes))]
+    counts = is_speech[:-1] & is_speech[1:]
+    is_seam = np.zeros(len(changes), dtype=bool)
+    places = np.array(seams, dtype=np.int64) // window - 1
+    is_seam[places[(places >= 0) & (places < len(changes))]] = True
+    return changes[counts & is_seam].tolist(), changes[counts & ~is_seam].tolist()
 
 
 def stream_vocoder(vocoder: Vocoder, mel_1MF: Tensor) -> None:
