@@ -85,7 +85,7 @@ class Reply:
         self.started = time.perf_counter() - listened
         self.text = self.transcript = ""
         self.played = 0.0
-        self.is_cancelled = False
+        self.is_cancelled = self._has_begun = False
         self._times: dict[str, float] = {}
         self._pipe: SpeechPipe | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -114,7 +114,7 @@ class Reply:
     def cancel(self) -> None:
         """Stop it; speech that was made but not handed out is dropped."""
         self.is_cancelled = self.is_cancelled or not (self._task and self._task.done())
-        if self._task is not None:
+        if self._task is not None and self._has_begun:  # a task that has not begun would end without a word
             self._task.cancel()
 
     def message(self) -> Message:
@@ -133,7 +133,10 @@ class Reply:
         longest = self.engine.options.max_reply_seconds
         status: Status = "completed"
         reason = ""
+        self._has_begun = True
         try:
+            if self.is_cancelled:
+                raise asyncio.CancelledError
             async with asyncio.timeout(longest):
                 await self._make()
             if self.thoughts.limit:

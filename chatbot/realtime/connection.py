@@ -11,9 +11,10 @@ import asyncio
 import json
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from chatbot.engine import EngineFull
 from corpus.errors import UserError
@@ -69,23 +70,15 @@ class Connection:
         """Serve until one of the two sides ends it."""
         try:
             session = RealtimeSession(self.engine, self.options, self.outbox)
-        except UserError as error:
-            kind = "server_error" if isinstance(error, EngineFull) else "invalid_request_error"
-            await self._end(
-                Ending(TRY_LATER, "no room for another talker", Refusal(str(error), code="engine_full", kind=kind))
-            )
+        except EngineFull as error:
+            told = Refusal(str(error), code="engine_full", kind="server_error")
+            await self._end(Ending(TRY_LATER, "no room for another talker", told))
             return
-        tasks = {
-            asyncio.create_task(self._run_until_ending(coroutine))
-            for coroutine in (
-                self._receive(session),
-                self._send(),
-                session.work(),
-                self._watch(session),
-                self._stopped(),
-            )
-        }
-        ending: Ending | None = None
+        except UserError:  # the engine is closed
+            await self._end(Ending(GOING_AWAY, "the server stops"))
+            return
+        parts = (self._receive(session), self._send(), session.work(), self._watch(session), self._stopped())
+        tasks = [asyncio.create_task(self._until_ending(part)) for part in parts]
         try:
             await session.greet()
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -98,17 +91,23 @@ class Connection:
         if ending is not None:
             await self._end(ending)
 
-    async def _run_until_ending(self, coroutine: object) -> Ending | None:
-        """How a part of the connection ended; None where the client is gone."""
+    async def _until_ending(self, part: Coroutine[Any, Any, None]) -> Ending | None:
+        """How a part of the connection ended it; None where the client is gone."""
         try:
-            await coroutine  # type: ignore[misc]
+            await part
         except Ending as ending:
             return ending
-        except (WebSocketDisconnect, RuntimeError, OSError) as error:
-            if isinstance(error, RuntimeError) and not is_gone(error):
-                raise
-            return None
+        except Exception as error:
+            if isinstance(error, WebSocketDisconnect | OSError) or self._is_gone():
+                return None
+            LOG.exception("a Realtime connection failed")
+            return Ending(SERVER_ERROR, "the server failed")
         raise AssertionError("a part of a connection runs until the connection ends")
+
+    def _is_gone(self) -> bool:
+        """Whether nothing can be sent any more."""
+        states = (self.websocket.client_state, self.websocket.application_state)
+        return WebSocketState.DISCONNECTED in states
 
     async def _receive(self, session: RealtimeSession) -> None:
         """Read messages one after the other; while one is being handled, the client's next ones wait in the socket."""
@@ -165,10 +164,3 @@ class Connection:
                 await self.websocket.close(ending.code, ending.reason)
         except (TimeoutError, WebSocketDisconnect, RuntimeError, OSError) as error:
             LOG.debug("a client did not wait for the end: %s", error)
-
-
-def is_gone(error: RuntimeError) -> bool:
-    """Whether a `RuntimeError` of the WebSocket means that it is closed."""
-    from starlette.websockets import WebSocketDisconnected
-
-    return isinstance(error, WebSocketDisconnected) or "websocket" in str(error).lower()

@@ -17,12 +17,12 @@ import pytest
 import uvicorn
 
 from chatbot.engine import Engine, EngineOptions
+from chatbot.parts import Bundle
 from chatbot.pcm import encode_pcm16
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.routes import RealtimeRouter, make_router
 from chatbot.realtime.session import RealtimeSession
-from chatbot.parts import Bundle
 
 Event = dict[str, Any]
 PATIENCE = 60.0  # seconds: a test that hangs fails

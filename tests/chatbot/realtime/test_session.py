@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from chatbot.engine import Engine, EngineFull, EngineOptions
+from chatbot.events import ReplyDone
+from chatbot.parts import Bundle
 from chatbot.pcm import decode_base64
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.session import RealtimeSession
-from chatbot.parts import Bundle
 
 from .conftest import Event, Opener, Room, append, sound
 
@@ -372,6 +373,20 @@ def test_a_full_engine_takes_no_session(bundle: Bundle) -> None:
             RealtimeSession(engine, RealtimeOptions(), Outbox(4))
         first.close()
         RealtimeSession(engine, RealtimeOptions(), Outbox(4)).close()
+        await engine.close(0)
+
+    run(scenario)
+
+
+def test_a_reply_cancelled_in_the_moment_it_begins_ends(bundle: Bundle) -> None:
+    async def scenario() -> None:
+        engine = Engine(bundle, EngineOptions(max_talkers=1))
+        talker = engine.open()
+        talker.add_text("user", "name the capital of france")
+        first = asyncio.create_task(anext(talker.respond()))
+        asyncio.get_running_loop().call_soon(talker.cancel)  # after the reply's task is made, before it runs
+        done = await first
+        assert isinstance(done, ReplyDone) and done.status == "cancelled"
         await engine.close(0)
 
     run(scenario)
