@@ -53,13 +53,18 @@ TAP = """
   const connect = AudioNode.prototype.connect;
   const blocks = [];
   let hasBegun = false;
+  let lastSound = 0;
+  let lastKey = 0;
+  document.addEventListener("keydown", (event) => event.repeat || (lastKey = performance.now()), true);
   AudioNode.prototype.connect = function (target, ...rest) {
     const result = connect.call(this, target, ...rest);
     if (target instanceof AudioDestinationNode) {
       target.context.audioWorklet.addModule(module).then(() => {
         const tap = new AudioWorkletNode(target.context, "tap", { numberOfOutputs: 0 });
         tap.port.onmessage = ({ data }) => {
-          hasBegun ||= data.some((sample) => sample !== 0);
+          const isSound = data.some((sample) => sample !== 0);
+          hasBegun ||= isSound;
+          if (isSound) lastSound = performance.now();
           if (hasBegun) blocks.push(data);
         };
         connect.call(this, tap);
@@ -76,6 +81,7 @@ TAP = """
     hasBegun = false;
     return url.slice(url.indexOf(",") + 1);
   };
+  globalThis.soundAfterKey = () => lastSound - lastKey;
 })();
 """
 
@@ -136,3 +142,8 @@ def played(page: Page) -> Samples:
     """What the page played since the last call (S,), at its player's rate, from the first sound on."""
     heard = base64.b64decode(page.evaluate("() => takePlayed()"))
     return np.frombuffer(heard, dtype="<f4").copy()
+
+
+def sound_after_key(page: Page) -> float:
+    """Milliseconds from the last key pressed to the last sound; below 0 when it was silent already."""
+    return float(page.evaluate("() => soundAfterKey()"))

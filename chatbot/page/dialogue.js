@@ -10,7 +10,7 @@ import { decodeBase64, encodeBase64, fromPcm16, toPcm16 } from "./pcm.js";
 import { Outbox } from "./outbox.js";
 import { Stopwatch } from "./stopwatch.js";
 
-const TURN_END = { type: "server_vad", threshold: 0.5, prefix_padding_ms: 300, silence_duration_ms: 500 };
+const TURN_END = { type: "server_vad", threshold: 0.5, prefix_padding_ms: 160, silence_duration_ms: 500 };
 const HARMLESS = new Set([
   "response_cancel_not_active", // it ended by itself meanwhile
   "engine_full", // these three end the connection, which tells of it and opens anew
@@ -59,7 +59,9 @@ export class Dialogue extends EventTarget {
 
   /** Blocks of the microphone: kept for a moment before the user's turn, sent during it. @param {Float32Array} block */
   hear(block) {
-    for (const ready of this.outbox.add(toPcm16(block), this.isListening)) {
+    const pcm = toPcm16(block);
+    const isFree = this.isListening && this.options.isHandsFree; // the server looks for speech itself
+    for (const ready of isFree ? [pcm] : this.outbox.add(pcm, this.isListening)) {
       if (!this.connection.send({ type: "input_audio_buffer.append", audio: encodeBase64(ready) })) continue;
       this.stopwatch.sent(ready.length);
     }
@@ -70,11 +72,17 @@ export class Dialogue extends EventTarget {
     if (this.isListening) return;
     if (!this.options.isHandsFree) this.interrupt();
     this.isListening = true;
+    this.outbox.hasSpeech = false;
     this.#enter(this.options.isHandsFree ? "waiting" : "listening");
   }
 
   /** The user has spoken (push to talk): answer. */
   answer() {
+    if (!this.outbox.hasSpeech) {
+      this.ignore();
+      this.#complain("Nothing was heard. Speak while the button is held, and look whether the level moves.");
+      return;
+    }
     this.isListening = false;
     this.stopwatch.spoken(performance.now());
     this.connection.send({ type: "input_audio_buffer.commit" });

@@ -52,7 +52,7 @@ microphone.addEventListener("lost", () => {
 async function openSound() {
   await player.open();
   try {
-    await microphone.open({ clean: find("clean").checked });
+    await microphone.open({ echo: find("echo").checked, noise: find("noise").checked });
   } catch (error) {
     if (!(error instanceof MicrophoneRefused)) throw error;
     say(error.message);
@@ -188,10 +188,11 @@ for (const voice of settings.voices) find("voice").append(new Option(voice, voic
 find("model").textContent = settings.model;
 find("voice").addEventListener("change", () => dialogue.configure({ voice: find("voice").value }));
 find("spoken").addEventListener("change", () => dialogue.configure({ isSpoken: find("spoken").checked }));
-find("clean").addEventListener("change", () => {
-  talk.drop();
-  microphone.close(); // opened anew, with the other setting, at the next turn
-});
+for (const id of ["echo", "noise"])
+  find(id).addEventListener("change", () => {
+    talk.drop();
+    microphone.close(); // opened anew, with the other setting, at the next turn
+  });
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const root = document.documentElement;

@@ -33,18 +33,19 @@ export class Microphone extends EventTarget {
 
   /**
    * Ask for the microphone, once.
-   * @param {{clean: boolean}} options `clean`: the browser takes out echo and noise
+   * @param {{echo: boolean, noise: boolean}} remove what the browser takes out
    * @throws {MicrophoneRefused} with a message for the user
    */
-  async open({ clean }) {
-    this.opening ??= this.#open(clean).finally(() => (this.opening = null));
+  async open(remove) {
+    this.opening ??= this.#open(remove).finally(() => (this.opening = null));
     return this.opening;
   }
 
-  async #open(clean) {
+  async #open(remove) {
     if (this.isOpen) return;
     if (!navigator.mediaDevices?.getUserMedia) throw new MicrophoneRefused(REASONS.InsecureContext);
-    const audio = { channelCount: 1, echoCancellation: clean, noiseSuppression: clean, autoGainControl: clean };
+    const { echo, noise } = remove;
+    const audio = { channelCount: 1, echoCancellation: echo, noiseSuppression: noise, autoGainControl: echo || noise };
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ audio });
     } catch (error) {

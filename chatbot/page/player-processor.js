@@ -17,6 +17,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
     super();
     this.head = processorOptions.headSamples; // wait for so much before a reply starts, and after it starved
+    this.longestHead = 8 * this.head;
     this.quanta = 0;
     this.clear();
     this.port.onmessage = ({ data }) => this.take(data);
@@ -61,6 +62,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
     }
     if (this.isRunning && this.waiting === 0) {
       this.port.postMessage({ starved: this.reply });
+      this.head = Math.min(2 * this.head, this.longestHead); // rather one longer wait than many short ones
       this.isRunning = false;
     }
     if (!this.isRunning && next !== null && (this.waiting >= this.head || this.ended.has(next))) {

@@ -23,6 +23,15 @@ export class Transcript {
     Object.assign(this, { list, empty, soundOf });
     this.rows = new Map();
     this.urls = [];
+    this.isAtEnd = true; // and stays there when turns are added and when the window changes
+    list.addEventListener("scroll", () => {
+      this.isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_END;
+    });
+    new ResizeObserver(() => this.#follow()).observe(list);
+  }
+
+  #follow() {
+    if (this.isAtEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 
   clear() {
@@ -34,13 +43,12 @@ export class Transcript {
 
   /** @param {{id: string, role: string, text: string, state: string}} turn */
   show(turn) {
-    const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < NEAR_END;
     const row = this.rows.get(turn.id) ?? this.#add(turn);
     row.item.dataset.state = turn.state;
     row.text.textContent = turn.text || (turn.state === "open" ? "…" : turn.state === "done" ? "(nothing)" : "");
     row.note.textContent = NOTES[turn.state] ?? "";
     if (turn.state !== "open" && this.soundOf(turn.id) && !row.buttons.hasChildNodes()) this.#offer(row, turn);
-    if (isAtEnd) this.list.scrollTop = this.list.scrollHeight;
+    this.#follow();
   }
 
   #add({ id, role }) {
