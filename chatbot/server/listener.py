@@ -80,6 +80,7 @@ class Listener(uvicorn.Server):
             server_header=False,
             proxy_headers=False,  # whoever calls could give himself any address, and with it a fresh rate
             limit_concurrency=options.max_connections,
+            timeout_keep_alive=60,  # longer than clients keep idle connections, so that none is closed under a request
             h11_max_incomplete_event_size=2 * options.max_header_bytes,
             timeout_graceful_shutdown=int(CLOSE_SECONDS),
             ssl_certfile=certificate[0],

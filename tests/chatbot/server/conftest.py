@@ -49,7 +49,7 @@ class Live(NamedTuple):
 
 @pytest.fixture(scope="session")
 def live(chain: Path) -> Iterator[Live]:
-    limits = {"max_audio_seconds": 20, "max_text_characters": 400, "header_seconds": 1.0}
+    limits = {"max_audio_seconds": 20, "max_text_characters": 400, "header_seconds": 4.0}
     options = ServerOptions(port=0, api_keys=[KEY, "another-key"], **limits)  # type: ignore[arg-type]
     made: dict[str, Any] = {}
 
