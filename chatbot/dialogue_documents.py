@@ -17,8 +17,6 @@ from lm.vocabulary import Vocabulary
 
 from .dialogue import Dialogue, DialogueTurn
 
-ASKING = {"who", "whom", "whose", "what", "which", "when", "where", "why", "how"}
-
 
 @dataclass
 class DialogueDocuments:
@@ -33,6 +31,7 @@ class DialogueDocuments:
         seed: of the choice of those that are typed.
         skipped: why exchanges or dialogues were left out -> how many.
         made: ``spoken`` and ``typed`` dialogues.
+        is_plain: all texts so far are lower-case words without punctuation, so typed ones should be, too.
     """
 
     vocabulary: Vocabulary
@@ -43,6 +42,7 @@ class DialogueDocuments:
     seed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     made: Counter[str] = field(default_factory=Counter)
+    is_plain: bool = True
 
     def documents(self, dialogues: Iterable[Dialogue]) -> Iterator[Ids]:
         """The documents of each dialogue: as it is, then typed where that is drawn."""
@@ -52,8 +52,7 @@ class DialogueDocuments:
             is_spoken = any(question.tokens is not None for question in questions)
             draw = random.Random(f"typed {self.seed} {dialogue.id}")
             if is_spoken and draw.random() < self.typed_share / (1 - self.typed_share):
-                texts = [question.text for question in questions]
-                yield from self._rows(dialogue, [written(text) if draw.random() < 0.5 else text for text in texts])
+                yield from self._rows(dialogue, [question.text for question in questions])
 
     def _rows(self, dialogue: Dialogue, said: list[Codes | str]) -> Iterator[Ids]:
         """The documents of a dialogue whose questions are heard or read as ``said``."""
@@ -67,6 +66,7 @@ class DialogueDocuments:
         except ValueError as error:
             self.skipped[reason_of(str(error))] += 1
             return
+        self.is_plain = self.is_plain and all(turn.text == normalise(turn.text) for turn in dialogue.turns)
         self.made["spoken" if is_spoken else "typed"] += 1
         yield from self.rows(rows, system)
 
@@ -97,14 +97,6 @@ class DialogueDocuments:
         if transcript == "":
             raise ValueError("a question without words to transcribe")
         return Turn(user, reply.text, reply.tokens, transcript)
-
-
-def written(text: str) -> str:
-    """A transcript (lower case, no punctuation) as it might be typed; a text with either is left as it is."""
-    if text != normalise(text):
-        return text
-    mark = "?" if ASKING & set(text.split()) else "."
-    return text[0].upper() + text[1:] + mark
 
 
 def reason_of(error: str) -> str:

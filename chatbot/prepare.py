@@ -15,7 +15,7 @@ sample (GLM-4-Voice) instead of from all at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
+    from lm.formats import Ids
     from lm.reply_format import ReplyFormat
     from lm.vocabulary import Vocabulary
 
@@ -115,7 +116,7 @@ def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
         seed=config.seed,
         skipped=sources.skipped,
     )
-    provenance = {
+    provenance: dict[str, Any] = {
         "voice": sources.voice,
         "transcribe_first": config.transcribe_first,
         "format": config.format,
@@ -126,7 +127,9 @@ def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
     }
     with run.progress(1, "chat corpus", unit="corpus") as bar:
         train, valid = (maker.documents(sources.dialogues[split]) for split in SPLITS)
-        info = write_corpus(run.folder / "chat", "chat", vocabulary, train, valid, provenance)
+        info = write_corpus(
+            run.folder / "chat", "chat", vocabulary, train, noting(valid, maker, provenance), provenance
+        )
         bar.update()
     check_skipped(maker, config)
     return {
@@ -188,6 +191,12 @@ class Sources:
         self.voice = self.voice or min(speakers, key=lambda name: (-speakers[name], name), default="")
         self.skipped.update(record.reason for record in found.bad)
         return found.dialogues
+
+
+def noting(documents: Iterable[Ids], maker: DialogueDocuments, provenance: dict[str, Any]) -> Iterator[Ids]:
+    """The last documents; when they are drawn it is known how all texts are written."""
+    yield from documents
+    provenance["plain_words"] = maker.is_plain
 
 
 def check_skipped(maker: DialogueDocuments, config: PrepareConfig) -> None:

@@ -62,6 +62,8 @@ class ReplySettings(ReplyConfig):
         system: the system prompt that dialogues begin with: a text, or a name of `lm.reply_format`; "" is none.
         follows_instructions: whether system prompts of users reach the model; one that was trained without any
             (``system`` is "") answers worse with them.
+        plain_words: what is typed reaches the model in lower case, without punctuation, numbers in words, since its
+            dialogues are all written so.
     """
 
     transcribe_first: bool = True
@@ -70,6 +72,14 @@ class ReplySettings(ReplyConfig):
     speech_block: int = 26
     system: str = ""
     follows_instructions: bool = False
+    plain_words: bool = False
+
+    def as_learnt(self, text: str) -> str:
+        """A typed text as the model has learnt to read texts (`plain_words`)."""
+        from corpus.spoken_form import spoken_form
+        from corpus.text import normalise
+
+        return (normalise(spoken_form(text, "builtin")) or text) if self.plain_words else text
 
     def reply_format(self) -> ReplyFormat:
         """The format of replies.
@@ -135,3 +145,9 @@ class ChatSettings:
             if isinstance(error, UserError):
                 raise
             raise UserError(str(file), found=str(error), remedy="mend the setting, or bundle again") from error
+
+
+def bundle_folder(path: Path | str) -> Path:
+    """``path`` itself, or the bundle in it where it is the run folder of chatbot.bundle."""
+    inner = Path(path) / "bundle"
+    return inner if inner.is_dir() else Path(path)

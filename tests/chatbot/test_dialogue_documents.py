@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chatbot.dialogue import Dialogue, DialogueTurn
-from chatbot.dialogue_documents import DialogueDocuments, written
+from chatbot.dialogue_documents import DialogueDocuments
 from lm.formats import Turn, chat_document, render
 from lm.reply_format import ReplyFormat
 
@@ -42,18 +42,18 @@ def test_a_share_of_questions_comes_typed_as_well() -> None:
     assert 0.2 < len(typed) / len(documents) < 0.3 and maker.made == {"spoken": 400, "typed": len(typed)}
     shown = [render(document, V, num_shown=0) for document in typed]
     questions = {text.split("<|user|>")[1].split("<|")[0].strip() for text in shown}
-    assert questions == {"what is the capital", "What is the capital?"}
+    assert questions == {"what is the capital"}
     assert all("<|assistant|> the capital <|begin_of_audio|>" in text for text in shown), "without transcript"
     again = list(make(typed_share=0.25).documents(spoken(number) for number in range(400)))
     assert all(np.array_equal(one, other) for one, other in zip(documents, again, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("who is it", "Who is it?"), ("tell me", "Tell me."), ("Who is it", "Who is it"), ("who, me", "who, me")],
-)
-def test_transcripts_are_typed_as_people_write(text: str, expected: str) -> None:
-    assert written(text) == expected
+def test_it_is_noticed_how_texts_are_written() -> None:
+    maker = make()
+    list(maker.documents([spoken(0)]))
+    assert maker.is_plain
+    list(maker.documents([spoken(1, text="What is the capital?"), spoken(2)]))
+    assert not maker.is_plain
 
 
 def test_long_dialogues_are_cut_into_whole_turns() -> None:

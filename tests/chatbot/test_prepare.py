@@ -84,6 +84,7 @@ def test_dialogues_may_come_from_files(chain: Path, tmp_path: Path) -> None:
     metrics = STAGE.execute(prepare_config(chain, **alone, **options))
     assert (metrics["train_documents"], metrics["valid_documents"], metrics["spoken"]) == (1, 0, 1)
     info = open_corpus(tmp_path / "out" / "chat", v)
+    assert info.provenance["plain_words"] is True
     assert info.provenance["voice"] == "bert" and info.provenance["format"] == "streaming"
     (document,) = info.documents("train")
     turns = [Turn(codes, "madrid", codes)] * 2
