@@ -27,9 +27,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from chatbot.session import Bundle, ChatSession
+import numpy as np
+
+from chatbot.parts import Bundle
 from corpus.artefact import write_json
-from corpus.audio import SAMPLE_RATE, read_audio
+from corpus.audio import SAMPLE_RATE, Samples, read_audio
 from corpus.manifest import Utterance, read_manifest
 from corpus.questions import choose_questions
 from evaluation.chat import machine
@@ -39,6 +41,8 @@ from evaluation.chat_table import Summary, quantiles
 from evaluation.talk import ANSWERED, spoken_question
 from evaluation.talkers import TalkOptions
 from evaluation.talkers_crowd import PAUSE_SECONDS, SpokenQuestion, closed_loop
+from lm.formats import chat_prompt
+from lm.generation import Allowed, Generator
 
 
 def main() -> None:
@@ -108,6 +112,26 @@ def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: 
     return quantiles("wait", [wait for talk in talks if (wait := talk.first_audio_seconds) is not None])
 
 
+def answer_whole(bundle: Bundle, question: Samples) -> Samples:
+    """The text-guided reply to one question, each step whole before the next begins."""
+    assert isinstance(bundle.generator, Generator)
+    generator, v, reply = bundle.generator, bundle.vocabulary, bundle.settings.reply
+    row = chat_prompt(bundle.tokenizer.encode([question])[0], v)
+    most = reply.max_text_tokens
+    parts: list[tuple[str, Allowed, int]] = [("assistant", "text", most), ("begin_of_audio", "text", most)]
+    parts.append(("end_of_audio", "speech", bundle.max_speech_tokens))
+    if reply.transcribe_first:
+        row = np.append(row, v.special("transcript"))
+    else:
+        parts = parts[1:]
+    for stop, allowed, limit in parts:
+        mark = v.special(stop)
+        (made,) = generator.generate([row], max_new_tokens=limit, stop=[mark], allowed=allowed)
+        row = np.concatenate([row, made] if len(made) and made[-1] == mark else [row, made, [mark]])
+    codes = v.codes(made)
+    return bundle.decoder.decode(codes, bundle.settings.voice) if len(codes) else np.zeros(0, np.float32)
+
+
 class Peer:
     """The same models, one question after the other, each whole before anything of it is heard.
 
@@ -120,12 +144,13 @@ class Peer:
         import torch
 
         torch.set_num_threads(threads)
-        self.session = ChatSession(Bundle.from_pretrained(bundle, batch_size=1))
+        self.bundle = Bundle.from_pretrained(bundle)
+        self.sample_rate = self.bundle.decoder.sample_rate
 
     def ask(self, chosen: Sequence[Utterance], talkers: int, seed: int) -> Summary:
         """The waits of so many talkers, who speak, wait, listen and pause as those at the server do."""
         left = [read_audio(utterance.audio) for utterance in chosen][::-1]
-        self.session.answer_many(left[-1:])  # what torch builds at the first call
+        answer_whole(self.bundle, left[-1])  # what torch builds at the first call
         waits: list[float] = []
 
         async def talk_on(number: int, worker: ThreadPoolExecutor) -> None:
@@ -134,9 +159,9 @@ class Peer:
                 question = left.pop()
                 await asyncio.sleep(pauses.uniform(0.0, 2 * PAUSE_SECONDS) + len(question) / SAMPLE_RATE)
                 ended = time.monotonic()
-                (answer,) = await loop.run_in_executor(worker, self.session.answer_many, [question])
+                speech = await loop.run_in_executor(worker, answer_whole, self.bundle, question)
                 waits.append(time.monotonic() - ended)
-                await asyncio.sleep(len(answer.audio) / answer.sample_rate)
+                await asyncio.sleep(len(speech) / self.sample_rate)
 
         async def talk_all() -> None:
             with ThreadPoolExecutor(1) as worker:

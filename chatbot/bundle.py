@@ -20,7 +20,8 @@ from corpus.stage import Run, Stage, StageConfig
 
 from .settings import ChatSettings, ReplyConfig, ReplySettings
 
-TRAINED = ("transcribe_first", "format", "text_block", "speech_block", "system")  # what replies owe to the training
+# What replies owe to the training.
+TRAINED = ("transcribe_first", "format", "text_block", "speech_block", "system", "plain_words")
 
 
 @dataclass(kw_only=True)
@@ -50,7 +51,7 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
     """Copy the parts, check that they load and belong together, and put the bundle in place."""
     from lm.vocabulary import Vocabulary
 
-    from .session import Bundle
+    from .parts import Bundle
 
     sources = {
         "tokenizer": part_folder(config.tokenizer, "artefact", "config.yaml"),
@@ -82,7 +83,7 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
         "voice": settings.voice,
         "transcribe_first": settings.reply.transcribe_first,
         "format": settings.reply.format,
-        "context_tokens": bundle.generator.model.max_length,
+        "context_tokens": bundle.max_length,
         "tokenizer": settings.tokenizer,
         "vocabulary": settings.vocabulary,
     }

@@ -60,8 +60,7 @@ def chat(options: argparse.Namespace) -> None:
         raise UserError("option --json", found="no question", remedy="name sound files: it is for scripts")
     from corpus.audio import read_audio
 
-    from .session import bundle_folder
-    from .settings import ChatSettings
+    from .settings import ChatSettings, bundle_folder
 
     audios = [read_audio(question) for question in options.questions]
     ChatSettings.load(bundle_folder(options.bundle))  # a wrong folder is told before anything heavy is loaded

@@ -19,15 +19,20 @@ from pathlib import Path
 from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError, check_option
 from lm.formats import asr_prompt, tts_prompt
+from lm.generation import Generator
 from lm.sequences import Ask
 from lm.vocabulary import END_OF_AUDIO
 
 from .backend import Backend, Builtin
 from .events import Load, Transcription, Usage
-from .session import Bundle, bundle_folder
+from .parts import Bundle
+from .settings import bundle_folder
 from .speech import SpeechPipe
-from .talker import Talker, check_question, checked
+from .talker import Talker, checked
 from .worker import Worker
+
+BACKENDS = ("builtin", "openai")
+DIALECTS = ("vllm", "sglang")
 
 
 class EngineFull(UserError):  # noqa: N818 - said of the engine
@@ -47,7 +52,11 @@ class EngineOptions:
         max_waiting_seconds: audio of one talker that may wait, to be heard or to be played.
         max_reply_seconds: a reply that takes longer (its listener does not take it, say) is given up.
         max_idle_seconds: a talker of whom nothing is asked for so long is closed; 0 never.
-        backend: "builtin", or "openai": an endpoint of vLLM or SGLang.
+        backend: of the language model: "builtin", or "openai": an endpoint of vLLM or SGLang (`chatbot.remote`).
+        url: the endpoint's, up to and with ``/v1``.
+        model: as the endpoint calls it; "" takes its first.
+        key: the endpoint's API key; "" is none.
+        dialect: which server it is, "vllm" or "sglang".
     """
 
     max_talkers: int = 8
@@ -59,6 +68,10 @@ class EngineOptions:
     max_reply_seconds: float = 300.0
     max_idle_seconds: float = 1800.0
     backend: str = "builtin"
+    url: str = ""
+    model: str = ""
+    key: str = ""
+    dialect: str = "vllm"
 
     def __post_init__(self) -> None:
         for name in ("max_talkers", "max_jobs", "threads"):
@@ -66,7 +79,9 @@ class EngineOptions:
         for name in ("max_waiting_seconds", "max_reply_seconds"):
             check_option(getattr(self, name) > 0, name, getattr(self, name), "give a positive number")
         check_option(self.max_idle_seconds >= 0, "max_idle_seconds", self.max_idle_seconds, "give 0 (never) or more")
-        check_option(self.backend == "builtin", "backend", self.backend, "choose builtin")
+        check_option(self.backend in BACKENDS, "backend", self.backend, f"choose one of {', '.join(BACKENDS)}")
+        check_option(self.dialect in DIALECTS, "dialect", self.dialect, f"choose one of {', '.join(DIALECTS)}")
+        check_option(bool(self.url) == (self.backend == "openai"), "url", self.url, "give it with backend=openai only")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +117,7 @@ class Engine:
             max_reply_seconds=bundle.settings.reply.max_reply_seconds,
             context_tokens=bundle.max_length,
         )
-        self.backend: Backend = Builtin(bundle.generator, options.max_talkers + options.max_jobs)
+        self.backend = make_backend(bundle, options)
         self.ears, self.mouth = Worker("ears"), Worker("mouth")
         self._talkers: set[Talker] = set()
         self._jobs = asyncio.Semaphore(options.max_jobs)
@@ -120,7 +135,9 @@ class Engine:
 
         options = options or EngineOptions()
         torch.set_num_threads(options.threads)
-        loaded = Bundle.from_pretrained(bundle, dtype=options.dtype, device=options.device)
+        loaded = Bundle.from_pretrained(
+            bundle, dtype=options.dtype, device=options.device, has_weights=options.backend == "builtin"
+        )
         folder = Path(bundle).resolve()
         name = folder.parent.name if folder.name == "bundle" and bundle_folder(bundle) == folder else folder.name
         return cls(loaded, options, name)
@@ -153,7 +170,7 @@ class Engine:
         """
         samples = checked(audio)
         seconds = len(samples) / SAMPLE_RATE
-        check_question(seconds, self.limits.max_question_seconds)
+        self.bundle.check_seconds(seconds, "the audio")
         v = self.bundle.vocabulary
         (codes,) = await self.ears.run(lambda: self.bundle.tokenizer.encode([samples]))
         prompt = asr_prompt(codes, v).tolist()
@@ -181,7 +198,7 @@ class Engine:
         if not text.strip():
             raise UserError("the text", found="nothing to say", remedy="write something")
         tag = chosen if chosen in v.speakers else next(iter(v.speakers))
-        prompt = tts_prompt(text, tag, v).tolist()
+        prompt = tts_prompt(self.bundle.settings.reply.as_learnt(text), tag, v).tolist()
         most = self.limits.context_tokens - len(prompt)
         if most < len(prompt):
             raise UserError("the text", found=f"{len(prompt)} tokens", remedy="shorten it")
@@ -266,3 +283,25 @@ class Engine:
                 self._watch()
 
         self._reaper = asyncio.get_running_loop().call_later(min(longest / 2, 30.0), reap)
+
+
+def make_backend(bundle: Bundle, options: EngineOptions) -> Backend:
+    """Where the language model runs.
+
+    Raises:
+        UserError: an endpoint that does not answer.
+    """
+    if options.backend == "openai":
+        from .remote import Remote
+
+        return Remote(
+            bundle.vocabulary,
+            bundle.max_length,
+            url=options.url,
+            model=options.model,
+            key=options.key,
+            dialect=options.dialect,
+        )
+    if not isinstance(bundle.generator, Generator):
+        raise UserError("the bundle", found="no weights of the language model", remedy="load them: has_weights=True")
+    return Builtin(bundle.generator, options.max_talkers + options.max_jobs)

@@ -5,7 +5,8 @@
 
 Takes distinct questions, each in one voice, the voices in turn. Writes <out>/answers.jsonl (id, audio, question, heard,
 said, reply_audio, speaker, seconds, is_cut; paths relative to it, seconds of the spoken reply) and <out>/audio/*.wav.
-Questions are answered in batches that depend on the options only; after a kill, finished batches are kept.
+Questions are asked at once by as many talkers of one engine; each answer is what it would be alone. After a kill,
+finished batches are kept.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
+    from corpus.audio import Samples
     from corpus.manifest import BadRecord, Utterance
 
-    from .session import Answer, Bundle
+    from .engine import Engine
+    from .parts import Bundle
+
+PARTS = ("listen", "think", "speak")
 
 
 @dataclass(kw_only=True)
@@ -61,40 +66,102 @@ class RespondConfig(StageConfig):
 
 def run(config: RespondConfig, run: Run) -> dict[str, Any]:
     """Answer all questions; returns how many and how fast."""
-    import torch
+    import asyncio
 
-    from corpus.audio import read_audio
-    from corpus.journal import Journal
     from corpus.manifest import check_bad_share, read_manifest
     from corpus.questions import choose_questions
 
-    from .session import Bundle, ChatSession
+    from .engine import Engine, EngineOptions
 
-    torch.set_num_threads(config.threads)
-    bundle = Bundle.from_pretrained(config.bundle, batch_size=config.batch)
+    engine = Engine.from_pretrained(config.bundle, EngineOptions(max_talkers=config.batch, threads=config.threads))
     manifest = read_manifest(config.manifest, config.max_bad_share)
     chosen = choose_questions(
         manifest, kind=config.kind, voices=config.voices, limit=config.limit, draw=f"respond {config.seed}"
     )
-    questions, bad = answerable(chosen, bundle)
+    questions, bad = answerable(chosen, engine.bundle)
     check_bad_share(bad, len(chosen), config.max_bad_share)
-    batches = [questions[start : start + config.batch] for start in range(0, len(questions), config.batch)]
-    session = ChatSession(bundle)
-    with Journal(run.folder / "answered.jsonl") as journal:
-        done = {str(record["id"]): record for record in journal.records}
-        left = [batch for batch in batches if not all(question.id in done for question in batch)]
-        num_left = sum(map(len, left))
-        with run.progress(len(questions), "answers", start=len(questions) - num_left, unit="question") as bar:
-            for batch in left:
-                answers = session.answer_many([read_audio(question.audio) for question in batch])
-                made = [keep(question, answer, run.folder) for question, answer in zip(batch, answers, strict=True)]
-                journal.append(*made)
-                done |= {str(record["id"]): record for record in made}
-                bar.update(len(batch))
-    records = [done[question.id] for question in questions]
+    records = asyncio.run(answer_all(engine, questions, run))
     lines = [json.dumps(without_timings(record), ensure_ascii=False) + "\n" for record in records]
     write_text(run.folder / "answers.jsonl", "".join(lines))
     return summarise(records, len(bad))
+
+
+async def answer_all(engine: Engine, questions: list[Utterance], run: Run) -> list[dict[str, Any]]:
+    """The records of all answers, those of an earlier run included; closes the engine."""
+    import asyncio
+
+    from corpus.audio import read_audio
+    from corpus.journal import Journal
+
+    size = engine.options.max_talkers
+    batches = [questions[start : start + size] for start in range(0, len(questions), size)]
+    try:
+        with Journal(run.folder / "answered.jsonl") as journal:
+            done = {str(record["id"]): record for record in journal.records}
+            left = [batch for batch in batches if not all(question.id in done for question in batch)]
+            num_left = sum(map(len, left))
+            with run.progress(len(questions), "answers", start=len(questions) - num_left, unit="question") as bar:
+                for batch in left:
+                    answers = await asyncio.gather(*(answer(engine, read_audio(question.audio)) for question in batch))
+                    made = [keep(question, one, run.folder) for question, one in zip(batch, answers, strict=True)]
+                    journal.append(*made)
+                    done |= {str(record["id"]): record for record in made}
+                    bar.update(len(batch))
+    finally:
+        await engine.close(grace_seconds=0)
+    return [done[question.id] for question in questions]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Answer:
+    """One answer.
+
+    Attributes:
+        heard: the model's transcript of the question; None if it makes none.
+        said: the reply in text.
+        audio: (S,) float32, the reply in speech; empty if the model said nothing.
+        sample_rate: of ``audio``, in Hz.
+        is_cut: a part was ended by its limit instead of by the model.
+        timings: seconds, by part; of the other talkers' work, too, where many answer at once.
+    """
+
+    heard: str | None
+    said: str
+    audio: Samples
+    sample_rate: int
+    is_cut: bool
+    timings: dict[str, float]
+
+
+async def answer(engine: Engine, question: Samples) -> Answer:
+    """Ask an engine one question, (S,) at 16 kHz, that has nothing to do with others.
+
+    Raises:
+        UserError: the reply failed.
+    """
+    import numpy as np
+
+    from .events import AudioDelta, ReplyDone
+
+    talker = engine.open()
+    try:
+        await talker.add_audio(question)
+        events = [event async for event in talker.respond()]
+    finally:
+        talker.close()
+    done = events[-1]
+    assert isinstance(done, ReplyDone)
+    if done.status == "failed":
+        raise UserError("a question", found=f"no answer: {done.reason}", remedy="mend that, and run again")
+    pieces = [event.samples for event in events if isinstance(event, AudioDelta)]
+    return Answer(
+        heard=done.transcript if engine.bundle.reply_format.transcribes else None,
+        said=done.text,
+        audio=np.concatenate([np.zeros(0, np.float32), *pieces]),
+        sample_rate=engine.sample_rate,
+        is_cut=done.status == "incomplete",
+        timings={name: getattr(done.timings, name) for name in PARTS},
+    )
 
 
 def answerable(questions: list[Utterance], bundle: Bundle) -> tuple[list[Utterance], list[BadRecord]]:
@@ -129,7 +196,7 @@ def keep(question: Utterance, answer: Answer, folder: Path) -> dict[str, Any]:
         "speaker": question.speaker,
         "seconds": round(len(answer.audio) / answer.sample_rate, 3),
         "is_cut": answer.is_cut,
-        "timings": vars(answer.timings),
+        "timings": answer.timings,
     }
 
 
@@ -144,7 +211,7 @@ def without_timings(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def summarise(records: list[dict[str, Any]], num_bad: int) -> dict[str, Any]:
-    """How many were answered, and the mean seconds of work for each."""
+    """How many were answered, and the mean seconds that each part of an answer took (`Answer.timings`)."""
     count = max(len(records), 1)
     metrics: dict[str, Any] = {
         "questions": len(records),
@@ -153,7 +220,7 @@ def summarise(records: list[dict[str, Any]], num_bad: int) -> dict[str, Any]:
         "cut": sum(record["is_cut"] for record in records),
         "seconds_of_speech": round(sum(record["seconds"] for record in records), 2),
     }
-    for part in ("listen", "think", "speak"):
+    for part in PARTS:
         metrics[f"seconds_to_{part}"] = round(sum(record["timings"][part] for record in records) / count, 4)
     return metrics
 

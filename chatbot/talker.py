@@ -105,7 +105,7 @@ class Talker:
         started = time.perf_counter()
         seconds = self._seconds
         try:
-            check_question(seconds, self.engine.limits.max_question_seconds)
+            self.engine.bundle.check_seconds(seconds)
         except UserError:
             self.clear()
             raise
@@ -134,7 +134,7 @@ class Talker:
         self._check_open()
         audio = checked(samples)
         seconds = len(audio) / SAMPLE_RATE
-        check_question(seconds, self.engine.limits.max_question_seconds)
+        self.engine.bundle.check_seconds(seconds)
         tokenizer = self.engine.bundle.tokenizer
         started = time.perf_counter()
         (codes,) = await self.engine.ears.run(lambda: tokenizer.encode([audio]))
@@ -157,7 +157,8 @@ class Talker:
             raise UserError("role", found=repr(role), remedy=f"choose one of {', '.join(ROLES)}")
         if not text.strip():
             raise UserError("the message", found="no text", remedy="write something")
-        message = text_message(role, text, self._vocabulary)
+        learnt = text if role == "system" else self.engine.bundle.settings.reply.as_learnt(text)
+        message = text_message(role, learnt, self._vocabulary)
         if len(message.ids) > self.engine.bundle.max_prompt_tokens:
             remedy = f"write at most {self.engine.bundle.max_prompt_tokens} tokens"
             raise UserError("the message", found=f"{len(message.ids)} tokens", remedy=remedy)
@@ -235,6 +236,7 @@ class Talker:
         voice: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        top_p: float | None = None,
         seed: int | None = None,
         instructions: str | None = None,
     ) -> AsyncGenerator[Event]:
@@ -251,7 +253,7 @@ class Talker:
             voice=voice or self.voice,
             has_audio=has_audio,
             has_text=has_text,
-            sampling=Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
+            sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed),
         )
         options.check(self.engine)
         if self._reply is not None:
@@ -343,15 +345,3 @@ def checked(samples: Samples) -> Samples:
     if not np.isfinite(audio).all():
         raise UserError("the audio", found="NaN or infinite samples", remedy="send samples from -1 to 1")
     return audio.astype(np.float32, copy=True)
-
-
-def check_question(seconds: float, longest: float) -> None:
-    """Raise a `UserError` unless a question of this length can be heard."""
-    from .session import MIN_QUESTION_SECONDS
-
-    if seconds < MIN_QUESTION_SECONDS:
-        remedy = f"say at least {MIN_QUESTION_SECONDS} s"
-        raise UserError("the question", found=f"{seconds:.2f} s of audio", remedy=remedy)
-    if seconds > longest:
-        found = f"{seconds:.1f} s of audio"
-        raise UserError("the question", found=found, remedy=f"ask in at most {longest:.1f} s")

@@ -23,7 +23,7 @@ from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, TRANSCRIPT, U
 
 if TYPE_CHECKING:
     from .backend import Context
-    from .session import Bundle
+    from .parts import Bundle
 
 
 LONGEST_RUN = 64  # tokens asked for at once in the streaming format
@@ -44,11 +44,13 @@ class Sampling:
     Attributes:
         max_tokens: of the reply's text and speech together.
         temperature: of both.
+        top_p: nucleus mass of both.
         seed: of both; None is made from the dialogue.
     """
 
     max_tokens: int | None = None
     temperature: float | None = None
+    top_p: float | None = None
     seed: int | None = None
 
 
@@ -169,7 +171,7 @@ class Thoughts:
             stop=tuple(stop),
             allowed=allowed,
             temperature=as_set if given is None else given,
-            top_p=self.reply.top_p,
+            top_p=self.reply.top_p if self.sampling.top_p is None else self.sampling.top_p,
             seed=self._seed(),
             is_speech_last=allowed == "both",
         )

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from chatbot.bundle import STAGE
-from chatbot.session import Bundle
+from chatbot.parts import Bundle
 from chatbot.settings import ChatSettings, ReplySettings
 from corpus.artefact import file_digest
 from corpus.errors import UserError
@@ -19,7 +19,7 @@ def test_a_bundle_holds_copies_of_its_parts(chain: Path) -> None:
     for part, source in (("tokenizer", "tokenizer/artefact"), ("lm", "lm/model"), ("decoder", "decoder/artefact")):
         assert file_digest(chain / "bundle" / "bundle" / part) == file_digest(chain / source)
     settings = ChatSettings.load(chain / "bundle" / "bundle")
-    assert (settings.voice, settings.reply.transcribe_first) == ("anna", True)
+    assert (settings.voice, settings.reply.transcribe_first, settings.reply.plain_words) == ("anna", True, True)
 
 
 def test_a_bundle_can_be_moved(chain: Path, tmp_path: Path) -> None:
@@ -33,6 +33,13 @@ def test_transcribe_first_follows_from_the_data(chain: Path, tmp_path: Path) -> 
     PREPARE.execute(prepare_config(chain, out=str(tmp_path / "data"), transcribe_first=False))
     metrics = STAGE.execute(bundle_config(chain, out=str(tmp_path / "out"), data=str(tmp_path / "data")))
     assert metrics["transcribe_first"] is False
+
+
+def test_typed_texts_reach_the_model_as_it_has_learnt_them() -> None:
+    typed = "What is 2 plus 3, Mary?"
+    assert ReplySettings(plain_words=True).as_learnt(typed) == "what is two plus three mary"
+    assert ReplySettings(plain_words=True).as_learnt("?!") == "?!"
+    assert ReplySettings().as_learnt(typed) == typed
 
 
 def test_settings_come_back(tmp_path: Path) -> None:

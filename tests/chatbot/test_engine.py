@@ -12,7 +12,7 @@ import pytest
 
 from chatbot.engine import Engine, EngineFull, EngineOptions
 from chatbot.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
-from chatbot.session import Bundle, ChatSession
+from chatbot.parts import Bundle
 from chatbot.talker import Overflow, Talker
 from corpus.audio import Samples
 from corpus.errors import UserError
@@ -20,13 +20,14 @@ from lm.formats import read_reply
 from lm.reply_format import ReplyState
 
 from .conftest import babble
+from .offline import OfflineDialogue
 
 QUESTIONS = [babble(seed, seconds) for seed, seconds in enumerate((0.5, 2.0, 1.1, 0.3, 1.7))]
 
 
 @pytest.fixture(scope="module")
 def bundle(chain: Path) -> Bundle:
-    return Bundle.from_pretrained(chain / "bundle", batch_size=3)
+    return Bundle.from_pretrained(chain / "bundle")
 
 
 def changed(bundle: Bundle, **changes: object) -> Bundle:
@@ -82,14 +83,14 @@ def test_streamed_dialogue_equals_the_offline_one(bundle: Bundle) -> None:
     remembering = changed(bundle, remembered_turns=2, max_text_tokens=8, max_reply_seconds=1.2)
 
     async def test() -> None:
-        session = ChatSession(remembering)
+        offline = OfflineDialogue(remembering)
         async with running(remembering) as engine:
             talker = engine.open()
             for number, question in enumerate(QUESTIONS):
-                told, answer = await asked(talker, question, piece=700 + 900 * number), session.answer(question)
+                told, answer = await asked(talker, question, piece=700 + 900 * number), offline.answer(question)
                 assert (told.transcript, told.text) == (answer.heard, answer.said)
                 assert (told.done.transcript, told.done.text) == (answer.heard, answer.said)
-                assert told.done.usage.output_audio == len(answer.tokens)
+                assert told.done.usage.output_audio == len(answer.codes)
                 assert (told.done.status == "incomplete") == answer.is_cut
                 assert told.audio.shape == answer.audio.shape
                 np.testing.assert_allclose(told.audio, answer.audio, atol=1e-4)
@@ -312,3 +313,34 @@ def test_transcriptions_and_texts_read_aloud(bundle: Bundle) -> None:
 
 async def read_aloud(engine: Engine, text: str) -> Samples:
     return np.concatenate([samples async for samples in engine.speak(text)])
+
+
+def test_the_dialogue_is_remembered_as_far_as_asked(bundle: Bundle) -> None:
+    remembering = changed(bundle, remembered_turns=2, max_text_tokens=4, max_reply_seconds=0.4)
+
+    async def test() -> None:
+        async with running(remembering) as engine:
+            talker, late = engine.open(), engine.open()
+            for question in QUESTIONS[:4]:
+                await asked(talker, question)
+            late.messages = talker.messages[2:]  # without the first turn
+            assert late._visible(late.messages[-6:]) == talker._visible(talker.messages)
+            assert (await asked(late, QUESTIONS[4])).text == (await asked(talker, QUESTIONS[4])).text
+
+    run(test)
+
+
+def test_settings_beyond_the_model_are_refused_and_the_longest_question_fits(bundle: Bundle) -> None:
+    with pytest.raises(UserError, match="in a model of 256 positions"):
+        changed(bundle, max_reply_seconds=60.0)
+    patient = changed(bundle, max_question_seconds=1000.0)
+    samples = (patient.max_prompt_tokens - 4) * 1280
+
+    async def test() -> None:
+        async with running(patient) as engine:
+            talker = engine.open()
+            assert (await asked(talker, babble(3, samples / 16000))).done.status in ("completed", "incomplete")
+            with pytest.raises(UserError, match="max_question_seconds"):
+                await asked(talker, babble(3, samples / 16000 + 0.01))
+
+    run(test)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatbot import session
+from chatbot import respond
 from chatbot.respond import STAGE, RespondConfig
 from corpus.artefact import file_digest
 from corpus.audio import read_audio
@@ -53,16 +53,16 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     options: dict[str, Any] = {"kind": "", "batch": 3, "limit": 0}
     manifest = str(chain / "corpus" / "train.jsonl")  # 9 distinct texts
     STAGE.execute(config(chain, tmp_path / "unbroken", manifest=manifest, **options))
-    original, calls = session.ChatSession.answer_many, 0
+    original, calls = respond.answer, 0
 
-    def killed(self: session.ChatSession, audios: Any) -> Any:
+    async def killed(engine: Any, question: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 2:
+        if calls == 5:
             raise KeyboardInterrupt
-        return original(self, audios)
+        return await original(engine, question)
 
-    monkeypatch.setattr(session.ChatSession, "answer_many", killed)
+    monkeypatch.setattr(respond, "answer", killed)
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
         STAGE.execute(config(chain, broken, manifest=manifest, **options))
@@ -70,7 +70,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     assert len(journal.read_text().splitlines()) == 3
     journal.write_text(journal.read_text()[:-40])  # the kill tore the last line
     STAGE.execute(config(chain, broken, manifest=manifest, **options))
-    assert calls == 5
+    assert calls == 5 + 9  # the fifth was killed, and the torn line was one of the batch before
     for name in ("answers.jsonl", "audio"):
         assert file_digest(broken / name) == file_digest(tmp_path / "unbroken" / name)
 

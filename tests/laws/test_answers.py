@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chatbot.respond import keep, without_timings
-from chatbot.session import Answer, Timings
+from chatbot.respond import Answer, keep, without_timings
 from corpus.audio import read_audio, write_audio
 from corpus.manifest import Utterance
 from corpus.questions import AskedQuestion
@@ -21,11 +20,10 @@ def answer(num_samples: int) -> Answer:
     return Answer(
         heard=ASKED.question,
         said=ASKED.reply,
-        tokens=np.zeros(num_samples // 1280, np.uint16),
         audio=np.full(num_samples, 0.1, np.float32),
         sample_rate=16000,
         is_cut=False,
-        timings=Timings(listen=0.1, think=0.2, speak=0.3),
+        timings={"listen": 0.1, "think": 0.2, "speak": 0.3},
     )
 
 
