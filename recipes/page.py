@@ -40,6 +40,10 @@ class Section:
         """Add a picture (a data URI) with its description."""
         self.blocks.append({"kind": "image", "source": source, "text": description})
 
+    def images(self, pictures: list[tuple[str, str]]) -> None:
+        """Add pictures side by side, each a data URI and its description."""
+        self.blocks.append({"kind": "images", "pictures": pictures})
+
     def table(self, header: list[str], rows: list[list[Any]]) -> None:
         """Add a table; a cell may be ``{"audio": uri}`` or ``{"text": ..., "mark": "right" | "wrong"}``."""
         self.blocks.append({"kind": "table", "header": header, "rows": rows})

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import figures
+from .browser_section import browser_section
 from .page import Section, audio_uri, percent
 from .results import Results
 from .served_section import served_section
@@ -32,6 +33,7 @@ def all_sections(results: Results, metrics: dict[str, Any], *, num_examples: int
     made = [
         answers_section(results, num_examples),
         served_section(results),
+        browser_section(results.root),
         steps_section(results, metrics),
         curves_section(results),
         tokenizer_section(results),

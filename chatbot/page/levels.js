@@ -30,11 +30,16 @@ export class Level {
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
     }
+    const colour = getComputedStyle(canvas).color;
+    const peak = this.peak();
+    const look = `${width} ${height} ${colour} ${isStill}`;
+    const isBlank = peak === 0 && !this.heights.some(Boolean);
+    if (isBlank && look === this.look) return; // nothing moves
+    this.look = isBlank ? look : null;
     const paint = canvas.getContext("2d");
     paint.setTransform(scale, 0, 0, scale, 0, 0);
     paint.clearRect(0, 0, width, height);
-    paint.fillStyle = getComputedStyle(canvas).color;
-    const peak = this.peak();
+    paint.fillStyle = colour;
     if (isStill) {
       paint.fillRect(0, height / 2 - 3, Math.max(2, peak * width), 6);
       return;

@@ -37,7 +37,7 @@ const readout = new Readout(find);
 const keys = new KeyDialog(find);
 const talk = new TalkButton(find("talk"));
 
-const isHandsFree = () => find("ask").ownerDocument.querySelector("[name=mode]:checked").value === "free";
+const isHandsFree = () => document.querySelector("[name=mode]:checked").value === "free";
 const say = (message) => (find("problem").textContent = message);
 
 // ---------------------------------------------------------------- talking

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import numpy as np
+
+from corpus.audio import write_audio
+from recipes.browser_section import browser_section
 from recipes.figures import smoothed
 from recipes.page import figure_text, percent
 from recipes.sections import pieces_of, spread
@@ -27,3 +34,30 @@ def test_spread_takes_the_whole_range() -> None:
 
 def test_smoothing_keeps_a_constant() -> None:
     assert all(abs(value - 2.0) < 1e-9 for value in smoothed([2.0] * 20))
+
+
+def test_the_browser_is_shown_when_it_was_asked(tmp_path: Path) -> None:
+    assert browser_section(tmp_path) is None
+    page = tmp_path / "page"
+    (page / "screens").mkdir(parents=True)
+    for name in ("1280-dark", "1280-light", "360-dark", "360-light"):
+        (page / "screens" / f"{name}.png").write_bytes(name.encode())
+    write_audio(page / "audio" / "a.wav", np.zeros(2400, np.float32), 24000)
+    row = {"question": "what is one plus one", "way": "hands-free", "heard": "what is one plus one", "said": "two"}
+    row |= {"answer": "two", "judge": "", "is_text_right": True, "is_speech_right": False}
+    spoken = row | {"reply_audio": "audio/a.wav", "seconds": 0.5}
+    (page / "page.jsonl").write_text(
+        json.dumps(spoken) + "\n" + json.dumps(row | {"reply_audio": "none.wav", "seconds": None})
+    )
+    (page / "page.json").write_text(json.dumps({"interrupted_ms": 12}))
+    section = browser_section(tmp_path)
+    assert section is not None
+    table = next(block for block in section.blocks if block["kind"] == "table")
+    assert [cells[-1] for cells in table["rows"]] == ["0.50 s", "–"]
+    assert table["rows"][0][-3]["audio"].startswith("data:audio/ogg")
+    assert table["rows"][0][-2] == {"text": "(nothing)", "mark": "wrong"}
+    shown = [[text for _, text in block["pictures"]] for block in section.blocks if block["kind"] == "images"]
+    assert shown == [
+        ["the page, 1280 pixels wide, dark", "the page, 1280 pixels wide, light"],
+        ["the page, 360 pixels wide, dark", "the page, 360 pixels wide, light"],
+    ]
