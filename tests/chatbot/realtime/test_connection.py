@@ -144,13 +144,13 @@ def test_a_half_open_socket_is_noticed(start_server: StartServer) -> None:
 
 def test_a_client_that_takes_nothing_is_let_go(start_server: StartServer) -> None:
     """It asks and never reads: its events fill the buffers of the socket, then the outbox, and no more."""
-    server = start_server(send_seconds=0.3, outbox_events=4)
-    part = {"type": "input_audio", "audio": append(sound(5.0))["audio"]}
-    item = {"type": "message", "role": "user", "content": [part], "id": "long"}
+    server = start_server(send_seconds=0.3, outbox_events=4, ping_seconds=1000.0)
+    part = {"type": "input_audio", "audio": append(sound(2.0))["audio"]}
+    item = {"type": "message", "role": "user", "content": [part] * 6, "id": "long"}
     retrieve = {"type": "conversation.item.retrieve", "item_id": "long"}
     with deaf(server) as raw:
         assert server.talkers() == 1
-        for event in ({"type": "conversation.item.create", "item": item}, *[retrieve] * 30):
+        for event in ({"type": "conversation.item.create", "item": item}, *[retrieve] * 25):
             raw.sendall(Frame(Opcode.TEXT, json.dumps(event).encode()).serialize(mask=True))
         assert all_is_free(server)
 
