@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +29,12 @@ from corpus.errors import UserError, check_option
 from corpus.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
+    from corpus.journal import Journal
     from corpus.manifest import Utterance
 
     from .chat_records import Condition
     from .chat_table import Summary
+    from .talk import Talk
     from .talkers import TalkOptions
     from .talkers_crowd import SpokenQuestion
 
@@ -115,77 +117,94 @@ def run(config: ChatEvaluationConfig, run: Run) -> dict[str, Any]:
         wanted = [condition.label for condition in config.conditions]
         wanted += [f"{turn}.interrupted" for turn in config.turns] if config.interruptions else []
         if not done >= set(wanted):
-            with server(config, run) as url:
-                asyncio.run(talk(config, run, journal, url, chosen))
+            with server(config, run) as (url, cpu_seconds):
+                asyncio.run(talk(config, run, journal, url, chosen, cpu_seconds))
         by_label = {record["condition"]: record for record in journal.records}
     return evaluate(config, run, by_label)
 
 
 @contextmanager
-def server(config: ChatEvaluationConfig, run: Run) -> Iterator[str]:
-    """The URL of the server to ask: the one that runs, or one of the bundle that runs while the context is open."""
+def server(config: ChatEvaluationConfig, run: Run) -> Iterator[tuple[str, Callable[[], float | None]]]:
+    """The server to ask: the one that runs, or one of the bundle that runs while the context is open.
+
+    Yields:
+        Its URL, and what tells the CPU seconds that it has taken (None where it is not ours).
+    """
     if config.url is not None:
-        yield config.url
+        yield config.url, lambda: None
         return
     from .chat_server import serve_bundle
 
     assert config.bundle is not None
     most = max([*config.talkers, *(8 for _ in config.rates)])
     with serve_bundle(config.bundle, run.folder / "server.log", max_talkers=most, threads=config.threads) as served:
-        yield served.url
+        yield served.url, served.cpu_seconds
 
 
-async def talk(config: ChatEvaluationConfig, run: Run, journal: Any, url: str, chosen: Sequence[Utterance]) -> None:
+async def talk(
+    config: ChatEvaluationConfig,
+    run: Run,
+    journal: Journal,
+    url: str,
+    chosen: Sequence[Utterance],
+    cpu_seconds: Callable[[], float | None],
+) -> None:
     """Hold the talks of every condition that is not done yet, and keep them."""
-    from .chat_records import keep_interruption, keep_talk
-    from .talkers_crowd import closed_loop, hold_dialogue, open_loop
+    from .chat_records import Condition, keep_interruption, keep_talk
+    from .talkers_crowd import hold_dialogue
 
-    done = {record["condition"] for record in journal.records}
     questions = [spoken(utterance) for utterance in chosen]
     asked = {utterance.id: utterance for utterance in chosen}
     (cold,) = await hold_dialogue(url, questions[:1], talk_options(config, config.turns[0]))
     if cold.status == "error":
         raise UserError(url, found=f"the first question was not answered: {cold.reason}", remedy="see server.log")
-    total = len(config.conditions) * len(questions) + len(config.turns) * config.interruptions
+    again = [questions[number % len(questions)] for number in range(config.interruptions)]
+    wanted: list[tuple[str, Condition, list[SpokenQuestion], float | None]] = [
+        (condition.label, condition, questions, None) for condition in config.conditions
+    ]
+    wanted += [(f"{turn}.interrupted", Condition(turn, talkers=1), again, 0.0) for turn in config.turns if again]
+    done = {record["condition"] for record in journal.records}
     finished = sum(len(record["talks"]) for record in journal.records)
-    with run.progress(total, "talking", start=finished, unit="question") as bar:
-        for condition in config.conditions:
-            if condition.label in done:
+    with run.progress(sum(len(each[2]) for each in wanted), "talking", start=finished, unit="question") as bar:
+        for label, condition, some, interrupt_after in wanted:
+            if label in done:
                 continue
-            options = talk_options(config, condition.turn)
-            if condition.rate:
-                talks = await open_loop(
-                    url, questions, options, rate=condition.rate, seed=config.seed, on_talk=lambda _: bar.update()
-                )
+            before = cpu_seconds()
+            talks = await ask(config, url, condition, some, interrupt_after, lambda _: bar.update())
+            after = cpu_seconds()
+            if interrupt_after is None:
+                kept = [keep_talk(each, asked[each.id], condition, run.folder) for each in talks]
             else:
-                talks = await closed_loop(
-                    url,
-                    questions,
-                    options,
-                    talkers=condition.talkers,
-                    dialogue_turns=config.dialogue_turns,
-                    seed=config.seed,
-                    on_talk=lambda _: bar.update(),
-                )
-            records = [keep_talk(each, asked[each.id], condition, run.folder) for each in talks]
-            journal.append({"condition": condition.label, "load": os.getloadavg()[0], "talks": records})
-        for turn in config.turns:
-            label = f"{turn}.interrupted"
-            if label in done or not config.interruptions:
-                continue
-            again = [questions[number % len(questions)] for number in range(config.interruptions)]
-            talks = await closed_loop(
-                url,
-                again,
-                talk_options(config, turn),
-                talkers=1,
-                interrupt_after=0.0,
-                seed=config.seed,
-                on_talk=lambda _: bar.update(),
-            )
-            journal.append(
-                {"condition": label, "load": os.getloadavg()[0], "talks": [keep_interruption(each) for each in talks]}
-            )
+                kept = [keep_interruption(each) for each in talks]
+            spent = None if before is None or after is None else round(after - before, 2)
+            load = round(os.getloadavg()[0], 2)
+            journal.append({"condition": label, "load": load, "cpu_seconds": spent, "talks": kept})
+
+
+async def ask(
+    config: ChatEvaluationConfig,
+    url: str,
+    condition: Condition,
+    questions: Sequence[SpokenQuestion],
+    interrupt_after: float | None,
+    on_talk: Callable[[Talk], None],
+) -> list[Talk]:
+    """Ask questions under a condition."""
+    from .talkers_crowd import closed_loop, open_loop
+
+    options = talk_options(config, condition.turn)
+    if condition.rate:
+        return await open_loop(url, questions, options, rate=condition.rate, seed=config.seed, on_talk=on_talk)
+    return await closed_loop(
+        url,
+        questions,
+        options,
+        talkers=condition.talkers,
+        dialogue_turns=config.dialogue_turns,
+        interrupt_after=interrupt_after,
+        seed=config.seed,
+        on_talk=on_talk,
+    )
 
 
 def talk_options(config: ChatEvaluationConfig, turn: str) -> TalkOptions:
@@ -224,7 +243,7 @@ def evaluate(config: ChatEvaluationConfig, run: Run, by_label: dict[str, dict[st
     rows: dict[str, Summary] = {}
     for label in labels:
         own = [row for row in scored if str(row["id"]).startswith(f"{label}/")]
-        rows[label] = summarise(records[label], own, by_label[label]["load"])
+        rows[label] = summarise(by_label[label], own)
     interrupted = {turn: by_label[f"{turn}.interrupted"]["talks"] for turn in config.turns if config.interruptions}
     write_lines(
         run.folder / "interruptions.jsonl",

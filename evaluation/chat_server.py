@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from corpus.errors import UserError
 
@@ -36,10 +37,17 @@ class ServedBundle:
 
     def memory(self) -> int:
         """Its resident memory in bytes, with that of its children."""
+        return sum(each.memory_info().rss for each in self._processes())
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds that it has taken, with its children."""
+        return sum(sum(each.cpu_times()[:2]) for each in self._processes())
+
+    def _processes(self) -> list[Any]:
         import psutil  # type: ignore[import-untyped]
 
         own = psutil.Process(self.process.pid)
-        return sum(each.memory_info().rss for each in [own, *own.children(recursive=True)])
+        return [own, *own.children(recursive=True)]
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ COLUMNS = {
     "real_time_factor": ("RTF", 1.0, 2),
     "cut": ("ended by a limit", 1.0, 0),
     "early": ("cut in early", 1.0, 0),
+    "cpu_seconds": ("server's CPU, s a question", 1.0, 2),
     "load": ("load", 1.0, 1),
 }
 NOTES = """
@@ -40,20 +41,24 @@ end, with `server_vad` the server waits for silence first. p99 of few questions 
 comes after it is due, for a player that starts with the first one; the head start is the wait that would have left no
 gap. RTF: from the end of the question to the reply's last sample, a second of reply. S→S: of what the outside judge
 hears in the reply. ASR-WER: between that and the reply's own text. Cut in early: the server took a pause for the end.
-Load: the machine's, over the last minute; the talkers run on the same machine.
+Load: the machine's, over the last minute; the talkers run on the same machine. The server's CPU seconds do not grow
+with the load of others.
 """
 
 
-def summarise(records: Sequence[Row], scored: Sequence[dict[str, Any]], load: float) -> Summary:
-    """The figures of one condition: its records and its rows of `evaluation.answers.score`."""
+def summarise(held: Mapping[str, Any], scored: Sequence[dict[str, Any]]) -> Summary:
+    """The figures of one condition: what was kept of its talks, and its rows of `evaluation.answers.score`."""
+    records: list[Row] = held["talks"]
     found = {
         "questions": len(records),
         "errors": sum(record["status"] not in ANSWERED for record in records),
         "cut": sum(record["status"] == "incomplete" for record in records),
         "early": sum(record["early"] for record in records),
         "gapped": sum(bool(record["gaps"]) for record in records),
-        "load": round(load, 2),
+        "load": held["load"],
     }
+    if held["cpu_seconds"] is not None:
+        found["cpu_seconds"] = round(held["cpu_seconds"] / max(len(records), 1), 3)
     for name in ("first_audio", "head_start"):
         found |= quantiles(name, [record[name] for record in records if record[name] is not None])
     factors = [record["real_time_factor"] for record in records if record["real_time_factor"] is not None]
