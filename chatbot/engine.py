@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,9 @@ from lm.sequences import Ask
 from lm.vocabulary import END_OF_AUDIO
 
 from .backend import Backend, Builtin
-from .events import Load, Transcription, Usage
+from .events import Load, ReplyDone, Transcription, Usage
 from .parts import Bundle
+from .reply import first_cause
 from .settings import bundle_folder
 from .speech import SpeechPipe
 from .talker import Talker, checked
@@ -105,6 +106,7 @@ class Engine:
         sample_rate: of the speech, Hz.
         voices: the decoder's, the bundle's own first.
         limits: what it takes.
+        on_reply: each is told the end of every reply of a talker, and the seconds of speech that were made.
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, name: str = "speechweave") -> None:
@@ -121,6 +123,7 @@ class Engine:
         self.ears, self.mouth = Worker("ears"), Worker("mouth")
         self._talkers: set[Talker] = set()
         self._jobs = asyncio.Semaphore(options.max_jobs)
+        self.on_reply: list[Callable[[ReplyDone, float], None]] = []
         self._is_open = True
         self._reaper: asyncio.TimerHandle | None = None
 
@@ -226,6 +229,8 @@ class Engine:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(pipe.run())
                     await think()
+            except ExceptionGroup as errors:
+                raise first_cause(errors) from errors
             finally:
                 waiting.put_nowait(None)
 

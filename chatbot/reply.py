@@ -149,8 +149,12 @@ class Reply:
         except TimeoutError:
             status, reason = "failed", f"no end after {longest:g} s"
         except Exception as error:
-            status, reason = "failed", str(error) or type(error).__name__
-        self._events.put_nowait(self._done(status, reason))
+            cause = first_cause(error)
+            status, reason = "failed", str(cause) or type(cause).__name__
+        done = self._done(status, reason)
+        self._events.put_nowait(done)
+        for observe in self.engine.on_reply:
+            observe(done, self._pipe.seconds if self._pipe else 0.0)
 
     async def _make(self) -> None:
         """Think, and beside it speak."""
@@ -217,6 +221,13 @@ class Reply:
     def _note(self, name: str) -> None:
         if name not in self._times:
             self._times[name] = time.perf_counter() - self.started
+
+
+def first_cause(error: Exception) -> Exception:
+    """What went wrong first in a group of tasks."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def drain(queue: asyncio.Queue[Event]) -> list[Event]:

@@ -59,7 +59,8 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     app.state.sockets = dialogues.connections
     add_error_handlers(app)
     app.include_router(models.make_router(engine, options, int(time.time())))
-    for route in (completions, speech, transcriptions):
+    app.include_router(completions.make_router(engine, options))
+    for route in (speech, transcriptions):
         app.include_router(route.make_router(engine, options, metrics))
     app.include_router(dialogues)
     app.include_router(metrics_route.make_router(metrics))

@@ -35,7 +35,6 @@ from .completion import (
 from .dialogue import Dialogue, check_output, chosen_voice, read_dialogue
 from .errors import ApiError, error_body, event_stream, from_user_error, responses
 from .messages import CompletionRequest
-from .metrics import Metrics
 from .models import check_model
 from .options import ServerOptions
 from .replies import Replies
@@ -75,11 +74,10 @@ class Completions:
     Args:
         engine: makes them.
         options: limits.
-        metrics: counts them.
     """
 
-    def __init__(self, engine: Engine, options: ServerOptions, metrics: Metrics) -> None:
-        self.engine, self.options, self.metrics = engine, options, metrics
+    def __init__(self, engine: Engine, options: ServerOptions) -> None:
+        self.engine, self.options = engine, options
         self.replies = Replies(options.remembered_seconds, options.max_remembered)
 
     async def ask(self, body: CompletionRequest, caller: str | None) -> Asked:
@@ -103,37 +101,29 @@ class Completions:
         return self.engine.open(voice=asked.voice, instructions=asked.dialogue.instructions)
 
     async def events(self, talker: Talker, asked: Asked) -> AsyncGenerator[Event]:
-        """The reply's events; counted when they end. A reply that failed raises.
+        """The reply's events. A reply that failed raises.
 
         Raises:
             ApiError: 500, the reply failed.
             UserError: the engine does not take the dialogue.
         """
         body = asked.body
-        num_samples = 0
-        done = ReplyDone(status="cancelled")
-        try:
-            await asked.dialogue.tell(talker)
-            reply = talker.respond(
-                has_audio=asked.is_spoken,
-                has_text="text" in (body.modalities or ["text"]),
-                voice=asked.voice,
-                max_tokens=body.max_completion_tokens or body.max_tokens,
-                temperature=body.temperature,
-                seed=body.seed,
-            )
-            async with aclosing(reply) as events:
-                async for event in events:
-                    if isinstance(event, AudioDelta):
-                        num_samples += len(event.samples)
-                    elif isinstance(event, ReplyDone):
-                        done = event
-                        if event.status in ("failed", "cancelled"):
-                            log.error("%s: the reply was %s: %s", asked.id, event.status, event.reason)
-                            raise ApiError(500, "The reply failed; the server's log tells why", code="reply_failed")
-                    yield event
-        finally:
-            self.metrics.count_reply(ROUTE, done, num_samples / self.engine.sample_rate)
+        await asked.dialogue.tell(talker)
+        reply = talker.respond(
+            has_audio=asked.is_spoken,
+            has_text="text" in (body.modalities or ["text"]),
+            voice=asked.voice,
+            max_tokens=body.max_completion_tokens or body.max_tokens,
+            temperature=body.temperature,
+            top_p=body.top_p,
+            seed=body.seed,
+        )
+        async with aclosing(reply) as events:
+            async for event in events:
+                if isinstance(event, ReplyDone) and event.status in ("failed", "cancelled"):
+                    log.error("%s: the reply was %s: %s", asked.id, event.status, event.reason)
+                    raise ApiError(500, "The reply failed; the server's log tells why", code="reply_failed")
+                yield event
 
     async def whole(self, asked: Asked) -> Completion:
         """The reply when it is complete."""
@@ -240,10 +230,10 @@ class Completions:
         return Chunk(id=asked.id, created=asked.created, model=self.engine.model_name, choices=choices, usage=usage)
 
 
-def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> APIRouter:
+def make_router(engine: Engine, options: ServerOptions) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["chat"])
-    completions = Completions(engine, options, metrics)
+    completions = Completions(engine, options)
     schema = responses(400, 404, 415, 504)
     schema[200] = {"content": event_stream("a chunk of the reply; the last one is [DONE]")}
 

@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from chatbot.realtime.transport import CutOffSocket
 from corpus.errors import UserError
 
 from .options import ServerOptions
@@ -71,7 +72,7 @@ class Listener(uvicorn.Server):
             host=options.host,
             port=options.port,
             http=protocol,  # type: ignore[arg-type]  # uvicorn calls it as it would a class
-            ws="websockets-sansio",
+            ws=CutOffSocket,
             ws_max_size=32 * 2**20,  # what a client may send is limited, with a better answer, by the Realtime route
             ws_ping_interval=20.0,
             ws_ping_timeout=20.0,

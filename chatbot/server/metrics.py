@@ -33,14 +33,15 @@ class Metrics:
     Attributes:
         requests: HTTP requests and WebSockets by route and status.
         request_seconds: from the first byte of the request to the last of the answer.
-        replies: replies by route and how they ended.
+        replies: by kind (dialogue: of a talker, over HTTP or Realtime; speech: a text read aloud) and how they ended.
         first_audio_seconds: from the end of the question to the reply's first sample.
         rtf: seconds of making a reply by seconds of its speech.
-        tokens: by direction (input, output) and kind (text, audio).
-        audio_seconds: of speech made, by route.
+        tokens: by direction (input, output) and modality (text, audio).
+        audio_seconds: of speech made, by kind.
     """
 
     def __init__(self, engine: Engine) -> None:
+        engine.on_reply.append(self.count_reply)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.requests = Counter(
@@ -49,23 +50,25 @@ class Metrics:
         self.request_seconds = Histogram(
             "speechweave_request_seconds", "Duration of requests", ["route"], buckets=LATENCIES, registry=registry
         )
-        self.replies = Counter("speechweave_replies", "Replies by their end", ["route", "status"], registry=registry)
+        self.replies = Counter("speechweave_replies", "Replies by their end", ["kind", "status"], registry=registry)
         self.first_audio_seconds = Histogram(
             "speechweave_first_audio_seconds",
             "From the question's end to the reply's first sample",
-            ["route"],
+            ["kind"],
             buckets=LATENCIES,
             registry=registry,
         )
         self.rtf = Histogram(
             "speechweave_real_time_factor",
             "Seconds of making a reply by seconds of its speech",
-            ["route"],
+            ["kind"],
             buckets=RATIOS,
             registry=registry,
         )
-        self.tokens = Counter("speechweave_tokens", "Tokens read and made", ["direction", "kind"], registry=registry)
-        self.audio_seconds = Counter("speechweave_audio_seconds", "Speech made", ["route"], registry=registry)
+        self.tokens = Counter(
+            "speechweave_tokens", "Tokens read and made", ["direction", "modality"], registry=registry
+        )
+        self.audio_seconds = Counter("speechweave_audio_seconds", "Speech made", ["kind"], registry=registry)
         for name, text, read in (
             ("talkers", "Dialogues that are open", lambda: engine.load().talkers),
             ("max_talkers", "Dialogues that may be open", lambda: engine.load().max_talkers),
@@ -77,18 +80,18 @@ class Metrics:
     def count_tokens(self, usage: Usage) -> None:
         """Count the tokens of one request."""
         for direction in ("input", "output"):
-            for kind in ("text", "audio"):
-                self.tokens.labels(direction, kind).inc(getattr(usage, f"{direction}_{kind}"))
+            for modality in ("text", "audio"):
+                self.tokens.labels(direction, modality).inc(getattr(usage, f"{direction}_{modality}"))
 
-    def count_reply(self, route: str, done: ReplyDone, audio_seconds: float) -> None:
-        """Count one reply of a talker with ``audio_seconds`` of speech."""
-        self.replies.labels(route, done.status).inc()
+    def count_reply(self, done: ReplyDone, audio_seconds: float, kind: str = "dialogue") -> None:
+        """Count one reply with ``audio_seconds`` of speech."""
+        self.replies.labels(kind, done.status).inc()
         self.count_tokens(done.usage)
         if done.timings.first_audio is not None:
-            self.first_audio_seconds.labels(route).observe(done.timings.first_audio)
+            self.first_audio_seconds.labels(kind).observe(done.timings.first_audio)
         if audio_seconds:
-            self.audio_seconds.labels(route).inc(audio_seconds)
-            self.rtf.labels(route).observe(done.timings.total / audio_seconds)
+            self.audio_seconds.labels(kind).inc(audio_seconds)
+            self.rtf.labels(kind).observe(done.timings.total / audio_seconds)
 
 
 def make_router(metrics: Metrics) -> APIRouter:

@@ -109,7 +109,7 @@ class Speaker:
         finally:
             timings = Timings(first_audio=first_audio, total=time.perf_counter() - started)
             done = ReplyDone(status=status, usage=self.usage(spoken), timings=timings)
-            self.metrics.count_reply(ROUTE, done, spoken.num_samples / self.engine.sample_rate)
+            self.metrics.count_reply(done, spoken.num_samples / self.engine.sample_rate, "speech")
 
     def usage(self, spoken: Spoken) -> Usage:
         """Tokens of a text and of its speech."""

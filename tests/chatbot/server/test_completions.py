@@ -128,11 +128,13 @@ def test_a_limit_of_tokens_ends_the_reply(client: openai.OpenAI, live: Live) -> 
 
 
 def test_the_seed_decides_what_is_sampled(client: openai.OpenAI, live: Live) -> None:
-    def said(seed: int) -> str:
-        return str(ask(client, live, temperature=2, seed=seed).choices[0].message.content)
+    def said(seed: int, **changes: float) -> str:
+        return str(ask(client, live, temperature=2, seed=seed, **changes).choices[0].message.content)
 
     assert said(1) == said(1)
     assert len({said(seed) for seed in range(4)}) > 1
+    likeliest = ask(client, live, temperature=0).choices[0].message.content
+    assert {said(seed, top_p=1e-6) for seed in range(2)} == {likeliest}
 
 
 WRONG: list[tuple[dict[str, Any], str | None]] = [
@@ -192,7 +194,7 @@ def test_another_model_is_not_there(client: openai.OpenAI, live: Live) -> None:
 
 
 def test_a_client_that_leaves_stops_its_reply(client: openai.OpenAI, live: Live) -> None:
-    counter = live.app.state.metrics.replies.labels("/v1/chat/completions", "cancelled")
+    counter = live.app.state.metrics.replies.labels("dialogue", "cancelled")
     before = counter._value.get()
     stream = ask(client, live, stream=True, **aloud("pcm16"))
     next(iter(stream))

@@ -122,12 +122,13 @@ def test_metrics_count_what_was_done(live: Live) -> None:
     after = metrics()
     route = 'route="/v1/audio/speech"'
     assert grown(f'speechweave_requests_total{{{route},status="200"}}') == 1
-    assert grown(f'speechweave_replies_total{{{route},status="completed"}}') == 1
-    assert grown(f"speechweave_first_audio_seconds_count{{{route}}}") == 1
-    assert grown(f"speechweave_real_time_factor_count{{{route}}}") == 1
+    kind = 'kind="speech"'
+    assert grown(f'speechweave_replies_total{{{kind},status="completed"}}') == 1
+    assert grown(f"speechweave_first_audio_seconds_count{{{kind}}}") == 1
+    assert grown(f"speechweave_real_time_factor_count{{{kind}}}") == 1
     seconds = (len(sound) - 44) / 2 / live.engine.sample_rate
-    assert grown(f"speechweave_audio_seconds_total{{{route}}}") == pytest.approx(seconds)
-    tokens = grown('speechweave_tokens_total{direction="output",kind="audio"}')
+    assert grown(f"speechweave_audio_seconds_total{{{kind}}}") == pytest.approx(seconds)
+    tokens = grown('speechweave_tokens_total{direction="output",modality="audio"}')
     assert tokens == pytest.approx(seconds / 0.08)
     assert (after["speechweave_talkers"], after["speechweave_max_talkers"]) == (0, 3)
 
