@@ -23,6 +23,7 @@ from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.routes import RealtimeRouter, make_router
 from chatbot.realtime.session import RealtimeSession
+from chatbot.realtime.transport import CutOffSocket
 
 Event = dict[str, Any]
 PATIENCE = 60.0  # seconds: a test that hangs fails
@@ -108,6 +109,10 @@ def room(bundle: Bundle) -> Opener:
     return opened
 
 
+class Impatient(CutOffSocket):
+    linger_seconds = 0.3
+
+
 class Server:
     """A server in a thread of its own."""
 
@@ -130,7 +135,7 @@ class Server:
         app = fastapi.FastAPI()
         app.include_router(self.router)
         self._server = uvicorn.Server(
-            uvicorn.Config(app, port=0, log_level="error", ws_ping_interval=ping, ws_ping_timeout=ping)
+            uvicorn.Config(app, port=0, log_level="error", ws=Impatient, ws_ping_interval=ping, ws_ping_timeout=ping)
         )
         serving = asyncio.create_task(self._server.serve())
         while not self._server.started:
@@ -150,6 +155,11 @@ class Server:
 
     async def _load(self) -> int:
         return self.engine.load().talkers
+
+    @property
+    def sockets(self) -> int:
+        """How many connections are open, below the application."""
+        return len(self._server.server_state.connections)
 
     def close_connections(self) -> None:
         asyncio.run_coroutine_threadsafe(self.router.connections.close(), self.loop).result(PATIENCE)

@@ -153,6 +153,10 @@ def test_a_client_that_takes_nothing_is_let_go(start_server: StartServer) -> Non
         for event in ({"type": "conversation.item.create", "item": item}, *[retrieve] * 25):
             raw.sendall(Frame(Opcode.TEXT, json.dumps(event).encode()).serialize(mask=True))
         assert all_is_free(server)
+        ends = time.monotonic() + PATIENCE
+        while server.sockets and time.monotonic() < ends:  # although the client has not closed it
+            time.sleep(0.01)
+        assert server.sockets == 0
 
 
 def test_the_server_says_goodbye(start_server: StartServer) -> None:
