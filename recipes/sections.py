@@ -13,6 +13,7 @@ import numpy.typing as npt
 from . import figures
 from .browser_section import browser_section
 from .page import Section, audio_uri, percent
+from .quality_section import quality_section
 from .results import Results
 from .served_section import served_section
 
@@ -40,6 +41,7 @@ def all_sections(results: Results, metrics: dict[str, Any], *, num_examples: int
         interleaving_section(results),
         language_model_section(results, metrics),
         decoder_section(results, metrics),
+        quality_section(results),
         provenance_section(results),
     ]
     return [section for section in made if section is not None]
