@@ -19,8 +19,23 @@ from .refusal import Refusal
 MODALITIES = ("audio", "text")
 LONGEST_INSTRUCTIONS = 16_384  # characters; the model's context is far shorter
 MOST_TOKENS = 4_096
-OPENAI_VOICES = frozenset(
-    ("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse")
+DEFAULT_VOICES = frozenset(
+    (
+        "default",
+        "alloy",
+        "ash",
+        "ballad",
+        "cedar",
+        "coral",
+        "echo",
+        "fable",
+        "marin",
+        "nova",
+        "onyx",
+        "sage",
+        "shimmer",
+        "verse",
+    )
 )
 
 
@@ -173,12 +188,12 @@ def modality(fields: Fields) -> str:
 
 
 def voice(fields: Fields, voices: Sequence[str]) -> str:
-    """A voice by name or as ``{"id": name}``; the names of OpenAI's own voices stand for the server's first."""
+    """A voice by name or as ``{"id": name}``; ``default`` and OpenAI's names stand for the server's first."""
     is_named = isinstance(fields.raw("voice"), dict)
     name = Fields(fields.raw("voice"), fields.name("voice")).text("id") if is_named else fields.text("voice")
     if name in voices:
         return name
-    if name in OPENAI_VOICES:
+    if name in DEFAULT_VOICES:
         return voices[0]
     raise fields.bad("voice", repr(name[:80]), "one of " + ", ".join(map(repr, voices)))
 

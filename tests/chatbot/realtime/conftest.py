@@ -24,6 +24,7 @@ from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.routes import RealtimeRouter, make_router
 from chatbot.realtime.session import RealtimeSession
 from chatbot.realtime.transport import CutOffSocket
+from chatbot.server.app import create_app
 
 Event = dict[str, Any]
 PATIENCE = 60.0  # seconds: a test that hangs fails
@@ -131,9 +132,12 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(bundle, EngineOptions(max_talkers=2))
         ping = options.pop("ping_seconds", 20.0)
-        self.router = make_router(self.engine, RealtimeOptions(check_events=True, **options))
-        app = fastapi.FastAPI()
-        app.include_router(self.router)
+        if options.pop("is_whole", False):  # with all the other routes
+            app = create_app(self.engine)
+        else:
+            self.router = make_router(self.engine, RealtimeOptions(check_events=True, **options))
+            app = fastapi.FastAPI()
+            app.include_router(self.router)
         self._server = uvicorn.Server(
             uvicorn.Config(app, port=0, log_level="error", ws=Impatient, ws_ping_interval=ping, ws_ping_timeout=ping)
         )
