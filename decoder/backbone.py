@@ -6,6 +6,9 @@ what one pass over everything gives::
 
     blocks      | 0 0 0 | 1 1 1 | 2 2 2 |      queries of block 1 see the keys of block 1 - past ... 1
 
+With a `window` a position attends to itself and so many before it, none after: what it sees does not depend on where
+its block begins, so that there is no seam where blocks meet.
+
 A stream keeps a `BackboneCache`: keys and values of the last `past` blocks and what the convolutions look back on, so
 that a block costs the same however much came before it. Which positions form a block is told by `decoder.timing`.
 
@@ -49,13 +52,16 @@ class Backbone(nn.Module):
 
     Args:
         config: its shape.
-        past: earlier blocks that a position sees.
+        past: earlier blocks that a position sees, and that a stream keeps.
+        window: earlier positions that a position sees instead; they must lie within ``past`` blocks.
         condition_width: features of the condition; 0 for none.
     """
 
-    def __init__(self, config: BackboneConfig, *, past: int, condition_width: int = 0) -> None:
+    def __init__(
+        self, config: BackboneConfig, *, past: int, window: int | None = None, condition_width: int = 0
+    ) -> None:
         super().__init__()
-        self.config, self.past = config, past
+        self.config, self.past, self.window = config, past, window
         self.layers = nn.ModuleList([Layer(config, condition_width) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.width)
 
@@ -88,8 +94,12 @@ class Backbone(nn.Module):
 
     def visibility(self, blocks_T: Tensor, blocks_K: Tensor, is_real_BT: Tensor, *, is_whole: bool) -> Tensor | None:
         """Which key each query sees (B, 1, T, K), None for all; a padded query sees itself: no softmax is empty."""
-        age_TK = blocks_T[:, None] - blocks_K[None, :]
-        sees_TK = (age_TK >= 0) & (age_TK <= self.past)
+        if self.window is None:
+            age_TK, oldest = blocks_T[:, None] - blocks_K[None, :], self.past
+        else:  # the keys are those of the positions before and of the queries themselves
+            places_K = torch.arange(len(blocks_K))
+            age_TK, oldest = places_K[-len(blocks_T) :, None] - places_K, self.window
+        sees_TK = (age_TK >= 0) & (age_TK <= oldest)
         if not is_whole:
             return None if bool(sees_TK.all()) else sees_TK[None, None].to(is_real_BT.device)
         itself_TT = torch.eye(len(blocks_T), dtype=torch.bool, device=is_real_BT.device)

@@ -187,6 +187,8 @@ class DecoderConfig:
         lookahead_tokens: tokens after its own that the mean of a token looks at, and that a block waits for: tokens
             of a streaming tokenizer lag behind the sound. The first block is shorter by as many tokens.
         token_rate: tokens a second.
+        is_causal: a position sees as far back as ``past_blocks`` blocks reach and nothing after itself, instead of its
+            block whole: blocks then meet without a seam, and only ``lookahead_tokens`` tells what comes.
         speaker: the encoder of reference clips.
     """
 
@@ -199,6 +201,7 @@ class DecoderConfig:
     past_blocks: int = 3
     lookahead_tokens: int = 0
     token_rate: float = 12.5
+    is_causal: bool = False
     speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
 
     def __post_init__(self) -> None:
@@ -209,4 +212,6 @@ class DecoderConfig:
         is_short = self.lookahead_tokens >= 0 and (not self.block_tokens or self.lookahead_tokens < self.block_tokens)
         remedy = "give 0 or more, fewer than block_tokens"
         check_option(is_short, "lookahead_tokens", self.lookahead_tokens, remedy)
+        is_bounded = not self.is_causal or self.block_tokens > 0
+        check_option(is_bounded, "is_causal", self.is_causal, "it needs block_tokens above 0")
         check_option(self.token_rate > 0, "token_rate", self.token_rate, "give a positive number")

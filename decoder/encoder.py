@@ -33,7 +33,8 @@ class TokenEncoder(nn.Module):
         clip_width = config.speaker.embedding
         self.speaker_embedding = SpeakerEmbedding(len(config.speakers), width, clip_width=clip_width)
         self.neighbours = nn.Conv1d(width, width, 2 * self.lookahead + 1) if self.lookahead else None
-        self.backbone = Backbone(config.encoder, past=config.past_blocks)
+        window = config.past_blocks * config.block_tokens if config.is_causal else None
+        self.backbone = Backbone(config.encoder, past=config.past_blocks, window=window)
         self.mean_head = nn.Linear(width, timing.slots * num_mels)
         self.reset_parameters()
 

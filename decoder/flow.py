@@ -63,10 +63,20 @@ class FlowMatching(nn.Module):
         num_mels: mel bins.
         num_speakers: voices.
         past: earlier blocks that a position sees.
+        window: earlier patches that a position sees instead (see `decoder.backbone`).
         clip_width: features of a reference clip's embedding; 0 knows tags only.
     """
 
-    def __init__(self, config: FlowConfig, *, num_mels: int, num_speakers: int, past: int, clip_width: int = 0) -> None:
+    def __init__(
+        self,
+        config: FlowConfig,
+        *,
+        num_mels: int,
+        num_speakers: int,
+        past: int,
+        window: int | None = None,
+        clip_width: int = 0,
+    ) -> None:
         super().__init__()
         self.config, self.num_mels = config, num_mels
         width, patch = config.estimator.width, config.patch_frames * num_mels
@@ -74,7 +84,7 @@ class FlowMatching(nn.Module):
         # The last row means "no condition".
         self.speaker_embedding = SpeakerEmbedding(num_speakers + 1, width, clip_width=clip_width)
         self.time_network = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.backbone = Backbone(config.estimator, past=past, condition_width=width)
+        self.backbone = Backbone(config.estimator, past=past, window=window, condition_width=width)
         self.output = nn.Linear(width, patch)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)

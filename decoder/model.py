@@ -63,7 +63,12 @@ class SpeechDecoder(nn.Module):
         self.encoder = TokenEncoder(config, self.timing, num_mels)
         clip_width = config.speaker.embedding
         self.flow = FlowMatching(
-            config.flow, num_mels=num_mels, num_speakers=num_speakers, past=config.past_blocks, clip_width=clip_width
+            config.flow,
+            num_mels=num_mels,
+            num_speakers=num_speakers,
+            past=config.past_blocks,
+            window=config.past_blocks * self.timing.patches_per_block if config.is_causal else None,
+            clip_width=clip_width,
         )
         self.speaker_encoder: SpeakerEncoder | None = None
         if clip_width:

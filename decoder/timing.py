@@ -48,6 +48,11 @@ class Timing:
         """Mel frames that the encoder makes of each token, of which frames are taken: the ratio, rounded up."""
         return -(-self.frames_per_token.numerator // self.frames_per_token.denominator)
 
+    @property
+    def patches_per_block(self) -> int:
+        """Patches that every whole block has at least."""
+        return int(self.block_tokens * self.frames_per_token / self.patch_frames)
+
     def num_frames(self, tokens: int) -> int:
         """Frames whose middle lies in ``tokens`` tokens; never more than half a frame from their exact length."""
         ratio = self.frames_per_token

@@ -8,7 +8,7 @@ The paper's two stages are two calls: voices=[all] first, then voices=[answer] i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ class TrainConfig(StageConfig):
         block_tokens: tokens per block of the block-causal attention; 0 sees the whole utterance.
         past_blocks: earlier blocks that a position sees.
         lookahead_tokens: later tokens that a token's mel looks at, and that a streamed block waits for.
+        is_causal: a position sees nothing after itself but for ``lookahead_tokens``, instead of its block whole: blocks
+            then meet without a seam. A decoder of ``init`` may be changed to it.
         speaker: the encoder of reference clips; off unless ``speaker.embedding`` is set.
         reference_share: share of examples that take their voice from a clip of it and not from its tag, where there
             is such an encoder.
@@ -72,6 +74,7 @@ class TrainConfig(StageConfig):
     block_tokens: int = 10
     past_blocks: int = 3
     lookahead_tokens: int = 0
+    is_causal: bool = False
     speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
     reference_share: float = 0.5
     naming_weight: float = 0.1
@@ -175,10 +178,15 @@ def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
             past_blocks=config.past_blocks,
             lookahead_tokens=config.lookahead_tokens,
             token_rate=speech.frame_rate,
+            is_causal=config.is_causal,
             speaker=config.speaker,
         )
         return SpeechDecoder(shape, vocoder)
     decoder = SpeechDecoder.from_pretrained(artefact_folder(earlier))
+    if config.is_causal and not decoder.config.is_causal:
+        changed = SpeechDecoder(replace(decoder.config, is_causal=True), decoder.vocoder)
+        changed.load_state_dict(decoder.state_dict())
+        decoder = changed
     if decoder.tokenizer != speech.tokenizer:
         found = f"a decoder for tokenizer {decoder.tokenizer}, but the tokens are of tokenizer {speech.tokenizer}"
         raise UserError(f"option {option}={earlier}", found=found, remedy="train it on these tokens first")

@@ -88,10 +88,11 @@ def test_streamed_is_offline(
 @pytest.mark.parametrize("block", [10, 20, 50])
 @pytest.mark.parametrize("lookahead", [0, 2])
 @pytest.mark.parametrize("length", [1, 8, 57, 60])
+@pytest.mark.parametrize("is_causal", [False, True])
 def test_streamed_is_offline_for_every_block_and_look_ahead(
-    make_decoder: MakeDecoder, block: int, lookahead: int, length: int
+    make_decoder: MakeDecoder, block: int, lookahead: int, length: int, is_causal: bool
 ) -> None:
-    decoder = make_decoder(block_tokens=block, lookahead_tokens=lookahead)
+    decoder = make_decoder(block_tokens=block, lookahead_tokens=lookahead, is_causal=is_causal)
     tokens = some_tokens(length)
     whole = decoder.decode(tokens, "bert")
     for split in ([10], [3, 11, 1]):
@@ -102,12 +103,13 @@ def test_streamed_is_offline_for_every_block_and_look_ahead(
 
 @pytest.mark.parametrize("lookahead", [0, 3])
 @pytest.mark.parametrize("length", [1, 4, 27, 33])
+@pytest.mark.parametrize("is_causal", [False, True])
 def test_streamed_is_offline_at_a_fraction_of_frames_a_token(
-    make_decoder: MakeDecoder, lookahead: int, length: int
+    make_decoder: MakeDecoder, lookahead: int, length: int, is_causal: bool
 ) -> None:
     """22.05 kHz with a hop of 256: no block ends on a whole frame."""
     vocoder = Vocoder(VocoderConfig(width=32, layers=2, expansion=2, n_fft=1024), MUSIC).eval()
-    decoder = make_decoder(vocoder, block_tokens=5, lookahead_tokens=lookahead)
+    decoder = make_decoder(vocoder, block_tokens=5, lookahead_tokens=lookahead, is_causal=is_causal)
     tokens = some_tokens(length)
     whole = decoder.decode(tokens, "bert")
     assert abs(len(whole) - length * 1764) <= 128
@@ -117,6 +119,21 @@ def test_streamed_is_offline_at_a_fraction_of_frames_a_token(
         assert residual(made, whole) <= -50
     together = decoder.decode_batch([tokens, some_tokens(40)], ["bert", "anna"])
     np.testing.assert_allclose(together[0], whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_a_causal_decoder_has_no_seams(make_decoder: MakeDecoder, lookahead: int) -> None:
+    """Where its blocks meet changes nothing at all, as long as they reach as far back."""
+    tokens = some_tokens(57)
+    shapes = ({"block_tokens": 5, "past_blocks": 4}, {"block_tokens": 10, "past_blocks": 2})
+    decoders = [make_decoder(lookahead_tokens=lookahead, is_causal=True, **shape) for shape in shapes]
+    decoders[1].load_state_dict(decoders[0].state_dict())
+    one, other = (decoder.decode(tokens, "bert") for decoder in decoders)
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    by_blocks = [make_decoder(lookahead_tokens=lookahead, **shape) for shape in shapes]
+    by_blocks[1].load_state_dict(by_blocks[0].state_dict())
+    one, other = (decoder.decode(tokens, "bert") for decoder in by_blocks)
+    assert residual(one, other) > -50
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])
