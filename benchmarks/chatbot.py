@@ -81,19 +81,23 @@ def report_latency(options: argparse.Namespace, chosen: Sequence[Utterance]) -> 
     found: dict[str, Any] = {"machine": machine(), "questions": len(chosen), "rounds": []}
     print("first audio after the end of the question, seconds (p50 p90 p99)")
     print(f"{'talkers':>8}  {'served, streaming':24}{'one after the other':24}{'ratio p50':>10}{'p99':>7}{'load':>6}")
+    halves = [chosen[::2], chosen[1::2]]  # in turn, so that what else the machine does is shared out
     with serve_bundle(
         options.bundle, options.out / "server.log", max_talkers=max(counts), threads=options.threads
     ) as served:
-        rounds = {count: ours(served, chosen, count, options.seed) for count in [1, *counts]}  # the first warms up
-    peer = Peer(options.bundle, options.threads)
-    for count in counts:
-        theirs = peer.ask(chosen, count, options.seed)
-        own, load = rounds[count], os.getloadavg()[0]
-        ratios = [theirs[f"wait.{key}"] / own[f"wait.{key}"] for key in ("p50", "p99")]
-        print(
-            f"{count:>8}  {shown(own):24}{shown(theirs):24}{ratios[0]:>10.1f}{ratios[1]:>7.1f}{load:>6.1f}", flush=True
-        )
-        found["rounds"].append({"talkers": count, "served": own, "peer": theirs, "load": load})
+        peer = Peer(options.bundle, options.threads)
+        ours(served, chosen[:2], 1, options.seed)  # warms up
+        for count in counts:
+            waits: dict[str, list[float]] = {"served": [], "peer": []}
+            for half in filter(None, halves):
+                waits["served"] += ours(served, half, count, options.seed)
+                waits["peer"] += peer.ask(half, count, options.seed)
+            own, theirs = (quantiles("wait", waits[name]) for name in ("served", "peer"))
+            load = os.getloadavg()[0]
+            ratios = [theirs[f"wait.{key}"] / own[f"wait.{key}"] for key in ("p50", "p99")]
+            line = f"{count:>8}  {shown(own):24}{shown(theirs):24}{ratios[0]:>10.2f}{ratios[1]:>7.2f}{load:>6.1f}"
+            print(line, flush=True)
+            found["rounds"].append({"talkers": count, "served": own, "peer": theirs, "load": load})
     write_json(options.out / "latency.json", found)
 
 
@@ -102,14 +106,14 @@ def shown(summary: Summary) -> str:
     return " ".join(f"{summary[f'wait.{key}']:.2f}" for key in ("p50", "p90", "p99"))
 
 
-def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: int) -> Summary:
+def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: int) -> list[float]:
     """The waits of talkers at our server."""
     questions = [spoken(utterance) for utterance in chosen]
     talks = asyncio.run(closed_loop(served.url, questions, TalkOptions(), talkers=talkers, seed=seed))
     failed = [talk.reason for talk in talks if talk.status not in ANSWERED]
     if failed:
         raise SystemExit(f"{len(failed)} questions were not answered: {failed[0]}")
-    return quantiles("wait", [wait for talk in talks if (wait := talk.first_audio_seconds) is not None])
+    return [wait for talk in talks if (wait := talk.first_audio_seconds) is not None]
 
 
 def answer_whole(bundle: Bundle, question: Samples) -> Samples:
@@ -147,7 +151,7 @@ class Peer:
         self.bundle = Bundle.from_pretrained(bundle)
         self.sample_rate = self.bundle.decoder.sample_rate
 
-    def ask(self, chosen: Sequence[Utterance], talkers: int, seed: int) -> Summary:
+    def ask(self, chosen: Sequence[Utterance], talkers: int, seed: int) -> list[float]:
         """The waits of so many talkers, who speak, wait, listen and pause as those at the server do."""
         left = [read_audio(utterance.audio) for utterance in chosen][::-1]
         answer_whole(self.bundle, left[-1])  # what torch builds at the first call
@@ -168,7 +172,7 @@ class Peer:
                 await asyncio.gather(*(talk_on(number, worker) for number in range(talkers)))
 
         asyncio.run(talk_all())
-        return quantiles("wait", waits)
+        return waits
 
 
 def report_soak(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:

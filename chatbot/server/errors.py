@@ -110,7 +110,10 @@ def error_response(error: HTTPException) -> JSONResponse:
     """The response for an error of ours or of the framework."""
     param, code = getattr(error, "param", None), getattr(error, "code", None)
     body = error_body(error.status_code, str(error.detail), param, code)
-    return JSONResponse(body, error.status_code, headers=error.headers)
+    response = JSONResponse(body, error.status_code, headers=error.headers)
+    if error.status_code in (408, 413):  # the rest of the body is not waited for
+        response.headers["Connection"] = "close"
+    return response
 
 
 def invalid_request(error: RequestValidationError) -> ApiError:
