@@ -12,26 +12,33 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corpus.command import run_command
 from corpus.errors import UserError
 
 from .options import LOOPBACK, ServerOptions
 
+if TYPE_CHECKING:
+    from chatbot.engine import EngineOptions
+
 BUNDLE = "runs/quickstart/bundle"
 KEYS_VARIABLE = "SPEECHWEAVE_API_KEYS"
+BACKEND_KEY_VARIABLE = "SPEECHWEAVE_BACKEND_KEY"
 DEFAULTS = ServerOptions()
 EXAMPLES = f"""examples:
   speechweave serve                                       the quickstart's chatbot at http://127.0.0.1:8000
   speechweave serve --port 0 --max-talkers 4              any free port; a fifth talker is told to wait
   speechweave serve --host 0.0.0.0 --api-key-file keys    for others; keys has one key a line
   speechweave serve --cors-origin https://example.org     pages of that site may call it
+  speechweave serve --backend-url http://gpu:8080/v1      the bundle's language model runs in vLLM there
 
   from openai import OpenAI
   client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any, where no key is set")
   client.audio.speech.create(model="bundle", voice="default", input="it was david")
 
-Keys can also stand in ${KEYS_VARIABLE}, with commas between them. Browsers give a page the microphone only on
+Keys can also stand in ${KEYS_VARIABLE}, with commas between them; an endpoint's key stands in
+${BACKEND_KEY_VARIABLE}. Browsers give a page the microphone only on
 127.0.0.1, localhost or over TLS (--certificate). SIGTERM lets replies finish; the exit status is 0 then.
 """
 
@@ -75,6 +82,10 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each model (1)")
     parser.add_argument("--dtype", default="float32", help="of the language model: float32 or bfloat16 (float32)")
     parser.add_argument("--device", default="cpu", help="a torch device (cpu)")
+    endpoint = parser.add_argument_group("the language model behind an endpoint, instead of here")
+    endpoint.add_argument("--backend-url", default="", help="of vLLM or SGLang, up to and with /v1")
+    endpoint.add_argument("--backend-model", default="", help="as the endpoint calls it (its first)")
+    endpoint.add_argument("--backend-dialect", choices=("vllm", "sglang"), default="vllm", help="which it is (vllm)")
     parser.add_argument("--open", action="store_true", help="show the page in the browser, where there is a screen")
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
     return parser
@@ -107,6 +118,23 @@ def server_options(given: argparse.Namespace) -> ServerOptions:
     )
 
 
+def engine_options(given: argparse.Namespace) -> EngineOptions:
+    """How the models run."""
+    from chatbot.engine import EngineOptions
+
+    return EngineOptions(
+        max_talkers=given.max_talkers,
+        threads=given.threads,
+        dtype=given.dtype,
+        device=given.device,
+        backend="openai" if given.backend_url else "builtin",
+        url=given.backend_url,
+        model=given.backend_model,
+        key=os.environ.get(BACKEND_KEY_VARIABLE, ""),
+        dialect=given.backend_dialect,
+    )
+
+
 def serve(given: argparse.Namespace) -> None:
     """Load the chatbot and serve it until a signal comes."""
     options = server_options(given)
@@ -125,16 +153,13 @@ def serve(given: argparse.Namespace) -> None:
         print(f"loading {given.bundle} ...", file=sys.stderr)
         import asyncio
 
-        from chatbot.engine import Engine, EngineOptions
+        from chatbot.engine import Engine
         from chatbot.page.browse import open_in_browser
 
         from .app import create_app
 
         async def run() -> None:
-            engine_options = EngineOptions(
-                max_talkers=given.max_talkers, threads=given.threads, dtype=given.dtype, device=given.device
-            )
-            engine = Engine.from_pretrained(given.bundle, engine_options)
+            engine = Engine.from_pretrained(given.bundle, engine_options(given))
             certificate = (given.certificate, given.certificate_key)
             listener = Listener(create_app(engine, options), options, certificate)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from .dialogue import DEFAULT_VOICE
+from chatbot.realtime.settings import DEFAULT_VOICES
+
 from .options import ServerOptions
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def describe(app: FastAPI, engine: Engine, options: ServerOptions) -> None:
         (shown,) = schema["paths"]["/v1/models/{name}"]["get"]["parameters"]
         for model in (shown["schema"], *(schemas[name]["properties"]["model"] for name in ASKING)):
             model["enum"] = [engine.model_name, *options.aliases]
+        voices = list(dict.fromkeys([*engine.voices, *sorted(DEFAULT_VOICES)]))
         for name in VOICED:
             voice = schemas[name]["properties"]["voice"]
-            voice["anyOf"][0]["enum"] = schemas["VoiceId"]["properties"]["id"]["enum"] = [*engine.voices, DEFAULT_VOICE]
+            voice["anyOf"][0]["enum"] = schemas["VoiceId"]["properties"]["id"]["enum"] = voices
         if options.needs_key:
             schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             for path, operations in schema["paths"].items():

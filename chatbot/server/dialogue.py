@@ -8,6 +8,7 @@ import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from chatbot.realtime.settings import DEFAULT_VOICES
 from corpus.audio import Samples
 
 from .errors import ApiError
@@ -19,8 +20,6 @@ from .sound import decode_sound
 if TYPE_CHECKING:
     from chatbot.engine import Engine
     from chatbot.talker import Talker
-
-DEFAULT_VOICE = "default"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,18 +115,18 @@ def decode_base64(text: str, name: str) -> bytes:
 
 
 def chosen_voice(voice: str | VoiceId, engine: Engine, name: str) -> str:
-    """The engine's voice that a request asks for; ``default`` is its own.
+    """The engine's voice that a request asks for; ``default`` and the names of OpenAI's voices are its own.
 
     Raises:
         ApiError: no such voice; ``name`` is the field.
     """
     wanted = voice if isinstance(voice, str) else voice.id
-    if wanted == DEFAULT_VOICE:
+    if wanted in engine.voices:
+        return wanted
+    if wanted in DEFAULT_VOICES:
         return engine.voices[0]
-    if wanted not in engine.voices:
-        known = ", ".join([*engine.voices, DEFAULT_VOICE])
-        raise ApiError(400, f"No voice {wanted[:100]!r}; there are {known}", param=name, code="invalid_value")
-    return wanted
+    known = ", ".join([*engine.voices, "default"])
+    raise ApiError(400, f"No voice {wanted[:100]!r}; there are {known}", param=name, code="invalid_value")
 
 
 def check_output(modalities: list[Literal["text", "audio"]] | None, audio: AudioOutput | None, stream: bool) -> bool:

@@ -94,7 +94,9 @@ class VoiceId(Body):
 class AudioOutput(Body):
     """How the reply is spoken."""
 
-    voice: str | VoiceId = Field(description="one of the model's voices (see /v1/models), or 'default'")
+    voice: str | VoiceId = Field(
+        description="one of the model's (see /v1/models); 'default' and OpenAI's names are its own"
+    )
     format: Literal["wav", "mp3", "flac", "opus", "pcm16"] = Field(description="pcm16 is 24 kHz mono; streams need it")
 
 

@@ -43,7 +43,9 @@ class SpeechRequest(Body):
 
     model: str
     input: str = Field(min_length=1)
-    voice: str | VoiceId = Field(description="one of the model's voices (see /v1/models), or 'default'")
+    voice: str | VoiceId = Field(
+        description="one of the model's (see /v1/models); 'default' and OpenAI's names are its own"
+    )
     response_format: FileFormat | None = Field(
         default=None, description="mp3 if not given; pcm (24 kHz mono) and wav are sent while they are made"
     )

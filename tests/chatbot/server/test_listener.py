@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chatbot.server.command import argument_parser, main, server_options
+from chatbot.engine import EngineOptions
+from chatbot.server.command import argument_parser, engine_options, main, server_options
 from chatbot.server.listener import open_socket
 from chatbot.server.options import ServerOptions
 from chatbot.server.replies import Replies
@@ -92,6 +93,10 @@ def test_options_come_from_words_file_and_environment(tmp_path: Path, monkeypatc
     assert options.cors_origins == ["https://a.org"]
     monkeypatch.delenv("SPEECHWEAVE_API_KEYS")
     assert server_options(argument_parser().parse_args([])) == ServerOptions()
+    assert engine_options(argument_parser().parse_args([])) == EngineOptions()
+    monkeypatch.setenv("SPEECHWEAVE_BACKEND_KEY", "endpoint-key")
+    remote = engine_options(argument_parser().parse_args(["--backend-url", "http://gpu/v1", "--max-talkers", "3"]))
+    assert remote == EngineOptions(backend="openai", url="http://gpu/v1", key="endpoint-key", max_talkers=3)
 
 
 @pytest.mark.parametrize(
