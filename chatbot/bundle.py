@@ -3,8 +3,8 @@
     python -m chatbot.bundle tokenizer=runs/quickstart/tokenizer lm=runs/quickstart/chat_model \\
         decoder=runs/quickstart/decoder data=runs/quickstart/chat_data out=runs/quickstart/bundle
 
-Writes <out>/bundle/ with tokenizer/ lm/ decoder/ chat.yaml, whole or not at all. Parts that were not made for each
-other are refused: the tokens of one speech tokenizer mean nothing to a model or a decoder of another.
+Writes <out>/bundle/ with tokenizer/ lm/ decoder/ chat.yaml (and reader/), whole or not at all. Parts that were not made
+for each other are refused: the tokens of one speech tokenizer mean nothing to a model or a decoder of another.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class BundleConfig(StageConfig):
         lm: run folder of lm.export, or its model.
         decoder: run folder of decoder.train, or its artefact.
         data: run folder of chatbot.prepare that the model was fine-tuned on.
+        reader: run folder of lm.export (or its model) of a text-to-token model, to read given texts aloud; empty
+            leaves that to the language model, which must have learnt it (format tts).
         voice: the decoder's voice; empty takes the one that the replies in ``data`` were spoken in.
         reply: how it answers (kept in chat.yaml, where it can be changed later): see `chatbot.settings.ReplyConfig`.
     """
@@ -43,6 +45,7 @@ class BundleConfig(StageConfig):
     lm: str
     decoder: str
     data: str
+    reader: str = ""
     voice: str = ""
     reply: ReplyConfig = field(default_factory=ReplyConfig)
 
@@ -58,6 +61,8 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
         "lm": part_folder(config.lm, "model", "config.json"),
         "decoder": part_folder(config.decoder, "artefact", "config.yaml"),
     }
+    if config.reader:
+        sources["reader"] = part_folder(config.reader, "model", "config.json")
     vocabulary = Vocabulary.from_pretrained(sources["lm"])
     trained_as = chat_corpus(config.data, vocabulary.fingerprint)
     settings = ChatSettings(
@@ -70,7 +75,7 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
             **vars(config.reply),
         ),
     )
-    with atomic_folder(run.folder / "bundle") as folder, run.progress(4, "bundle", unit="part") as bar:
+    with atomic_folder(run.folder / "bundle") as folder, run.progress(len(sources) + 1, "bundle", unit="part") as bar:
         for part, source in sources.items():
             shutil.copytree(source, folder / part)
             bar.update()
@@ -120,7 +125,13 @@ STAGE = Stage(
     config=BundleConfig,
     run=run,
     summary="Put speech tokenizer, language model and speech decoder into one chatbot folder.",
-    inputs=lambda config: [config.tokenizer, config.lm, config.decoder, config.data],
+    inputs=lambda config: [
+        config.tokenizer,
+        config.lm,
+        config.decoder,
+        config.data,
+        *([config.reader] if config.reader else []),
+    ],
     example="tokenizer=runs/quickstart/tokenizer lm=runs/quickstart/chat_model decoder=runs/quickstart/decoder "
     "data=runs/quickstart/chat_data out=runs/quickstart/bundle",
 )

@@ -1,4 +1,4 @@
-"""The parts of a chatbot, loaded and checked: speech tokenizer, language model, speech decoder, settings."""
+"""The parts of a chatbot, loaded and checked: speech tokenizer, language model, speech decoder, settings, a reader."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ class ServedModel:
 class Bundle:
     """A whole chatbot: speech tokenizer, language model, speech decoder, settings.
 
+    Attributes:
+        reader: a text-to-token model that reads given texts aloud; None leaves that to the language model.
+
     Raises:
         UserError: parts that do not belong together.
     """
@@ -49,8 +52,10 @@ class Bundle:
         generator: Generator | ServedModel,
         decoder: SpeechDecoder,
         settings: ChatSettings,
+        reader: Generator | None = None,
     ) -> None:
         self.tokenizer, self.generator, self.decoder, self.settings = tokenizer, generator, decoder, settings
+        self.reader = reader
         self.vocabulary = generator.vocabulary
         reply = settings.reply
         self.reply_format = reply.reply_format()
@@ -72,7 +77,7 @@ class Bundle:
         """Load a bundle folder (or the run folder of chatbot.bundle that holds one).
 
         Args:
-            folder: with ``tokenizer/ lm/ decoder/ chat.yaml``.
+            folder: with ``tokenizer/ lm/ decoder/ chat.yaml``, and perhaps ``reader/``.
             dtype: of the language model, "float32" or "bfloat16".
             device: a torch device.
             has_weights: False leaves the language model's weights out: it runs elsewhere.
@@ -95,6 +100,9 @@ class Bundle:
             ),
             SpeechDecoder.from_pretrained(root / "decoder").to(device),
             settings,
+            Generator.from_pretrained(root / "reader", dtype=dtype, device=device)
+            if (root / "reader").is_dir()
+            else None,
         )
 
     def check_parts(self) -> None:
@@ -111,6 +119,9 @@ class Bundle:
         if self.settings.vocabulary != self.vocabulary.fingerprint:
             mismatch = f"vocabulary {self.vocabulary.fingerprint}, but chat.yaml says {self.settings.vocabulary}"
             raise UserError("the language model", found=mismatch, remedy=remedy)
+        if self.reader is not None and self.reader.vocabulary.fingerprint != self.vocabulary.fingerprint:
+            mismatch = f"vocabulary {self.reader.vocabulary.fingerprint}, but the language model's is "
+            raise UserError("the reader", found=mismatch + self.vocabulary.fingerprint, remedy=remedy)
         self.decoder.speaker_row(self.settings.voice)
 
     @property

@@ -93,10 +93,10 @@ def make_vocabulary(fingerprint: str) -> Vocabulary:
     )
 
 
-def save_lm(folder: Path, vocabulary: Vocabulary, positions: int = 256) -> None:
+def save_lm(folder: Path, vocabulary: Vocabulary, positions: int = 256, seed: int = 2) -> None:
     import transformers
 
-    torch.manual_seed(2)
+    torch.manual_seed(seed)
     config = transformers.LlamaConfig(
         vocab_size=vocabulary.padded_size(16),
         hidden_size=32,
