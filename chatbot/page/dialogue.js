@@ -97,10 +97,12 @@ export class Dialogue extends EventTarget {
   }
 
   /** A typed question. @param {string} text */
-  ask(text) {
-    this.interrupt();
-    const item = { type: "message", role: "user", content: [{ type: "input_text", text }] };
+  async ask(text) {
+    await this.interrupt(); // what was heard of the last answer belongs in front of the question
+    const id = `typed_${Date.now().toString(36)}`;
+    const item = { id, type: "message", role: "user", content: [{ type: "input_text", text }] };
     this.connection.send({ type: "conversation.item.create", item });
+    this.#update(id, { role: "user", text, state: "done" });
     this.stopwatch.spoken(performance.now());
     this.#respond();
   }

@@ -7,7 +7,7 @@
  *      {flush: true}                 be silent now
  * Out: {started: reply, at}          its first sample plays; `at` on the context's clock, in seconds
  *      {progress: reply, played}     samples of it played so far
- *      {starved: reply}              the next block did not come in time
+ *      {starved: reply}              its next block has come too late
  *      {finished: reply, played}     all of it was played
  *      {flushed: reply | null, played}
  */
@@ -60,16 +60,15 @@ class PlayerProcessor extends AudioWorkletProcessor {
       this.reply = null;
       this.isRunning = false;
     }
-    if (this.isRunning && this.waiting === 0) {
-      this.port.postMessage({ starved: this.reply });
-      this.head = Math.min(2 * this.head, this.longestHead); // rather one longer wait than many short ones
-      this.isRunning = false;
-    }
+    if (this.waiting === 0) this.isRunning = false;
     if (!this.isRunning && next !== null && (this.waiting >= this.head || this.ended.has(next))) {
       if (this.reply === null) {
         this.reply = next;
         this.played = 0;
         this.port.postMessage({ started: next, at: currentTime });
+      } else {
+        this.port.postMessage({ starved: this.reply });
+        this.head = Math.min(2 * this.head, this.longestHead); // rather one longer wait than many short ones
       }
       this.isRunning = true;
     }

@@ -79,12 +79,14 @@ export class Player extends EventTarget {
   async flush() {
     if (!this.isPlaying) return null;
     const interrupted = this.playing;
+    this.playing = null;
+    this.pushed.clear();
+    const isRunning = this.context.state === "running"; // else nothing sounds, and the worklet does not answer
     const { flushed, played } = await new Promise((resolve) => {
       this.flushed = resolve;
       this.node.port.postMessage({ flush: true });
+      if (!isRunning) resolve({ flushed: null, played: 0 });
     });
-    this.pushed.clear();
-    this.playing = null;
     if (flushed === null) return { reply: interrupted, seconds: 0 };
     return { reply: flushed, seconds: Math.max(0, played / this.context.sampleRate - this.delay) };
   }

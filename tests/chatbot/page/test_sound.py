@@ -115,6 +115,34 @@ def test_blocks_are_played_one_after_the_other_without_a_seam(page: Page) -> Non
     assert within[1] - within[0] == 1161, "a gap inside of a reply"
 
 
+def test_sound_that_comes_too_late_is_told_and_an_end_that_comes_late_is_not(page: Page) -> None:
+    events = page.evaluate("""
+      async () => {
+        const context = new OfflineAudioContext(1, 12000, 24000);
+        await context.audioWorklet.addModule("/page/player-processor.js");
+        const node = new AudioWorkletNode(context, "speechweave-player", {
+          numberOfInputs: 0, outputChannelCount: [1], processorOptions: { headSamples: 200 },
+        });
+        node.connect(context.destination);
+        const events = [];
+        node.port.onmessage = ({ data }) => "progress" in data || events.push(Object.keys(data)[0]);
+        const moment = () => new Promise((resolve) => setTimeout(resolve, 100));
+        const at = (seconds, message) => context.suspend(seconds).then(async () => {
+          node.port.postMessage(message);
+          await moment();
+          context.resume();
+        });
+        at(0, { push: new Float32Array(600).fill(1), reply: "a" });
+        at(0.1, { push: new Float32Array(600).fill(1), reply: "a" });
+        at(0.3, { end: "a" });
+        await context.startRendering();
+        await moment();
+        return events;
+      }
+    """)
+    assert events == ["started", "starved", "finished"]
+
+
 def test_a_flush_is_silent_at_once_and_tells_what_was_played(page: Page) -> None:
     result = page.evaluate("""
       async () => {
