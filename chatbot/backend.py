@@ -62,7 +62,7 @@ class Builtin:
         self._sequences = Sequences(generator, num_rows)
         self._orders: list[Callable[[], object]] = []
         self._changed = threading.Condition()
-        self._is_open = True
+        self.is_open = True
         self._listeners: dict[int, Listener] = {}  # who waits for a row's tokens; the thread's
         self._free = list(range(num_rows))[::-1]
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -83,7 +83,7 @@ class Builtin:
         return BuiltinContext(self, row)
 
     def order(self, order: Callable[[], object]) -> None:
-        """Let the thread do something to the sequences before its next step."""
+        """Let the thread do something to the sequences before its next step; nothing once it has ended."""
         with self._changed:
             self._orders.append(order)
             self._changed.notify()
@@ -91,7 +91,7 @@ class Builtin:
     async def close(self) -> None:
         """End the thread."""
         with self._changed:
-            self._is_open = False
+            self.is_open = False
             self._changed.notify()
         await asyncio.to_thread(self._thread.join)
 
@@ -99,9 +99,9 @@ class Builtin:
         sequences = self._sequences
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._orders or sequences.has_work or not self._is_open)
-                if not self._is_open:
-                    return
+                self._changed.wait_for(lambda: self._orders or sequences.has_work or not self.is_open)
+                if not self.is_open:
+                    break
                 orders, self._orders = self._orders, []
             try:
                 for order in orders:
@@ -113,9 +113,15 @@ class Builtin:
                 for row in sequences.rows.values():
                     row.ask = None
                 told = [(listener, error) for listener in self._listeners.values()]
-            if told and self._loop is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                    self._loop.call_soon_threadsafe(tell, told)
+            if told:
+                self._send(told)
+        self._send([(listener, closed()) for listener in self._listeners.values()])
+
+    def _send(self, told: list[tuple[Listener, Made | Exception]]) -> None:
+        """Hand new tokens to the event loop."""
+        with contextlib.suppress(RuntimeError):  # it is closed: nobody waits
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(tell, told)
 
 
 class BuiltinContext:
@@ -153,6 +159,8 @@ class BuiltinContext:
     async def generate(self, ask: Ask) -> AsyncGenerator[int]:
         """Continue the sequence; see `Context.generate`."""
         sequences, row, listeners = self._backend._sequences, self._row, self._backend._listeners
+        if not self._backend.is_open:
+            raise closed()
         queue: Listener = asyncio.Queue()
 
         def start() -> None:
@@ -179,8 +187,19 @@ class BuiltinContext:
         if self._is_open:
             self._is_open = False
             sequences, row = self._backend._sequences, self._row
-            self._backend.order(lambda: sequences.close(row))
+            listeners = self._backend._listeners
+
+            def free() -> None:
+                sequences.close(row)
+                listeners.pop(row, None)
+
+            self._backend.order(free)
             self._backend._free.append(row)
+
+
+def closed() -> UserError:
+    """The error for those who wait for a model that is gone."""
+    return UserError("the engine", found="closed", remedy="open a new one")
 
 
 def tell(told: list[tuple[Listener, Made | Exception]]) -> None:

@@ -18,17 +18,15 @@ from pathlib import Path
 
 from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError, check_option
-from lm.formats import asr_prompt, tts_prompt
+from lm.formats import asr_prompt
 from lm.generation import Generator
 from lm.sequences import Ask
-from lm.vocabulary import END_OF_AUDIO
 
+from .aloud import read_aloud
 from .backend import Backend, Builtin
 from .events import Load, ReplyDone, Transcription, Usage
 from .parts import Bundle
-from .reply import first_cause
 from .settings import bundle_folder
-from .speech import SpeechPipe
 from .talker import Talker, checked
 from .worker import Worker
 
@@ -106,6 +104,8 @@ class Engine:
         sample_rate: of the speech, Hz.
         voices: the decoder's, the bundle's own first.
         limits: what it takes.
+        reader: continues the prompts of texts to be read aloud.
+        jobs: held by each transcription and each text that is read aloud.
         on_reply: each is told the end of every reply of a talker, and the seconds of speech that were made.
     """
 
@@ -120,9 +120,10 @@ class Engine:
             context_tokens=bundle.max_length,
         )
         self.backend = make_backend(bundle, options)
+        self.reader = self.backend if bundle.reader is None else Builtin(bundle.reader, options.max_jobs)
         self.ears, self.mouth = Worker("ears"), Worker("mouth")
         self._talkers: set[Talker] = set()
-        self._jobs = asyncio.Semaphore(options.max_jobs)
+        self.jobs = asyncio.Semaphore(options.max_jobs)
         self.on_reply: list[Callable[[ReplyDone, float], None]] = []
         self._is_open = True
         self._reaper: asyncio.TimerHandle | None = None
@@ -178,7 +179,7 @@ class Engine:
         (codes,) = await self.ears.run(lambda: self.bundle.tokenizer.encode([samples]))
         prompt = asr_prompt(codes, v).tolist()
         written = []
-        async with self._jobs:
+        async with self.jobs:
             context = self.backend.open()
             try:
                 context.set(prompt)
@@ -191,57 +192,13 @@ class Engine:
         usage = Usage(input_audio=len(codes), output_text=len(written))
         return Transcription(text=v.decode_text(written), seconds=seconds, usage=usage)
 
-    async def speak(self, text: str, *, voice: str | None = None) -> AsyncGenerator[Samples]:
-        """Read a text aloud by the language model's TTS task; pieces (S,) of speech as soon as they are made.
+    def speak(self, text: str, *, voice: str | None = None) -> AsyncGenerator[Samples]:
+        """Read a text aloud; pieces (S,) of speech as soon as they are made. See `chatbot.aloud`.
 
         Raises:
-            UserError: no text, too long a text, or an unknown voice.
+            UserError: no text, or an unknown voice.
         """
-        v, chosen = self.bundle.vocabulary, self._voice(voice)
-        if not text.strip():
-            raise UserError("the text", found="nothing to say", remedy="write something")
-        tag = chosen if chosen in v.speakers else next(iter(v.speakers))
-        prompt = tts_prompt(self.bundle.settings.reply.as_learnt(text), tag, v).tolist()
-        most = self.limits.context_tokens - len(prompt)
-        if most < len(prompt):
-            raise UserError("the text", found=f"{len(prompt)} tokens", remedy="shorten it")
-        waiting: asyncio.Queue[Samples | None] = asyncio.Queue()
-        pipe = SpeechPipe(
-            self.bundle.decoder, self.mouth, chosen, self.bundle.settings.reply.decoder_steps, waiting.put
-        )
-
-        async def think() -> None:
-            async with self._jobs:
-                context = self.backend.open()
-                try:
-                    context.set(prompt)
-                    ask = Ask(max_new_tokens=most, stop=(v.special(END_OF_AUDIO),), allowed="speech")
-                    async with aclosing(context.generate(ask)) as made:
-                        async for id in made:
-                            if v.is_speech(id):
-                                pipe.feed(id - v.speech_offset)
-                finally:
-                    context.close()
-                    pipe.finish()
-
-        async def make() -> None:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(pipe.run())
-                    await think()
-            except ExceptionGroup as errors:
-                raise first_cause(errors) from errors
-            finally:
-                waiting.put_nowait(None)
-
-        task = asyncio.create_task(make())
-        try:
-            while (samples := await waiting.get()) is not None:
-                yield samples
-            await task
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+        return read_aloud(self, text, self._voice(voice))
 
     def load(self) -> Load:
         """How busy it is."""
@@ -265,6 +222,8 @@ class Engine:
         if self._reaper is not None:
             self._reaper.cancel()
         await self.backend.close()
+        if self.reader is not self.backend:
+            await self.reader.close()
         await asyncio.to_thread(self.ears.close)
         await asyncio.to_thread(self.mouth.close)
 

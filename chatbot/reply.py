@@ -68,6 +68,7 @@ class Reply:
 
     Attributes:
         played: seconds of speech that `events` has handed out.
+        is_cancelled: it was broken off, by `cancel` or by a failure: what was not played is not kept.
     """
 
     def __init__(
@@ -148,8 +149,9 @@ class Reply:
                     self._events.put_nowait(event)
         except TimeoutError:
             status, reason = "failed", f"no end after {longest:g} s"
+            self.is_cancelled = True
         except Exception as error:
-            cause = first_cause(error)
+            cause, self.is_cancelled = first_cause(error), True
             status, reason = "failed", str(cause) or type(cause).__name__
         done = self._done(status, reason)
         self._events.put_nowait(done)
