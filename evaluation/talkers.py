@@ -226,10 +226,12 @@ class Talker:
         self._speaking += self._chunks(speech)
         self._silent.clear()
         spoken = asyncio.create_task(self._silent.wait())
-        await asyncio.wait([spoken, self._microphone], return_when=asyncio.FIRST_COMPLETED)
-        if not spoken.done():
+        try:
+            await asyncio.wait([spoken, self._microphone], return_when=asyncio.FIRST_COMPLETED)
+            if not spoken.done():
+                raise TalkerError("the line broke while speaking")
+        finally:
             spoken.cancel()
-            raise TalkerError("the line broke while speaking")
 
     def _chunks(self, speech: Pcm) -> list[Pcm]:
         length = REALTIME_RATE * self.options.chunk_ms // 1000
