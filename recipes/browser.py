@@ -99,13 +99,13 @@ def browser(*, microphone: Path | None = None) -> Iterator[Browser]:
         microphone: 16-bit wav that it hears once, from the moment the page opens the microphone; None: beeps.
 
     Raises:
-        UserError: no Chromium, or no playwright.
+        UserError: no Chromium, no playwright, or something that was waited for on a page never came.
     """
     path = executable()
     if path is None:
         raise UserError("Chromium", found="none on the PATH", remedy="install it (apt-get install chromium)")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
         raise UserError("playwright", found="not installed", remedy="pip install playwright") from error
     flags = list(FLAGS)
@@ -115,6 +115,9 @@ def browser(*, microphone: Path | None = None) -> Iterator[Browser]:
         chromium = driver.chromium.launch(executable_path=path, args=flags)
         try:
             yield chromium
+        except Error as error:
+            remedy = "read the server's log; on a busy machine, try again later"
+            raise UserError("the page in Chromium", found=str(error).splitlines()[0], remedy=remedy) from error
         finally:
             chromium.close()
 

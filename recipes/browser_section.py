@@ -49,10 +49,11 @@ def browser_section(root: Path) -> Section | None:
             for row in rows
         ],
     )
-    section.text(
-        f"The space bar pressed during an answer: the last sound came {summary['interrupted_ms']} ms later, by the "
-        "page's own clock and without what the loudspeaker's driver holds."
-    )
+    if summary["interrupted_ms"] is not None:
+        section.text(
+            f"The space bar pressed during an answer: the last sound came {summary['interrupted_ms']} ms later, by the "
+            "page's own clock and without what the loudspeaker's driver holds."
+        )
     screens = sorted((folder / "screens").glob("*.png"), key=lambda file: (-int(file.stem.split("-")[0]), file.stem))
     described = [(picture_uri(file), f"the page, {file.stem.replace('-', ' pixels wide, ')}") for file in screens]
     for start in range(0, len(described), 2):

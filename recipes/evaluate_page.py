@@ -106,10 +106,12 @@ def evaluate(options: argparse.Namespace) -> None:
                 rows.append(row_of(question, keys, way, asked, judged, file, options.out))
                 print(line_of(rows[-1]), flush=True)
         silent = interrupt(server.url, read_audio(chosen[0].audio), audio)
-        print(f"interrupted: the last sound came {silent:.0f} ms after the key")
+        print(
+            "interrupted: " + ("never while it sounded" if silent is None else f"silent {silent:.0f} ms after the key")
+        )
         photograph(server.url, [read_audio(question.audio) for question in chosen[:3]], audio, screens)
     write_text(options.out / "page.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    summary = summarise(rows) | {"interrupted_ms": round(silent)}
+    summary = summarise(rows) | {"interrupted_ms": None if silent is None else round(silent)}
     write_json(options.out / "page.json", summary)
     for name, value in summary.items():
         print(f"  {name:<40} {value}")
@@ -180,29 +182,36 @@ def ask(url: str, speech: Samples, way: str, folder: Path) -> Asked:
         return Asked(heard, said, played(page), seconds, gaps)
 
 
-def interrupt(url: str, speech: Samples, folder: Path) -> float:
-    """Press the space bar while the answer sounds; milliseconds until the last sound."""
+def interrupt(url: str, speech: Samples, folder: Path) -> float | None:
+    """Press the space bar while the answer sounds; milliseconds until the last sound.
+
+    Where the answer was just between two words, or had run dry, it is tried again; None: three times in vain.
+    """
     from corpus.audio import SAMPLE_RATE
 
     from .browser import sound_after_key
 
-    with visit(url, [speech], folder, pause=1.0) as page:
-        begin(page, WAYS[0], LEAD + len(speech) / SAMPLE_RATE)
-        page.locator("body[data-phase=speaking]").wait_for()
-        page.wait_for_timeout(200)
-        page.keyboard.down("Space")
-        page.wait_for_timeout(1000)
-        return sound_after_key(page)
+    for _ in range(3):
+        with visit(url, [speech], folder, pause=1.0) as page:
+            begin(page, WAYS[0], LEAD + len(speech) / SAMPLE_RATE)
+            page.locator("body[data-phase=speaking]").wait_for()
+            page.wait_for_timeout(200)
+            page.keyboard.down("Space")
+            page.wait_for_timeout(1000)
+            silent = sound_after_key(page)
+            if silent > 0:
+                return silent
+    return None
 
 
 def photograph(url: str, questions: Sequence[Samples], folder: Path, screens: Path) -> None:
     """A spoken dialogue of several questions, at every width in both colours."""
     for scheme in ("light", "dark"):
-        with visit(url, questions, folder, pause=6.0, color_scheme=scheme) as page:
+        with visit(url, questions, folder, pause=8.0, color_scheme=scheme) as page:
             begin(page, "hands-free", 0.0)
-            page.locator(".user:is([data-state=done])").nth(len(questions) - 1).wait_for()
-            page.locator("body[data-phase=speaking]").wait_for()
-            page.locator(".assistant .said").nth(len(questions) - 1).wait_for()
+            for number in range(len(questions)):
+                page.locator(".user:is([data-state=done])").nth(number).wait_for()
+                page.locator("body[data-phase=speaking]").wait_for()
             page.wait_for_timeout(500)
             for width, height in WIDTHS.items():
                 page.set_viewport_size({"width": width, "height": height})
