@@ -17,6 +17,7 @@ from .settings import ServerVad
 
 MS = SAMPLE_RATE // 1000  # samples
 TAIL_MS = 100  # of silence that stay at a turn's end; recorded questions end about so
+LATE_MS = 40  # that the detector may take to tell what it has heard: its filter, its frames, and the pieces here
 START_MS = 1_000  # that a turn's beginning may lie back beyond its padding when it is noticed
 
 
@@ -70,7 +71,7 @@ class Listener:
         self._detector = TurnDetector(detection.turn_options()) if detection else None
         self._recent = np.zeros(0, dtype=np.float32)  # between turns the sound before one, in it what is held back
         self._kept = (detection.prefix_padding_ms + START_MS) * MS if detection else 0
-        self._held = max(detection.silence_duration_ms - TAIL_MS, 0) * MS if detection else 0
+        self._held = (max(detection.silence_duration_ms - TAIL_MS, 0) + LATE_MS) * MS if detection else 0
 
     def feed(self, samples: Samples) -> list[Sound]:
         """What is heard in the next (S,) samples, in order."""
@@ -113,7 +114,7 @@ class Listener:
             elif self.is_in_turn:
                 sounds += self._stop(at + TAIL_MS * MS)
         if self.is_in_turn and self.position - self._began >= self._max_samples:
-            sounds += self._stop(self.position)
+            sounds += self._stop(self._began + self._max_samples)
             self.reset()
         if not self.is_in_turn:
             self._recent = self._recent[-self._kept :]
