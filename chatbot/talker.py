@@ -79,14 +79,14 @@ class Talker:
         """
         self._check_open()
         audio = checked(samples)
-        waiting, most = self._waiting + len(audio) / SAMPLE_RATE, self.engine.options.max_waiting_seconds
+        waiting, most = (self._waiting + len(audio)) / SAMPLE_RATE, self.engine.options.max_waiting_seconds
         if waiting > most and self._pieces:
             remedy = "send audio no faster than it is spoken, or wait a moment"
             raise Overflow("the audio", found=f"{waiting:.1f} s that wait to be heard", remedy=remedy)
         self._seconds += len(audio) / SAMPLE_RATE
         if self._seconds <= self.engine.limits.max_question_seconds:  # commit tells what is too long
             self._pieces.append(audio)
-            self._waiting += len(audio) / SAMPLE_RATE
+            self._waiting += len(audio)
             self._listen()
 
     def clear(self) -> None:
@@ -169,7 +169,7 @@ class Talker:
     def _start_hearing(self) -> None:
         """Nothing was heard yet."""
         self._pieces: deque[Samples] = deque()
-        self._waiting = self._seconds = 0.0
+        self._waiting, self._seconds = 0, 0.0  # samples that are no tokens yet; seconds heard
         self._codes: list[int] = []
         self._stream = TokenStream(self.engine.bundle.tokenizer)
         self._task: asyncio.Task[None] | None = None
@@ -188,7 +188,7 @@ class Talker:
                 codes = await self.engine.ears.run(lambda audio=audio: stream.feed(audio))  # type: ignore[misc]
                 if stream is not self._stream:  # it was cleared meanwhile
                     return
-                self._waiting -= len(audio) / SAMPLE_RATE
+                self._waiting -= len(audio)
                 if len(codes):
                     self._codes += codes.tolist()
                     self._read()
@@ -324,7 +324,7 @@ class Talker:
     @property
     def queued_seconds(self) -> float:
         """Of audio that waits to be heard."""
-        return self._waiting
+        return self._waiting / SAMPLE_RATE
 
     def _check_open(self) -> None:
         self.touched = time.monotonic()

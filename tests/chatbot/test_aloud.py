@@ -52,4 +52,4 @@ def test_sentences_follow_each_other_without_a_seam(chain: Path) -> None:
             async for _ in talk:
                 pass
 
-    asyncio.run(asyncio.wait_for(test(), 60))
+    asyncio.run(asyncio.wait_for(test(), 300))

@@ -49,7 +49,7 @@ async def running(bundle: Bundle, **options: Any) -> AsyncGenerator[Engine]:
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             await test()
 
     asyncio.run(limited())

@@ -25,7 +25,7 @@ def run(scenario: Callable[[Engine], Coroutine[Any, Any, None]], bundle: Path, *
     async def limited() -> None:
         engine = Engine.from_pretrained(bundle, EngineOptions(**options))
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(300):
                 await scenario(engine)
         finally:
             await engine.close(grace_seconds=0)

@@ -173,7 +173,7 @@ def test_cancelling_closes_the_connection(chain: Path, endpoint: Endpoint) -> No
         await engine.close()
 
     asyncio.run(test())
-    assert endpoint.has_lost_a_client.wait(30)
+    assert endpoint.has_lost_a_client.wait(120)
 
 
 def not_allowed(event: dict[str, Any]) -> dict[str, Any]:
