@@ -112,11 +112,15 @@ def test_a_broken_connection_is_made_again_and_remembers(visit, url: str) -> Non
 
     def through(wire: WebSocketRoute) -> None:
         wires.append(wire)
+        if is_down:
+            wire.close(code=1011)
+            return
         server = wire.connect_to_server()
         wire.on_message(lambda text: (sent.append(json.loads(text)), server.send(text)))
         server.on_message(wire.send)
 
     sent: list[dict[str, Any]] = []
+    is_down = False
     talk = visit("about:blank")
     talk.page.route_web_socket("**/v1/realtime*", through)
     talk.page.goto(url)
@@ -126,9 +130,12 @@ def test_a_broken_connection_is_made_again_and_remembers(visit, url: str) -> Non
     talk.wait(".assistant[data-state=done]")
     talk.phase("idle")
     before = talk.turns()
+    is_down = True
     wires[0].close(code=1011)
+    talk.until(lambda: len(wires) == 4)  # by now it waits for long enough to be asked
     talk.wait("#connection[data-state=waiting]")
     assert talk.page.is_disabled("#talk")
+    is_down = False
     talk.page.get_by_role("button", name="Connect now").click()
     talk.ready()
     assert talk.turns() == before
@@ -141,4 +148,4 @@ def test_a_broken_connection_is_made_again_and_remembers(visit, url: str) -> Non
     talk.page.get_by_role("button", name="New conversation").click()
     talk.ready()
     assert talk.turns() == []
-    assert len(wires) == 3
+    assert len(wires) == 6
