@@ -15,8 +15,8 @@ changes; ``wall`` is what a listener waits for, and on a busy machine too long. 
   memory      resident memory of a stream after one minute and after ten
   vocoder     mel to samples: ours, ours streamed in blocks of 0.8 s, NeMo's HiFi-GAN of equal size, librosa's
               Griffin-Lim
-  seams       (of a trained decoder, with --tokens) the change of energy where two blocks meet, beside that inside of
-              blocks, and that of the recordings at the same places
+  seams       (of a trained decoder, with --tokens) the change of energy where two blocks meet, beside that where
+              two other tokens meet, and that of the recordings at the same places
 """
 
 from __future__ import annotations
@@ -226,10 +226,10 @@ def report_vocoders(vocoder: Vocoder, rounds: int) -> dict[str, Any]:
 
 
 def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, float]:
-    """Changes of the log-energy of 5 ms, in dB, inside of speech: where blocks meet and elsewhere.
+    """Changes of the log-energy of 5 ms, in dB, inside of speech: where blocks meet, where tokens meet, and elsewhere.
 
     Of streamed speech, and of the recordings that the tokens were made from at the same places: what is said changes
-    there too.
+    there too. Blocks meet where tokens meet, so the other borders of tokens are what seams are to be compared with.
     """
     from corpus.audio import read_audio
     from corpus.manifest import read_manifest
@@ -247,33 +247,34 @@ def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: 
             spoken = {"streamed": np.concatenate([stream.feed(item.tokens), stream.finish()])}
         if item.id in files:
             spoken["recorded"] = read_audio(files[item.id], rate)
-        ends = itertools.takewhile(len(item.tokens).__gt__, map(timing.end_of_block, itertools.count()))
-        seams = [end / decoder.config.token_rate for end in ends]
+        seams = set(itertools.takewhile(len(item.tokens).__gt__, map(timing.end_of_block, itertools.count())))
         for name, audio in spoken.items():
-            at_seams, inside = energy_changes(audio, rate // 200, [round(seam * rate) for seam in seams])
-            changes.setdefault(f"{name}, at seams", []).extend(at_seams)
-            changes.setdefault(f"{name}, inside", []).extend(inside)
+            found = energy_changes(audio, rate // 200)
+            borders = [round(token * rate / decoder.config.token_rate) // (rate // 200) - 1 for token in range(1, 1000)]
+            at_borders = [(token, found[at]) for token, at in enumerate(borders, 1) if at < len(found)]
+            parts = {
+                "at seams": [change for token, change in at_borders if token in seams],
+                "between tokens": [change for token, change in at_borders if token not in seams],
+                "elsewhere": np.delete(found, [at for at in borders if at < len(found)]),
+            }
+            for part, some in parts.items():
+                changes.setdefault(f"{name}, {part}", []).extend(change for change in some if np.isfinite(change))
     print("change of energy from 5 ms to 5 ms in speech")
     figures: dict[str, float] = {}
     for name, some in changes.items():
         for share in (50, 90, 99):
             figures[f"{name}, p{share}"] = float(np.quantile(some, share / 100))
         values = "  ".join(f"p{share} {figures[f'{name}, p{share}']:5.2f} dB" for share in (50, 90, 99))
-        print(f"  {name:18} {values}   ({len(some)} places)")
+        print(f"  {name:24} {values}   ({len(some)} places)")
     return figures
 
 
-def energy_changes(audio: Audio, window: int, seams: Sequence[int]) -> tuple[list[float], list[float]]:
-    """Absolute changes of the energy of windows in dB, at these samples and elsewhere; silence is left out."""
+def energy_changes(audio: Audio, window: int) -> np.ndarray:
+    """Absolute changes of the energy from each window to the next, in dB; NaN where one of them is silence."""
     whole = audio[: len(audio) // window * window].reshape(-1, window)
     energy = 10 * np.log10(np.square(whole).mean(1) + 1e-10)
     is_speech = energy > energy.max() - 40
-    changes = np.abs(np.diff(energy))
-    counts = is_speech[:-1] & is_speech[1:]
-    is_seam = np.zeros(len(changes), dtype=bool)
-    places = np.array(seams, dtype=np.int64) // window - 1
-    is_seam[places[(places >= 0) & (places < len(changes))]] = True
-    return changes[counts & is_seam].tolist(), changes[counts & ~is_seam].tolist()
+    return np.where(is_speech[:-1] & is_speech[1:], np.abs(np.diff(energy)), np.nan)
 
 
 def stream_vocoder(vocoder: Vocoder, mel_1MF: Tensor) -> None:
