@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import UserError
+from corpus.process import die_with_parent
 
 MODULE = "chatbot.server.command"  # by its name only: this room knows the chatbot by its public protocol
 ADDRESS = re.compile(r"\bis at (https?://\S+)")
@@ -70,7 +71,9 @@ def serve_bundle(
     command = [sys.executable, "-m", MODULE, "--bundle", str(bundle), "--port", "0", "--quiet"]
     command += ["--max-talkers", str(max_talkers), "--threads", str(threads), *more]
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=die_with_parent
+        )
         try:
             yield ServedBundle(wait_for_address(process, log), process, log)
         finally:

@@ -7,24 +7,15 @@ under torchrun or SLURM.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from corpus.process import die_with_parent
 from corpus.progress import QUIET_VARIABLE
-
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Ask the kernel (Linux) to kill this process when its parent dies, also by ``kill -9``."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port() -> int:

@@ -1,0 +1,33 @@
+"""A process that is started so does not outlive the one that started it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PARENT = """
+import subprocess, time
+from corpus.process import die_with_parent
+child = subprocess.Popen(["sleep", "120"], preexec_fn=die_with_parent)
+print(child.pid, flush=True)
+time.sleep(120)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_a_child_dies_with_a_killed_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = Path("/proc") / parent.stdout.readline().strip()
+    assert (child / "cmdline").read_text().startswith("sleep")
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while child.exists() and (child / "status").read_text().find("State:\tZ") < 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not child.exists() or "State:\tZ" in (child / "status").read_text()
