@@ -27,11 +27,13 @@ class ReportConfig(StageConfig):
     examples: int = 12
 
 
-def step_folders(config: ReportConfig) -> list[str | None]:
-    """The folders of the finished steps, as ``plan.json`` lists them."""
+def sources(config: ReportConfig) -> list[str | None]:
+    """What the report reads: folders of finished steps, as ``plan.json`` lists them, and the page's evaluation."""
     plan = read_json(Path(config.run) / "recipe" / "plan.json")
     folders = [entry["folder"] for entry in plan["steps"].values() if entry["module"] != "recipes.report"]
-    return [folder for folder in folders if (Path(folder) / Stage.DONE).exists()]
+    finished = [folder for folder in folders if (Path(folder) / Stage.DONE).exists()]
+    page = Path(config.run) / "page" / "page.json"  # of recipes.evaluate_page, which is no step
+    return [*finished, str(page)] if page.exists() else finished
 
 
 def run(config: ReportConfig, run: Run) -> dict[str, Any]:
@@ -51,7 +53,7 @@ STAGE = Stage(
     config=ReportConfig,
     run=run,
     summary="Write the one-file HTML report and metrics.json of a run",
-    inputs=step_folders,
+    inputs=sources,
     example="run=runs/quickstart out=runs/quickstart/report",
 )
 
