@@ -25,6 +25,23 @@ async ([samples, from, to, sizes]) => {
 }
 """
 
+PLAYER = """
+async (length) => {
+  const context = new OfflineAudioContext(1, length, 24000);
+  await context.audioWorklet.addModule("/page/player-processor.js");
+  const node = new AudioWorkletNode(context, "speechweave-player", {
+    numberOfInputs: 0, outputChannelCount: [1], processorOptions: { headSamples: 200 },
+  });
+  node.connect(context.destination);
+  return { context, node };
+}
+"""
+
+
+def with_player(script: str) -> str:
+    """A function that calls ``script`` with one that opens the player's worklet for so many samples."""
+    return f"() => ({script})({PLAYER})"
+
 
 @pytest.fixture(scope="module")
 def page(url) -> Iterator[Page]:
@@ -76,14 +93,10 @@ def test_samples_survive_the_wire(page: Page) -> None:
 
 def test_blocks_are_played_one_after_the_other_without_a_seam(page: Page) -> None:
     """Three replies, the second in blocks of odd lengths; what each reports as played is its length."""
-    result = page.evaluate("""
-      async () => {
-        const context = new OfflineAudioContext(1, 6000, 24000);
-        await context.audioWorklet.addModule("/page/player-processor.js");
-        const node = new AudioWorkletNode(context, "speechweave-player", {
-          numberOfInputs: 0, outputChannelCount: [1], processorOptions: { headSamples: 200 },
-        });
-        node.connect(context.destination);
+    result = page.evaluate(
+        with_player("""
+      async (player) => {
+        const { context, node } = await player(6000);
         const events = [];
         node.port.onmessage = ({ data }) => events.push(data);
         let next = 0;
@@ -104,6 +117,7 @@ def test_blocks_are_played_one_after_the_other_without_a_seam(page: Page) -> Non
         return { samples, finished: events.filter((event) => "finished" in event), next };
       }
     """)
+    )
     sounding = [sample for sample in result["samples"] if sample]
     assert sounding == list(range(1, result["next"] + 1))
     assert result["finished"] == [
@@ -116,14 +130,10 @@ def test_blocks_are_played_one_after_the_other_without_a_seam(page: Page) -> Non
 
 
 def test_sound_that_comes_too_late_is_told_and_an_end_that_comes_late_is_not(page: Page) -> None:
-    events = page.evaluate("""
-      async () => {
-        const context = new OfflineAudioContext(1, 12000, 24000);
-        await context.audioWorklet.addModule("/page/player-processor.js");
-        const node = new AudioWorkletNode(context, "speechweave-player", {
-          numberOfInputs: 0, outputChannelCount: [1], processorOptions: { headSamples: 200 },
-        });
-        node.connect(context.destination);
+    events = page.evaluate(
+        with_player("""
+      async (player) => {
+        const { context, node } = await player(12000);
         const events = [];
         node.port.onmessage = ({ data }) => "progress" in data || events.push(Object.keys(data)[0]);
         const moment = () => new Promise((resolve) => setTimeout(resolve, 100));
@@ -140,18 +150,15 @@ def test_sound_that_comes_too_late_is_told_and_an_end_that_comes_late_is_not(pag
         return events;
       }
     """)
+    )
     assert events == ["started", "starved", "finished"]
 
 
 def test_a_flush_is_silent_at_once_and_tells_what_was_played(page: Page) -> None:
-    result = page.evaluate("""
-      async () => {
-        const context = new OfflineAudioContext(1, 9600, 24000);
-        await context.audioWorklet.addModule("/page/player-processor.js");
-        const node = new AudioWorkletNode(context, "speechweave-player", {
-          numberOfInputs: 0, outputChannelCount: [1], processorOptions: { headSamples: 200 },
-        });
-        node.connect(context.destination);
+    result = page.evaluate(
+        with_player("""
+      async (player) => {
+        const { context, node } = await player(9600);
         const events = [];
         node.port.onmessage = ({ data }) => events.push(data);
         const moment = () => new Promise((resolve) => setTimeout(resolve, 100));
@@ -170,6 +177,7 @@ def test_a_flush_is_silent_at_once_and_tells_what_was_played(page: Page) -> None
         return { samples, flushed: events.find((event) => "flushed" in event) };
       }
     """)
+    )
     sounding = [index for index, sample in enumerate(result["samples"]) if sample]
     flushed_at = int(0.1 * 24000) // 128 * 128
     assert sounding[-1] < flushed_at + 256, "sound went on after the flush"
