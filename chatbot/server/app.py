@@ -43,7 +43,8 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     ``app.state.metrics`` what is counted.
     """
     options = options or ServerOptions()
-    gate, metrics = Gate(options), Metrics(engine)
+    gate = Gate(options)
+    metrics = Metrics(engine, gate)
     dialogues = realtime.make_router(engine)
 
     @asynccontextmanager

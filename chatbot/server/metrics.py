@@ -20,6 +20,8 @@ from chatbot.events import ReplyDone, Usage
 if TYPE_CHECKING:
     from chatbot.engine import Engine
 
+    from .gate import Gate
+
 LATENCIES = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 RATIOS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0)
 
@@ -29,6 +31,7 @@ class Metrics:
 
     Args:
         engine: its load is read when Prometheus asks.
+        gate: so are the requests inside it.
 
     Attributes:
         requests: HTTP requests and WebSockets by route and status.
@@ -40,7 +43,7 @@ class Metrics:
         audio_seconds: of speech made, by kind.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, gate: Gate) -> None:
         engine.on_reply.append(self.count_reply)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -74,6 +77,7 @@ class Metrics:
             ("max_talkers", "Dialogues that may be open", lambda: engine.load().max_talkers),
             ("responding", "Dialogues whose reply is being made", lambda: engine.load().responding),
             ("queued_seconds", "Audio that waits to be heard", lambda: engine.load().queued_seconds),
+            ("requests_under_way", "Requests and WebSockets that are not yet answered", lambda: gate.num_inside),
         ):
             Gauge(f"speechweave_{name}", text, registry=registry).set_function(read)
 

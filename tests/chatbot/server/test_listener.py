@@ -50,6 +50,7 @@ def test_sigterm_lets_replies_finish(served: tuple[subprocess.Popen[str], str]) 
 
     def half_before_the_signal() -> Iterator[bytes]:
         yield body[:20]
+        until(lambda: "speechweave_requests_under_way 1.0" in httpx.get(f"{url}/metrics").text)
         process.send_signal(signal.SIGTERM)
         until(lambda: httpx.get(f"{url}/healthz").status_code == 503)
         refused.append(httpx.post(f"{url}/v1/audio/speech", json=SPEECH).status_code)
