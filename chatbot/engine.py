@@ -21,10 +21,12 @@ from corpus.errors import UserError, check_option
 from lm.formats import asr_prompt
 from lm.generation import Generator
 from lm.sequences import Ask
+from tokenizer.model import Codes
 
 from .aloud import read_aloud
 from .backend import Backend, Builtin
 from .events import Load, ReplyDone, Transcription, Usage
+from .onset import without_silence
 from .parts import Bundle
 from .settings import bundle_folder
 from .talker import Talker, checked
@@ -166,6 +168,12 @@ class Engine:
         """A talker was closed."""
         self._talkers.discard(talker)
 
+    async def listen(self, audio: Samples) -> Codes:
+        """The tokens of a whole turn of speech, (S,) float32 at 16 kHz, without the silence before it."""
+        heard = without_silence(audio, self.bundle.settings.reply.kept_silence)
+        (codes,) = await self.ears.run(lambda: self.bundle.tokenizer.encode([heard]))
+        return codes
+
     async def transcribe(self, audio: Samples) -> Transcription:
         """Write speech down, (S,) float32 at 16 kHz, by the language model's ASR task.
 
@@ -176,7 +184,7 @@ class Engine:
         seconds = len(samples) / SAMPLE_RATE
         self.bundle.check_seconds(seconds, "the audio")
         v = self.bundle.vocabulary
-        (codes,) = await self.ears.run(lambda: self.bundle.tokenizer.encode([samples]))
+        codes = await self.listen(samples)
         prompt = asr_prompt(codes, v).tolist()
         written = []
         async with self.jobs:

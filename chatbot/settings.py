@@ -23,6 +23,7 @@ class ReplyConfig:
     Attributes:
         remembered_turns: earlier turns of the dialogue that the model sees again; 0 takes each question by itself.
         max_question_seconds: longer questions are refused.
+        kept_silence: seconds of silence before a question that the model hears; null lets it hear all there is.
         max_text_tokens: longest transcript, and longest reply text.
         max_reply_seconds: longest spoken reply.
         text_temperature: of sampling the transcript and the reply text; 0 is greedy.
@@ -33,6 +34,7 @@ class ReplyConfig:
 
     remembered_turns: int = 0
     max_question_seconds: float = 15.0
+    kept_silence: float | None = 0.3
     max_text_tokens: int = 48
     max_reply_seconds: float = 8.0
     text_temperature: float = 0.0
@@ -46,6 +48,8 @@ class ReplyConfig:
         for name in ("text_temperature", "speech_temperature", "remembered_turns"):
             check_option(getattr(self, name) >= 0, f"reply.{name}", getattr(self, name), "give 0 or more")
         check_option(0 < self.top_p <= 1, "reply.top_p", self.top_p, "give more than 0 and at most 1")
+        is_long = self.kept_silence is None or self.kept_silence >= 0
+        check_option(is_long, "reply.kept_silence", self.kept_silence, "give 0 or more, or null")
         is_sound = self.decoder_steps is None or self.decoder_steps >= 0
         check_option(is_sound, "reply.decoder_steps", self.decoder_steps, "give 0 (the regressed mean) or more")
 

@@ -31,6 +31,7 @@ from tokenizer.streaming import TokenStream
 
 from .events import Event, Question, ReplyDone
 from .memory import Message, Role, is_spoken, text_message, truncated, visible, whole_tokens
+from .onset import Onset
 from .reply import Reply, ReplyOptions
 from .thoughts import Sampling
 
@@ -73,6 +74,8 @@ class Talker:
     def hear(self, samples: Samples) -> None:
         """Take (S,) float32 samples at 16 kHz of what the user says; tokens are made and read as they come.
 
+        Silence before the first word is left out (`chatbot.onset`).
+
         Raises:
             UserError: no such samples, or the talker is closed.
             Overflow: too much audio waits to be heard; these samples were not taken.
@@ -85,9 +88,7 @@ class Talker:
             raise Overflow("the audio", found=f"{waiting:.1f} s that wait to be heard", remedy=remedy)
         self._seconds += len(audio) / SAMPLE_RATE
         if self._seconds <= self.engine.limits.max_question_seconds:  # commit tells what is too long
-            self._pieces.append(audio)
-            self._waiting += len(audio)
-            self._listen()
+            self._take(self._onset.feed(audio))
 
     def clear(self) -> None:
         """Forget what was heard since the last commit."""
@@ -109,6 +110,7 @@ class Talker:
         except UserError:
             self.clear()
             raise
+        self._take(self._onset.finish())
         while self._task is not None:
             await asyncio.wait([self._task])
             if self._failure is not None:
@@ -135,9 +137,8 @@ class Talker:
         audio = checked(samples)
         seconds = len(audio) / SAMPLE_RATE
         self.engine.bundle.check_seconds(seconds)
-        tokenizer = self.engine.bundle.tokenizer
         started = time.perf_counter()
-        (codes,) = await self.engine.ears.run(lambda: tokenizer.encode([audio]))
+        codes = await self.engine.listen(audio)
         ids = [*self._question(codes.tolist()), self._vocabulary.special(END_OF_AUDIO)]
         if role != "user":
             ids[0] = self._vocabulary.special(ASSISTANT)
@@ -171,11 +172,17 @@ class Talker:
         self._pieces: deque[Samples] = deque()
         self._waiting, self._seconds = 0, 0.0  # samples that are no tokens yet; seconds heard
         self._codes: list[int] = []
+        self._onset = Onset(self.engine.bundle.settings.reply.kept_silence)
         self._stream = TokenStream(self.engine.bundle.tokenizer)
         self._task: asyncio.Task[None] | None = None
         self._failure: UserError | None = None
 
-    def _listen(self) -> None:
+    def _take(self, audio: Samples) -> None:
+        """Samples that are to become tokens."""
+        if not len(audio):
+            return
+        self._pieces.append(audio)
+        self._waiting += len(audio)
         if self._task is None:
             self._task = asyncio.create_task(self._tokenise(self._stream))
 

@@ -18,6 +18,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import check_option
@@ -96,15 +97,9 @@ class TurnDetector:
     def feed(self, samples: Samples) -> list[SpeechStarted | SpeechStopped]:
         """Take (S,) samples at 16 kHz; what they tell."""
         audio = np.concatenate([self._rest, np.asarray(samples, dtype=np.float32)])
-        count = (len(audio) - len(VOICE_BAND) + 1) // FRAME
-        if count < 1:
-            self._rest = audio
-            return []
-        heard = audio[: count * FRAME + len(VOICE_BAND) - 1].astype(np.float64)
+        count = max(0, (len(audio) - len(VOICE_BAND) + 1) // FRAME)
         self._rest = audio[count * FRAME :]
-        frames = np.convolve(heard, VOICE_BAND, mode="valid").reshape(count, FRAME)
-        levels = 10 * np.log10((frames**2).mean(axis=1) + 1e-10)
-        return [event for level in levels.tolist() for event in self._take(level)]
+        return [event for level in frame_levels(audio).tolist() for event in self._take(level)]
 
     def _take(self, level: float) -> list[SpeechStarted | SpeechStopped]:
         """One more frame of this loudness in dB of full scale."""
@@ -128,3 +123,13 @@ class TurnDetector:
             self._loud.clear()
             return [SpeechStopped(at_ms=self._last_loud * FRAME_MS)]
         return []
+
+
+def frame_levels(audio: Samples) -> npt.NDArray[np.float64]:
+    """(frames,) loudness of the voice band of (S,) samples in dB of full scale, as far as whole frames are known."""
+    count = max(0, (len(audio) - len(VOICE_BAND) + 1) // FRAME)
+    if not count:
+        return np.zeros(0)
+    heard = audio[: count * FRAME + len(VOICE_BAND) - 1].astype(np.float64)
+    frames = np.convolve(heard, VOICE_BAND, mode="valid").reshape(count, FRAME)
+    return np.asarray(10 * np.log10((frames**2).mean(axis=1) + 1e-10))

@@ -14,7 +14,7 @@ from chatbot.engine import Engine, EngineFull, EngineOptions
 from chatbot.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from chatbot.parts import Bundle
 from chatbot.talker import Overflow, Talker
-from corpus.audio import Samples
+from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError
 from lm.formats import read_reply
 from lm.reply_format import ReplyState
@@ -77,6 +77,31 @@ async def asked(talker: Talker, audio: Samples, piece: int = 1000, **options: An
         await asyncio.sleep(0)
     await talker.commit()
     return Told([event async for event in talker.respond(**options)])
+
+
+def test_silence_before_a_question_is_not_heard(bundle: Bundle) -> None:
+    question = (babble(1, 1.5) * np.repeat((1.0, 0.03), 1600)[np.arange(24_000) % 3200]).astype(np.float32)
+
+    async def test() -> None:
+        async with running(bundle) as engine:
+            told = []
+            for seconds in (0.5, 2.0):
+                talker = engine.open()
+                silent = np.concatenate([np.zeros(round(seconds * SAMPLE_RATE), np.float32), question])
+                told.append(await asked(talker, silent))
+                whole = engine.open()
+                heard = await whole.add_audio(silent)
+                assert heard.seconds == pytest.approx(seconds + 1.5)
+                assert [talker.messages[0].ids] == [message.ids for message in whole.messages]
+                talker.close()
+                whole.close()
+            np.testing.assert_array_equal(told[0].audio, told[1].audio)
+        async with running(changed(bundle, kept_silence=None)) as engine:
+            talker = engine.open()
+            await asked(talker, silent)
+            assert len(talker.messages[0].ids) > 3.5 * 12.5
+
+    run(test)
 
 
 def test_streamed_dialogue_equals_the_offline_one(bundle: Bundle) -> None:
