@@ -24,6 +24,7 @@ from .errors import check_option
 from .manifest import Utterance, write_manifest
 from .plan import HELD_OUT_SENTENCE, KINDS, SPLITS, TRAIN, Line, Plan, PlanSizes
 from .recordings import Recordings, import_recordings, read_recordings
+from .room import RoomConfig
 from .split import HeldOutTexts
 from .stage import Run, Stage, StageConfig
 from .synthesis import synthesise
@@ -81,6 +82,7 @@ class BuildConfig(StageConfig):
         engines: auto (espeak-ng, and flite where libflite1 is installed) or espeak.
         seen_voices: how many voices training hears, the answer voice among them; 0 for all there are.
         answer_voice: name of the voice that speaks the replies; empty takes flite's slt, else espeak-f2.
+        room: how the built-in utterances are recorded, the answer voice's apart.
         manifest: a NeMo manifest of your own recordings, added to the built-in ones with kind "user".
         max_bad_share: share of bad records in it that are left out without an error.
         workers: processes; 0 for all CPUs.
@@ -97,6 +99,7 @@ class BuildConfig(StageConfig):
     engines: str = "auto"
     seen_voices: int = 0
     answer_voice: str = ""
+    room: RoomConfig = field(default_factory=RoomConfig)
     manifest: str | None = None
     max_bad_share: float = 0.01
     workers: int = 0
@@ -134,7 +137,8 @@ def run(config: BuildConfig, run: Run) -> dict[str, Any]:
             bar=bar,
         )
         prompts = [line.prompt for line in lines]
-        durations = synthesise(prompts, units / "speech", seed=config.seed, workers=workers, bar=bar)
+        speech = units / "speech"
+        durations = synthesise(prompts, speech, room=config.room, seed=config.seed, workers=workers, bar=bar)
     os.sync()  # the audio files were written without waiting for the disk
     splits = gather(lines, durations, recordings, held_out)
     for split, utterances in splits.items():

@@ -1,7 +1,7 @@
 """Prompts to audio files, in parallel: deterministic for each prompt, and what is finished is kept when called again.
 
 Each file is what the engine said, with the silence at its ends trimmed, at 16 kHz, its peak at 0.8, and with faint
-noise instead of digital silence (the logarithm of which no recording has).
+noise instead of digital silence (the logarithm of which no recording has); what users say is then recorded in a room.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from .audio import SAMPLE_RATE, Samples, resample, write_audio
 from .parallel import in_parallel
 from .progress import Progress
-from .voices import Voice
+from .room import RoomConfig, record_in_room
+from .voices import ANSWER, Voice
 
 PEAK = 0.8
 DITHER = 4e-5  # standard deviation: a little more than one step of 16 bit
@@ -57,12 +58,15 @@ def trim(audio: Samples) -> Samples:
     return audio[max(0, heard[0] - KEPT_SILENCE) * FRAME : (heard[-1] + 1 + KEPT_SILENCE) * FRAME]
 
 
-def synthesise(prompts: Sequence[Prompt], folder: Path, *, seed: int, workers: int, bar: Progress) -> dict[str, float]:
+def synthesise(
+    prompts: Sequence[Prompt], folder: Path, *, room: RoomConfig, seed: int, workers: int, bar: Progress
+) -> dict[str, float]:
     """Write every prompt's audio file.
 
     Args:
         prompts: what to say.
         folder: keeps what is done.
+        room: how voices other than the answer voice are recorded.
         seed: of the small variations.
         workers: processes; the result does not depend on their number.
         bar: updated by one a prompt.
@@ -70,17 +74,19 @@ def synthesise(prompts: Sequence[Prompt], folder: Path, *, seed: int, workers: i
     Returns:
         Seconds of audio for each prompt id.
     """
-    say = functools.partial(synthesise_chunk, seed=seed)
+    say = functools.partial(synthesise_chunk, room=room, seed=seed)
     durations = in_parallel(say, prompts, folder, processes=workers, bar=bar)
     remove_remnants({prompt.path.parent for prompt in prompts})
     return durations
 
 
-def synthesise_chunk(prompts: Sequence[Prompt], *, seed: int) -> dict[str, float]:
+def synthesise_chunk(prompts: Sequence[Prompt], *, room: RoomConfig, seed: int) -> dict[str, float]:
     """One unit of `synthesise`."""
     durations = {}
     for prompt in prompts:
         audio = render(prompt, seed)
+        if prompt.voice.role != ANSWER:
+            audio = record_in_room(audio, prompt.id, room, seed)
         write_audio(prompt.path, audio, is_durable=False)
         durations[prompt.id] = len(audio) / SAMPLE_RATE
     return durations

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import UserError, check_option
+from corpus.noise import NOISE_KINDS
 from corpus.stage import Run, Stage, StageConfig
-
-from .noise import NOISE_KINDS
 
 
 @dataclass(kw_only=True)

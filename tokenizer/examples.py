@@ -19,11 +19,11 @@ from corpus.audio import Samples, read_audio
 from corpus.errors import UserError
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share
 from corpus.mel import LogMel
+from corpus.noise import add_noise, make_noise
 
 from .attention_decoder import MAX_LABELS
 from .config import DataConfig, ModelConfig, NoiseConfig
 from .labels import Labels, num_ctc_frames
-from .noise import add_noise, make_noise
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from corpus.audio import Samples, read_audio
 from corpus.journal import Journal
 from corpus.manifest import Utterance
+from corpus.noise import add_noise, make_noise
 from corpus.stage import Run
 
-from .noise import add_noise, make_noise
 from .scoring import WordErrors, edit_distance, word_errors
 from .splits import READ_TOGETHER, SplitScores
 
@@ -28,7 +28,7 @@ class NoiseScore:
     """What one kind of noise at one strength does to a body of utterances.
 
     Attributes:
-        kind: of `tokenizer.noise.NOISE_KINDS`.
+        kind: of `corpus.noise.NOISE_KINDS`.
         snr_db: signal-to-noise ratio.
         edits: token edits, in all.
         tokens: of the clean audio, in all.

@@ -20,6 +20,7 @@ from corpus.audio import read_audio
 from corpus.errors import UserError
 from corpus.manifest import read_manifest
 from corpus.mel import LogMel
+from corpus.noise import add_noise, make_noise
 from corpus.stage import Run
 from tokenizer import train
 from tokenizer.batches import Mixture
@@ -27,7 +28,6 @@ from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, NoiseConfig
 from tokenizer.examples import Examples
 from tokenizer.fitting import FittingLoop
 from tokenizer.model import SpeechTokenizer
-from tokenizer.noise import add_noise, make_noise
 from tokenizer.objective import TokenizerObjective, consistency_loss
 from tokenizer.quantiser import make_quantiser
 from tokenizer.scoring import word_errors

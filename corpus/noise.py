@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from corpus.audio import Samples
+from .audio import Samples
 
 NOISE_KINDS = ("white", "pink", "babble")
 BABBLE_VOICES = 6  # talkers at once; our choice
@@ -38,10 +38,15 @@ def make_noise(kind: str, id: str, num_samples: int, others: Sequence[Samples], 
     return unit_power(noise).astype(np.float32)
 
 
-def add_noise(audio: Samples, noise: Samples, snr_db: float) -> Samples:
-    """(S,) audio with noise of mean square 1 scaled to the SNR (a silent audio stays silent)."""
+def add_noise(audio: Samples, noise: Samples, snr_db: float, *, lead: int = 0) -> Samples:
+    """(N,) noise of mean square 1 scaled to the SNR, the (S,) audio in it from sample ``lead`` on.
+
+    A silent audio stays silent.
+    """
     level = np.sqrt(np.mean(np.square(audio), dtype=np.float64)) * 10 ** (-snr_db / 20) if len(audio) else 0.0
-    return (audio + np.float32(level) * noise).astype(np.float32)
+    heard = np.float32(level) * noise
+    heard[lead : lead + len(audio)] += audio
+    return heard.astype(np.float32)
 
 
 def pink(num_samples: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
