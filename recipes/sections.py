@@ -18,6 +18,7 @@ from .results import Results
 from .served_section import served_section
 
 SPEECH_RUN = re.compile(r"‹(\d+) speech: [^›]*›")
+NOISE_KEY = re.compile(r"wer_(?P<kind>[a-z]+)_(?P<snr>-?[\d.]+)db")
 PARAMETER_KEYS = ("parameters", "num_parameters")
 RESULT_KEYS = {
     "corpus": ("num_sentences", "hours", "num_voices"),
@@ -185,10 +186,30 @@ def tokenizer_section(results: Results) -> Section | None:
     rates = {row["voice"]: 100 * row["wer_with_vq"] for split in spoken for row in split["voices"]}
     section.heading("By voice, sentences")
     section.image(figures.bars(rates, "WER through the tokens, %"), "WER by voice")
+    if noise := noise_rows(own):
+        section.heading("Under noise")
+        section.text(
+            "The same recogniser on noised audio; and how many tokens are others than those of the clean audio."
+        )
+        section.table(["noise", "SNR, dB", "WER with VQ", "tokens changed"], noise)
     section.heading("Read back from tokens")
     examples = [(row["text"], row["with_vq"]) for row in seen["examples"]]
     section.table(["said", "read from the tokens"], [[text, marked(read, read == text)] for text, read in examples])
     return section
+
+
+def noise_rows(metrics: dict[str, Any]) -> list[list[Any]]:
+    """A row for each kind and strength of noise that the tokenizer was evaluated under."""
+    found = [(match, value) for key, value in metrics.items() if (match := NOISE_KEY.fullmatch(key))]
+    return [
+        [
+            match["kind"],
+            match["snr"],
+            percent(wer),
+            percent(metrics[f"token_edit_distance_{match['kind']}_{match['snr']}db"]),
+        ]
+        for match, wer in found
+    ]
 
 
 def interleaving_section(results: Results) -> Section | None:

@@ -86,6 +86,7 @@ def test_it_ends_with_a_report_and_a_spoken_answer(unbroken: Path) -> None:
     page = (unbroken / "report.html").read_text()
     assert page.count("<audio") >= 4
     assert page.count("data:image/png") >= 4
+    assert "Under noise" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
 
