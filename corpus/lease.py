@@ -38,11 +38,12 @@ class Lease:
     @classmethod
     def claim(cls, path: Path, seconds: float) -> Lease | None:
         """Make the lease's file; None if there is one."""
+        holder = json.dumps({"home": home(), "pid": os.getpid(), "born": born(os.getpid())}).encode()
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return None
-        os.write(handle, json.dumps({"home": home(), "pid": os.getpid(), "born": born(os.getpid())}).encode())
+        os.write(handle, holder)  # at once: of a claimer that is killed before this nobody can tell whether it lives
         return cls(path, handle, seconds)
 
     def _beat(self) -> None:

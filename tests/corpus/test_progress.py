@@ -8,7 +8,7 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm import TMonitor, tqdm
 
 from corpus.progress import Progress
 
@@ -16,7 +16,7 @@ from corpus.progress import Progress
 def hold(connection: Connection) -> None:
     with tqdm.get_lock():
         connection.send("held")
-        threading.Event().wait(60)
+        threading.Event().wait()
 
 
 def work(folder: Path) -> None:
@@ -25,18 +25,20 @@ def work(folder: Path) -> None:
 
 
 def test_a_worker_killed_with_the_bars_lock_stops_nobody(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
     work(tmp_path)  # the lock is there before the worker is
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe()
     worker = fork.Process(target=hold, args=(there,), daemon=True)
     worker.start()
+    there.close()
     assert here.recv() == "held"
     worker.kill()
     worker.join()
     (tmp_path / "progress.json").unlink()
     later = threading.Thread(target=work, args=(tmp_path,), daemon=True)
     later.start()
-    later.join(20)
+    later.join(120)
     assert not later.is_alive()
     assert json.loads((tmp_path / "progress.json").read_text())["done"] == 3
-    assert not [thread for thread in threading.enumerate() if "monitor" in thread.name]
+    assert not [thread for thread in set(threading.enumerate()) - before if isinstance(thread, TMonitor)]

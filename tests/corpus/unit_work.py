@@ -17,6 +17,8 @@ from corpus.errors import UserError
 from corpus.units import Unit, UnitFolder
 from corpus.workers import finish_units
 
+from .permits import Permits, Rationed
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -58,9 +60,10 @@ def units(count: int) -> list[Unit]:
     return [Unit(f"part-{number % 2}/unit-{number:03d}", {"seed": 11 * number}) for number in range(count)]
 
 
-def main(root: str, processes: str, lease_seconds: str) -> None:
-    folder = UnitFolder(root, float(lease_seconds))
-    for _ in finish_units(folder, Sums(Path(root) / "log"), processes=int(processes)):
+def main(root: str, processes: str, permits: str) -> None:
+    """A job whose units need permits."""
+    work = Rationed(Sums(Path(root) / "log"), Permits(Path(permits)))
+    for _ in finish_units(UnitFolder(root), work, processes=int(processes)):
         pass
 
 
