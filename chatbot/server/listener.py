@@ -65,7 +65,7 @@ class Listener(uvicorn.Server):
         self, app: FastAPI, options: ServerOptions, certificate: tuple[str | None, str | None] = (None, None)
     ) -> None:
         def protocol(*arguments: Any, **named: Any) -> HeaderTimedProtocol:
-            return HeaderTimedProtocol(*arguments, header_seconds=options.header_seconds, **named)
+            return HeaderTimedProtocol(*arguments, options=options, **named)
 
         config = uvicorn.Config(
             app,
@@ -141,12 +141,12 @@ class HeaderTimedProtocol(H11Protocol):
     """HTTP/1.1 that closes connections on which the headers of a request do not come.
 
     Args:
-        header_seconds: time for them, from the connection or from their first byte.
+        options: their ``header_seconds`` count from the connection, or from the first byte of a later request.
     """
 
-    def __init__(self, *arguments: Any, header_seconds: float, **named: Any) -> None:
+    def __init__(self, *arguments: Any, options: ServerOptions, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._header_seconds = header_seconds
+        self._options = options
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -157,11 +157,12 @@ class HeaderTimedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came: either a request has begun now, or its headers are still not whole."""
         super().data_received(data)
-        is_partial = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-        if not is_partial:
-            self._stop_timer()
-        elif self._timer is None:
-            self._start_timer()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """A request is over; the first bytes of the next one may be here already."""
+        super().on_response_complete()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left."""
@@ -173,8 +174,15 @@ class HeaderTimedProtocol(H11Protocol):
         self._stop_timer()
         super().handle_websocket_upgrade(event)
 
+    def _watch(self) -> None:
+        is_partial = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if not is_partial:
+            self._stop_timer()
+        elif self._timer is None:
+            self._start_timer()
+
     def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(self._header_seconds, self._give_up)
+        self._timer = self.loop.call_later(self._options.header_seconds, self._give_up)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from chatbot.bundle import STAGE as BUNDLE
 from chatbot.bundle import BundleConfig
 from chatbot.prepare import STAGE as PREPARE
 from chatbot.prepare import PrepareConfig
+from chatbot.worker import Worker
 from corpus.audio import Samples, write_audio
 from corpus.manifest import Utterance, write_manifest
 from corpus.tokens import TokenisedUtterance, write_tokens
@@ -31,6 +35,7 @@ from tokenizer.model import SpeechTokenizer
 CODES = 24
 KEY = "a-key-of-the-tests"  # of the served process, and its limits
 MAX_TALKERS, MAX_BODY = 3, 1_000_000
+HANG_SECONDS = 300.0  # after which something that was waited for will not come; a busy machine takes some of it
 CAPITALS = {"france": "paris", "italy": "rome", "spain": "madrid", "japan": "tokyo"}
 ASKED = {"train": "what is the capital of", "heldout": "name the capital of"}
 
@@ -175,10 +180,31 @@ def bundle_config(root: Path, **changes: object) -> BundleConfig:
     return BundleConfig(**{**options, **changes})  # type: ignore[arg-type]
 
 
+@contextmanager
+def held(worker: Worker, jobs: int = 0) -> Iterator[None]:
+    """``worker`` does so many jobs and no more within; so nothing that needs it ends, however fast the machine is."""
+    permits, run = threading.Semaphore(jobs), worker.run
+
+    def permitted(job: Callable[[], Any], *, due: float = 0.0) -> Awaitable[Any]:
+        def when_permitted() -> Any:
+            assert permits.acquire(timeout=HANG_SECONDS)
+            return job()
+
+        return run(when_permitted, due=due)
+
+    worker.run = permitted  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        worker.run = run  # type: ignore[method-assign]
+        permits.release(1_000_000)
+
+
 @pytest.fixture(scope="session")
 def served(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedBundle]:
     """``speechweave serve`` with the tiny bundle, in a process of its own."""
-    limits = ["--api-key", KEY, "--max-body-bytes", str(MAX_BODY), "--header-seconds", "1", "--body-seconds", "1"]
+    limits = ["--api-key", KEY, "--max-body-bytes", str(MAX_BODY)]
+    limits += ["--header-seconds", f"{HANG_SECONDS}", "--body-seconds", f"{HANG_SECONDS}"]
     log = tmp_path_factory.mktemp("served") / "server.log"
     with serve_bundle(chain / "bundle", log, max_talkers=MAX_TALKERS, more=limits) as server:
         yield server

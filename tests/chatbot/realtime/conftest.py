@@ -26,8 +26,10 @@ from chatbot.realtime.session import RealtimeSession
 from chatbot.realtime.transport import CutOffSocket
 from chatbot.server.app import create_app
 
+from ..conftest import HANG_SECONDS  # noqa: TID252
+
 Event = dict[str, Any]
-PATIENCE = 60.0  # seconds: a test that hangs fails
+PATIENCE = HANG_SECONDS  # a test that hangs fails
 
 
 def sound(seconds: float, *, loud: bool = True, rate: int = 24000) -> bytes:
@@ -110,10 +112,6 @@ def room(bundle: Bundle) -> Opener:
     return opened
 
 
-class Impatient(CutOffSocket):
-    linger_seconds = 0.3
-
-
 class Server:
     """A server in a thread of its own."""
 
@@ -131,7 +129,8 @@ class Server:
     async def _serve(self, bundle: Bundle, options: dict[str, Any]) -> None:
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(bundle, EngineOptions(max_talkers=2))
-        ping = options.pop("ping_seconds", 20.0)
+        ping = options.pop("ping_seconds", PATIENCE)
+        lingering = type("Lingering", (CutOffSocket,), {"linger_seconds": options.pop("linger_seconds", PATIENCE)})
         if options.pop("is_whole", False):  # with all the other routes
             app = create_app(self.engine)
         else:
@@ -139,7 +138,7 @@ class Server:
             app = fastapi.FastAPI()
             app.include_router(self.router)
         self._server = uvicorn.Server(
-            uvicorn.Config(app, port=0, log_level="error", ws=Impatient, ws_ping_interval=ping, ws_ping_timeout=ping)
+            uvicorn.Config(app, port=0, log_level="error", ws=lingering, ws_ping_interval=ping, ws_ping_timeout=ping)
         )
         serving = asyncio.create_task(self._server.serve())
         while not self._server.started:

@@ -17,7 +17,7 @@ from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.session import RealtimeSession
 
-from .conftest import Event, Opener, Room, append, sound
+from .conftest import PATIENCE, Event, Opener, Room, append, sound
 
 COMMIT, REPLY, CANCEL = {"type": "input_audio_buffer.commit"}, {"type": "response.create"}, {"type": "response.cancel"}
 WHOLE = ("completed", "incomplete")  # a model of random weights seldom ends by itself
@@ -26,7 +26,7 @@ HEARD = "conversation.item.input_audio_transcription"
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await scenario()
 
     asyncio.run(limited())

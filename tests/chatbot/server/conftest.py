@@ -24,6 +24,8 @@ from chatbot.server.listener import Listener, open_socket
 from chatbot.server.options import ServerOptions
 from corpus.audio import Samples
 
+from ..conftest import HANG_SECONDS  # noqa: TID252
+
 KEY = "a-key-for-tests"
 
 
@@ -33,10 +35,11 @@ class Live(NamedTuple):
     url: str
     engine: Engine
     app: FastAPI
+    options: ServerOptions
     loop: asyncio.AbstractEventLoop
 
     def client(self, key: str = KEY) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=HANG_SECONDS)
 
     def call(self, function: Any) -> Any:
         """What ``function`` returns, called on the server's loop."""
@@ -44,13 +47,14 @@ class Live(NamedTuple):
         async def called() -> Any:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(called(), self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(called(), self.loop).result(HANG_SECONDS)
 
 
 @pytest.fixture(scope="session")
 def live(chain: Path) -> Iterator[Live]:
-    limits = {"max_audio_seconds": 20, "max_text_characters": 400, "header_seconds": 4.0}
-    options = ServerOptions(port=0, api_keys=[KEY, "another-key"], **limits)  # type: ignore[arg-type]
+    limits = {"max_audio_seconds": 20, "max_text_characters": 400}
+    patience = dict.fromkeys(("header_seconds", "body_seconds", "request_seconds"), HANG_SECONDS)
+    options = ServerOptions(port=0, api_keys=[KEY, "another-key"], **limits, **patience)  # type: ignore[arg-type]
     made: dict[str, Any] = {}
 
     async def run() -> None:
@@ -64,11 +68,11 @@ def live(chain: Path) -> Iterator[Live]:
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
-    until(lambda: "url" in made or not thread.is_alive(), 60)
+    until(lambda: "url" in made or not thread.is_alive())
     assert "url" in made, "the server does not start"
-    yield Live(made["url"], made["engine"], made["app"], made["loop"])
+    yield Live(made["url"], made["engine"], made["app"], options, made["loop"])
     made["loop"].call_soon_threadsafe(made["listener"].end)
-    thread.join(30)
+    thread.join(HANG_SECONDS)
     assert not thread.is_alive(), "the server does not end"
 
 
@@ -101,9 +105,9 @@ def read_sound(data: bytes) -> tuple[np.ndarray[Any, Any], int]:
     return soundfile.read(io.BytesIO(data), dtype="float32")
 
 
-def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(holds: Callable[[], bool]) -> None:
     """Wait until ``holds``."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + HANG_SECONDS
     while not holds():
         assert time.monotonic() < deadline, "it never holds"
         time.sleep(0.02)

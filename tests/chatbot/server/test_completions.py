@@ -12,7 +12,7 @@ import pytest
 
 from chatbot.pcm import WIRE_RATE
 
-from ..conftest import babble  # noqa: TID252
+from ..conftest import babble, held  # noqa: TID252
 from .conftest import Live, read_sound, spoken, until
 
 QUESTION = babble(1, 1.0)
@@ -194,17 +194,21 @@ def test_another_model_is_not_there(client: openai.OpenAI, live: Live) -> None:
 
 
 def test_a_client_that_leaves_stops_its_reply(client: openai.OpenAI, live: Live) -> None:
+    until(lambda: live.call(live.engine.load).talkers == 0)
     counter = live.app.state.metrics.replies.labels("dialogue", "cancelled")
     before = counter._value.get()
-    stream = ask(client, live, stream=True, **aloud("pcm16"))
-    next(iter(stream))
-    stream.close()
-    until(lambda: live.call(live.engine.load).talkers == 0)
-    assert counter._value.get() == before + 1
+    with held(live.engine.mouth):  # the reply goes on for as long as somebody listens
+        stream = ask(client, live, stream=True, **aloud("pcm16"))
+        next(iter(stream))
+        assert counter._value.get() == before
+        stream.close()
+        until(lambda: live.call(live.engine.load).talkers == 0)
+        until(lambda: counter._value.get() == before + 1)
     ask(client, live)
 
 
 def test_talkers_beyond_the_limit_wait(client: openai.OpenAI, live: Live) -> None:
+    until(lambda: live.call(live.engine.load).talkers == 0)
     taken = live.call(lambda: [live.engine.open() for _ in range(3)])
     try:
         with pytest.raises(openai.RateLimitError) as told:

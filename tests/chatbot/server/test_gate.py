@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import httpx
 import openai
 import pytest
 import websockets
-from websockets.sync.client import connect
+from websockets.sync.client import connect as connect_within
 
 from chatbot.server.keys import Keys, read_keys
 from chatbot.server.options import ServerOptions
 from chatbot.server.rates import Rates
 from corpus.errors import UserError
 
+from ..conftest import HANG_SECONDS  # noqa: TID252
 from .conftest import KEY, Live, gated, until
 
 BEARER = {"Authorization": f"Bearer {KEY}"}
+connect = functools.partial(connect_within, open_timeout=HANG_SECONDS)
 
 
 def get(live: Live, path: str = "/v1/models", **options: Any) -> Any:
@@ -42,9 +45,10 @@ def test_a_wrong_key_is_told_as_openai_tells_it(live: Live) -> None:
 
 
 def test_keys_open_v1_and_metrics_but_not_the_page(live: Live) -> None:
-    status = {path: httpx.get(live.url + path).status_code for path in ("/", "/healthz", "/v1/models", "/metrics")}
+    paths = ("/", "/healthz", "/v1/models", "/metrics")
+    status = {path: httpx.get(live.url + path, timeout=HANG_SECONDS).status_code for path in paths}
     assert status == {"/": 200, "/healthz": 200, "/v1/models": 401, "/metrics": 401}
-    assert httpx.get(live.url + "/metrics", headers=BEARER).status_code == 200
+    assert httpx.get(live.url + "/metrics", headers=BEARER, timeout=HANG_SECONDS).status_code == 200
 
 
 def test_a_websocket_needs_the_key_too(live: Live) -> None:
@@ -57,7 +61,7 @@ def test_a_websocket_needs_the_key_too(live: Live) -> None:
     protocols = [websockets.Subprotocol(name) for name in ("realtime", f"openai-insecure-api-key.{KEY}")]
     for named in ({"additional_headers": BEARER}, {"subprotocols": protocols, "origin": live.url}):
         with connect(url, **named) as session:
-            assert json.loads(session.recv(timeout=30))["type"] == "session.created"
+            assert json.loads(session.recv(timeout=HANG_SECONDS))["type"] == "session.created"
     until(lambda: live.call(live.engine.load).talkers == 0)
 
 
@@ -129,7 +133,7 @@ def test_a_server_that_stops_takes_no_requests(live: Live) -> None:
 
 
 def post(live: Live, content: Any, **headers: str) -> httpx.Response:
-    return httpx.post(f"{live.url}/v1/audio/speech", content=content, headers=BEARER | headers, timeout=60)
+    return httpx.post(f"{live.url}/v1/audio/speech", content=content, headers=BEARER | headers, timeout=HANG_SECONDS)
 
 
 def test_bodies_are_checked(live: Live) -> None:
@@ -148,7 +152,7 @@ def test_bodies_are_checked(live: Live) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v1/models/nothing"])
 def test_what_is_not_there(live: Live, path: str) -> None:
-    answer = httpx.get(live.url + path, headers=BEARER)
+    answer = httpx.get(live.url + path, headers=BEARER, timeout=HANG_SECONDS)
     assert answer.status_code == 404
     assert answer.json()["error"]["message"]
 
