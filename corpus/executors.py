@@ -198,7 +198,7 @@ def _drive_ray(
     local = {"num_cpus": processes * options.cpus, "include_dashboard": False, "log_to_driver": False}
     try:
         ray.init(**({"address": options.address} if options.address else local))
-    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # some of its time-outs are plain exceptions
         found = f"Ray does not start ({str(error).splitlines()[0] if str(error) else error!r})"
         channel.send(UserError("bulk.executor=ray", found=found, remedy="see ray's own log, or call again"))
         sys.exit(3)

@@ -1,15 +1,11 @@
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 
@@ -18,6 +14,8 @@ from corpus.audio import audio_info
 from corpus.build import STAGE, BuildConfig
 from corpus.errors import UserError
 from corpus.manifest import read_manifest, to_cuts
+
+from .permits import Permits, is_group_running, wait_for
 
 SMALL = {
     "num_utterances": 40,
@@ -85,15 +83,21 @@ def test_the_number_of_workers_changes_no_byte(built: Path, tmp_path: Path) -> N
 
 
 def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "killed"
+    folder, permits = tmp_path / "killed", Permits(tmp_path / "permits")
     options = [f"{key}={value}" for key, value in (SMALL | {"workers": 2}).items()]
-    command = [sys.executable, "-m", "corpus.build", f"out={folder}", *options]
+    code = "from pathlib import Path; from corpus import build, parallel; "
+    code += f"from tests.corpus.permits import Permits, Rationed; permits = Permits(Path({str(permits.folder)!r})); "
+    code += "finish = parallel.finish_units; parallel.finish_units = "
+    code += "lambda job, work, processes: finish(job, Rationed(work, permits), processes=processes); build.STAGE.exit()"
+    command = [sys.executable, "-c", code, f"out={folder}", *options]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, start_new_session=True)
+    permits.give(3)
     wait_for(lambda: len(list(folder.glob("units/speech/done/*.json"))) >= 1)
+    assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not is_group_alive(process.pid))  # the workers leave with their parent
+    wait_for(lambda: not is_group_running(process.pid))  # the workers leave with their parent
     done = [json.loads(file.read_text())["result"] for file in folder.glob("units/speech/done/*.json")]
     kept = [path for path in folder.glob("audio/*/[!.]*.flac") if any(path.stem in result for result in done)]
     assert kept and not (folder / "done.json").exists()
@@ -101,24 +105,6 @@ def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path) -
     build(folder, workers=2)
     assert digests(folder) == digests(built)
     assert all(path.stat().st_mtime_ns == mark for path, mark in marks.items())
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def is_group_alive(group: int) -> bool:
-    """Whether a process of the group runs (one that ended but was not yet reaped does not count)."""
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return False
 
 
 @pytest.fixture
