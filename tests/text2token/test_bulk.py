@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.bulk import AnswersAtOnce, NoSynthesis, run_engine, write_texts
+from corpus.lease import born
 from corpus.units import UnitFolder
 from lm.corpora import open_corpus
 from lm.vocabulary import Vocabulary
@@ -21,6 +21,8 @@ from text2token import pack, synthesize
 from text2token.engine import Synthesiser
 from text2token.unit_file import SpokenDocument, read_unit
 from text2token.workers import Synthesis
+
+from ..corpus.permits import Permits, is_group_running, is_running, wait_for  # noqa: TID252
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,34 +65,39 @@ def test_spans_never_touch_and_the_text_is_kept(many: Path) -> None:
 
 
 def test_five_kills_of_workers_and_of_the_job(many: Path, tmp_path: Path) -> None:
-    code = "import sys, time; from pathlib import Path; from benchmarks import bulk; from text2token import workers; "
-    code += f"bulk.UNIT_DOCUMENTS = 48; texts, out = Path({str(many / 'texts')!r}), Path(sys.argv[1]); "
-    code += (
-        "finish = bulk.finish_units; bulk.finish_units = lambda *a, processes: finish(*a, processes=int(sys.argv[2])); "
-    )
-    code += f"bulk.run_engine(bulk.NoSynthesis, texts, out, {str(many / 'model')!r})"
+    code = "import sys; from pathlib import Path; from benchmarks import bulk; "
+    code += "from tests.corpus.permits import Permits, Rationed; out, processes, *permits = sys.argv[1:]; "
+    code += "ration = lambda work: Rationed(work, Permits(Path(permits[0]))) if permits else work; "
+    code += "finish = bulk.finish_units; bulk.UNIT_DOCUMENTS = 48; bulk.finish_units = "
+    code += "lambda job, work, processes: finish(job, ration(work), processes=int(sys.argv[2])); "
+    code += f"bulk.run_engine(bulk.NoSynthesis, Path({str(many / 'texts')!r}), Path(out), {str(many / 'model')!r})"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    def start(out: Path, processes: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", code, str(out), str(processes)], cwd=ROOT, env=environment)
+    def start(out: Path, processes: int, *permits: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", code, str(out), str(processes), *permits]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
 
-    assert start(tmp_path / "clean", 1).wait(timeout=120) == 0
-    out, draw, kills = tmp_path / "killed", random.Random(3), 0
-    while kills < 5:
-        job = start(out, 2)
-        wanted = num_done(out) + draw.randint(1, 6)
-        wait_for(lambda wanted=wanted: num_done(out) >= wanted)  # type: ignore[misc]
-        while kills % 3 < 2 and job.poll() is None:  # two workers, then the whole job
-            if holders := [pid for pid in pids(out) if Path(f"/proc/{pid}").exists()]:
-                os.kill(draw.choice(holders), signal.SIGKILL)
-                kills += 1
-                time.sleep(0.2)
+    assert start(tmp_path / "clean", 1).wait(timeout=600) == 0
+    out, draw, permits = tmp_path / "killed", random.Random(3), Permits(tmp_path / "permits")
+    for _ in range(2):
+        job = start(out, 2, str(permits.folder))
+        for number in range(3):  # two workers, then the whole job
+            wanted = num_done(out) + draw.randint(1, 2)
+            permits.give(5)  # a worker that is killed takes its permit along
+            wait_for(lambda wanted=wanted: num_done(out) >= wanted)  # type: ignore[misc]
+            if number < 2:
+                found: list[int] = []
+                wait_for(lambda found=found: found.extend(holders(out)) or found)  # type: ignore[misc]
+                victim = draw.choice(found)
+                os.kill(victim, signal.SIGKILL)
+                wait_for(lambda victim=victim: not is_running(victim))  # type: ignore[misc]
         assert job.poll() is None
         os.kill(job.pid, signal.SIGKILL)
         job.wait()
-        kills += 1
-    assert num_done(out) < 51
-    assert start(out, 3).wait(timeout=120) == 0
+        wait_for(lambda group=job.pid: not is_group_running(group))  # type: ignore[misc]
+        permits.withdraw()
+    assert 6 <= num_done(out) < 51
+    assert start(out, 3).wait(timeout=600) == 0
     files = [{f.name: f.read_bytes() for f in folder.glob("train/*")} for folder in (tmp_path / "clean", out)]
     assert files[0] == files[1] and len(files[0]) == 51
 
@@ -99,22 +106,17 @@ def num_done(out: Path) -> int:
     return len(list(out.glob("done/train/*.done.json")))
 
 
-def pids(out: Path) -> list[int]:
+def holders(out: Path) -> list[int]:
+    """Living workers that hold a unit (and do not leave it: there is no permit for all)."""
     found = []
-    for lease in out.glob("leases/train/*.[0-9]"):
+    for lease in sorted(out.glob("leases/train/*.[0-9]")):
         try:
-            if not (out / "done/train" / f"{lease.stem}.done.json").exists():
-                found.append(json.loads(lease.read_text())["pid"])
-        except (OSError, ValueError):
+            holder = json.loads(lease.read_text())
+        except ValueError:  # just being written
             continue
+        if not (out / "done/train" / f"{lease.stem}.done.json").exists() and born(holder["pid"]) == holder["born"]:
+            found.append(holder["pid"])
     return found
-
-
-def wait_for(condition, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_users_mess_ends_well(
