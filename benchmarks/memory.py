@@ -177,17 +177,18 @@ def main() -> None:
 
 def in_processes(config: TrainConfig, size: int) -> list[int]:
     """`peak_of_training` in fresh processes that torch.distributed joins."""
-    from recipes.launch import free_port
+    from recipes.launch import reserve_port
 
     context = multiprocessing.get_context("spawn")
     answers = context.SimpleQueue()
-    port = free_port()
-    processes = [context.Process(target=_be_rank, args=(config, rank, size, port, answers)) for rank in range(size)]
-    for process in processes:
-        process.start()
-    found = dict(answers.get() for _ in processes)
-    for process in processes:
-        process.join()
+    with reserve_port() as holder:
+        port = holder.getsockname()[1]
+        processes = [context.Process(target=_be_rank, args=(config, rank, size, port, answers)) for rank in range(size)]
+        for process in processes:
+            process.start()
+        found = dict(answers.get() for _ in processes)
+        for process in processes:
+            process.join()
     return [found[rank] for rank in range(size)]
 
 

@@ -18,12 +18,16 @@ from corpus.process import die_with_parent
 from corpus.progress import QUIET_VARIABLE
 
 
-def free_port() -> int:
-    """A TCP port on the loopback interface that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+def reserve_port() -> socket.socket:
+    """A TCP port on the loopback interface that the system gives to nobody else while the socket is open.
+
+    It is bound and does not listen: a process that allows the reuse of addresses, as torch's store does, may still
+    listen at its number. (Ranks take seconds to start, in which a port that is merely free may find another user.)
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 class Ranks:
@@ -47,14 +51,14 @@ class Ranks:
             "PYTHONUNBUFFERED": "1",
             QUIET_VARIABLE: "file",
         }
-        port = free_port()
+        self.port = reserve_port()
         self.processes: list[subprocess.Popen[bytes]] = []
         with log.open("ab") as output:
             for rank in range(processes):
                 ranked = dict(environment)
                 if processes > 1:
                     ranked |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-                    ranked |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+                    ranked |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.port.getsockname()[1])}
                 command = [sys.executable, "-m", module, *arguments]
                 self.processes.append(
                     subprocess.Popen(
@@ -74,7 +78,10 @@ class Ranks:
         if bad:
             self.stop()
             return bad[0]
-        return None if None in states else 0
+        if None in states:
+            return None
+        self.port.close()
+        return 0
 
     def stop(self) -> None:
         """Terminate every rank, kindly first."""
@@ -87,3 +94,4 @@ class Ranks:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.port.close()

@@ -60,7 +60,7 @@ class Rationed:
         return finish_permitted
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
     """Wait until ``condition`` is true; the limit is there to end what hangs, and no machine is so slow."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import time
+import threading
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +25,8 @@ from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
 from decoder.voices import choose_voices
 from tokenizer.fitting import FittingLoop
+
+from ..corpus.permits import wait_for  # noqa: TID252
 
 VOCODER = ["model.width=16", "model.layers=1", "batch=2", "crop_frames=32", "fit.steps=12", "evaluate=1"]
 FLOW = [f"{part}.{name}" for part in ("encoder", "flow.estimator") for name in ("width=32", "layers=1", "heads=2")]
@@ -88,10 +90,10 @@ def test_a_broken_resynthesis_goes_on_to_the_same_files(trained: Path) -> None:
     assert speak("one") == whole == speak("two")
 
 
-def slowly(main: Callable[[list[str]], int], arguments: list[str]) -> None:
-    """Run a stage with a pause before each step, so that there is time to kill it."""
-    advance = FittingLoop.advance
-    FittingLoop.advance = lambda loop, loss: (time.sleep(0.2), advance(loop, loss))[1]  # type: ignore[method-assign]
+def run_held(main: Callable[[list[str]], int], arguments: list[str]) -> None:
+    """Run a stage that never gets beyond a step after its first checkpoint, so that it is there to be killed."""
+    advance, wait = FittingLoop.advance, threading.Event().wait
+    FittingLoop.advance = lambda loop, loss: (loop.step == 6 and wait(), advance(loop, loss))[1]  # type: ignore[method-assign]
     main(arguments)
 
 
@@ -102,11 +104,10 @@ def test_kill_and_resume_end_with_the_same_bits(spoken: Path, stage: str) -> Non
         assert TRAIN_VOCODER.main(vocoder_arguments(spoken)) == 0
     main = {"train_vocoder": TRAIN_VOCODER.main, "train": TRAIN.main}[stage]
     assert main(make(spoken, "whole")) == 0
-    process = multiprocessing.get_context("fork").Process(target=slowly, args=(main, make(spoken, "broken")))
+    process = multiprocessing.get_context("fork").Process(target=run_held, args=(main, make(spoken, "broken")))
     process.start()
-    deadline = time.monotonic() + 60
-    while not list((spoken / "broken" / "checkpoint").glob("step-*.pt")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: list((spoken / "broken" / "checkpoint").glob("step-*.pt")) or not process.is_alive())
+    assert process.is_alive()
     process.kill()
     process.join()
     assert not (spoken / "broken" / "done.json").exists()
