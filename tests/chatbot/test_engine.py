@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chatbot.backend import BuiltinContext
 from chatbot.engine import Engine, EngineFull, EngineOptions
 from chatbot.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from chatbot.parts import Bundle
@@ -18,6 +19,7 @@ from corpus.audio import SAMPLE_RATE, Samples
 from corpus.errors import UserError
 from lm.formats import read_reply
 from lm.reply_format import ReplyState
+from lm.sequences import Ask
 
 from .conftest import babble
 from .offline import OfflineDialogue
@@ -231,11 +233,22 @@ def test_replies_keep_to_the_format(bundle: Bundle, changes: dict[str, object], 
     run(test)
 
 
-def test_streamed_speech_comes_before_the_text_is_whole(bundle: Bundle) -> None:
+def test_streamed_speech_comes_before_the_text_is_whole(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     formatted = changed(bundle, format="streaming", text_block=1, speech_block=10, max_text_tokens=9)
+    generate = BuiltinContext.generate
 
     async def test() -> None:
         async with running(formatted) as engine:
+
+            async def thoughtful(context: BuiltinContext, ask: Ask) -> AsyncGenerator[int]:
+                """As a language model that is slower than the mouth: the next token comes when all is spoken."""
+                async with aclosing(generate(context, ask)) as made:
+                    async for id in made:
+                        yield id
+                        await asyncio.sleep(0)  # the token is handed to the mouth
+                        await engine.mouth.run(lambda: None, due=float("inf"))
+
+            monkeypatch.setattr(BuiltinContext, "generate", thoughtful)
             num_early = 0
             for seed in range(6):
                 talker = engine.open()

@@ -6,34 +6,40 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
-import yaml
 
 from chatbot.chat import main
+from chatbot.speech import SpeechPipe
 from chatbot.terminal import PROMPT
 
-from .conftest import babble
+from .conftest import HANG_SECONDS, babble
 
-PATIENCE = 60.0
 CONTROL_C, CONTROL_D = "\x03", "\x04"
 
 
 class Terminal:
-    """A pseudo-terminal with a person at it, and a forked process that runs the command in ``folder``."""
+    """A pseudo-terminal with a person at it, and a forked process that runs the command in ``folder``.
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    While it ``is_mute`` no speech is made, so that no reply is over before it is stopped, however fast the machine is.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, is_mute: bool = False) -> None:
+        muted, self.mute = os.pipe()
         self.process, self.keys = pty.fork()
         if self.process == 0:
             status = 70
             try:
+                os.close(self.mute)
+                if is_mute:
+                    hold_speech(muted)
                 os.chdir(folder)
                 for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):  # pytest's own are not the terminal
                     setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
@@ -41,12 +47,13 @@ class Terminal:
             finally:
                 sys.stdout.flush()
                 os._exit(status)
+        os.close(muted)
         self.shown = ""
         self.read = 0
 
     def wait_for(self, pattern: str) -> str:
         """Read on until the pattern was shown; what was shown up to its end since the last call."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HANG_SECONDS
         while not (found := re.search(pattern, self.shown[self.read :])):
             assert time.monotonic() < deadline, f"no {pattern!r} in {self.shown!r}"
             if select.select([self.keys], [], [], 0.5)[0]:
@@ -55,12 +62,18 @@ class Terminal:
         self.read += found.end()
         return since
 
+    def unmute(self) -> None:
+        """Let speech be made from now on."""
+        if self.mute >= 0:
+            os.close(self.mute)
+        self.mute = -1
+
     def type(self, keys: str) -> None:
         os.write(self.keys, keys.encode())
 
     def left(self) -> int:
         """Wait until the process has ended; its exit status."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HANG_SECONDS
         while True:
             if select.select([self.keys], [], [], 0.1)[0]:
                 self.shown += self._take()
@@ -76,6 +89,7 @@ class Terminal:
         except (ProcessLookupError, ChildProcessError):
             pass  # it has left
         os.close(self.keys)
+        self.unmute()
 
     def _take(self) -> str:
         try:
@@ -84,12 +98,23 @@ class Terminal:
             return ""
 
 
+def hold_speech(muted: int) -> None:
+    """Make no speech in this process until the other end of the pipe ``muted`` is closed."""
+    decode = SpeechPipe._decode
+
+    def decode_later(*arguments: Any) -> Any:
+        assert not os.read(muted, 1)
+        return decode(*arguments)
+
+    SpeechPipe._decode = decode_later  # type: ignore[method-assign]
+
+
 @pytest.fixture
 def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def start(*arguments: str) -> Terminal:
-        opened.append(Terminal(tmp_path, *arguments))
+    def start(*arguments: str, is_mute: bool = False) -> Terminal:
+        opened.append(Terminal(tmp_path, *arguments, is_mute=is_mute))
         return opened[-1]
 
     yield start
@@ -122,19 +147,8 @@ def test_typed_and_recorded_questions_are_answered(
     assert named == {file.name for file in tmp_path.glob("reply-*.flac")} <= {f"reply-{n}.flac" for n in (1, 2, 3)}
 
 
-def slow(chain: Path, folder: Path) -> Path:
-    """The bundle with a decoder that takes its time."""
-    bundle = shutil.copytree(chain / "bundle" / "bundle", folder / "slow")
-    settings = yaml.safe_load((bundle / "chat.yaml").read_text())
-    settings["reply"] |= {"decoder_steps": 400}
-    (bundle / "chat.yaml").write_text(yaml.safe_dump(settings))
-    return bundle
-
-
-def test_control_c_stops_a_reply_and_twice_leaves(
-    chain: Path, tmp_path: Path, open_terminal: Callable[..., Terminal]
-) -> None:
-    terminal = open_terminal("--bundle", str(slow(chain, tmp_path)))
+def test_control_c_stops_a_reply_and_twice_leaves(chain: Path, open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal("--bundle", str(chain / "bundle"), is_mute=True)
     terminal.wait_for(re.escape(PROMPT))
     terminal.type("what is the capital of france\n")
     terminal.wait_for("said:")
@@ -145,6 +159,7 @@ def test_control_c_stops_a_reply_and_twice_leaves(
     terminal.wait_for("said:")
     terminal.type(CONTROL_C)
     terminal.wait_for(re.escape("(stopped)"))
+    terminal.unmute()  # the block that was begun is ended before one leaves
     terminal.type(CONTROL_C)
     assert terminal.left() == 0
     assert "Traceback" not in terminal.shown
