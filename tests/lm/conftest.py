@@ -157,7 +157,7 @@ def run_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRanks]:
 
 def _answer(receiver: Any) -> tuple[str, Any]:
     try:
-        return receiver.recv() if receiver.poll(120) else ("hung", None)
+        return receiver.recv() if receiver.poll(600) else ("hung", None)
     except EOFError:
         return "killed", None
 

@@ -46,11 +46,15 @@ def test_layout_trains_as_one_process_for_50_steps(
     assert got == pytest.approx(plain, rel=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"tied": True}, {"reset_attention": False}, {"tied": True, "precision": "bf16"}])
+# At a higher rate bfloat16's rounding grows to percents in some steps, more on one kind of CPU than on another.
+BF16 = {"tied": True, "precision": "bf16", "learning_rate": 1e-3, "final_learning_rate": 1e-4}
+
+
+@pytest.mark.parametrize("options", [{"tied": True}, {"reset_attention": False}, BF16])
 def test_options_agree_between_layouts(options: dict[str, Any], tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     one = numbers(run_ranks(lambda: tiny.train(tmp_path / "one", **options), 1)[0])
     two = numbers(run_ranks(lambda: tiny.train(tmp_path / "two", pipeline=2, **options), 2)[0])
-    assert two == pytest.approx(one, rel=1e-2 if "precision" in options else 1e-5)
+    assert two == pytest.approx(one, rel=1e-3 if "precision" in options else 1e-5)
 
 
 def test_dropout_follows_seed_and_step(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:

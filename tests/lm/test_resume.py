@@ -13,15 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ..corpus.permits import is_running, wait_for  # noqa: TID252
+
 
 def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) -> Any:
-    """Train, but send this process a signal at the beginning of a step."""
+    """Train, but send this process a signal at the beginning of a step, when all processes are there.
+
+    (A process that dies while another still receives the end of the step before makes that one fail, not die.)
+    """
     from lm.trainer import Trainer
 
-    step = Trainer._step
+    step, places = Trainer._step, out.with_name(f"{out.name}-arrived")
+    places.mkdir(exist_ok=True)
 
     def deadly(self: Any, number: int, batches: Any) -> Any:
         if number == at_step:
+            (places / os.environ["RANK"]).touch()
+            wait_for(lambda: len(list(places.iterdir())) == int(os.environ["WORLD_SIZE"]))
             os.kill(os.getpid(), how)
         return step(self, number, batches)
 
@@ -82,7 +90,7 @@ def train_until_writing(tiny: Any, out: Path, fault: str, **options: Any) -> Any
             Path(bucket[0]).write_bytes(b"half")
             (out / f"writer-{os.getpid()}").touch()
             os.kill(trainer, signal.SIGKILL)
-            time.sleep(60)
+            time.sleep(3600)
 
     def failing_finish(self: Any, *arguments: Any) -> None:
         if is_second() and fault == "metadata":
@@ -109,22 +117,12 @@ def test_kill_during_a_save_leaves_the_one_before(
     assert run_ranks(lambda: train_until_writing(tiny, tmp_path, fault, **options), 1) == [None]
     entries = sorted(entry.name for entry in (tmp_path / "checkpoint").iterdir())
     assert entries == [".step_00000008", "step_00000004"]
-    deadline = time.monotonic() + 20
     writers = [int(file.name.removeprefix("writer-")) for file in tmp_path.glob("writer-*")]
     assert bool(writers) == (fault == "data")
-    while any(is_alive(writer) for writer in writers):
-        assert time.monotonic() < deadline, "a writer outlived its trainer"
-        time.sleep(0.02)
+    wait_for(lambda: not any(is_running(writer) for writer in writers))  # none outlives its trainer
     run_ranks(lambda: tiny.train(tmp_path, checkpoint_every=4, **options), 1)
     assert sorted(entry.name for entry in (tmp_path / "checkpoint").iterdir()) == ["step_00000008", "step_00000012"]
     assert_same_end(run_ranks, whole, tmp_path)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
@@ -218,19 +216,23 @@ def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path) -> None:
     """kill -9 of the whole command, while it trains; the same command then finishes the job."""
     out = tmp_path / "out"
     options = tiny.config(out, layers=2, steps=40, warmup_steps=4, checkpoint_every=2)
-    command = [sys.executable, "-W", "ignore", "-m", "lm.train", f"out={out}", f"vocabulary={options.vocabulary}"]
-    command += [f"corpora.{name}={folder}" for name, folder in options.corpora.items()]
+    hold = "import threading; from lm.train import STAGE; from lm.trainer import Trainer; step = Trainer._step; "
+    hold += "wait = threading.Event().wait; "  # it cannot be done before it is killed, and trains until then
+    hold += "Trainer._step = lambda self, number, *rest: (number == 30 and wait(), step(self, number, *rest))[1]; "
+    arguments = [f"out={out}", f"vocabulary={options.vocabulary}"]
+    arguments += [f"corpora.{name}={folder}" for name, folder in options.corpora.items()]
     for prefix, values in (("model", options.model), ("train", options.train)):
-        command += [f"{prefix}.{name}={getattr(values, name)}" for name in values.__dataclass_fields__]
+        arguments += [f"{prefix}.{name}={getattr(values, name)}" for name in values.__dataclass_fields__]
     environment = os.environ | {"SPEECHWEAVE_PROGRESS": "file", "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("checkpoint/step_*")):
-        assert first.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    python = [sys.executable, "-W", "ignore"]
+    held = [*python, "-c", f"{hold}STAGE.exit()", *arguments]
+    first = subprocess.Popen(held, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: list(out.glob("checkpoint/step_*")) or first.poll() is not None)
+    assert first.poll() is None
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert not (out / "done.json").exists()
+    command = [*python, "-m", "lm.train", *arguments]
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "resumed at step" in second.stdout
     assert (out / "done.json").exists() and (out / "checkpoint/step_00000040").is_dir()

@@ -2,10 +2,8 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,8 @@ from lm.corpora import open_corpus
 from lm.vocabulary import Vocabulary, build_vocabulary
 from text2token import inspect, pack, status, synthesize
 from text2token.unit_file import read_unit
+
+from ..corpus.permits import Permits, wait_for  # noqa: TID252
 
 WIDE = ["gate.min_per_letter=0", "gate.min_distinct_share=0", "max_rejected_share=1", "unit_documents=4", "passes=2"]
 
@@ -67,18 +67,24 @@ def test_speed_options_change_no_byte(reference: Path, model_folder: Path, more:
 
 
 def test_kill_9_then_again_gives_the_same_bytes(reference: Path, model_folder: Path) -> None:
-    out = reference / "killed"
+    out, permits = reference / "killed", Permits(reference / "permits")
     arguments = words(reference, model_folder, out.name)
-    command = [sys.executable, "-m", "text2token.synthesize", *arguments]
+    code = "from pathlib import Path; from tests.corpus.permits import Permits, Rationed; "
+    code += f"from text2token import synthesize; permits = Permits(Path({str(permits.folder)!r})); "
+    code += "run_job = synthesize.run_job; synthesize.run_job = "
+    code += "lambda job, work, bulk, processes: run_job(job, Rationed(work, permits), bulk, processes=processes); "
+    code += "synthesize.STAGE.exit()"
+    command = [sys.executable, "-c", code, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
     root = Path(synthesize.__file__).parent.parent
     for wanted in (2, 5):  # killed twice, once this many units are there
+        permits.give(wanted + 1)  # more than are awaited: the kill may hit a unit that was begun
         child = subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while len(unit_bytes_now(out)) < wanted and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        os.kill(child.pid, signal.SIGKILL)
+        wait_for(lambda wanted=wanted: len(unit_bytes_now(out)) >= wanted)  # type: ignore[misc]
+        assert child.poll() is None
+        child.kill()
         child.wait()
+        permits.withdraw()
         (out / "train").mkdir(parents=True, exist_ok=True)
         (out / "train/pass-0-unit-000000.try1-0abcd.parquet").write_bytes(b"half a file")
     kept = {name: (out / name).stat().st_ino for name in unit_bytes_now(out)}

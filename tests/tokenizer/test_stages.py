@@ -209,13 +209,13 @@ def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Pa
     config = encode_config(trained, spoken, tmp_path / "broken")
     config.unit_utterances = 3
     parts = [unit for split in encode.find_splits(config) for unit in split.units]
-    job = UnitFolder.create(tmp_path / "broken/parts", parts, 1.0)
+    job = UnitFolder.create(tmp_path / "broken/parts", parts)
     fork = multiprocessing.get_context("fork")  # NeMo is imported already
     permits = fork.Semaphore(0)
     work = Rationed(units.Encoding(tokenizer=str((trained / "artefact").absolute()), device="cpu"), permits)
 
     def start(number: int) -> Any:
-        worker = fork.Process(target=lambda: list(work_off(UnitFolder(job.root, 1.0), work, number, 2)), daemon=True)
+        worker = fork.Process(target=lambda: list(work_off(UnitFolder(job.root), work, number, 2)), daemon=True)
         worker.start()
         return worker
 
