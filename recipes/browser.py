@@ -25,6 +25,7 @@ from corpus.errors import UserError
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+PATIENCE = 180_000  # milliseconds until a browser that does not start, or a page that does not come, is given up
 EXECUTABLES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless",
@@ -112,7 +113,7 @@ def browser(*, microphone: Path | None = None) -> Iterator[Browser]:
     if microphone is not None:
         flags.append(f"--use-file-for-fake-audio-capture={microphone.resolve()}%noloop")
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=flags)
+        chromium = driver.chromium.launch(executable_path=path, args=flags, timeout=PATIENCE)
         try:
             yield chromium
         except Error as error:
@@ -134,6 +135,7 @@ def open_page(chromium: Browser, url: str, *, is_tapped: bool = False, is_allowe
     """
     made = chromium.new_context(bypass_csp=is_tapped, **context)
     made.grant_permissions(["microphone"] if is_allowed else [])
+    made.set_default_timeout(PATIENCE)
     page = made.new_page()
     if is_tapped:
         page.add_init_script(TAP)

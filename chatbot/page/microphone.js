@@ -24,6 +24,7 @@ export class Microphone extends EventTarget {
   constructor() {
     super();
     this.stream = null;
+    this.context = null;
     this.analyser = null;
   }
 
@@ -46,13 +47,14 @@ export class Microphone extends EventTarget {
     if (!navigator.mediaDevices?.getUserMedia) throw new MicrophoneRefused(REASONS.InsecureContext);
     const { echo, noise } = remove;
     const audio = { channelCount: 1, echoCancellation: echo, noiseSuppression: noise, autoGainControl: echo || noise };
+    this.context = new AudioContext({ latencyHint: "interactive" });
+    await this.context.audioWorklet.addModule("/page/microphone-processor.js"); // all is ready when the sound comes
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ audio });
     } catch (error) {
+      this.close();
       throw new MicrophoneRefused(REASONS[error.name] ?? `The microphone could not be opened (${error.name}).`);
     }
-    this.context = new AudioContext({ latencyHint: "interactive" });
-    await this.context.audioWorklet.addModule("/page/microphone-processor.js");
     this.resampler = new Resampler(this.context.sampleRate, RATE);
     this.node = new AudioWorkletNode(this.context, "speechweave-microphone", {
       numberOfOutputs: 0,
@@ -88,6 +90,6 @@ export class Microphone extends EventTarget {
   close() {
     this.stream?.getTracks().forEach((track) => track.stop());
     this.context?.close();
-    this.stream = this.analyser = null;
+    this.stream = this.context = this.analyser = null;
   }
 }

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,12 +20,14 @@ from chatbot.server.options import ServerOptions
 from corpus.audio import write_audio
 from recipes.browser import browser, executable, open_page
 
+from ..conftest import HANG_SECONDS  # noqa: TID252
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 Event = dict[str, Any]
 RATE = 24000
-PATIENCE = 30_000  # milliseconds: a test that hangs fails
+PATIENCE = int(1000 * HANG_SECONDS)  # milliseconds: a test that hangs fails
 KEY = "a-key-for-tests"
 
 
@@ -37,12 +39,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium on the PATH (apt-get install chromium)"))
 
 
+class Running(NamedTuple):
+    """A server that runs in a thread of its own."""
+
+    url: str
+    engine: Engine
+
+
 @contextmanager
-def serve(bundle: Path, options: ServerOptions) -> Iterator[str]:
-    """The URL of a running server."""
+def serve(bundle: Path, options: ServerOptions) -> Iterator[Running]:
+    """A running server."""
     import uvicorn
 
-    app = create_app(Engine.from_pretrained(bundle), options)
+    engine = Engine.from_pretrained(bundle)
+    app = create_app(engine, options)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -51,23 +61,28 @@ def serve(bundle: Path, options: ServerOptions) -> Iterator[str]:
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}/"
+        yield Running(f"http://127.0.0.1:{port}/", engine)
     finally:
         server.should_exit = True
         thread.join(20)
 
 
 @pytest.fixture(scope="session")
-def url(chain: Path) -> Iterator[str]:
-    with serve(chain / "bundle", ServerOptions(grace_seconds=0.5)) as address:
-        yield address
+def server(chain: Path) -> Iterator[Running]:
+    with serve(chain / "bundle", ServerOptions(grace_seconds=0.5)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def url(server: Running) -> str:
+    return server.url
 
 
 @pytest.fixture(scope="session")
 def locked_url(chain: Path) -> Iterator[str]:
     """Of a server that wants a key."""
-    with serve(chain / "bundle", ServerOptions(grace_seconds=0.5, api_keys=[KEY])) as address:
-        yield address
+    with serve(chain / "bundle", ServerOptions(grace_seconds=0.5, api_keys=[KEY])) as running:
+        yield running.url
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +95,10 @@ def utterance() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def microphone(utterance: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the fake microphone hears: a moment of silence, the utterance, silence."""
+    """What the fake microphone hears: silence while a busy machine makes the page listen, the utterance, silence."""
     file = tmp_path_factory.mktemp("microphone") / "speech.wav"
-    silence = np.zeros(RATE // 2, np.float32)
-    write_audio(file, np.concatenate([silence, utterance, silence]), RATE)
+    before, after = np.zeros(2 * RATE, np.float32), np.zeros(RATE // 2, np.float32)
+    write_audio(file, np.concatenate([before, utterance, after]), RATE)
     return file
 
 
@@ -101,7 +116,7 @@ class Visit:
         self.received: list[Event] = []
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page: Page = open_page(chromium, "about:blank", **context)
+        self.page: Page = open_page(chromium, "about:blank", reduced_motion="reduce", **context)
         self.page.set_default_timeout(PATIENCE)
         self.page.on("websocket", self._watch)
         self.page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))

@@ -29,11 +29,17 @@ PLAYER = """
 async (length) => {
   const context = new OfflineAudioContext(1, length, 24000);
   await context.audioWorklet.addModule("/page/player-processor.js");
-  const node = new AudioWorkletNode(context, "speechweave-player", {
+  const make = () => new AudioWorkletNode(context, "speechweave-player", {
     numberOfInputs: 0, outputChannelCount: [1], processorOptions: { headSamples: 200 },
   });
+  const node = make();
   node.connect(context.destination);
-  return { context, node };
+  const other = make();  // on the same thread: when it has answered, what was posted before has arrived on both sides
+  const settle = () => new Promise((resolve) => {
+    other.port.onmessage = resolve;
+    other.port.postMessage({ flush: true });
+  });
+  return { context, node, settle };
 }
 """
 
@@ -96,7 +102,7 @@ def test_blocks_are_played_one_after_the_other_without_a_seam(page: Page) -> Non
     result = page.evaluate(
         with_player("""
       async (player) => {
-        const { context, node } = await player(6000);
+        const { context, node, settle } = await player(6000);
         const events = [];
         node.port.onmessage = ({ data }) => events.push(data);
         let next = 0;
@@ -109,11 +115,11 @@ def test_blocks_are_played_one_after_the_other_without_a_seam(page: Page) -> Non
           node.port.postMessage({ end: "b" });
           push("c", 150);  // less than the head, but there will be no more
           node.port.postMessage({ end: "c" });
-          await new Promise((resolve) => setTimeout(resolve, 100));
+          await settle();
           context.resume();
         });
         const samples = [...(await context.startRendering()).getChannelData(0)];
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await settle();
         return { samples, finished: events.filter((event) => "finished" in event), next };
       }
     """)
@@ -133,20 +139,19 @@ def test_sound_that_comes_too_late_is_told_and_an_end_that_comes_late_is_not(pag
     events = page.evaluate(
         with_player("""
       async (player) => {
-        const { context, node } = await player(12000);
+        const { context, node, settle } = await player(12000);
         const events = [];
         node.port.onmessage = ({ data }) => "progress" in data || events.push(Object.keys(data)[0]);
-        const moment = () => new Promise((resolve) => setTimeout(resolve, 100));
         const at = (seconds, message) => context.suspend(seconds).then(async () => {
           node.port.postMessage(message);
-          await moment();
+          await settle();
           context.resume();
         });
         at(0, { push: new Float32Array(600).fill(1), reply: "a" });
         at(0.1, { push: new Float32Array(600).fill(1), reply: "a" });
         at(0.3, { end: "a" });
         await context.startRendering();
-        await moment();
+        await settle();
         return events;
       }
     """)
@@ -158,22 +163,21 @@ def test_a_flush_is_silent_at_once_and_tells_what_was_played(page: Page) -> None
     result = page.evaluate(
         with_player("""
       async (player) => {
-        const { context, node } = await player(9600);
+        const { context, node, settle } = await player(9600);
         const events = [];
         node.port.onmessage = ({ data }) => events.push(data);
-        const moment = () => new Promise((resolve) => setTimeout(resolve, 100));
         context.suspend(0).then(async () => {
           node.port.postMessage({ push: new Float32Array(9000).fill(1), reply: "a" });
-          await moment();
+          await settle();
           context.resume();
         });
         context.suspend(0.1).then(async () => {
           node.port.postMessage({ flush: true });
-          await moment();
+          await settle();
           context.resume();
         });
         const samples = [...(await context.startRendering()).getChannelData(0)];
-        await moment();
+        await settle();
         return { samples, flushed: events.find((event) => "flushed" in event) };
       }
     """)
@@ -197,7 +201,9 @@ def test_the_microphone_hands_on_every_sample(page: Page) -> None:
           numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit", processorOptions: { blockSamples: 1000 },
         });
         const blocks = [];
-        node.port.onmessage = ({ data }) => blocks.push(data);
+        const isDrained = new Promise((resolve) => {
+          node.port.onmessage = ({ data }) => blocks.push(data) && data === null && resolve();
+        });
         const buffer = new AudioBuffer({ length: 4864, sampleRate: 48640 });
         buffer.copyToChannel(Float32Array.from({ length: 4864 }, (_, i) => i + 1), 0);
         const source = new AudioBufferSourceNode(context, { buffer });
@@ -205,7 +211,7 @@ def test_the_microphone_hands_on_every_sample(page: Page) -> None:
         source.start();
         await context.startRendering();
         node.port.postMessage("drain");
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await isDrained;
         return blocks.map((block) => block && [...block]);
       }
     """)

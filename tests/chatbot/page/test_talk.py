@@ -8,6 +8,8 @@ import numpy as np
 
 from recipes.browser import played
 
+from ..conftest import held  # noqa: TID252
+
 
 def holes(heard: np.ndarray, sent: np.ndarray) -> int:
     """How many silences lie between the samples of ``sent`` in ``heard``; every sample must be there, in order."""
@@ -79,25 +81,26 @@ def test_push_to_talk_by_keyboard(visit, utterance) -> None:
     assert len(talk.is_sent("response.create")) == 1, "silence is no question"
 
 
-def test_barge_in_is_silent_and_tells_what_was_heard(visit) -> None:
+def test_barge_in_is_silent_and_tells_what_was_heard(visit, server) -> None:
     """The space bar pressed during an answer: no more of it sounds, and the server learns how much did."""
     talk = visit(is_tapped=True).ready()
-    ask_by_keyboard(talk)
-    talk.phase("speaking")
-    talk.page.keyboard.down("Space")
-    talk.until(lambda: talk.is_received("conversation.item.truncated"))
+    with held(server.engine.mouth, jobs=1):  # the answer begins, and does not end by itself
+        ask_by_keyboard(talk)
+        talk.phase("speaking")
+        talk.page.keyboard.down("Space")
+        talk.until(lambda: talk.is_received("conversation.item.truncated"))
     [truncate] = talk.is_sent("conversation.item.truncate")
     heard = played(talk.page)
     talk.page.wait_for_timeout(300)
     assert not played(talk.page).any(), "sound after the barge-in"
     sent = talk.sound(talk.is_received("response.output_audio.delta"), "delta")
     assert 0 <= truncate["audio_end_ms"] <= 1000 * len(heard) / 24000 + 1
-    assert len(np.flatnonzero(heard)) < len(sent)
+    assert len(np.flatnonzero(heard)) <= len(sent)
     assert talk.turns()[1][2] == "stopped"
     talk.page.keyboard.press("Escape")
     talk.page.keyboard.up("Space")
     talk.phase("idle")
-    assert talk.is_sent("input_audio_buffer.clear"), "what was said into a dropped turn is forgotten"
+    talk.until(lambda: talk.is_sent("input_audio_buffer.clear"))  # what was said into a dropped turn is forgotten
     assert len(talk.is_sent("response.create")) == 1
     assert not talk.is_received("error")
 
@@ -114,6 +117,7 @@ def test_hands_free_needs_no_key(visit) -> None:
     assert [who for who, _, _ in talk.turns()][:2] == ["user", "assistant"]
     talk.page.get_by_role("button", name="Close microphone").click()
     talk.phase("idle", "speaking")
+    talk.until(lambda: talk.is_sent("input_audio_buffer.clear"))
     before = len(talk.is_sent("input_audio_buffer.append"))
     talk.page.wait_for_timeout(200)
     assert len(talk.is_sent("input_audio_buffer.append")) == before, "a closed microphone sends nothing"
@@ -129,10 +133,10 @@ def test_a_tap_latches_the_button(visit) -> None:
     talk.until(lambda: len(talk.is_sent("input_audio_buffer.append")) > 12)
     button.dispatch_event("click")
     talk.wait(".assistant")
-    assert talk.is_sent("input_audio_buffer.commit")
+    talk.until(lambda: talk.is_sent("input_audio_buffer.commit"))
 
 
-def test_a_typed_question_by_keyboard_alone(visit) -> None:
+def test_a_typed_question_by_keyboard_alone(visit, server) -> None:
     """From the address bar to an answer in text and back to silence, without a pointer."""
     talk = visit().ready()
     keys = talk.page.keyboard
@@ -142,15 +146,18 @@ def test_a_typed_question_by_keyboard_alone(visit) -> None:
     assert talk.page.evaluate("() => location.hash") == "#talk"
     keys.press("/")
     keys.type("what is the capital of france")
-    keys.press("Enter")
-    talk.phase("thinking", "speaking")
-    keys.press("Escape")
-    talk.phase("idle")
+    with held(server.engine.mouth):  # an answer that does not end before it is stopped
+        keys.press("Enter")
+        talk.phase("thinking")
+        keys.press("Escape")
+        talk.phase("idle")
+        talk.until(lambda: talk.is_received("response.done"))
     assert talk.turns()[0] == ("user", "what is the capital of france", "done")
     talk.page.uncheck("#spoken")
     talk.page.fill("#question", "name the capital of italy")
     keys.press("Enter")
     talk.until(lambda: len(talk.is_received("response.done")) == 2)
+    talk.until(lambda: talk.turns()[-1][2] == "done")
     last = talk.is_received("response.done")[-1]["response"]
     assert last["output_modalities"] == ["text"]
     written = "".join(event["delta"] for event in talk.is_received("response.output_text.delta"))
