@@ -12,6 +12,8 @@ import pytest
 from chatbot import sound_card
 from chatbot.sound_card import Loudspeaker, Microphone
 
+from .conftest import HANG_SECONDS
+
 DEVICE_RATE = 16000
 
 
@@ -46,7 +48,7 @@ def test_what_is_played_comes_out_in_order_with_silence_where_nothing_is_there(d
         loudspeaker.play(sound[start : {0: 30, 30: 31, 31: 100}[start]])
     heard = np.concatenate([device.take(count) for count in (7, 50, 43, 20)])
     np.testing.assert_array_equal(heard, np.append(sound, np.zeros(20)))
-    asyncio.run(asyncio.wait_for(loudspeaker.finish(), 10))
+    asyncio.run(asyncio.wait_for(loudspeaker.finish(), HANG_SECONDS))
 
 
 def test_stop_is_silence_at_once_and_tells_how_much_was_heard(device: Device) -> None:
@@ -71,7 +73,7 @@ def test_a_device_of_another_rate_gets_resampled_sound(device: Device) -> None:
             await asyncio.sleep(0)
         return loudspeaker.stop()
 
-    assert asyncio.run(asyncio.wait_for(finish(), 10)) == pytest.approx(1.0, abs=1e-3)
+    assert asyncio.run(asyncio.wait_for(finish(), HANG_SECONDS)) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_microphone_gives_16_khz(device: Device) -> None:
@@ -85,4 +87,4 @@ def test_the_microphone_gives_16_khz(device: Device) -> None:
                 count += len(await anext(microphone))
         return count
 
-    assert 0.8 * 16000 < asyncio.run(asyncio.wait_for(listen(), 10)) <= 16000
+    assert 0.8 * 16000 < asyncio.run(asyncio.wait_for(listen(), HANG_SECONDS)) <= 16000

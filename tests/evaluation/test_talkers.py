@@ -130,7 +130,7 @@ def with_server(script: Script, act: Callable[[str], Awaitable[Any]]) -> Any:
     async def run() -> Any:
         async with websockets.serve(script, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            return await asyncio.wait_for(act(f"http://127.0.0.1:{port}"), 30)
+            return await asyncio.wait_for(act(f"http://127.0.0.1:{port}"), 300)
 
     return asyncio.run(run())
 
