@@ -142,7 +142,7 @@ def on_two_ranks(folder: Path, corpus: Path, last: int | None = None) -> None:
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(120)
+        process.join(600)
         assert process.exitcode == 0
 
 
