@@ -29,7 +29,7 @@ from .talkers_crowd import SpokenQuestion
 MAX_TURNS = 4
 INTERRUPTING, HANGING_UP = 0.15, 0.15  # shares of the dialogues
 WARM_UP = 0.2  # of the time: the server still fills its caches
-FREED_SECONDS = 10.0  # after which a talker who left must be free
+FREED_SECONDS = 60.0  # after which a talker who left must be free
 
 
 @dataclass(kw_only=True)
@@ -195,7 +195,7 @@ def read_health(url: str) -> dict[str, Any]:
     """What ``/healthz`` says."""
     import urllib.request
 
-    with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/healthz", timeout=FREED_SECONDS) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 

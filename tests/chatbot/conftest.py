@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,7 +26,7 @@ from decoder.config import BackboneConfig, DecoderConfig, FlowConfig, VocoderCon
 from decoder.model import SpeechDecoder
 from decoder.vocoder import Vocoder
 from evaluation.chat_server import ServedBundle, serve_bundle
-from evaluation.chat_soak import read_health
+from evaluation.chat_soak import Soak, check_freed
 from lm.bpe import train_bpe
 from lm.vocabulary import Vocabulary, build_vocabulary
 from tokenizer.config import ModelConfig, QuantiserConfig
@@ -208,6 +209,7 @@ def served(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     log = tmp_path_factory.mktemp("served") / "server.log"
     with serve_bundle(chain / "bundle", log, max_talkers=MAX_TALKERS, more=limits) as server:
         yield server
-        health = read_health(server.url)
-        assert (health["status"], health["talkers"]) == ("ok", 0)
+        left = Soak()
+        asyncio.run(check_freed(server.url, left))
+        assert (left.is_healthy, left.still_open) == (True, 0)
     assert "Traceback" not in log.read_text()

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from ..conftest import HANG_SECONDS  # noqa: TID252
 from .conftest import KEY, Live
 
 CHECKS = [
@@ -42,7 +43,7 @@ EXAMPLES = 25
 
 @pytest.fixture(scope="session")
 def description(live: Live) -> dict[str, Any]:
-    return httpx.get(f"{live.url}/openapi.json").json()
+    return httpx.get(f"{live.url}/openapi.json", timeout=HANG_SECONDS).json()
 
 
 def test_every_operation_is_asked(description: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ def test_an_operation_keeps_its_schema(
     @given(case=cases)
     def ask(case: Any) -> None:
         headers = {"Authorization": f"Bearer {KEY}"}
-        response = case.call_and_validate(base_url=live.url, headers=headers, checks=CHECKS, timeout=60)
+        response = case.call_and_validate(base_url=live.url, headers=headers, checks=CHECKS, timeout=HANG_SECONDS)
         statuses.add(response.status_code)
 
     ask()
