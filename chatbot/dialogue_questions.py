@@ -1,13 +1,16 @@
-"""The built-in corpus's spoken questions as dialogues of one exchange: every spoken version of a question is one."""
+"""The built-in corpus's spoken questions as dialogues: every spoken version of a question as one of one exchange, or
+several questions of a voice, some of them about what was told before, one after another.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from corpus.dialogues import AskedDialogue, AskedTurn
 from corpus.errors import UserError
 from corpus.questions import AskedQuestion
 from corpus.text import normalise
@@ -42,9 +45,46 @@ def asked_dialogues(
         if asked is None or speech is None:
             skipped["no such question in questions.jsonl" if asked is None else "no spoken reply"] += 1
             continue
-        question = DialogueTurn(role="user", text=item.text, tokens=item.tokens, speaker=item.speaker)
-        reply = DialogueTurn(role="assistant", text=asked.reply, tokens=speech, speaker=voice)
-        yield Dialogue(id=item.id, turns=[question, reply])
+        yield Dialogue(id=item.id, turns=exchange(item, asked.reply, speech, voice))
+
+
+def joined_dialogues(
+    items: Sequence[TokenisedUtterance],
+    dialogues: Iterable[AskedDialogue],
+    replies: Mapping[str, npt.NDArray[np.uint16]],
+    voice: str,
+    skipped: Counter[str],
+) -> Iterator[Dialogue]:
+    """The dialogues of a corpus, in speech; those of which a recording or a spoken reply is missing are left out.
+
+    Args:
+        items: tokenised utterances.
+        dialogues: that name them (`corpus.dialogues.read_asked`).
+        replies: reply text -> its speech tokens (`spoken_replies`).
+        voice: whose they are.
+        skipped: counts by reason the dialogues left out.
+    """
+    by_id = {item.id: item for item in items}
+
+    def spoken(turn: AskedTurn) -> list[DialogueTurn]:
+        item, speech = by_id.get(turn.utterance), replies.get(normalise(turn.reply))
+        if item is None or speech is None:
+            raise LookupError("no tokens of a question" if item is None else "no spoken reply")
+        return exchange(item, turn.reply, speech, voice)
+
+    for dialogue in dialogues:
+        try:
+            yield Dialogue(id=dialogue.id, turns=[said for turn in dialogue.turns for said in spoken(turn)])
+        except LookupError as error:
+            skipped[str(error)] += 1
+
+
+def exchange(item: TokenisedUtterance, reply: str, speech: npt.NDArray[np.uint16], voice: str) -> list[DialogueTurn]:
+    """A spoken question and the reply, whose speech tokens are of ``voice``."""
+    return [
+        DialogueTurn(role="user", text=item.text, tokens=item.tokens, speaker=item.speaker),
+        DialogueTurn(role="assistant", text=reply, tokens=speech, speaker=voice),
+    ]
 
 
 def reply_voice(items: Sequence[TokenisedUtterance], subject: str) -> str:

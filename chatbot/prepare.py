@@ -5,8 +5,9 @@
 
 Every spoken version of a built-in training question (many voices) is one dialogue of one turn (Q_s, Q_t, A_t, A_s), as
 in 2411.17607 and GLM-4-Voice (section 4.2): the question's speech, its words, the reply's words, and the reply spoken
-in the answer voice. Held-out questions, whose words occur in no training data, are the validation split. Files of
-dialogues (`chatbot.dialogues` makes them) may have many turns.
+in the answer voice. With ``multi_turn`` these turns, and follow-up questions, are put together to dialogues. Held-out
+questions, whose words occur in no training data, are the validation split. Files of dialogues (`chatbot.dialogues`
+makes them) may have many turns.
 
 Writes <out>/chat/, an LM corpus of format chat that lm.train takes; its ``losses`` learn from the two parts of each
 sample (GLM-4-Voice) instead of from all at once.
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus.errors import UserError, check_option
@@ -44,6 +46,8 @@ class PrepareConfig(StageConfig):
         vocabulary: the vocabulary folder, or the run folder of lm.vocabulary.
         corpus: output folder of corpus.build (questions.jsonl tells the replies), with ``tokens``; "" for none.
         tokens: output folder of tokenizer.encode; utterances of kind question and reply are used.
+        multi_turn: train on the corpus's dialogues (dialogues.jsonl: follow-up questions, and questions about this and
+            that one after another) instead of on every question by itself.
         dialogues: a file of dialogues with speech tokens, or a folder of them; "" for none.
         dialogues_heldout: the same, for the validation split.
         format: of the replies: ``text_guided`` (text, then speech), ``streaming`` (text and speech alternate) or
@@ -62,6 +66,7 @@ class PrepareConfig(StageConfig):
     vocabulary: str
     corpus: str = ""
     tokens: str = ""
+    multi_turn: bool = False
     dialogues: str = ""
     dialogues_heldout: str = ""
     format: str = "text_guided"
@@ -82,6 +87,8 @@ class PrepareConfig(StageConfig):
         check_option(self.max_tokens >= 8, "max_tokens", self.max_tokens, "give at least 8")
         is_whole = bool(self.corpus) == bool(self.tokens)
         check_option(is_whole, "tokens", self.tokens, "give corpus and tokens together")
+        is_built_in = bool(self.corpus) or not self.multi_turn
+        check_option(is_built_in, "multi_turn", self.multi_turn, "give corpus and tokens, too: its dialogues are meant")
         has_source = bool(self.corpus or self.dialogues)
         check_option(has_source, "dialogues", self.dialogues, "give dialogues, or corpus and tokens")
         self.reply_format()
@@ -167,10 +174,11 @@ class Sources:
     def _add_questions(
         self, config: PrepareConfig, vocabulary: Vocabulary, parts: dict[str, list[Iterable[Dialogue]]]
     ) -> None:
+        from corpus.dialogues import read_asked
         from corpus.questions import read_questions
         from lm.sources import read_split
 
-        from .dialogue_questions import asked_dialogues, reply_voice, spoken_replies
+        from .dialogue_questions import asked_dialogues, joined_dialogues, reply_voice, spoken_replies
 
         speech = {split: read_split(config.tokens, name) for split, name in SPLITS.items()}
         for one in speech.values():
@@ -179,7 +187,11 @@ class Sources:
         replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
         questions = read_questions(config.corpus)
         for split, one in speech.items():
-            parts[split].append(asked_dialogues(one.items, questions, replies, self.voice, self.skipped))
+            if config.multi_turn and split == "train":
+                asked = read_asked(Path(config.corpus) / "dialogues.jsonl")
+                parts[split].append(joined_dialogues(one.items, asked, replies, self.voice, self.skipped))
+            else:
+                parts[split].append(asked_dialogues(one.items, questions, replies, self.voice, self.skipped))
 
     def _read(self, path: str, max_bad_share: float, vocabulary: Vocabulary) -> list[Dialogue]:
         from .dialogue import read_dialogues
@@ -211,8 +223,6 @@ def check_skipped(maker: DialogueDocuments, config: PrepareConfig) -> None:
 
 def vocabulary_folder(path: str) -> str:
     """``path`` itself, or the vocabulary in it where it is the run folder of lm.vocabulary."""
-    from pathlib import Path
-
     inner = Path(path) / "vocabulary"
     return str(inner) if inner.is_dir() else path
 

@@ -3,10 +3,11 @@
     python -m chatbot.respond bundle=runs/quickstart/bundle \\
         manifest=runs/quickstart/corpus/heldout_sentence.jsonl out=runs/quickstart/answers
 
-Takes distinct questions, each in one voice, the voices in turn. Writes <out>/answers.jsonl (id, audio, question, heard,
-said, reply_audio, speaker, seconds, is_cut; paths relative to it, seconds of the spoken reply) and <out>/audio/*.wav.
-Questions are asked at once by as many talkers of one engine; each answer is what it would be alone. After a kill,
-finished batches are kept.
+Takes distinct questions, each in one voice, the voices in turn; or, with ``dialogues``, the questions of dialogues,
+each dialogue over one talker, which remembers what the bundle's settings let it. Writes <out>/answers.jsonl (id, audio,
+question, heard, said, reply_audio, speaker, seconds, is_cut; paths relative to it, seconds of the spoken reply) and
+<out>/audio/*.wav. Questions are asked at once by as many talkers of one engine; each answer is what it would be alone.
+After a kill, finished batches are kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +25,11 @@ from corpus.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
     from corpus.audio import Samples
-    from corpus.manifest import BadRecord, Utterance
+    from corpus.manifest import BadRecord, Manifest, Utterance
 
     from .engine import Engine
     from .parts import Bundle
+    from .talker import Talker
 
 PARTS = ("listen", "think", "speak")
 
@@ -40,16 +43,19 @@ class RespondConfig(StageConfig):
         seed: chooses the questions and who asks them.
         bundle: run folder of chatbot.bundle, or the bundle in it.
         manifest: spoken questions (NeMo JSON lines).
+        dialogues: a file of dialogues (dialogues_heldout.jsonl of corpus.build) whose questions are in the manifest;
+            all of them are asked, in their order. "" asks distinct questions of the manifest, each by itself.
         kind: only utterances of this kind; empty takes all.
         voices: only questions of these voices; none named means all.
-        limit: at most so many distinct questions; 0 takes all.
-        batch: questions answered at once.
+        limit: at most so many distinct questions (or dialogues); 0 takes all.
+        batch: questions answered at once, each of another dialogue.
         threads: CPU threads.
         max_bad_share: share of unreadable, too short or too long questions that is put up with.
     """
 
     bundle: str
     manifest: str
+    dialogues: str = ""
     kind: str = "question"
     voices: list[str] = field(default_factory=list)
     limit: int = 160
@@ -69,24 +75,42 @@ def run(config: RespondConfig, run: Run) -> dict[str, Any]:
     import asyncio
 
     from corpus.manifest import check_bad_share, read_manifest
-    from corpus.questions import choose_questions
 
     from .engine import Engine, EngineOptions
 
     engine = Engine.from_pretrained(config.bundle, EngineOptions(max_talkers=config.batch, threads=config.threads))
     manifest = read_manifest(config.manifest, config.max_bad_share)
-    chosen = choose_questions(
-        manifest, kind=config.kind, voices=config.voices, limit=config.limit, draw=f"respond {config.seed}"
-    )
-    questions, bad = answerable(chosen, engine.bundle)
-    check_bad_share(bad, len(chosen), config.max_bad_share)
-    records = asyncio.run(answer_all(engine, questions, run))
+    chosen = choose(config, manifest)
+    dialogues, bad = answerable(chosen, engine.bundle)
+    check_bad_share(bad, sum(map(len, chosen)), config.max_bad_share)
+    records = asyncio.run(answer_all(engine, dialogues, run))
     lines = [json.dumps(without_timings(record), ensure_ascii=False) + "\n" for record in records]
     write_text(run.folder / "answers.jsonl", "".join(lines))
     return summarise(records, len(bad))
 
 
-async def answer_all(engine: Engine, questions: list[Utterance], run: Run) -> list[dict[str, Any]]:
+def choose(config: RespondConfig, manifest: Manifest) -> list[list[Utterance]]:
+    """The questions of each dialogue; a question that is asked by itself is a dialogue of one.
+
+    Raises:
+        UserError: nothing to ask, or a dialogue's question is not in the manifest.
+    """
+    from corpus.dialogues import read_asked
+    from corpus.questions import choose_questions
+
+    if not config.dialogues:
+        draw = f"respond {config.seed}"
+        asked = choose_questions(manifest, kind=config.kind, voices=config.voices, limit=config.limit, draw=draw)
+        return [[question] for question in asked]
+    by_id = {utterance.id: utterance for utterance in manifest.utterances}
+    dialogues = read_asked(config.dialogues)[: config.limit or None]
+    for missing in (turn.utterance for one in dialogues for turn in one.turns if turn.utterance not in by_id):
+        remedy = f"give the manifest that the dialogues of {config.dialogues} were written with"
+        raise UserError(str(manifest.path), found=f"no utterance {missing!r}", remedy=remedy)
+    return [[by_id[turn.utterance] for turn in one.turns] for one in dialogues]
+
+
+async def answer_all(engine: Engine, dialogues: list[list[Utterance]], run: Run) -> list[dict[str, Any]]:
     """The records of all answers, those of an earlier run included; closes the engine."""
     import asyncio
 
@@ -94,22 +118,25 @@ async def answer_all(engine: Engine, questions: list[Utterance], run: Run) -> li
     from corpus.journal import Journal
 
     size = engine.options.max_talkers
-    batches = [questions[start : start + size] for start in range(0, len(questions), size)]
+    batches = [dialogues[start : start + size] for start in range(0, len(dialogues), size)]
+    num_questions = sum(map(len, dialogues))
     try:
         with Journal(run.folder / "answered.jsonl") as journal:
             done = {str(record["id"]): record for record in journal.records}
-            left = [batch for batch in batches if not all(question.id in done for question in batch)]
-            num_left = sum(map(len, left))
-            with run.progress(len(questions), "answers", start=len(questions) - num_left, unit="question") as bar:
+            left = [batch for batch in batches if not all(question.id in done for one in batch for question in one)]
+            num_left = sum(len(one) for batch in left for one in batch)
+            with run.progress(num_questions, "answers", start=num_questions - num_left, unit="question") as bar:
                 for batch in left:
-                    answers = await asyncio.gather(*(answer(engine, read_audio(question.audio)) for question in batch))
-                    made = [keep(question, one, run.folder) for question, one in zip(batch, answers, strict=True)]
+                    heard = ([read_audio(question.audio) for question in dialogue] for dialogue in batch)
+                    answers = await asyncio.gather(*(converse(engine, one) for one in heard))
+                    pairs = zip(chain(*batch), chain(*answers), strict=True)
+                    made = [keep(question, one, run.folder) for question, one in pairs]
                     journal.append(*made)
                     done |= {str(record["id"]): record for record in made}
-                    bar.update(len(batch))
+                    bar.update(len(made))
     finally:
         await engine.close(grace_seconds=0)
-    return [done[question.id] for question in questions]
+    return [done[question.id] for dialogue in dialogues for question in dialogue]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -133,22 +160,28 @@ class Answer:
     timings: dict[str, float]
 
 
-async def answer(engine: Engine, question: Samples) -> Answer:
-    """Ask an engine one question, (S,) at 16 kHz, that has nothing to do with others.
+async def converse(engine: Engine, questions: list[Samples]) -> list[Answer]:
+    """Ask an engine the questions of one dialogue, (S,) each at 16 kHz, each when the one before is answered.
 
     Raises:
-        UserError: the reply failed.
+        UserError: a reply failed.
     """
+    talker = engine.open()
+    try:
+        return [await answer(talker, question) for question in questions]
+    finally:
+        talker.close()
+
+
+async def answer(talker: Talker, question: Samples) -> Answer:
+    """Ask a talker one question."""
     import numpy as np
 
     from .events import AudioDelta, ReplyDone
 
-    talker = engine.open()
-    try:
-        await talker.add_audio(question)
-        events = [event async for event in talker.respond()]
-    finally:
-        talker.close()
+    await talker.add_audio(question)
+    events = [event async for event in talker.respond()]
+    engine = talker.engine
     done = events[-1]
     assert isinstance(done, ReplyDone)
     if done.status == "failed":
@@ -164,16 +197,18 @@ async def answer(engine: Engine, question: Samples) -> Answer:
     )
 
 
-def answerable(questions: list[Utterance], bundle: Bundle) -> tuple[list[Utterance], list[BadRecord]]:
-    """The questions that can be read and are neither too short nor too long, and the others."""
+def answerable(dialogues: list[list[Utterance]], bundle: Bundle) -> tuple[list[list[Utterance]], list[BadRecord]]:
+    """The dialogues whose questions can be read and are neither too short nor too long; the bad questions."""
     from corpus.audio import read_audio
     from corpus.manifest import BadRecord
 
-    good, bad = [], []
-    for question in questions:
+    good: list[list[Utterance]] = []
+    bad: list[BadRecord] = []
+    for dialogue in dialogues:
         try:
-            bundle.check_question(read_audio(question.audio), str(question.audio))
-            good.append(question)
+            for question in dialogue:
+                bundle.check_question(read_audio(question.audio), str(question.audio))
+            good.append(dialogue)
         except UserError as error:
             bad.append(BadRecord(error.subject, error.found))
     return good, bad
@@ -230,7 +265,7 @@ STAGE = Stage(
     config=RespondConfig,
     run=run,
     summary="Answer spoken questions with a chatbot, in speech.",
-    inputs=lambda config: [config.bundle, config.manifest],
+    inputs=lambda config: [config.bundle, config.manifest, config.dialogues or None],
     example="bundle=runs/quickstart/bundle manifest=runs/quickstart/corpus/heldout_sentence.jsonl "
     "out=runs/quickstart/answers",
 )

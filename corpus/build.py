@@ -3,9 +3,10 @@
     python -m corpus.build out=runs/corpus num_utterances=6000
 
 Writes into ``out``: ``train.jsonl``, ``heldout_sentence.jsonl`` (seen voices, unseen texts), ``heldout_voice.jsonl``
-(unseen voices, unseen texts), ``heldout_words.jsonl`` (seen voices, random words without grammar), ``audio/``,
-``questions.jsonl``, ``texts.jsonl``, ``texts_heldout.jsonl``, ``sentences.txt`` (every sentence of the world) and
-``voices.json``.
+(unseen voices, unseen texts), ``heldout_words.jsonl`` (seen voices, random words without grammar),
+``heldout_dialogue.jsonl`` (dialogues in seen voices, about stories that training never hears), ``audio/``,
+``questions.jsonl``, ``dialogues.jsonl`` and ``dialogues_heldout.jsonl`` (which questions follow each other),
+``texts.jsonl``, ``texts_heldout.jsonl``, ``sentences.txt`` (every sentence of the world) and ``voices.json``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .artefact import write_json, write_text
+from .dialogues import AskedDialogue, dialogue_line, heldout_dialogues, training_dialogues
 from .documents import Documents, write_documents
 from .errors import check_option
 from .manifest import Utterance, write_manifest
@@ -43,22 +45,24 @@ class Shares:
         statement: sentences that state something.
         random: random words of the vocabulary.
         story: little stories of up to four sentences.
+        followup: questions about a story told before ("what color is it").
     """
 
     question: float = 0.4
-    statement: float = 0.25
-    random: float = 0.25
+    statement: float = 0.225
+    random: float = 0.225
     story: float = 0.1
+    followup: float = 0.05
 
     def __post_init__(self) -> None:
         for kind, share in asdict(self).items():
             check_option(0 <= share <= 1, f"shares.{kind}", share, "give a number from 0 to 1")
         total = sum(asdict(self).values())
-        check_option(math.isclose(total, 1, abs_tol=1e-6), "shares", total, "question, ... and story must sum to 1")
+        check_option(math.isclose(total, 1, abs_tol=1e-6), "shares", total, "question, ... and followup must sum to 1")
 
-    def counts(self, total: int, *, without: str | None = None) -> dict[str, int]:
+    def counts(self, total: int, *, without: Sequence[str] = ()) -> dict[str, int]:
         """``total`` utterances divided by the shares (those of the kinds but ``without``)."""
-        shares = {kind: 0.0 if kind == without else float(getattr(self, kind)) for kind in KINDS}
+        shares = {kind: 0.0 if kind in without else float(getattr(self, kind)) for kind in KINDS}
         whole = sum(shares.values()) or 1.0
         return {kind: round(total * share / whole) for kind, share in shares.items()}
 
@@ -77,7 +81,8 @@ class BuildConfig(StageConfig):
         num_heldout_texts: held-out texts.
         heldout_share: share of all sentences that training never hears or reads.
         heldout_utterances: size of heldout_sentence, and of heldout_voice; heldout_words (random word strings in seen
-            voices: sounds without grammar) has a quarter of it.
+            voices: sounds without grammar) has a quarter of it, heldout_dialogue an eighth in dialogues of four turns.
+        dialogue_turns: most turns of the dialogues that training questions are put together to.
         situations: how many "who put what where" situations are asked about.
         engines: auto (espeak-ng, and flite where libflite1 is installed) or espeak.
         seen_voices: how many voices training hears, the answer voice among them; 0 for all there are.
@@ -95,6 +100,7 @@ class BuildConfig(StageConfig):
     num_heldout_texts: int = 300
     heldout_share: float = 0.1
     heldout_utterances: int = 300
+    dialogue_turns: int = 3
     situations: int = 60
     engines: str = "auto"
     seen_voices: int = 0
@@ -109,6 +115,7 @@ class BuildConfig(StageConfig):
         for name in (*counts, "workers"):
             check_option(getattr(self, name) >= 0, name, getattr(self, name), "give a number of at least 0")
         check_option(self.heldout_utterances >= 10, "heldout_utterances", self.heldout_utterances, "give at least 10")
+        check_option(self.dialogue_turns >= 1, "dialogue_turns", self.dialogue_turns, "give at least 1")
         check_option(4 <= self.situations <= 1000, "situations", self.situations, "give a number from 4 to 1000")
         check_option(0.01 <= self.heldout_share <= 0.5, "heldout_share", self.heldout_share, "give 0.01 to 0.5")
         check_option(0 <= self.max_bad_share < 1, "max_bad_share", self.max_bad_share, "give a number in [0, 1)")
@@ -122,7 +129,9 @@ def run(config: BuildConfig, run: Run) -> dict[str, Any]:
     world = World(config.seed, config.situations)
     held_out = HeldOutTexts(world, config.heldout_share, config.seed)
     voices = choose_voices(config.engines, config.seen_voices, config.answer_voice)
-    lines = Plan(world, held_out, voices, config.seed, run.folder / "audio").lines(plan_sizes(config))
+    plan = Plan(world, held_out, voices, config.seed, run.folder / "audio")
+    asked = heldout_dialogues(world, held_out, config.heldout_utterances // 8, config.seed)
+    lines = [*plan.lines(plan_sizes(config)), *plan.dialogue_lines(asked)]
     documents = write_documents(
         world, held_out, train=config.num_texts, held_out_count=config.num_heldout_texts, seed=config.seed
     )
@@ -144,6 +153,9 @@ def run(config: BuildConfig, run: Run) -> dict[str, Any]:
     for split, utterances in splits.items():
         write_manifest(run.folder / f"{split}.jsonl", utterances)
     write_world(run.folder, world, held_out, documents)
+    told = train_dialogues(world, lines, config.dialogue_turns, config.seed)
+    write_lines(run.folder / "dialogues.jsonl", map(dialogue_line, told))
+    write_lines(run.folder / "dialogues_heldout.jsonl", map(dialogue_line, asked))
     write_voices(run.folder, voices)
     write_json(run.folder / "bad_records.json", {"bad_records": [asdict(record) for record in recordings.bad]})
     if recordings.bad:
@@ -155,10 +167,26 @@ def plan_sizes(config: BuildConfig) -> PlanSizes:
     """Utterances of each kind; the answer voice tells no stories."""
     return PlanSizes(
         train=config.shares.counts(config.num_utterances),
-        answer=config.shares.counts(config.answer_voice_utterances, without="story"),
-        held_out=config.shares.counts(config.heldout_utterances, without="random"),
+        answer=config.shares.counts(config.answer_voice_utterances, without=["story"]),
+        held_out=config.shares.counts(config.heldout_utterances, without=["random", "followup"]),
         held_out_words=config.heldout_utterances // 4,
     )
+
+
+def train_dialogues(world: World, lines: Sequence[Line], most_turns: int, seed: int) -> list[AskedDialogue]:
+    """The training questions of each voice as dialogues."""
+    spoken: dict[str, dict[str, dict[str, str]]] = {}
+    for line in lines:
+        if line.split == TRAIN and line.kind in ("question", "followup"):
+            kinds = spoken.setdefault(line.prompt.voice.name, {"question": {}, "followup": {}})
+            kinds[line.kind][line.prompt.id] = line.text
+    return [
+        dialogue
+        for voice, kinds in sorted(spoken.items())
+        for dialogue in training_dialogues(
+            world, kinds["question"], kinds["followup"], most_turns, f"dialogue-{seed}-{voice}"
+        )
+    ]
 
 
 def gather(

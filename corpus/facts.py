@@ -77,6 +77,8 @@ class Fact:
         phrasings: questions that ask for it.
         answer: the key, e.g. ``"paris"``.
         reply: a short sentence that ends in the key.
+        stories: of a situation, what was told before it is asked for; one of them begins each phrasing.
+        later: questions that ask for it when a story was told in an earlier turn of the dialogue.
     """
 
     id: str
@@ -85,6 +87,8 @@ class Fact:
     phrasings: tuple[str, ...]
     answer: str
     reply: str
+    stories: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
 
 
 def timeless_facts() -> Iterator[Fact]:

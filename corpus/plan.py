@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .dialogues import FOLLOW_UP, AskedDialogue
 from .facts import PEOPLE
 from .situations import story
 from .split import HeldOutTexts
@@ -16,9 +17,9 @@ from .text import join_sentences
 from .voices import ANSWER, HELD_OUT, SEEN, Voice
 from .world import World
 
-SPLITS = ("train", "heldout_sentence", "heldout_voice", "heldout_words")
-TRAIN, HELD_OUT_SENTENCE, HELD_OUT_VOICE, HELD_OUT_WORDS = SPLITS
-KINDS = ("question", "statement", "random", "story")
+SPLITS = ("train", "heldout_sentence", "heldout_voice", "heldout_words", "heldout_dialogue")
+TRAIN, HELD_OUT_SENTENCE, HELD_OUT_VOICE, HELD_OUT_WORDS, HELD_OUT_DIALOGUE = SPLITS
+KINDS = ("question", "statement", "random", "story", "followup")
 QUESTION_WORDS = ("where", "what", "which", "who")
 RANDOM_LENGTH = (4, 8)
 MAX_STORY_SENTENCES = 4
@@ -84,6 +85,17 @@ class Plan:
             *self._compose(HELD_OUT_WORDS, "", words, evenly, is_held_out=True),
         ]
 
+    def dialogue_lines(self, dialogues: Sequence[AskedDialogue]) -> Iterator[Line]:
+        """The utterances of held-out dialogues, each dialogue in one voice that training hears, the voices in turn."""
+        voices = [*self.voices[SEEN], *self.voices[ANSWER]]
+        for number, dialogue in enumerate(dialogues):
+            voice = voices[number % len(voices)]
+            for turn in dialogue.turns:
+                kind = "followup" if turn.relation == FOLLOW_UP else "question"
+                path = self.folder / voice.name / f"{turn.utterance}.flac"
+                prompt = Prompt(turn.utterance, spoken_question(turn.question), voice, path)
+                yield Line(HELD_OUT_DIALOGUE, kind, turn.question, prompt)
+
     def _compose(
         self, split: str, tag: str, counts: dict[str, int], voices: list[Voice], *, is_held_out: bool
     ) -> Iterator[Line]:
@@ -92,6 +104,7 @@ class Plan:
             "statement": self._statements,
             "random": self._random_words,
             "story": self._stories,
+            "followup": self._followups,
         }
         for kind in KINDS:
             rng = random.Random(f"plan {self.seed} {split} {tag}{kind}")
@@ -135,6 +148,12 @@ class Plan:
             if (text in self.held_out) == is_held_out and text not in self.random_strings:
                 self.random_strings.add(text)
                 yield text, f"{text}."
+
+    def _followups(self, rng: random.Random, is_held_out: bool) -> Iterator[tuple[str, str]]:
+        """What may be asked about a story told before; it is the story, not the question, that can be held out."""
+        later = {question: None for fact in self.world.facts for question in fact.later}
+        texts = [] if is_held_out else list(later)
+        return ((text, f"{text}?") for text in endless(texts, rng))
 
     def _stories(self, rng: random.Random, is_held_out: bool) -> Iterator[tuple[str, str]]:
         while True:

@@ -13,20 +13,7 @@ def situation_facts(rng: random.Random, situations: int) -> Iterator[Fact]:
     """Who put what where, who has what, what was moved: told within the question, then asked for."""
     puts = rng.sample(list(itertools.product(PEOPLE, COLOURS, OBJECTS, PLACES)), situations)
     for number, (person, colour, thing, place) in enumerate(puts):
-        put, left = (f"{person} {verb} the {colour} {thing} in the {place}" for verb in ("put", "left"))
-        where = (f"{put} where is the {thing}", f"{left} where is the {thing}", f"{put} where is the {thing} now")
-        yield Fact(f"where-{number}", "where", (), where, place, f"the {thing} is in the {place}")
-        what, which, _ = colour_questions(thing)
-        yield Fact(
-            f"tint-{number}",
-            "tint",
-            (),
-            (f"{put} {what}", f"{left} {what}", f"{put} {which}"),
-            colour,
-            f"the {thing} is {colour}",
-        )
-        who = (f"{put} who was it", f"{left} who was it", f"{put} who put it there")
-        yield Fact(f"who-{number}", "who", (), who, person, f"it was {person}")
+        yield from put_facts(number, person, colour, thing, place)
     pairs = itertools.product(itertools.permutations(PEOPLE, 2), itertools.permutations(OBJECTS, 2))
     for number, ((one, other), (thing, second)) in enumerate(rng.sample(list(pairs), situations * 3 // 4)):
         told = f"{one} has the {thing} and {other} has the {second}"
@@ -37,9 +24,31 @@ def situation_facts(rng: random.Random, situations: int) -> Iterator[Fact]:
         yield Fact(f"held-{number}", "held", (), have, held, f"{asked} has the {held}")
     moves = itertools.product(PEOPLE, OBJECTS, itertools.permutations(PLACES, 2))
     for number, (person, thing, (place, target)) in enumerate(rng.sample(list(moves), situations * 3 // 4)):
-        told = f"{person} moved the {thing} from the {place} into the {target}"
-        asked_now = (f"{told} where is it", f"{told} where is it now")
-        yield Fact(f"moved-{number}", "moved", (), asked_now, target, f"the {thing} is in the {target}")
+        yield from move_facts(number, person, thing, place, target)
+
+
+def put_facts(number: int, person: str, colour: str, thing: str, place: str) -> Iterator[Fact]:
+    """Where it is, what colour it has, and who put it there."""
+    put, left = stories = tuple(f"{person} {verb} the {colour} {thing} in the {place}" for verb in ("put", "left"))
+    where = (f"{put} where is the {thing}", f"{left} where is the {thing}", f"{put} where is the {thing} now")
+    reply = f"the {thing} is in the {place}"
+    yield Fact(f"where-{number}", "where", (), where, place, reply, stories, ("where is it", "where is it now"))
+    what, which, _ = colour_questions(thing)
+    tint = (f"{put} {what}", f"{left} {what}", f"{put} {which}")
+    later = ("what color is it", "which color is it")
+    yield Fact(f"tint-{number}", "tint", (), tint, colour, f"the {thing} is {colour}", stories, later)
+    who = (f"{put} who was it", f"{left} who was it", f"{put} who put it there")
+    later = ("who was it", "who put it there")
+    yield Fact(f"who-{number}", "who", (), who, person, f"it was {person}", stories, later)
+
+
+def move_facts(number: int, person: str, thing: str, place: str, target: str) -> Iterator[Fact]:
+    """Where a thing is; later, who moved it."""
+    stories = (f"{person} moved the {thing} from the {place} into the {target}",)
+    now = tuple(f"{stories[0]} {asked}" for asked in ("where is it", "where is it now"))
+    reply = f"the {thing} is in the {target}"
+    yield Fact(f"moved-{number}", "moved", (), now, target, reply, stories, ("where is it", "where is it now"))
+    yield Fact(f"mover-{number}", "mover", (), (), person, f"it was {person}", stories, ("who moved it",))
 
 
 def situation_statements(rng: random.Random, count: int) -> Iterator[str]:

@@ -13,11 +13,12 @@ class HeldOutTexts:
 
     A text is held out if its hash falls into ``share``, but for what training needs: replies are never held out, and
     of each fact at least one statement and one phrasing of its question stay in training, so that a held-out question
-    asks for something that was seen in other words.
+    asks for something that was seen in other words. Of the world's unheard situations all is held out.
     """
 
     def __init__(self, world: World, share: float, seed: int) -> None:
         self.share, self.seed = share, seed
+        self.unheard = {text for fact in world.unheard for text in (*fact.stories, *fact.phrasings)}
         self.kept = set(world.replies)
         for fact in world.facts:
             for group in (fact.statements, fact.phrasings):
@@ -25,7 +26,7 @@ class HeldOutTexts:
                     self.kept.add(max(group, key=self._position))
 
     def __contains__(self, text: str) -> bool:
-        return text not in self.kept and self._position(text) < self.share
+        return text in self.unheard or (text not in self.kept and self._position(text) < self.share)
 
     def overlaps(self, sentences: Iterable[str]) -> bool:
         """Whether any of the sentences is held out."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .facts import timeless_facts
+from .facts import Fact, timeless_facts
 from .situations import situation_facts, situation_statements
 
 
@@ -36,30 +36,44 @@ class World:
     Args:
         seed: chooses which of the many "who put what where" situations exist; everything else is always there.
         situations: how many of them.
+
+    Attributes:
+        facts: all that training may ask about.
+        questions: that ask for them.
+        unheard: facts of further situations, a fifth as many, whose stories no training data tells.
     """
 
     def __init__(self, seed: int = 1, situations: int = 60) -> None:
         rng = random.Random(f"world {seed}")
         self.facts = [*timeless_facts(), *situation_facts(rng, situations)]
-        self.questions = [
-            Question(f"{fact.id}-{number}", phrasing, fact.answer, fact.reply, fact.topic, fact.id)
-            for fact in self.facts
-            for number, phrasing in enumerate(fact.phrasings)
-        ]
+        self.questions = questions_of(self.facts)
         self.replies = distinct(fact.reply for fact in self.facts)
         stated = (statement for fact in self.facts for statement in fact.statements)
         self.statements = distinct(itertools.chain(stated, situation_statements(rng, 6 * situations)))
+        told = {story for fact in self.facts for story in fact.stories}
+        further = situation_facts(random.Random(f"unheard {seed}"), max(situations // 5, 4))
+        self.unheard = [fact for fact in further if told.isdisjoint(fact.stories)]
 
     @property
     def sentences(self) -> list[str]:
         """Every distinct statement, question and reply."""
         questions = (question.question for question in self.questions)
-        return distinct(itertools.chain(self.statements, questions, self.replies))
+        later = (question for fact in self.facts for question in fact.later)
+        return distinct(itertools.chain(self.statements, questions, later, self.replies))
 
     @property
     def vocabulary(self) -> list[str]:
         """Every word, sorted."""
         return sorted({word for sentence in self.sentences for word in sentence.split()})
+
+
+def questions_of(facts: Iterable[Fact]) -> list[Question]:
+    """Every phrasing of each fact's question."""
+    return [
+        Question(f"{fact.id}-{number}", phrasing, fact.answer, fact.reply, fact.topic, fact.id)
+        for fact in facts
+        for number, phrasing in enumerate(fact.phrasings)
+    ]
 
 
 def distinct(items: Iterator[str]) -> list[str]:

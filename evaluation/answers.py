@@ -39,8 +39,12 @@ class SpokenAnswer:
     asked: AskedQuestion
 
 
-def read_answers(folder: Path | str, questions: dict[str, AskedQuestion]) -> list[SpokenAnswer]:
+def read_answers(folder: Path | str, find: Callable[[str, str], AskedQuestion | None]) -> list[SpokenAnswer]:
     """The answers of a run folder of chatbot.respond, each with its question.
+
+    Args:
+        folder: with answers.jsonl.
+        find: a question, by the id of its utterance and its words in normal form; None where there is none such.
 
     Raises:
         UserError: no answers, a bad line, or a question that the corpus does not have.
@@ -53,7 +57,7 @@ def read_answers(folder: Path | str, questions: dict[str, AskedQuestion]) -> lis
         place = f"{file}, line {number}"
         try:
             record = json.loads(line)
-            asked = questions.get(normalise(record["question"]))
+            asked = find(str(record["id"]), normalise(record["question"]))
             reply_audio = record["reply_audio"]
             values = {key: str(record[key]) for key in ("id", "speaker", "said")}
             heard = None if record["heard"] is None else str(record["heard"])

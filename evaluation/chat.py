@@ -236,7 +236,8 @@ def evaluate(config: ChatEvaluationConfig, run: Run, by_label: dict[str, dict[st
     labels = [condition.label for condition in config.conditions]
     records = {label: by_label[label]["talks"] for label in labels}
     write_lines(run.folder / "answers.jsonl", [record for label in labels for record in records[label]])
-    answered = answers.read_answers(run.folder, read_questions(config.corpus))
+    questions = read_questions(config.corpus)
+    answered = answers.read_answers(run.folder, lambda _, words: questions.get(words))
     heard = listen(load_judge(config.corpus), answers.listenings(answered), run, processes=config.processes)
     scored = answers.score(answered, heard)
     write_lines(run.folder / "details.jsonl", scored)

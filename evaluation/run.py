@@ -9,7 +9,7 @@ judge's transcript is scored; the word error rate between that transcript and th
 and text agree. Every word error rate has the judge's own on untouched audio beside it.
 
 Writes <out>/details.jsonl: one JSON object for each utterance and answer, failures included (``part``: floor,
-resynthesis, griffin_lim or answer).
+resynthesis, griffin_lim, answer or dialogue).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class EvaluationConfig(StageConfig):
         resynthesis: output folder of decoder.resynthesise.
         resynthesis_fallback: another one of the same tokens, made with vocoder=griffin_lim; null leaves it out.
         answers: output folder of chatbot.respond; null leaves the chatbot out.
+        dialogue_answers: another one, that asked the corpus's held-out dialogues; null leaves them out.
         processes: the judge's processes.
     """
 
@@ -45,6 +46,7 @@ class EvaluationConfig(StageConfig):
     resynthesis: str
     resynthesis_fallback: str | None = None
     answers: str | None = None
+    dialogue_answers: str | None = None
     processes: int = 2
 
     def __post_init__(self) -> None:
@@ -55,7 +57,7 @@ def run(config: EvaluationConfig, run: Run) -> dict[str, Any]:
     """Let the judge listen to everything, then score."""
     from corpus.questions import read_questions
 
-    from . import answers, resynthesis
+    from . import answers, conversation, resynthesis
     from .listening import listen
 
     judge = load_judge(config.corpus)
@@ -66,8 +68,13 @@ def run(config: EvaluationConfig, run: Run) -> dict[str, Any]:
     spoken_again = {
         part: resynthesis.judgeable(pairs, judge, str(folders[part])) for part, pairs in spoken_again.items()
     }
-    answered = answers.read_answers(config.answers, read_questions(config.corpus)) if config.answers else []
-    wanted = resynthesis.floor_listenings(spoken_again["resynthesis"]) + answers.listenings(answered)
+    answered = []
+    if config.answers:
+        questions = read_questions(config.corpus)
+        answered = answers.read_answers(config.answers, lambda _, words: questions.get(words))
+    asked = config.dialogue_answers
+    told, relations = conversation.read_conversations(asked, config.corpus) if asked else ([], {})
+    wanted = resynthesis.floor_listenings(spoken_again["resynthesis"]) + answers.listenings(answered + told)
     for part, pairs in spoken_again.items():
         wanted += resynthesis.listenings(part, pairs)
     heard = listen(judge, wanted, run, processes=config.processes)
@@ -89,6 +96,9 @@ def run(config: EvaluationConfig, run: Run) -> dict[str, Any]:
     if answered:
         rows["answer"] = answers.score(answered, heard)
         metrics |= answers.summarise(rows["answer"])
+    if told:
+        rows["dialogue"] = conversation.score_conversations(told, relations, heard)
+        metrics |= conversation.summarise_conversations(rows["dialogue"])
     write_details(run.folder / "details.jsonl", rows)
     return metrics
 
@@ -115,7 +125,13 @@ STAGE = Stage(
     config=EvaluationConfig,
     run=run,
     summary="Judge resynthesised speech and spoken answers with an independent recogniser.",
-    inputs=lambda config: [config.corpus, config.resynthesis, config.resynthesis_fallback, config.answers],
+    inputs=lambda config: [
+        config.corpus,
+        config.resynthesis,
+        config.resynthesis_fallback,
+        config.answers,
+        config.dialogue_answers,
+    ],
     example="corpus=runs/quickstart/corpus resynthesis=runs/quickstart/resynthesis "
     "answers=runs/quickstart/answers out=runs/quickstart/evaluation",
     speed_options=("processes",),

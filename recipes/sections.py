@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from . import figures
 from .browser_section import browser_section
+from .dialogue_section import dialogue_section
 from .page import Section, audio_uri, percent
 from .quality_section import quality_section
 from .results import Results
@@ -34,6 +35,7 @@ def all_sections(results: Results, metrics: dict[str, Any], *, num_examples: int
     """Every section that the finished steps allow, in reading order."""
     made = [
         answers_section(results, num_examples),
+        dialogue_section(results),
         served_section(results),
         browser_section(results.root),
         steps_section(results, metrics),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 
 from chatbot.dialogue import Dialogue, DialogueTurn, Marks, write_dialogues
 from chatbot.prepare import STAGE
+from corpus.dialogues import AskedDialogue, AskedTurn, dialogue_line
 from corpus.errors import UserError
-from corpus.tokens import read_tokens, write_tokens
+from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from lm.corpora import open_corpus
 from lm.formats import Turn, chat_document, loss_mask, render
 from lm.reply_format import ReplyFormat
@@ -42,6 +45,34 @@ def test_every_spoken_question_becomes_one_turn(chain: Path) -> None:
     counted = document[mask == 1]
     assert np.array_equal(v.codes(counted), reply.tokens), "the question's speech is not learnt, the reply's is"
     assert v.decode_text(counted) == "what is the capital of france the capital of france is paris"
+
+
+def test_questions_of_a_dialogue_are_put_together(chain: Path, tmp_path: Path) -> None:
+    v = vocabulary(chain)
+    spoken = {item.id: item for item in read_tokens(chain / "tokens" / "train.parquet").items}
+    asked = [item for item in spoken.values() if item.kind == "question" and item.speaker == "bert"][:3]
+    shutil.copytree(chain / "corpus", tmp_path / "corpus")
+    file = tmp_path / "corpus" / "dialogues.jsonl"
+
+    def turn(item: TokenisedUtterance, reply: str) -> AskedTurn:
+        return AskedTurn(item.id, item.text, reply.split()[-1], reply, "capital", "first")
+
+    replies = [f"the capital of {country} is {capital}" for country, capital in CAPITALS.items()]
+    whole = AskedDialogue("a", [turn(*pair) for pair in zip(asked, replies, strict=False)])
+    unspoken = AskedDialogue("b", [turn(asked[0], replies[0]), turn(asked[1], "it is oslo")])
+    lost = AskedDialogue("c", [replace(whole.turns[0], utterance="nobody")])
+    file.write_text("".join(dialogue_line(one) + "\n" for one in (whole, unspoken, lost)))
+    options = {"corpus": str(tmp_path / "corpus"), "multi_turn": True, "out": str(tmp_path / "out")}
+    with pytest.raises(UserError, match="1 with no spoken reply, 1 with no tokens of a question"):
+        STAGE.execute(prepare_config(chain, **options))
+    metrics = STAGE.execute(prepare_config(chain, **options, max_skipped_share=0.3))
+    assert (metrics["skipped"], metrics["train_documents"], metrics["valid_documents"]) == (2, 1, 8)
+    (document,) = open_corpus(tmp_path / "out" / "chat", v).documents("train")
+    says = {item.text: item.tokens for item in spoken.values() if item.kind == "reply"}
+    turns = [Turn(one.tokens, reply, says[reply], one.text) for one, reply in zip(asked, replies, strict=False)]
+    np.testing.assert_array_equal(document, chat_document(turns, v))
+    with pytest.raises(UserError, match=r"multi_turn: found True.*give corpus and tokens"):
+        prepare_config(chain, corpus="", tokens="", dialogues="some", multi_turn=True)
 
 
 def test_the_transcript_may_be_left_out(chain: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 
 from chatbot import respond
 from chatbot.respond import STAGE, RespondConfig
+from chatbot.settings import ChatSettings
 from corpus.artefact import file_digest
 from corpus.audio import read_audio
+from corpus.dialogues import AskedDialogue, AskedTurn, dialogue_line
 from corpus.errors import UserError
 
 from .conftest import CAPITALS
@@ -47,6 +50,38 @@ def test_distinct_questions_voices_in_turn(chain: Path, tmp_path: Path) -> None:
     assert (limited["questions"], limited["voices"]) == (3, 1)
 
 
+def test_dialogues_are_asked_turn_by_turn_and_remembered(chain: Path, tmp_path: Path) -> None:
+    from corpus.manifest import read_manifest
+
+    manifest = str(chain / "corpus" / "heldout_sentence.jsonl")
+    utterances = read_manifest(manifest).utterances
+    first, second, third = (utterance.id for utterance in utterances[:3])
+    file = tmp_path / "dialogues.jsonl"
+    asked = {"a": (first, second), "b": (third,)}
+    turns = {
+        id: [AskedTurn(name, "", "paris", "paris", "capital", "first") for name in ids] for id, ids in asked.items()
+    }
+    file.write_text("".join(dialogue_line(AskedDialogue(id, some)) + "\n" for id, some in turns.items()))
+    bundle = tmp_path / "remembering"
+    shutil.copytree(chain / "bundle" / "bundle", bundle)
+    said = {}
+    for remembered in (0, 1):
+        settings = ChatSettings.load(bundle)
+        settings.reply.remembered_turns = remembered
+        settings.reply.max_text_tokens, settings.reply.max_reply_seconds = 4, 0.4  # two turns fit the little model
+        settings.save(bundle)
+        out = tmp_path / f"remembered-{remembered}"
+        metrics = STAGE.execute(config(chain, out, dialogues=str(file), bundle=str(bundle)))
+        assert metrics["questions"] == 3
+        assert [row["id"] for row in answers(out)] == [first, second, third]
+        said[remembered] = [(row["heard"], row["said"], row["seconds"]) for row in answers(out)]
+    assert said[0][0] == said[1][0] and said[0][2] == said[1][2]
+    assert said[0][1] != said[1][1], "the second question was answered as if it were the first"
+    file.write_text(file.read_text().replace(second, "nobody"))
+    with pytest.raises(UserError, match="no utterance 'nobody'"):
+        STAGE.execute(config(chain, tmp_path / "out", dialogues=str(file)))
+
+
 def test_an_interrupted_run_ends_as_an_unbroken_one(
     chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,12 +90,12 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     STAGE.execute(config(chain, tmp_path / "unbroken", manifest=manifest, **options))
     original, calls = respond.answer, 0
 
-    async def killed(engine: Any, question: Any) -> Any:
+    async def killed(talker: Any, question: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 5:
             raise KeyboardInterrupt
-        return await original(engine, question)
+        return await original(talker, question)
 
     monkeypatch.setattr(respond, "answer", killed)
     broken = tmp_path / "broken"

@@ -12,6 +12,7 @@ import soundfile
 from corpus.artefact import file_digest
 from corpus.audio import audio_info
 from corpus.build import STAGE, BuildConfig
+from corpus.dialogues import read_asked
 from corpus.errors import UserError
 from corpus.manifest import read_manifest, to_cuts
 
@@ -26,9 +27,11 @@ SMALL = {
     "situations": 4,
     "engines": "espeak",
 }
-OUTPUTS_OF_SPEECH = ("train", "heldout_sentence", "heldout_voice", "heldout_words")
+OUTPUTS_OF_SPEECH = ("train", "heldout_sentence", "heldout_voice", "heldout_words", "heldout_dialogue")
+DIALOGUES = {"train": "", "heldout_dialogue": "_heldout"}
 OUTPUTS = ("train.jsonl", "heldout_sentence.jsonl", "heldout_voice.jsonl", "questions.jsonl", "texts.jsonl")
-OUTPUTS += ("texts_heldout.jsonl", "sentences.txt", "voices.json", "audio")
+OUTPUTS += ("texts_heldout.jsonl", "sentences.txt", "voices.json", "audio", "heldout_dialogue.jsonl")
+OUTPUTS += ("dialogues.jsonl", "dialogues_heldout.jsonl")
 
 
 def build(folder: Path, **options: Any) -> dict[str, Any]:
@@ -62,7 +65,14 @@ def test_outputs(built: Path) -> None:
             assert abs(info.duration - utterance.duration) < 1e-5
     questions = [json.loads(line) for line in (built / "questions.jsonl").read_text().splitlines()]
     replies = {u.text for u in manifests["train"].utterances if u.kind == "reply"}
-    assert {question["reply"] for question in questions} == replies
+    dialogues = {split: read_asked(built / f"dialogues{tag}.jsonl") for split, tag in DIALOGUES.items()}
+    later = {turn.reply for one in dialogues["train"] for turn in one.turns}
+    assert {question["reply"] for question in questions} | later <= replies
+    for split, asked in dialogues.items():
+        spoken_as = {u.id: (u.text, u.speaker) for u in manifests[split].utterances}
+        for one in asked:
+            assert [spoken_as[turn.utterance][0] for turn in one.turns] == [turn.question for turn in one.turns]
+            assert len({spoken_as[turn.utterance][1] for turn in one.turns}) == 1
     held_out = {question["question"] for question in questions if question["split"] == "heldout"}
     assert held_out
     assert not any(question in (built / "texts.jsonl").read_text() for question in held_out)

@@ -49,7 +49,10 @@ def test_each_question_has_one_right_answer_that_ends_the_reply(world: World) ->
         assert question.reply.split()[-len(question.answer.split()) :] == question.answer.split()
         assert 3 <= len(question.question.split()) <= 14
     for fact in world.facts:
-        assert 2 <= len(fact.phrasings) <= 4
+        assert 2 <= len(fact.phrasings) <= 4 or (fact.later and not fact.phrasings)
+        assert all(
+            any(phrasing.startswith(story) for story in fact.stories) or not fact.stories for phrasing in fact.phrasings
+        )
 
 
 def test_the_answers_are_true(world: World) -> None:
@@ -74,6 +77,18 @@ def test_situations_are_answered_from_their_own_words(world: World) -> None:
     assert {question.topic for question in asked} == topics
     for question in asked:
         assert question.answer in question.question.split()
+
+
+def test_follow_ups_are_answered_by_the_story(world: World) -> None:
+    topics = {"where", "tint", "who", "moved", "mover"}
+    facts = [fact for fact in (*world.facts, *world.unheard) if fact.later]
+    assert {fact.topic for fact in facts} == topics
+    asked: dict[tuple[str, str], str] = {}
+    for fact in facts:
+        for told in fact.stories:
+            assert fact.answer in told.split()
+            for question in fact.later:
+                assert asked.setdefault((told, question), fact.answer) == fact.answer
 
 
 def test_the_same_seed_gives_the_same_world() -> None:

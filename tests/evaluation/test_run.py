@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from corpus.audio import read_audio, write_audio
+from corpus.dialogues import AskedDialogue, AskedTurn, dialogue_line
 from corpus.errors import UserError
 from corpus.manifest import Utterance, write_manifest
 from evaluation.run import STAGE, EvaluationConfig
@@ -75,6 +77,34 @@ def config(chain: Path, **changes: Any) -> EvaluationConfig:
         "processes": 1,
     }
     return EvaluationConfig(**{**options, **changes})
+
+
+def test_answers_within_dialogues_are_scored_by_their_relation(chain: Path) -> None:
+    answers = [json.loads(line) for line in (chain / "answers" / "answers.jsonl").read_text().splitlines()]
+    keys, relations = ("paris", "blue", "two o'clock"), ("first", "followup", "followup")
+    turns = [
+        AskedTurn(row["id"], row["question"], key, f"it is {key}", "any", relation)
+        for row, key, relation in zip(answers, keys, relations, strict=True)
+    ]
+    for number, row in enumerate(answers):
+        row["id"] = f"dialogue-{number}"
+    (chain / "told").mkdir()
+    (chain / "told" / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    changes = {"answers": None, "dialogue_answers": str(chain / "told")}
+    file = chain / "corpus" / "dialogues_heldout.jsonl"
+    file.write_text(dialogue_line(AskedDialogue("a", turns)) + "\n")
+    with pytest.raises(UserError, match="which the corpus does not have"):
+        STAGE.execute(config(chain, **changes))
+    named = [replace(turn, utterance=f"dialogue-{number}") for number, turn in enumerate(turns)]
+    file.write_text(dialogue_line(AskedDialogue("a", named)) + "\n")
+    metrics = STAGE.execute(config(chain, **changes))
+    assert (metrics["dialogue.questions.first"], metrics["dialogue.questions.followup"]) == (1, 2)
+    assert metrics["dialogue.speech_to_text_accuracy.first"] == 1.0
+    assert metrics["dialogue.speech_to_text_accuracy.followup"] == 0.5
+    assert metrics["dialogue.speech_to_speech_accuracy.followup"] == 0.5
+    assert "chat.questions" not in metrics
+    rows = [json.loads(line) for line in (chain / "out" / "details.jsonl").read_text().splitlines()]
+    assert [row["relation"] for row in rows if row["part"] == "dialogue"] == list(relations)
 
 
 def test_the_whole_evaluation(chain: Path) -> None:
