@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from chatbot import remote
 from chatbot.engine import Engine, EngineOptions
 from chatbot.events import AudioDelta, ReplyDone, TextDelta
 from chatbot.parts import Bundle
 from corpus.errors import UserError
 from lm.generation import Generator
 
-from .conftest import babble
+from .conftest import HANG_SECONDS, babble
 
 QUESTION = babble(2, 1.1)
 KEY = "secret"
@@ -27,7 +28,10 @@ Answer = tuple[str, int, int, int, str]
 
 
 class Endpoint(ThreadingHTTPServer):
-    """What a server of completions does with ids; ``spoil`` changes each event before it is sent."""
+    """What a server of completions does with ids; ``spoil`` changes each event before it is sent.
+
+    While it ``is_held``, the last event of a completion is kept back until its client has left.
+    """
 
     daemon_threads = True
 
@@ -36,7 +40,7 @@ class Endpoint(ThreadingHTTPServer):
         self.generator, self.dialect = generator, dialect
         self.requests: list[dict[str, Any]] = []
         self.spoil: Callable[[dict[str, Any]], dict[str, Any]] = lambda event: event
-        self.has_lost_a_client = threading.Event()
+        self.is_held, self.has_lost_a_client = False, threading.Event()
         self.one_at_a_time = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -65,11 +69,20 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for event in self.events(body):
+                if self.server.is_held and any(choice["finish_reason"] for choice in event["choices"]):
+                    self.wait_until_left()
+                    return
                 self.wfile.write(f"data: {json.dumps(self.server.spoil(event))}\n\n".encode())
                 self.wfile.flush()
             self.wfile.write(b"data: [DONE]\n\n")
         except OSError:
             self.server.has_lost_a_client.set()
+
+    def wait_until_left(self) -> None:
+        self.connection.settimeout(2 * HANG_SECONDS)  # the test gives up before
+        with contextlib.suppress(ConnectionError):
+            assert self.rfile.read(1) == b""
+        self.server.has_lost_a_client.set()
 
     def say(self, status: int, content: dict[str, Any]) -> None:
         data = json.dumps(content).encode()
@@ -101,7 +114,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint(chain: Path, request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+def endpoint(chain: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    for name in ("CONNECT_SECONDS", "SILENT_SECONDS"):
+        monkeypatch.setattr(remote, name, HANG_SECONDS)
     bundle = Bundle.from_pretrained(chain / "bundle")
     assert isinstance(bundle.generator, Generator)
     server = Endpoint(bundle.generator, getattr(request, "param", "vllm"))
@@ -160,6 +175,8 @@ def test_it_answers_as_the_builtin_model(chain: Path, endpoint: Endpoint, change
 
 
 def test_cancelling_closes_the_connection(chain: Path, endpoint: Endpoint) -> None:
+    endpoint.is_held = True
+
     async def test() -> None:
         engine = loaded(chain, options(endpoint))
         talker = engine.open()
@@ -173,7 +190,7 @@ def test_cancelling_closes_the_connection(chain: Path, endpoint: Endpoint) -> No
         await engine.close()
 
     asyncio.run(test())
-    assert endpoint.has_lost_a_client.wait(120)
+    assert endpoint.has_lost_a_client.wait(HANG_SECONDS)
 
 
 def not_allowed(event: dict[str, Any]) -> dict[str, Any]:
