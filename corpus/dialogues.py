@@ -133,10 +133,8 @@ def heldout_dialogues(world: World, held_out: HeldOutTexts, count: int, seed: in
     for number in range(count):
         story = rng.choice(richer if number % 2 else told)
         facts = rng.sample(stories.after(story), 2 if number % 2 else 1)
-        begun, about = (
-            first_turn(story, relation=INDEPENDENT),
-            [later_turn(one, rng.choice(one.later)) for one in facts],
-        )
+        begun = first_turn(story, relation=INDEPENDENT)
+        about = [later_turn(one, rng.choice(one.later)) for one in facts]
         one, other = (first_turn(question, relation=INDEPENDENT) for question in rng.sample(others, 2))
         turns = [begun, *about, other] if number % 2 else [one, begun, *about, other]
         id = f"heldout_dialogue-{number:05d}"
