@@ -57,13 +57,14 @@ def read_answers(folder: Path | str, find: Callable[[str, str], AskedQuestion | 
         place = f"{file}, line {number}"
         try:
             record = json.loads(line)
-            asked = find(str(record["id"]), normalise(record["question"]))
+            words = normalise(record["question"])
             reply_audio = record["reply_audio"]
             values = {key: str(record[key]) for key in ("id", "speaker", "said")}
             heard = None if record["heard"] is None else str(record["heard"])
             audio = file.parent / str(record["audio"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(place, found=f"no answer ({error})", remedy="run chatbot.respond again") from error
+        asked = find(values["id"], words)
         if asked is None:
             found = f"the question {record['question']!r}, which the corpus does not have"
             raise UserError(place, found=found, remedy="give the corpus that the questions were taken from")
