@@ -24,16 +24,6 @@ from corpus.voices import choose_voices
 from corpus.world import World, questions_of
 
 
-@pytest.fixture(scope="module")
-def world() -> World:
-    return World(seed=1)
-
-
-@pytest.fixture(scope="module")
-def held_out(world: World) -> HeldOutTexts:
-    return HeldOutTexts(world, share=0.1, seed=1)
-
-
 def check(dialogue: AskedDialogue, stories: Stories, questions: dict[str, str]) -> None:
     """Every turn's answer is right, and a follow-up asks about the latest story, for what was not asked before."""
     told, asked = "", set()

@@ -14,16 +14,6 @@ from corpus.voices import HELD_OUT, choose_voices
 from corpus.world import World
 
 
-@pytest.fixture(scope="module")
-def world() -> World:
-    return World(seed=1)
-
-
-@pytest.fixture(scope="module")
-def held_out(world: World) -> HeldOutTexts:
-    return HeldOutTexts(world, share=0.1, seed=1)
-
-
 def test_the_world_is_large_in_sentences_and_small_in_words(world: World) -> None:
     assert len(world.sentences) >= 3000
     assert 150 <= len(world.vocabulary) <= 220
