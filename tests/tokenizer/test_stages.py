@@ -9,8 +9,6 @@ import shutil
 import signal
 import tarfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,8 @@ from tokenizer.examples import Examples
 from tokenizer.fitting import FittingLoop
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
+
+from ..corpus.permits import Permits, Rationed  # noqa: TID252
 
 STEPS = 150
 
@@ -187,23 +187,6 @@ def same_tokens(one: Path, other: Path) -> bool:
     return [file_digest(one / name) for name in names] == [file_digest(other / name) for name in names]
 
 
-@dataclass(frozen=True)
-class Rationed:
-    """Encoding in which each unit needs a permit first, so that no worker is done before it can be killed."""
-
-    work: units.Encoding
-    permits: Any
-
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
-        encode_unit = self.work.start(number)
-
-        def encode_permitted(attempt: Attempt) -> dict[str, Any]:
-            self.permits.acquire()
-            return encode_unit(attempt)
-
-        return encode_permitted
-
-
 def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Path, tmp_path: Path) -> None:
     encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "unbroken"))
     config = encode_config(trained, spoken, tmp_path / "broken")
@@ -211,7 +194,7 @@ def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Pa
     parts = [unit for split in encode.find_splits(config) for unit in split.units]
     job = UnitFolder.create(tmp_path / "broken/parts", parts)
     fork = multiprocessing.get_context("fork")  # NeMo is imported already
-    permits = fork.Semaphore(0)
+    permits = Permits(tmp_path / "permits")
     work = Rationed(units.Encoding(tokenizer=str((trained / "artefact").absolute()), device="cpu"), permits)
 
     def start(number: int) -> Any:
@@ -222,8 +205,7 @@ def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Pa
     workers = [start(0), start(1)]
     for kill in range(5):
         wanted = len(job.done_names()) + 1 + kill % 2
-        for _ in range(3):  # one or two are awaited, so the kill may hit a worker in the midst of a unit
-            permits.release()
+        permits.give(3)  # one or two are awaited, so the kill may hit a worker in the midst of a unit
         while len(job.done_names()) < wanted:
             assert all(worker.is_alive() for worker in workers)
             time.sleep(0.002)
