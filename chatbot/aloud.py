@@ -54,7 +54,7 @@ async def read_aloud(engine: Engine, text: str, voice: str) -> AsyncGenerator[Sa
         remedy = "write shorter words; a model of more positions reads longer ones"
         raise UserError("the text", found=f"a piece without a break of {longest} tokens", remedy=remedy)
     blocks: asyncio.Queue[Samples | None] = asyncio.Queue(MOST_BLOCKS)
-    pipe = SpeechPipe(engine.bundle.decoder, engine.mouth, voice, reply.decoder_steps, blocks.put)
+    pipe = SpeechPipe(engine.bundle.decoder, engine.mouth, voice, reply.decoder_steps)
     failure: Exception | None = None
 
     async def think() -> None:
@@ -77,7 +77,7 @@ async def read_aloud(engine: Engine, text: str, voice: str) -> AsyncGenerator[Sa
         nonlocal failure
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(pipe.run())
+                group.create_task(pipe.run(blocks.put))
                 await think()
         except ExceptionGroup as errors:
             failure = first_cause(errors)

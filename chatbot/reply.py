@@ -142,7 +142,8 @@ class Reply:
                 await self._make()
             if self.thoughts.limit:
                 status, reason = "incomplete", self.thoughts.limit
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            error.__traceback__ = None  # a frame in it (of TaskGroup) holds the error: a circle around all of the reply
             status, self.is_cancelled = "cancelled", True
             for event in drain(self._events):
                 if not isinstance(event, AudioDelta):
@@ -164,9 +165,9 @@ class Reply:
             await self._think(None)
             return
         steps = self.bundle.settings.reply.decoder_steps
-        self._pipe = pipe = SpeechPipe(self.bundle.decoder, self.engine.mouth, self.options.voice, steps, self._play)
+        self._pipe = pipe = SpeechPipe(self.bundle.decoder, self.engine.mouth, self.options.voice, steps)
         async with asyncio.TaskGroup() as group:
-            group.create_task(pipe.run())
+            group.create_task(pipe.run(self._play))
             await self._think(pipe)
             pipe.finish()
 

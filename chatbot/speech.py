@@ -27,22 +27,14 @@ class SpeechPipe:
         worker: the thread it runs on.
         voice: a voice of the decoder.
         steps: of its solver; None is its default.
-        play: takes (S,) samples; it may wait, and then nothing more is made.
 
     Attributes:
         worked: seconds that decoding took.
         seconds: of speech made.
     """
 
-    def __init__(
-        self,
-        decoder: SpeechDecoder,
-        worker: Worker,
-        voice: str,
-        steps: int | None,
-        play: Callable[[Samples], Awaitable[None]],
-    ) -> None:
-        self.decoder, self.worker, self.voice, self.steps, self.play = decoder, worker, voice, steps, play
+    def __init__(self, decoder: SpeechDecoder, worker: Worker, voice: str, steps: int | None) -> None:
+        self.decoder, self.worker, self.voice, self.steps = decoder, worker, voice, steps
         self.worked = self.seconds = 0.0
         self._due = time.perf_counter()
         self._codes: asyncio.Queue[int | None] = asyncio.Queue()
@@ -55,8 +47,12 @@ class SpeechPipe:
         """No more tokens."""
         self._codes.put_nowait(None)
 
-    async def run(self) -> None:
-        """Decode until `finish` was called and all is played; nothing is played of no tokens."""
+    async def run(self, play: Callable[[Samples], Awaitable[None]]) -> None:
+        """Decode until `finish` was called and all is played; nothing is played of no tokens.
+
+        Args:
+            play: takes (S,) samples; it may wait, and then nothing more is made.
+        """
         timing = self.decoder.timing
         stream: DecoderStream | None = None
         num_fed = num_blocks = 0
@@ -82,7 +78,7 @@ class SpeechPipe:
                     self._due = time.perf_counter()
                 self.seconds += len(samples) / self.decoder.sample_rate
                 self._due += len(samples) / self.decoder.sample_rate
-                await self.play(samples)
+                await play(samples)
 
     def _decode(
         self, stream: DecoderStream | None, block: list[int], is_last: bool

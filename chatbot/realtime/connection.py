@@ -57,7 +57,7 @@ class Connection:
 
     def __init__(self, websocket: WebSocket, engine: Engine, options: RealtimeOptions) -> None:
         self.websocket, self.engine, self.options = websocket, engine, options
-        self.outbox = Outbox(options.outbox_events)
+        self.outbox = Outbox(options.outbox_events, is_checked=options.check_events)
         self._last_heard = time.monotonic()
         self._stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 

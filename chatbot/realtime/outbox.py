@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from .ids import new_id
+
 Event = dict[str, Any]
 
 
@@ -15,10 +17,11 @@ class Outbox:
 
     Args:
         size: events that may wait.
+        is_checked: check each event against the types of the openai package (for debugging).
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, *, is_checked: bool = False) -> None:
+        self.size, self.is_checked = size, is_checked
         self._events: deque[Event] = deque()
         self._has_events = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -27,8 +30,13 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._events)
 
-    async def put(self, event: Event) -> None:
-        """Add an event, when there is room."""
+    async def emit(self, event: Event) -> None:
+        """Give an event its id and add it, when there is room."""
+        event = {"type": event["type"], "event_id": new_id("event"), **event}
+        if self.is_checked:
+            from .sdk import check_server_event
+
+            check_server_event(event)
         while len(self._events) >= self.size:
             await self._has_room.wait()
         self._events.append(event)

@@ -40,7 +40,7 @@ from .listening import Heard, Listener, Started, Turn
 from .options import RealtimeOptions
 from .outbox import Outbox
 from .refusal import Refusal
-from .reply import Event, Reply
+from .reply import Reply
 from .settings import Settings, read_reply, updated
 from .speaking import Speaker
 
@@ -73,48 +73,27 @@ class RealtimeSession:
         self.settings = Settings(voice=engine.voices[0])
         self.talker = engine.open()
         self.dialogue = Dialogue(self.talker, options)
-        self.speaker = Speaker(engine, self.dialogue, outbox, self.emit)
+        self.speaker = Speaker(engine, self.dialogue, outbox)
         self.max_seconds = engine.limits.max_question_seconds
         self.listener = Listener(self.settings.turn_detection, self.max_seconds)
         self.turn = Turn(max_seconds=self.max_seconds)
         self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._undone = 0  # jobs that wait or are being done
-        self._handlers: dict[type[ClientEvent], Callable[[Any], Awaitable[None]]] = {
-            SessionUpdate: self.update,
-            AudioAppend: self.append,
-            AudioCommit: self.commit,
-            AudioClear: self.clear,
-            ItemCreate: self.create_item,
-            ItemDelete: self.delete_item,
-            ItemRetrieve: self.retrieve_item,
-            ItemTruncate: self.truncate_item,
-            ResponseCreate: self.create_response,
-            ResponseCancel: self.cancel_response,
-        }
 
     @property
     def is_busy(self) -> bool:
         """Whether something is being done for the client."""
         return self._undone > 0
 
-    async def emit(self, event: Event) -> None:
-        """Send an event."""
-        event = {"type": event["type"], "event_id": new_id("event"), **event}
-        if self.options.check_events:
-            from .sdk import check_server_event
-
-            check_server_event(event)
-        await self.outbox.put(event)
-
     async def refuse(self, refusal: Refusal, event_id: str | None = None) -> None:
         """Send an ``error`` event."""
         refusal.event_id = refusal.event_id or event_id
-        await self.emit({"type": "error", "error": refusal.to_json()})
+        await self.outbox.emit({"type": "error", "error": refusal.to_json()})
 
     async def greet(self) -> None:
         """Tell the client what the session is set to."""
-        await self.emit({"type": "session.created", "session": self.describe()})
+        await self.outbox.emit({"type": "session.created", "session": self.describe()})
 
     def describe(self) -> dict[str, Any]:
         """The session object."""
@@ -133,7 +112,7 @@ class RealtimeSession:
         try:
             event = read_client_event(message)
             event_id = event.event_id
-            await self._handlers[type(event)](event)
+            await HANDLERS[type(event)](self, event)
         except Refusal as refusal:
             await self.refuse(refusal, event_id)
         except UserError as error:
@@ -149,7 +128,7 @@ class RealtimeSession:
             self.listener = Listener(self.settings.turn_detection, self.max_seconds, self.listener.position)
         self.talker.instructions = self.settings.instructions
         self.speaker.is_transcribed = self.settings.is_transcribed
-        await self.emit({"type": "session.updated", "session": self.describe()})
+        await self.outbox.emit({"type": "session.updated", "session": self.describe()})
 
     async def append(self, event: AudioAppend) -> None:
         """``input_audio_buffer.append``."""
@@ -175,14 +154,16 @@ class RealtimeSession:
         detection = self.settings.turn_detection
         if detection is not None and detection.interrupt_response:
             self.speaker.cancel("turn_detected")
-        await self.emit(
+        await self.outbox.emit(
             {"type": "input_audio_buffer.speech_started", "audio_start_ms": at_ms, "item_id": self.turn.item_id}
         )
 
     async def _stop_turn(self, at_ms: int) -> None:
         """The user has ended."""
         turn, detection = self._end_turn(), self.settings.turn_detection
-        await self.emit({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": at_ms, "item_id": turn.item_id})
+        await self.outbox.emit(
+            {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": at_ms, "item_id": turn.item_id}
+        )
         wants_reply = detection is not None and detection.create_response
         if wants_reply and self.speaker.is_busy:
             await self.refuse(self._already_busy())
@@ -235,7 +216,7 @@ class RealtimeSession:
         turn = self._end_turn()
         if turn.num_given:
             self._later(self._clear_talker, event.event_id)
-        await self.emit({"type": "input_audio_buffer.cleared"})
+        await self.outbox.emit({"type": "input_audio_buffer.cleared"})
 
     async def create_item(self, event: ItemCreate) -> None:
         """``conversation.item.create``."""
@@ -329,7 +310,9 @@ class RealtimeSession:
                 self.speaker.reply = None
             raise Refusal.of(error, code="input_audio_buffer_commit_failed") from error
         previous = self.dialogue.conversation.before(item)
-        await self.emit({"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item.id})
+        await self.outbox.emit(
+            {"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item.id}
+        )
         await self._tell_added(item)
         self.speaker.add_unwritten(item, is_answered=reply is not None)
         if reply is not None:
@@ -337,8 +320,8 @@ class RealtimeSession:
 
     async def _tell_added(self, item: Item) -> None:
         about = {"previous_item_id": self.dialogue.conversation.before(item), "item": item.to_json()}
-        await self.emit({"type": "conversation.item.added", **about})
-        await self.emit({"type": "conversation.item.done", **about})
+        await self.outbox.emit({"type": "conversation.item.added", **about})
+        await self.outbox.emit({"type": "conversation.item.done", **about})
 
     async def _clear_talker(self) -> None:
         self.talker.clear()
@@ -349,12 +332,12 @@ class RealtimeSession:
 
     async def _delete(self, item_id: str) -> None:
         self.dialogue.delete(item_id)
-        await self.emit({"type": "conversation.item.deleted", "item_id": item_id})
+        await self.outbox.emit({"type": "conversation.item.deleted", "item_id": item_id})
 
     async def _retrieve(self, item_id: str) -> None:
         item = self.dialogue.conversation.find(item_id)
         shown = item.to_json(wire_format=self.settings.input_format)
-        await self.emit({"type": "conversation.item.retrieved", "item": shown})
+        await self.outbox.emit({"type": "conversation.item.retrieved", "item": shown})
 
     async def _truncate(self, event: ItemTruncate) -> None:
         item = self.dialogue.conversation.find(event.item_id)
@@ -368,7 +351,7 @@ class RealtimeSession:
         self.dialogue.truncate(item, event.audio_end_ms / 1000)
         part.seconds, part.text = event.audio_end_ms / 1000, None
         about = {"item_id": item.id, "content_index": event.content_index, "audio_end_ms": event.audio_end_ms}
-        await self.emit({"type": "conversation.item.truncated", **about})
+        await self.outbox.emit({"type": "conversation.item.truncated", **about})
 
     async def _answer(self, reply: Reply) -> None:
         """A reply that the client asked for."""
@@ -377,3 +360,18 @@ class RealtimeSession:
                 self.speaker.reply = None
             raise Refusal("There is nothing to reply to: say or write something first.", code="conversation_empty")
         await self.speaker.answer(reply)
+
+
+# Not in each session: one that held its own methods would stay in memory until the cycle collector's next round.
+HANDLERS: dict[type[ClientEvent], Callable[[RealtimeSession, Any], Awaitable[None]]] = {
+    SessionUpdate: RealtimeSession.update,
+    AudioAppend: RealtimeSession.append,
+    AudioCommit: RealtimeSession.commit,
+    AudioClear: RealtimeSession.clear,
+    ItemCreate: RealtimeSession.create_item,
+    ItemDelete: RealtimeSession.delete_item,
+    ItemRetrieve: RealtimeSession.retrieve_item,
+    ItemTruncate: RealtimeSession.truncate_item,
+    ResponseCreate: RealtimeSession.create_response,
+    ResponseCancel: RealtimeSession.cancel_response,
+}

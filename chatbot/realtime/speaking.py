@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from corpus.errors import UserError
 from .dialogue import Dialogue
 from .items import Item
 from .outbox import Outbox
-from .reply import CancelReason, Event, Reply
+from .reply import CancelReason, Reply
 
 if TYPE_CHECKING:
     from chatbot.engine import Engine
@@ -29,8 +28,7 @@ class Speaker:
     Args:
         engine: that speaks.
         dialogue: that replies belong to.
-        outbox: where events wait.
-        emit: sends an event.
+        outbox: where events go.
 
     Attributes:
         reply: the latest that was asked for and is not over.
@@ -38,10 +36,8 @@ class Speaker:
         is_transcribed: tell the client what was understood of its speech.
     """
 
-    def __init__(
-        self, engine: Engine, dialogue: Dialogue, outbox: Outbox, emit: Callable[[Event], Awaitable[None]]
-    ) -> None:
-        self.engine, self.dialogue, self.outbox, self.emit = engine, dialogue, outbox, emit
+    def __init__(self, engine: Engine, dialogue: Dialogue, outbox: Outbox) -> None:
+        self.engine, self.dialogue, self.outbox = engine, dialogue, outbox
         self.talker = dialogue.talker
         self.reply: Reply | None = None
         self.running: Reply | None = None
@@ -70,7 +66,7 @@ class Speaker:
         self.running = reply
         first = len(self.talker.messages)
         try:
-            await self.emit(reply.created())
+            await self.outbox.emit(reply.created())
             done = await self._relay(reply)
             if reply.has_item or done.status != "cancelled":
                 await self._end_transcript()
@@ -82,12 +78,12 @@ class Speaker:
             self.dialogue.end_reply(reply.item, first)
             if reply.has_item:
                 for event in reply.end_item(done, self.dialogue.conversation.before(reply.item)):
-                    await self.emit(event)
+                    await self.outbox.emit(event)
         finally:
             self.running = None
             if self.reply is reply:
                 self.reply = None
-        await self.emit(reply.done(done))
+        await self.outbox.emit(reply.done(done))
         self._transcribe_rest()
 
     async def _relay(self, reply: Reply) -> ReplyDone:
@@ -122,12 +118,12 @@ class Speaker:
         if reply.cancelled is None and not reply.has_item:
             previous = self.dialogue.begin_reply(reply.item)
             for begun in reply.begin_item(previous):
-                await self.emit(begun)
+                await self.outbox.emit(begun)
         for piece in reply.say(event):
             if reply.cancelled is not None and reply.is_sound(piece):
                 reply.take_back([piece])
             else:
-                await self.emit(piece)
+                await self.outbox.emit(piece)
 
     # -- what was understood of the user's speech ---------------------------------------------------------------
 
@@ -145,7 +141,7 @@ class Speaker:
             part.text = (part.text or "") + text
             if self.is_transcribed and text:
                 kind = "conversation.item.input_audio_transcription.delta"
-                await self.emit({"type": kind, "item_id": item.id, "content_index": 0, "delta": text})
+                await self.outbox.emit({"type": kind, "item_id": item.id, "content_index": 0, "delta": text})
 
     async def _end_transcript(self) -> None:
         """The model goes on to its reply, so that the transcript is whole."""
@@ -155,7 +151,7 @@ class Speaker:
     async def _tell_transcript(self, item: Item) -> None:
         if self.is_transcribed:
             part = item.parts[0]
-            await self.emit(
+            await self.outbox.emit(
                 {
                     "type": "conversation.item.input_audio_transcription.completed",
                     "item_id": item.id,
@@ -185,7 +181,7 @@ class Speaker:
         except UserError as error:
             failure: dict[str, Any] = {"type": "transcription_error", "code": "failed", "message": str(error)}
             kind = "conversation.item.input_audio_transcription.failed"
-            await self.emit({"type": kind, "item_id": item.id, "content_index": 0, "error": failure})
+            await self.outbox.emit({"type": kind, "item_id": item.id, "content_index": 0, "error": failure})
             return
         await self._tell_transcript(item)
 

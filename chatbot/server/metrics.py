@@ -10,6 +10,7 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    GCCollector,
     Histogram,
     ProcessCollector,
     generate_latest,
@@ -47,6 +48,7 @@ class Metrics:
         engine.on_reply.append(self.count_reply)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
         self.requests = Counter(
             "speechweave_requests", "Requests and WebSockets", ["route", "status"], registry=registry
         )

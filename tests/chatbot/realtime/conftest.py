@@ -92,8 +92,8 @@ def room(bundle: Bundle) -> Opener:
     @asynccontextmanager
     async def opened(*, is_manual: bool = True, **options: Any) -> AsyncIterator[Room]:
         engine = Engine(bundle, EngineOptions(max_talkers=2))
-        limits = RealtimeOptions(check_events=True, **options)
-        outbox = Outbox(limits.outbox_events)
+        limits = RealtimeOptions(**options)
+        outbox = Outbox(limits.outbox_events, is_checked=True)
         session = RealtimeSession(engine, limits, outbox)
         work = asyncio.create_task(session.work())
         try:

@@ -14,7 +14,7 @@ def test_the_maker_waits_for_the_taker_and_the_order_stays() -> None:
         async def make() -> None:
             nonlocal most
             for number in range(20):
-                await outbox.put({"type": "n", "n": number})
+                await outbox.emit({"type": "n", "n": number})
                 most = max(most, len(outbox))
 
         making = asyncio.create_task(make())
@@ -32,8 +32,8 @@ def test_events_can_be_taken_back_and_make_room() -> None:
     async def scenario() -> None:
         outbox = Outbox(3)
         for kind in "aba":
-            await outbox.put({"type": kind})
-        waiting = asyncio.create_task(outbox.put({"type": "c"}))
+            await outbox.emit({"type": kind})
+        waiting = asyncio.create_task(outbox.emit({"type": "c"}))
         await asyncio.sleep(0)
         assert not waiting.done()
         assert len(outbox.take_back(lambda event: event["type"] == "a")) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -373,6 +375,53 @@ def test_a_full_engine_takes_no_session(bundle: Bundle) -> None:
             RealtimeSession(engine, RealtimeOptions(), Outbox(4))
         first.close()
         RealtimeSession(engine, RealtimeOptions(), Outbox(4)).close()
+        await engine.close(0)
+
+    run(scenario)
+
+
+OF_A_DIALOGUE = tuple(f"chatbot.{name}" for name in ("realtime", "talker", "reply", "speech", "thoughts", "memory"))
+STREAMS = ("decoder.stream", "tokenizer.streaming", "tokenizer.encoder")
+
+
+def dialogue_objects() -> Counter[str]:
+    """How many objects there are, by type, of those that belong to one dialogue."""
+    kinds = Counter(type(each) for each in gc.get_objects())
+    found = {f"{vars(kind)['__module__']}.{kind.__name__}": kinds[kind] for kind in kinds if "__module__" in vars(kind)}
+    return Counter({name: count for name, count in found.items() if name.startswith(OF_A_DIALOGUE + STREAMS)})
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_dialogue_that_ends_takes_all_it_held_along_without_the_cycle_collector(
+    bundle: Bundle, is_interrupted: bool
+) -> None:
+    async def hold_dialogue(engine: Engine) -> None:
+        """Two turns, found by the turn detector."""
+        outbox = Outbox(64)
+        session = RealtimeSession(engine, RealtimeOptions(), outbox)
+        room = Room(engine, session, outbox)
+        work = asyncio.create_task(session.work())
+        await room.say(append(sound(0.5, loud=False)))
+        for _ in range(2):
+            await room.say(append(sound(0.8)), append(sound(1.0, loud=False)))
+            await room.until("response.output_audio.delta" if is_interrupted else "response.done")
+        session.close()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    async def scenario() -> None:
+        engine = Engine(bundle, EngineOptions(max_talkers=1))
+        gc.collect()
+        gc.disable()
+        before = dialogue_objects()
+        try:
+            await hold_dialogue(engine)
+            for worker in (engine.ears, engine.mouth):
+                await worker.run(lambda: None)  # its thread holds its last job until the next one
+            await asyncio.sleep(0)
+            assert dialogue_objects() - before == Counter()
+        finally:
+            gc.enable()
         await engine.close(0)
 
     run(scenario)

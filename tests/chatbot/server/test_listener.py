@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import re
 import signal
@@ -17,7 +18,7 @@ import httpx
 import pytest
 
 from chatbot.engine import EngineOptions
-from chatbot.server.command import argument_parser, engine_options, main, server_options
+from chatbot.server.command import argument_parser, engine_options, leave_loaded_alone, main, server_options
 from chatbot.server.listener import open_socket
 from chatbot.server.options import ServerOptions
 from chatbot.server.replies import Replies
@@ -149,6 +150,17 @@ def test_metrics_count_what_was_done(live: Live) -> None:
     tokens = grown('speechweave_tokens_total{direction="output",modality="audio"}')
     assert tokens == pytest.approx(seconds / 0.08)
     assert (after["speechweave_talkers"], after["speechweave_max_talkers"]) == (0, 3)
+    assert after['python_gc_collections_total{generation="2"}'] >= 1
+
+
+def test_the_cycle_collector_looks_at_what_comes_after_the_start_only() -> None:
+    before = len(gc.get_objects())
+    try:
+        leave_loaded_alone()
+        assert gc.get_freeze_count() > 0.9 * before
+        assert len(gc.get_objects()) < 0.1 * before
+    finally:
+        gc.unfreeze()
 
 
 def test_replies_are_remembered_for_a_time() -> None:
