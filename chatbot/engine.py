@@ -26,9 +26,9 @@ from tokenizer.model import Codes
 from .aloud import read_aloud
 from .backend import Backend, Builtin
 from .events import Load, ReplyDone, Transcription, Usage
-from .onset import without_silence
 from .parts import Bundle
 from .settings import bundle_folder
+from .silence import without_silence
 from .talker import Talker, checked
 from .worker import Worker
 
@@ -169,9 +169,9 @@ class Engine:
         self._talkers.discard(talker)
 
     async def listen(self, audio: Samples) -> Codes:
-        """The tokens of a whole turn of speech, (S,) float32 at 16 kHz, without the silence before it."""
-        heard = without_silence(audio, self.bundle.settings.reply.kept_silence)
-        (codes,) = await self.ears.run(lambda: self.bundle.tokenizer.encode([heard]))
+        """The tokens of a whole turn of speech, (S,) float32 at 16 kHz, without its silence (`chatbot.silence`)."""
+        tokenizer, kept = self.bundle.tokenizer, self.bundle.settings.reply.kept_silence
+        (codes,) = await self.ears.run(lambda: tokenizer.encode([without_silence(audio, kept)]))
         return codes
 
     async def transcribe(self, audio: Samples) -> Transcription:

@@ -23,7 +23,8 @@ class ReplyConfig:
     Attributes:
         remembered_turns: earlier turns of the dialogue that the model sees again; 0 takes each question by itself.
         max_question_seconds: longer questions are refused.
-        kept_silence: seconds of silence before a question that the model hears; null lets it hear all there is.
+        kept_silence: seconds of silence beside the words of a question that the model hears, before and after each
+            pause; null lets it hear all there is.
         max_text_tokens: longest transcript, and longest reply text.
         max_reply_seconds: longest spoken reply.
         text_temperature: of sampling the transcript and the reply text; 0 is greedy.
@@ -34,7 +35,7 @@ class ReplyConfig:
 
     remembered_turns: int = 0
     max_question_seconds: float = 15.0
-    kept_silence: float | None = 0.3
+    kept_silence: float | None = 0.2
     max_text_tokens: int = 48
     max_reply_seconds: float = 8.0
     text_temperature: float = 0.0

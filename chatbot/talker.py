@@ -31,8 +31,8 @@ from tokenizer.streaming import TokenStream
 
 from .events import Event, Question, ReplyDone
 from .memory import Message, Role, is_spoken, text_message, truncated, visible, whole_tokens
-from .onset import Onset
 from .reply import Reply, ReplyOptions
+from .silence import SilenceFilter
 from .thoughts import Sampling
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Talker:
     def hear(self, samples: Samples) -> None:
         """Take (S,) float32 samples at 16 kHz of what the user says; tokens are made and read as they come.
 
-        Silence before the first word is left out (`chatbot.onset`).
+        Silence before, between and after the words is left out (`chatbot.silence`).
 
         Raises:
             UserError: no such samples, or the talker is closed.
@@ -88,7 +88,7 @@ class Talker:
             raise Overflow("the audio", found=f"{waiting:.1f} s that wait to be heard", remedy=remedy)
         self._seconds += len(audio) / SAMPLE_RATE
         if self._seconds <= self.engine.limits.max_question_seconds:  # commit tells what is too long
-            self._take(self._onset.feed(audio))
+            self._take(self._silence.feed(audio))
 
     def clear(self) -> None:
         """Forget what was heard since the last commit."""
@@ -110,7 +110,7 @@ class Talker:
         except UserError:
             self.clear()
             raise
-        self._take(self._onset.finish())
+        self._take(self._silence.finish())
         while self._task is not None:
             await asyncio.wait([self._task])
             if self._failure is not None:
@@ -172,7 +172,7 @@ class Talker:
         self._pieces: deque[Samples] = deque()
         self._waiting, self._seconds = 0, 0.0  # samples that are no tokens yet; seconds heard
         self._codes: list[int] = []
-        self._onset = Onset(self.engine.bundle.settings.reply.kept_silence)
+        self._silence = SilenceFilter(self.engine.bundle.settings.reply.kept_silence)
         self._stream = TokenStream(self.engine.bundle.tokenizer)
         self._task: asyncio.Task[None] | None = None
         self._failure: UserError | None = None

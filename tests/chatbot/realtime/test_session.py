@@ -245,7 +245,7 @@ def test_speech_interrupts_a_reply_if_it_may(room: Opener, is_interrupting: bool
         async with room(is_manual=False, outbox_events=6) as client:
             detection = {"type": "server_vad", "interrupt_response": is_interrupting}
             await client.set(audio={"input": {"turn_detection": detection}})
-            quiet, loud = sound(0.8, loud=False), sound(0.7)
+            quiet, loud = sound(0.8, loud=False), sound(1.0)  # answered at length by these models
             await client.say(append(quiet + loud + quiet))
             await client.until("response.created")
             first = client.session.speaker.reply
