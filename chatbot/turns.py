@@ -29,6 +29,9 @@ FRAME = SAMPLE_RATE * FRAME_MS // 1000
 VOICE_BAND = np.convolve([0.25, 0.5, 0.25], np.eye(1, 81, 40)[0] - 1 / 81)
 FLOOR_FRAMES = 5  # between two looks at the floor
 RISE = 0.15  # dB: no faster does the floor rise at a look while someone speaks, who is no noise (3 dB a second)
+# The first words of a stream that begins with speech would be taken for the room's noise. Where speech is found in the
+# first ROOM_MS, they were noise only if ROOM_FRAMES in a row are as steady as noise and softer than the speech (in dB).
+ROOM_MS, ROOM_FRAMES, STEADY = 2_000, 20, 6.0
 QUIETEST = -65.0  # dB of full scale: no floor is lower, so that digital silence is no reference
 
 
@@ -117,12 +120,24 @@ class TurnDetector:
         if not self.is_speaking and sum(self._loud) * FRAME_MS >= options.start_ms:
             self.is_speaking = True
             first = self._num_frames - len(self._loud) + list(self._loud).index(True)
+            if first * FRAME_MS <= ROOM_MS and not self._knows_room():
+                first = 0
             return [SpeechStarted(at_ms=max(0, first * FRAME_MS - options.prefix_padding_ms))]
         if self.is_speaking and (self._num_frames - self._last_loud) * FRAME_MS >= options.silence_ms:
             self.is_speaking = False
             self._loud.clear()
             return [SpeechStopped(at_ms=self._last_loud * FRAME_MS)]
         return []
+
+    def _knows_room(self) -> bool:
+        """Whether the stream began with something else than the speech that was found just now."""
+        levels = np.fromiter(self._levels, float)
+        count = len(self._loud)
+        before, speech = levels[:-count], float(np.median(levels[-count:][np.fromiter(self._loud, bool)]))
+        if len(before) < ROOM_FRAMES:
+            return False
+        runs = np.lib.stride_tricks.sliding_window_view(before, ROOM_FRAMES)
+        return bool(((np.ptp(runs, axis=1) < STEADY) & (runs.max(axis=1) < speech - STEADY)).any())
 
 
 def frame_levels(audio: Samples) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chatbot.turns import FRAME, SpeechStarted, TurnDetector
+from chatbot.turns import FRAME, ROOM_MS, SpeechStarted, TurnDetector
 from corpus.audio import SAMPLE_RATE, Samples
 
 from .ids import new_id
@@ -18,7 +18,7 @@ from .settings import ServerVad
 MS = SAMPLE_RATE // 1000  # samples
 TAIL_MS = 100  # of silence that stay at a turn's end; recorded questions end about so
 LATE_MS = 40  # that the detector may take to tell what it has heard: its filter, its frames, and the pieces here
-START_MS = 1_000  # that a turn's beginning may lie back beyond its padding when it is noticed
+START_MS = ROOM_MS  # that a turn's beginning may lie back beyond its padding when it is noticed
 
 
 @dataclass(frozen=True, kw_only=True)

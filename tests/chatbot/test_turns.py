@@ -57,6 +57,16 @@ def test_each_utterance_is_one_turn_with_its_bounds(spoken: list[Samples], snr: 
         assert -250 <= stopped.at_ms - offset - end <= 150  # noise hides the last breath
 
 
+@pytest.mark.parametrize("snr", [None, 30.0, 20.0])
+def test_speech_that_begins_with_the_stream_is_heard_from_there(spoken: list[Samples], snr: float | None) -> None:
+    for seed, audio in enumerate(spoken):
+        mixed, offset = noisy(audio, snr, seed)
+        begun = mixed[round((offset + bounds(audio)[0]) * 16) :]
+        started, _ = TurnDetector(OPTIONS).feed(begun)
+        assert isinstance(started, SpeechStarted)
+        assert started.at_ms == 0
+
+
 def test_pieces_change_nothing(spoken: list[Samples]) -> None:
     stream = np.concatenate([noisy(audio, 15.0, seed)[0] for seed, audio in enumerate(spoken)])
     whole = TurnDetector(OPTIONS).feed(stream)
