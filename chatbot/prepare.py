@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,9 @@ class PrepareConfig(StageConfig):
         vocabulary: the vocabulary folder, or the run folder of lm.vocabulary.
         corpus: output folder of corpus.build (questions.jsonl tells the replies), with ``tokens``; "" for none.
         tokens: output folder of tokenizer.encode; utterances of kind question and reply are used.
+        takes: further outputs of tokenizer.encode on ``corpus``, of its questions in rooms (``room.share=1``) and of
+            other seeds: every training dialogue comes once more with each, so that the model learns the words and
+            not the tokens. Replies stay those of ``tokens``.
         multi_turn: train on the corpus's dialogues (dialogues.jsonl: follow-up questions, and questions about this and
             that one after another) instead of on every question by itself.
         dialogues: a file of dialogues with speech tokens, or a folder of them; "" for none.
@@ -66,6 +69,7 @@ class PrepareConfig(StageConfig):
     vocabulary: str
     corpus: str = ""
     tokens: str = ""
+    takes: list[str] = field(default_factory=list)
     multi_turn: bool = False
     dialogues: str = ""
     dialogues_heldout: str = ""
@@ -87,6 +91,7 @@ class PrepareConfig(StageConfig):
         check_option(self.max_tokens >= 8, "max_tokens", self.max_tokens, "give at least 8")
         is_whole = bool(self.corpus) == bool(self.tokens)
         check_option(is_whole, "tokens", self.tokens, "give corpus and tokens together")
+        check_option(bool(self.tokens) or not self.takes, "takes", self.takes, "give corpus and tokens, too")
         is_built_in = bool(self.corpus) or not self.multi_turn
         check_option(is_built_in, "multi_turn", self.multi_turn, "give corpus and tokens, too: its dialogues are meant")
         has_source = bool(self.corpus or self.dialogues)
@@ -130,7 +135,7 @@ def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
         "text_block": config.text_block,
         "speech_block": config.speech_block,
         "system": config.system,
-        "speech": [one for one in (config.tokens, config.dialogues) if one],
+        "speech": [one for one in (config.tokens, *config.takes, config.dialogues) if one],
     }
     with run.progress(1, "chat corpus", unit="corpus") as bar:
         train, valid = (maker.documents(sources.dialogues[split]) for split in SPLITS)
@@ -183,10 +188,13 @@ class Sources:
         speech = {split: read_split(config.tokens, name) for split, name in SPLITS.items()}
         for one in speech.values():
             vocabulary.check_speech_tokenizer(one.tokenizer, config.tokens)
+        takes = [read_split(folder, SPLITS["train"]) for folder in config.takes]
+        for folder, one in zip(config.takes, takes, strict=True):
+            vocabulary.check_speech_tokenizer(one.tokenizer, folder)
         self.voice = self.voice or reply_voice(speech["train"].items, config.tokens)
         replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
         questions = read_questions(config.corpus)
-        for split, one in speech.items():
+        for split, one in [*speech.items(), *(("train", take) for take in takes)]:
             if config.multi_turn and split == "train":
                 asked = read_asked(Path(config.corpus) / "dialogues.jsonl")
                 parts[split].append(joined_dialogues(one.items, asked, replies, self.voice, self.skipped))
@@ -234,7 +242,7 @@ STAGE = Stage(
     summary="Spoken questions, dialogues -> the LM corpus that fine-tunes a spoken chatbot.",
     inputs=lambda config: [
         config.vocabulary,
-        *filter(None, (config.corpus, config.tokens, config.dialogues, config.dialogues_heldout)),
+        *filter(None, (config.corpus, config.tokens, *config.takes, config.dialogues, config.dialogues_heldout)),
     ],
     example="corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens "
     "vocabulary=runs/quickstart/vocabulary out=runs/quickstart/chat_data",

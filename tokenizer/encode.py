@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpus.errors import UserError, check_option
 from corpus.executors import BulkConfig
+from corpus.room import RoomConfig
 from corpus.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class EncodeConfig(StageConfig):
         processes: worker processes, of one thread each; 1 works in this process.
         device: ``cpu`` or ``cuda``.
         max_bad_share: share of bad records that is put up with; they are listed in bad_records.jsonl.
+        room: encode utterances as a microphone in a room might have heard them (`corpus.room`; its draws go by the
+            seed): another take of the same speech, in other tokens, of another length. ``share`` 0 leaves all as it is.
         bulk: who starts the workers, and what is put up with.
     """
 
@@ -47,6 +50,7 @@ class EncodeConfig(StageConfig):
     processes: int = 1
     device: str = "cpu"
     max_bad_share: float = 0.01
+    room: RoomConfig = field(default_factory=RoomConfig)
     bulk: BulkConfig = field(default_factory=BulkConfig)
 
     def __post_init__(self) -> None:
@@ -72,7 +76,9 @@ def run(config: EncodeConfig, run: Run) -> dict[str, Any]:
     splits = find_splits(config)
     units = [unit for split in splits for unit in split.units]
     job = UnitFolder.create(run.folder / "parts", units, config.bulk.lease_seconds)
-    work = Encoding(tokenizer=str(Path(config.tokenizer).absolute()), device=config.device)
+    work = Encoding(
+        tokenizer=str(Path(config.tokenizer).absolute()), device=config.device, room=config.room, seed=config.seed
+    )
     started, audio_seconds = time.monotonic(), 0.0
     with run.progress(len(units), "encoding", start=len(job.done_names()), unit="unit") as bar:
         for record in run_job(job, work, config.bulk, processes=config.processes):

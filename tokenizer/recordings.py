@@ -14,13 +14,14 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from corpus.audio import Samples, decode_audio, read_audio, to_mono
 from corpus.errors import UserError
 from corpus.manifest import BadRecord, Manifest, Utterance, parse_record, read_manifest
+from corpus.room import RoomConfig, record_in_room
 from corpus.units import Unit
 
 TARRED_MANIFEST = "tarred_audio_manifest.json"
@@ -83,15 +84,28 @@ def find_split(corpus: Path, name: str, *, unit_utterances: int, max_bad_share: 
 
 
 class Recordings:
-    """Reads units; what it has read of a manifest it keeps for the next one."""
+    """Reads units; what it has read of a manifest it keeps for the next one.
 
-    def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
+    Args:
+        sample_rate: of what is read.
+        room: that each utterance is recorded in; None leaves them as they are.
+        seed: of that.
+    """
+
+    def __init__(self, sample_rate: int, room: RoomConfig | None = None, seed: int = 1) -> None:
+        self.sample_rate, self.room, self.seed = sample_rate, room, seed
         self._manifests: dict[str, dict[str, Utterance]] = {}
         self._tarred: dict[str, _TarredManifest] = {}
 
     def read(self, unit: Unit) -> Iterator[Spoken | BadRecord]:
         """The unit's utterances; one whose audio cannot be read comes as a `BadRecord`."""
+        for one in self._read(unit):
+            if self.room is None or isinstance(one, BadRecord):
+                yield one
+            else:
+                yield replace(one, audio=record_in_room(one.audio, one.id, self.room, self.seed))
+
+    def _read(self, unit: Unit) -> Iterator[Spoken | BadRecord]:
         if "cuts" in unit.work:
             yield from self._read_shar(unit.work["cuts"], unit.work["audio"])
         elif "tar" in unit.work:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpus.attempt import Attempt
 from corpus.manifest import BadRecord
+from corpus.room import RoomConfig
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from corpus.units import UnitFolder
 
@@ -29,11 +30,15 @@ class Encoding:
     Attributes:
         tokenizer: artefact folder.
         device: where to encode.
+        room: that utterances are recorded in before (`corpus.room`); None leaves them as they are.
+        seed: of that.
         threads: of torch, in each process.
     """
 
     tokenizer: str
     device: str
+    room: RoomConfig | None = None
+    seed: int = 1
     threads: int = 1
 
     def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
@@ -45,7 +50,7 @@ class Encoding:
         torch.set_num_threads(self.threads)
         tokenizer = SpeechTokenizer.from_pretrained(self.tokenizer, self.device)
         tokenizer.require_codebook()
-        recordings = Recordings(tokenizer.sample_rate)
+        recordings = Recordings(tokenizer.sample_rate, self.room, self.seed)
         return lambda attempt: encode_unit(attempt, recordings, tokenizer)
 
 

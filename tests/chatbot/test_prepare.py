@@ -47,6 +47,27 @@ def test_every_spoken_question_becomes_one_turn(chain: Path) -> None:
     assert v.decode_text(counted) == "what is the capital of france the capital of france is paris"
 
 
+def test_takes_of_the_questions_come_besides_and_replies_stay(chain: Path, tmp_path: Path) -> None:
+    v = vocabulary(chain)
+    whole = read_tokens(chain / "tokens" / "train.parquet")
+    taken = [replace(item, tokens=(item.tokens[::-1] + 1) % whole.codebook_size) for item in whole.items]
+    marks = {"codebook_size": whole.codebook_size, "frame_rate": whole.frame_rate}
+    write_tokens(tmp_path / "take" / "train.parquet", taken, tokenizer=whole.tokenizer, **marks)
+    write_tokens(tmp_path / "alien" / "train.parquet", taken, tokenizer="another", **marks)
+    out = str(tmp_path / "out")
+    metrics = STAGE.execute(prepare_config(chain, out=out, takes=[str(tmp_path / "take")]))
+    assert (metrics["train_documents"], metrics["valid_documents"]) == (4 * len(CAPITALS), 2 * len(CAPITALS))
+    reply = next(item for item in whole.items if item.kind == "reply")
+    number, question = next((n, item) for n, item in enumerate(whole.items) if item.kind == "question")
+    documents = list(open_corpus(tmp_path / "out" / "chat", v).documents("train"))
+    for at, heard in ((0, question.tokens), (2 * len(CAPITALS), taken[number].tokens)):
+        np.testing.assert_array_equal(v.codes(documents[at]), np.concatenate([heard, reply.tokens]))
+    with pytest.raises(UserError, match="alien"):
+        STAGE.execute(prepare_config(chain, out=str(tmp_path / "no"), takes=[str(tmp_path / "alien")]))
+    with pytest.raises(UserError, match=r"takes: found .* give corpus and tokens"):
+        prepare_config(chain, corpus="", tokens="", dialogues="some", takes=["take"])
+
+
 def test_questions_of_a_dialogue_are_put_together(chain: Path, tmp_path: Path) -> None:
     v = vocabulary(chain)
     spoken = {item.id: item for item in read_tokens(chain / "tokens" / "train.parquet").items}

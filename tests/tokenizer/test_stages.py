@@ -21,8 +21,9 @@ from corpus.attempt import Attempt
 from corpus.errors import UserError
 from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
 from corpus.mel import LogMel
+from corpus.room import RoomConfig
 from corpus.stage import Run
-from corpus.tokens import read_tokens
+from corpus.tokens import TokenisedUtterance, read_tokens
 from corpus.units import UnitFolder
 from corpus.workers import work_off
 from tokenizer import encode, evaluate, train, units
@@ -158,6 +159,22 @@ def test_encode_writes_each_utterance_once_in_order(trained: Path, spoken: Path,
         )
         assert len(item.tokens) == -(-round(item.duration * 16000) // 1280)
     assert metrics["tokens"] == sum(len(item.tokens) for item in read_tokens(tmp_path / "tokens").items)
+
+
+def test_encode_in_rooms_makes_other_takes_of_the_same_speech(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    def take(name: str, seed: int, share: float) -> list[TokenisedUtterance]:
+        config = encode_config(trained, spoken, tmp_path / name)
+        config.seed, config.room = seed, RoomConfig(share=share)
+        encode.STAGE.execute(config)
+        return read_tokens(tmp_path / name / "train.parquet").items
+
+    plain, first, again, second = take("a", 1, 0.0), take("b", 1, 1.0), take("c", 1, 1.0), take("d", 2, 1.0)
+    for one in (first, again, second):
+        assert [(item.id, item.text, item.speaker) for item in one] == [(i.id, i.text, i.speaker) for i in plain]
+    assert all(item.duration >= before.duration for item, before in zip(first, plain, strict=True))
+    told = [[item.tokens.tolist() for item in one] for one in (plain, first, again, second)]
+    assert told[1] == told[2]
+    assert told[0] != told[1] != told[3]
 
 
 def test_encode_killed_and_resumed_equals_unbroken(
