@@ -194,9 +194,9 @@ class Sources:
         self.voice = self.voice or reply_voice(speech["train"].items, config.tokens)
         replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
         questions = read_questions(config.corpus)
+        asked = read_asked(Path(config.corpus) / "dialogues.jsonl") if config.multi_turn else []
         for split, one in [*speech.items(), *(("train", take) for take in takes)]:
             if config.multi_turn and split == "train":
-                asked = read_asked(Path(config.corpus) / "dialogues.jsonl")
                 parts[split].append(joined_dialogues(one.items, asked, replies, self.voice, self.skipped))
             else:
                 parts[split].append(asked_dialogues(one.items, questions, replies, self.voice, self.skipped))

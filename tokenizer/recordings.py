@@ -88,11 +88,11 @@ class Recordings:
 
     Args:
         sample_rate: of what is read.
-        room: that each utterance is recorded in; None leaves them as they are.
+        room: that each utterance is recorded in.
         seed: of that.
     """
 
-    def __init__(self, sample_rate: int, room: RoomConfig | None = None, seed: int = 1) -> None:
+    def __init__(self, sample_rate: int, room: RoomConfig, seed: int) -> None:
         self.sample_rate, self.room, self.seed = sample_rate, room, seed
         self._manifests: dict[str, dict[str, Utterance]] = {}
         self._tarred: dict[str, _TarredManifest] = {}
@@ -100,10 +100,9 @@ class Recordings:
     def read(self, unit: Unit) -> Iterator[Spoken | BadRecord]:
         """The unit's utterances; one whose audio cannot be read comes as a `BadRecord`."""
         for one in self._read(unit):
-            if self.room is None or isinstance(one, BadRecord):
-                yield one
-            else:
-                yield replace(one, audio=record_in_room(one.audio, one.id, self.room, self.seed))
+            if isinstance(one, Spoken):
+                one = replace(one, audio=record_in_room(one.audio, one.id, self.room, self.seed))
+            yield one
 
     def _read(self, unit: Unit) -> Iterator[Spoken | BadRecord]:
         if "cuts" in unit.work:

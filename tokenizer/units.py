@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +30,14 @@ class Encoding:
     Attributes:
         tokenizer: artefact folder.
         device: where to encode.
-        room: that utterances are recorded in before (`corpus.room`); None leaves them as they are.
+        room: that utterances are recorded in before (`corpus.room`).
         seed: of that.
         threads: of torch, in each process.
     """
 
     tokenizer: str
     device: str
-    room: RoomConfig | None = None
+    room: RoomConfig = field(default_factory=RoomConfig)
     seed: int = 1
     threads: int = 1
 

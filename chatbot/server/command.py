@@ -180,7 +180,7 @@ def leave_loaded_alone() -> None:
     """Let Python's cycle collector look at nothing that is loaded by now.
 
     A round over the packages' 850,000 objects halts everything for more than half a second, and rounds are put off
-    until a quarter as many new ones are there: what dialogues leave behind would pile up for half an hour.
+    until a quarter as many new ones are there: what dialogues leave behind would pile up for an hour and more.
     """
     gc.collect()
     gc.freeze()
