@@ -46,7 +46,7 @@ voices: $(VENV)/.installed
 		|| echo "flite's voices are not installed (apt-get install libflite1): going on with espeak-ng's alone"
 
 # The tests of the chatbot's page drive a Chromium; without one they are skipped and say so.
-HAS_CHROMIUM := $(BIN)/python -c 'import sys; from recipes.browser import executable; sys.exit(executable() is None)'
+HAS_CHROMIUM := $(BIN)/python -c 'import sys; from evaluation.served_chat.browser import executable; sys.exit(executable() is None)'
 
 chromium: $(VENV)/.installed
 	@$(HAS_CHROMIUM) || (test "$$(id -u)" = 0 && apt-get update -qq && \

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from corpus.workers import finish_units
-from lm.bpe import train_bpe
+from lm.data.bpe import train_bpe
 from lm.vocabulary import END_OF_AUDIO, Vocabulary, build_vocabulary
+from runtime.bulk.workers import finish_units
 from text2token.engine import Synthesiser, Voice
 from text2token.gate import GateConfig
 from text2token.plan import open_job

@@ -29,20 +29,20 @@ from typing import Any
 
 import numpy as np
 
-from chatbot.parts import Bundle
-from corpus.artefact import write_json
-from corpus.audio import SAMPLE_RATE, Samples, read_audio
+from chatbot.engine.bundle_parts import Bundle
+from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.manifest import Utterance, read_manifest
-from corpus.questions import choose_questions
+from corpus.world.questions import choose_questions
 from evaluation.chat import machine
-from evaluation.chat_server import ServedBundle, serve_bundle
-from evaluation.chat_soak import Soak, draw_memory, soak
-from evaluation.chat_table import Summary, quantiles
-from evaluation.talk import ANSWERED, spoken_question
-from evaluation.talkers import TalkOptions
-from evaluation.talkers_crowd import PAUSE_SECONDS, SpokenQuestion, closed_loop
-from lm.formats import chat_prompt
-from lm.generation import Allowed, Generator
+from evaluation.served_chat.load_generator import PAUSE_SECONDS, SpokenQuestion, closed_loop
+from evaluation.served_chat.realtime_client import TalkOptions
+from evaluation.served_chat.server import ServedBundle, serve_bundle
+from evaluation.served_chat.soak import Soak, draw_memory, soak
+from evaluation.served_chat.table import Summary, quantiles
+from evaluation.served_chat.talk import ANSWERED, spoken_question
+from lm.data.formats import chat_prompt
+from lm.inference.generation import Allowed, Generator
+from runtime.artefact import write_json
 
 
 def main() -> None:

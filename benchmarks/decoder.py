@@ -231,7 +231,7 @@ def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: 
     Of streamed speech, and of the recordings that the tokens were made from at the same places: what is said changes
     there too. Blocks meet where tokens meet, so the other borders of tokens are what seams are to be compared with.
     """
-    from corpus.audio import read_audio
+    from corpus.audio.files import read_audio
     from corpus.manifest import read_manifest
     from corpus.tokens import read_tokens
 

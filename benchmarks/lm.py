@@ -32,18 +32,18 @@ import numpy as np
 import torch
 import transformers
 
-from corpus.stage import Run
-from corpus.workers import end_with_parent
-from lm.bpe import train_bpe
-from lm.corpora import CorpusInfo, write_corpus
-from lm.loop_config import LoopConfig
-from lm.mixture import mix
-from lm.model_config import ModelConfig
-from lm.parallel import ParallelConfig
-from lm.processes import open_processes
+from lm.data.bpe import train_bpe
+from lm.data.corpora import CorpusInfo, write_corpus
+from lm.data.mixture import mix
 from lm.train import TrainConfig
-from lm.trainer import Trainer
+from lm.training.loop_config import LoopConfig
+from lm.training.model_config import ModelConfig
+from lm.training.parallel import ParallelConfig
+from lm.training.processes import open_processes
+from lm.training.trainer import Trainer
 from lm.vocabulary import Vocabulary, build_vocabulary
+from runtime.bulk.workers import end_with_parent
+from runtime.stage import Run
 
 SHAPES = {
     "1M": ModelConfig(layers=2, hidden=128, heads=4, kv_heads=2, ffn=384, tied=True),

@@ -1,4 +1,4 @@
-"""The memory of a training run as measured, beside what `recipes.memory` says.
+"""The memory of a training run as measured, beside what `recipes.cluster.memory` says.
 
     python -m benchmarks.memory                     four layouts on a CPU; one process on a GPU
     python -m benchmarks.memory --hidden 1024 --layers 24 --sequence 4096 --precision bf16       (on a GPU)
@@ -23,12 +23,12 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from corpus.stage import Run
-from lm.loop_config import LoopConfig
-from lm.model_config import ModelConfig
-from lm.parallel import ParallelConfig, data_parallel_size
 from lm.train import TrainConfig, run
-from recipes.memory import memory_by_stage
+from lm.training.loop_config import LoopConfig
+from lm.training.model_config import ModelConfig
+from lm.training.parallel import ParallelConfig, data_parallel_size
+from recipes.cluster.memory import memory_by_stage
+from runtime.stage import Run
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "one process": {},
@@ -67,9 +67,9 @@ def make_corpus(folder: Path, num_speech_tokens: int) -> int:
     """A vocabulary and a text corpus of made-up words; returns the vocabulary's size."""
     import random
 
-    from lm.bpe import train_bpe
-    from lm.corpora import write_corpus
-    from lm.formats import text_document
+    from lm.data.bpe import train_bpe
+    from lm.data.corpora import write_corpus
+    from lm.data.formats import text_document
     from lm.vocabulary import build_vocabulary
 
     draw = random.Random(0)

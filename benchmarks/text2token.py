@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lm.bpe import train_bpe
-from lm.cached_llama import CachedLlama
-from lm.formats import tts_prompt
-from lm.generation import Generator
-from lm.sampling import seed_of
+from lm.data.bpe import train_bpe
+from lm.data.formats import tts_prompt
+from lm.inference.cached_llama import CachedLlama
+from lm.inference.generation import Generator
+from lm.inference.sampling import seed_of
 from lm.vocabulary import END_OF_AUDIO, Vocabulary, build_vocabulary
 from text2token.gate import GateConfig
 from text2token.spans import SpanConfig, choose_spans
@@ -169,7 +169,7 @@ def made_texts(count: int = 200) -> list[str]:
 
 def read_texts(path: str | None) -> list[str]:
     """The texts of a JSON lines file."""
-    from lm.sources import parse_text
+    from lm.data.readers import parse_text
 
     if path is None:
         raise SystemExit("--model needs --texts")

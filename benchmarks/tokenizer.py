@@ -43,10 +43,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from corpus.mel import LogMel, LogMelConfig
-from corpus.token_time import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
+from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
+from corpus.audio.mel import LogMel, LogMelConfig
+from tokenizer.backbones.fastconformer import FastConformerBack, FastConformerFront
 from tokenizer.config import ModelConfig, QuantiserConfig
-from tokenizer.encoder import FastConformerBack, FastConformerFront
 from tokenizer.quantiser import make_quantiser
 
 SAMPLE_RATE, CODES = 16000, 16384

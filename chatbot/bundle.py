@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus.artefact import atomic_folder, read_json
-from corpus.errors import UserError
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import atomic_folder, read_json
+from runtime.errors import UserError
+from runtime.stage import Run, Stage, StageConfig
 
 from .settings import ChatSettings, ReplyConfig, ReplySettings
 
@@ -54,7 +54,7 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
     """Copy the parts, check that they load and belong together, and put the bundle in place."""
     from lm.vocabulary import Vocabulary
 
-    from .parts import Bundle
+    from .engine.bundle_parts import Bundle
 
     sources = {
         "tokenizer": part_folder(config.tokenizer, "artefact", "config.yaml"),

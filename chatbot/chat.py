@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.command import run_command
-from corpus.errors import UserError
+from runtime.command import run_command
+from runtime.errors import UserError
 
 BUNDLE = "runs/quickstart/bundle"
 OUT = Path("answer.wav")
@@ -58,13 +58,13 @@ def chat(options: argparse.Namespace) -> None:
         check_output(options.out)
     if options.json and not options.questions:
         raise UserError("option --json", found="no question", remedy="name sound files: it is for scripts")
-    from corpus.audio import read_audio
+    from corpus.audio.files import read_audio
 
     from .settings import ChatSettings, bundle_folder
 
     audios = [read_audio(question) for question in options.questions]
     ChatSettings.load(bundle_folder(options.bundle))  # a wrong folder is told before anything heavy is loaded
-    from .terminal import answer_files, converse
+    from .terminal.screen import answer_files, converse
 
     asyncio.run(answer_files(options, audios) if audios else converse(options))
 

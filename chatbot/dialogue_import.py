@@ -2,8 +2,8 @@
 
     python -m chatbot.dialogue_import turns=recordings.jsonl tokenizer=runs/quickstart/tokenizer out=runs/recorded
 
-``turns`` is a manifest of turns (`chatbot.dialogue_turns`), or a file or folder of dialogues whose turns have audio.
-Works in units like `chatbot.dialogues`: kill it at any moment and call it again.
+``turns`` is a manifest of turns (`chatbot.data.recorded_turns`), or a file or folder of dialogues whose turns have
+audio. Works in units like `chatbot.dialogues`: kill it at any moment and call it again.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import atomic_path, read_json, write_json
-from corpus.attempt import Attempt
-from corpus.errors import UserError, check_option
-from corpus.executors import BulkConfig
 from corpus.manifest import BadRecord, check_bad_share
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import atomic_path, read_json, write_json
+from runtime.bulk.attempt import Attempt
+from runtime.bulk.launch import BulkConfig
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
-from .dialogue import Dialogue, Marks, dialogue_files, read_dialogues, record_of
-from .dialogue_job import check_left_out, finish_job, open_job, read_part, result_of, write_part
-from .dialogue_turns import read_turns
+from .data.bulk_job import check_left_out, finish_job, open_job, read_part, result_of, write_part
+from .data.dialogue_files import Dialogue, Marks, dialogue_files, read_dialogues, record_of
+from .data.recorded_turns import read_turns
 
 if TYPE_CHECKING:
     from tokenizer.model import SpeechTokenizer
@@ -69,7 +69,7 @@ class ImportConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TurnEncoding:
-    """All that a worker needs, as plain data (a `corpus.workers.Work`).
+    """All that a worker needs, as plain data (a `runtime.bulk.workers.Work`).
 
     Attributes:
         root: the job's folder.
@@ -114,7 +114,7 @@ class TurnEncoding:
         Raises:
             UserError: a recording that is missing, broken, too short or too long.
         """
-        from corpus.audio import SAMPLE_RATE, read_audio
+        from corpus.audio.files import SAMPLE_RATE, read_audio
 
         turns = []
         for turn in dialogue.turns:

@@ -18,19 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import check_option
-from corpus.executors import BulkConfig
-from corpus.spoken_form import NORMALISERS
-from corpus.stage import Run, Stage, StageConfig
+from corpus.text.spoken_form import NORMALISERS
+from runtime.bulk.launch import BulkConfig
+from runtime.errors import check_option
+from runtime.stage import Run, Stage, StageConfig
 from text2token.backends.choice import BACKENDS
 from text2token.gate import GateConfig
 from text2token.texts import is_url
 
-from .dialogue_endpoint import EndpointConfig, RequestConfig
-from .dialogue_filter import FilterConfig
+from .data.filter import FilterConfig
+from .data.shortening import EndpointConfig, RequestConfig
 
 if TYPE_CHECKING:
-    from .dialogue_voices import DialogueSynthesis
+    from .data.dialogue_synthesis import DialogueSynthesis
 
 DTYPES = ("float32", "bfloat16")
 
@@ -46,8 +46,8 @@ class DialoguesConfig(StageConfig):
         model: the text-to-token model, a folder that lm.export wrote.
         reply_speaker: who speaks the replies: one of the model's speakers.
         question_speakers: speaker -> share of the dialogues whose questions it asks (default: all alike).
-        filter: what is taken of the dialogues, see chatbot/dialogue_filter.py.
-        shorten: the endpoint that makes long replies short, see chatbot/dialogue_endpoint.py.
+        filter: what is taken of the dialogues, see chatbot/data/filter.py.
+        shorten: the endpoint that makes long replies short, see chatbot/data/shortening.py.
         requests: how it is asked; answers that are there are kept when this is changed.
         backend: what generates: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact).
         temperature: of sampling speech; 0 is greedy.
@@ -111,8 +111,8 @@ class DialoguesConfig(StageConfig):
 
 def run(config: DialoguesConfig, run: Run) -> dict[str, Any]:
     """Gather what can be spoken, then finish the units that are not finished yet; returns what they hold."""
-    from .dialogue_gather import Gatherer
-    from .dialogue_job import check_left_out, finish_job, open_job
+    from .data.bulk_job import check_left_out, finish_job, open_job
+    from .data.gathering import Gatherer
 
     work = synthesis(config, run.folder)
     gatherer = Gatherer(run.folder, config.filter, config.shorten, config.requests, config.max_bad_share)
@@ -146,8 +146,8 @@ def synthesis(config: DialoguesConfig, folder: Path) -> DialogueSynthesis:
     from lm.vocabulary import Vocabulary
     from text2token.engine import Voice, voices
 
-    from .dialogue import Marks
-    from .dialogue_voices import DialogueSynthesis
+    from .data.dialogue_files import Marks
+    from .data.dialogue_synthesis import DialogueSynthesis
 
     vocabulary = Vocabulary.from_pretrained(config.model)
     names, weights = voices(config.question_speakers, vocabulary)

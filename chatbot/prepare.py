@@ -22,16 +22,16 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from lm.formats import Ids
-    from lm.reply_format import ReplyFormat
+    from lm.data.formats import Ids
+    from lm.data.reply_format import ReplyFormat
     from lm.vocabulary import Vocabulary
 
-    from .dialogue import Dialogue
-    from .dialogue_documents import DialogueDocuments
+    from .data.dialogue_files import Dialogue
+    from .data.lm_documents import DialogueDocuments
 
 SPLITS = {"train": "train", "valid": "heldout_sentence"}
 
@@ -54,7 +54,7 @@ class PrepareConfig(StageConfig):
         dialogues: a file of dialogues with speech tokens, or a folder of them; "" for none.
         dialogues_heldout: the same, for the validation split.
         format: of the replies: ``text_guided`` (text, then speech), ``streaming`` (text and speech alternate) or
-            ``speech`` (no text); see lm/reply_format.py.
+            ``speech`` (no text); see lm/data/reply_format.py.
         text_block: text tokens of a block of the streaming format (13: GLM-4-Voice).
         speech_block: its speech tokens (26: GLM-4-Voice).
         transcribe_first: let the model write the question's words down before it answers (Q_t of the turn).
@@ -100,7 +100,7 @@ class PrepareConfig(StageConfig):
 
     def reply_format(self) -> ReplyFormat:
         """The format of replies."""
-        from lm.reply_format import ReplyFormat
+        from lm.data.reply_format import ReplyFormat
 
         return ReplyFormat(
             kind=self.format,
@@ -112,10 +112,10 @@ class PrepareConfig(StageConfig):
 
 def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
     """Join questions with replies, read dialogues, and write the LM corpus."""
-    from lm.corpora import write_corpus
+    from lm.data.corpora import write_corpus
     from lm.vocabulary import Vocabulary
 
-    from .dialogue_documents import DialogueDocuments
+    from .data.lm_documents import DialogueDocuments
 
     vocabulary = Vocabulary.from_pretrained(vocabulary_folder(config.vocabulary))
     sources = Sources(config, vocabulary)
@@ -179,11 +179,11 @@ class Sources:
     def _add_questions(
         self, config: PrepareConfig, vocabulary: Vocabulary, parts: dict[str, list[Iterable[Dialogue]]]
     ) -> None:
-        from corpus.dialogues import read_asked
-        from corpus.questions import read_questions
-        from lm.sources import read_split
+        from corpus.world.dialogues import read_asked
+        from corpus.world.questions import read_questions
+        from lm.data.readers import read_split
 
-        from .dialogue_questions import asked_dialogues, joined_dialogues, reply_voice, spoken_replies
+        from .data.question_dialogues import asked_dialogues, joined_dialogues, reply_voice, spoken_replies
 
         speech = {split: read_split(config.tokens, name) for split, name in SPLITS.items()}
         for one in speech.values():
@@ -202,7 +202,7 @@ class Sources:
                 parts[split].append(asked_dialogues(one.items, questions, replies, self.voice, self.skipped))
 
     def _read(self, path: str, max_bad_share: float, vocabulary: Vocabulary) -> list[Dialogue]:
-        from .dialogue import read_dialogues
+        from .data.dialogue_files import read_dialogues
 
         found = read_dialogues(path, max_bad_share)
         if found.marks.tokenizer:

@@ -19,17 +19,17 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import write_text
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import write_text
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from corpus.audio import Samples
+    from corpus.audio.files import Samples
     from corpus.manifest import BadRecord, Manifest, Utterance
 
-    from .engine import Engine
-    from .parts import Bundle
-    from .talker import Talker
+    from .engine.bundle_parts import Bundle
+    from .engine.conversation import Talker
+    from .engine.engine import Engine
 
 PARTS = ("listen", "think", "speak")
 
@@ -76,7 +76,7 @@ def run(config: RespondConfig, run: Run) -> dict[str, Any]:
 
     from corpus.manifest import check_bad_share, read_manifest
 
-    from .engine import Engine, EngineOptions
+    from .engine.engine import Engine, EngineOptions
 
     engine = Engine.from_pretrained(config.bundle, EngineOptions(max_talkers=config.batch, threads=config.threads))
     manifest = read_manifest(config.manifest, config.max_bad_share)
@@ -95,8 +95,8 @@ def choose(config: RespondConfig, manifest: Manifest) -> list[list[Utterance]]:
     Raises:
         UserError: nothing to ask, or a dialogue's question is not in the manifest.
     """
-    from corpus.dialogues import read_asked
-    from corpus.questions import choose_questions
+    from corpus.world.dialogues import read_asked
+    from corpus.world.questions import choose_questions
 
     if not config.dialogues:
         draw = f"respond {config.seed}"
@@ -114,8 +114,8 @@ async def answer_all(engine: Engine, dialogues: list[list[Utterance]], run: Run)
     """The records of all answers, those of an earlier run included; closes the engine."""
     import asyncio
 
-    from corpus.audio import read_audio
-    from corpus.journal import Journal
+    from corpus.audio.files import read_audio
+    from runtime.journal import Journal
 
     size = engine.options.max_talkers
     batches = [dialogues[start : start + size] for start in range(0, len(dialogues), size)]
@@ -177,7 +177,7 @@ async def answer(talker: Talker, question: Samples) -> Answer:
     """Ask a talker one question."""
     import numpy as np
 
-    from .events import AudioDelta, ReplyDone
+    from .engine.events import AudioDelta, ReplyDone
 
     await talker.add_audio(question)
     events = [event async for event in talker.respond()]
@@ -199,7 +199,7 @@ async def answer(talker: Talker, question: Samples) -> Answer:
 
 def answerable(dialogues: list[list[Utterance]], bundle: Bundle) -> tuple[list[list[Utterance]], list[BadRecord]]:
     """The dialogues whose questions can be read and are neither too short nor too long; the bad questions."""
-    from corpus.audio import read_audio
+    from corpus.audio.files import read_audio
     from corpus.manifest import BadRecord
 
     good: list[list[Utterance]] = []
@@ -216,7 +216,7 @@ def answerable(dialogues: list[list[Utterance]], bundle: Bundle) -> tuple[list[l
 
 def keep(question: Utterance, answer: Answer, folder: Path) -> dict[str, Any]:
     """Write an answer's speech; its record."""
-    from corpus.audio import write_audio
+    from corpus.audio.files import write_audio
 
     file = folder / "audio" / f"{question.id.replace('/', '_')}.wav"
     if len(answer.audio):

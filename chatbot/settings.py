@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import write_text
-from corpus.errors import UserError, check_option
+from runtime.artefact import write_text
+from runtime.errors import UserError, check_option
 
 if TYPE_CHECKING:
-    from lm.reply_format import ReplyFormat
+    from lm.data.reply_format import ReplyFormat
 
 SETTINGS_FILE = "chat.yaml"
 FORMAT = 1
@@ -61,10 +61,10 @@ class ReplySettings(ReplyConfig):
 
     Attributes:
         transcribe_first: write down what was heard before answering, as the model was trained to.
-        format: of the replies: ``text_guided``, ``streaming`` or ``speech`` (`lm.reply_format`).
+        format: of the replies: ``text_guided``, ``streaming`` or ``speech`` (`lm.data.reply_format`).
         text_block: text tokens of a block of the streaming format.
         speech_block: its speech tokens.
-        system: the system prompt that dialogues begin with: a text, or a name of `lm.reply_format`; "" is none.
+        system: the system prompt that dialogues begin with: a text, or a name of `lm.data.reply_format`; "" is none.
         follows_instructions: whether system prompts of users reach the model; one that was trained without any
             (``system`` is "") answers worse with them.
         plain_words: what is typed reaches the model in lower case, without punctuation, numbers in words, since its
@@ -81,8 +81,8 @@ class ReplySettings(ReplyConfig):
 
     def as_learnt(self, text: str) -> str:
         """A typed text as the model has learnt to read texts (`plain_words`)."""
-        from corpus.spoken_form import spoken_form
-        from corpus.text import normalise
+        from corpus.text.normalisation import normalise
+        from corpus.text.spoken_form import spoken_form
 
         return (normalise(spoken_form(text, "builtin")) or text) if self.plain_words else text
 
@@ -92,7 +92,7 @@ class ReplySettings(ReplyConfig):
         Raises:
             UserError: no such format, or one that does not go with ``transcribe_first``.
         """
-        from lm.reply_format import ReplyFormat
+        from lm.data.reply_format import ReplyFormat
 
         return ReplyFormat(
             kind=self.format,

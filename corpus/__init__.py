@@ -1,1 +1,1 @@
-"""Floor 1: audio, manifests, text, the built-in spoken corpus, and what every stage shares. No models live here."""
+"""Floor 1: speech and text as data: audio, text processing, manifests, token files, the built-in spoken world."""

@@ -19,21 +19,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .artefact import write_json, write_text
-from .dialogues import AskedDialogue, dialogue_line, heldout_dialogues, training_dialogues
-from .documents import Documents, write_documents
-from .errors import check_option
+from runtime.artefact import write_json, write_text
+from runtime.bulk.workers import num_available_cpus
+from runtime.errors import check_option
+from runtime.stage import Run, Stage, StageConfig
+
+from .audio.room_simulation import RoomConfig
 from .manifest import Utterance, write_manifest
-from .plan import HELD_OUT_SENTENCE, KINDS, SPLITS, TRAIN, Line, Plan, PlanSizes
 from .recordings import Recordings, import_recordings, read_recordings
-from .room import RoomConfig
-from .split import HeldOutTexts
-from .stage import Run, Stage, StageConfig
-from .synthesis import synthesise
-from .text import normalise, split_sentences
-from .voices import ANSWER, ENGINES, Voice, choose_voices
-from .workers import num_available_cpus
-from .world import World
+from .splits import HeldOutTexts
+from .text.normalisation import normalise, split_sentences
+from .world.closed_world import World
+from .world.dialogues import AskedDialogue, dialogue_line, heldout_dialogues, training_dialogues
+from .world.documents import Documents, write_documents
+from .world.plan import HELD_OUT_SENTENCE, KINDS, SPLITS, TRAIN, Line, Plan, PlanSizes
+from .world.synthesis import synthesise
+from .world.voices import ANSWER, ENGINES, Voice, choose_voices
 
 
 @dataclass(kw_only=True)

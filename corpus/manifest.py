@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .artefact import write_text
-from .audio import audio_info
-from .errors import UserError
+from runtime.artefact import write_text
+from runtime.errors import UserError
+
+from .audio.files import audio_info
 
 if TYPE_CHECKING:
     from lhotse import CutSet

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .audio import SAMPLE_RATE, read_audio, write_audio
-from .errors import UserError
+from runtime.bulk.parallel_map import in_parallel
+from runtime.errors import UserError
+from runtime.progress import Progress
+
+from .audio.files import SAMPLE_RATE, read_audio, write_audio
+from .audio.frame_rate import SAMPLES_PER_TOKEN
 from .manifest import BadRecord, Utterance, check_bad_share, read_manifest
-from .parallel import in_parallel
-from .progress import Progress
-from .synthesis import remove_remnants
-from .text import normalise
-from .token_time import SAMPLES_PER_TOKEN
+from .text.normalisation import normalise
+from .world.synthesis import remove_remnants
 
 USER_KIND = "user"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .artefact import atomic_path
-from .errors import UserError
+from runtime.artefact import atomic_path
+from runtime.errors import UserError
 
 COLUMNS = ("id", "tokens", "text", "duration", "speaker", "lang", "kind")
 MAX_CODEBOOK_SIZE = 1 << 16

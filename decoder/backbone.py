@@ -10,7 +10,8 @@ With a `window` a position attends to itself and so many before it, none after: 
 its block begins, so that there is no seam where blocks meet.
 
 A stream keeps a `BackboneCache`: keys and values of the last `past` blocks and what the convolutions look back on, so
-that a block costs the same however much came before it. Which positions form a block is told by `decoder.timing`.
+that a block costs the same however much came before it. Which positions form a block is told by
+`decoder.block_schedule`.
 
 Positions are rotary (Su et al., arXiv 2104.09864), thus relative. A condition (flow time, speaker) shifts, scales and
 gates each half of a layer: adaLN-Zero of Peebles & Xie, arXiv 2212.09748.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from corpus.errors import check_option
+from runtime.errors import check_option
 
 SOLVERS = ("euler", "midpoint")
 VOCODERS = ("model", "griffin_lim")
@@ -78,7 +78,7 @@ class FlowConfig:
 
 @dataclass(kw_only=True)
 class MelConfig:
-    """The mel that a vocoder is trained on, as `corpus.mel.LogMelConfig` (which needs torch) has it.
+    """The mel that a vocoder is trained on, as `corpus.audio.mel.LogMelConfig` (which needs torch) has it.
 
     Attributes:
         sample_rate: of the sound, Hz.
@@ -131,7 +131,7 @@ class VocoderConfig:
 
 @dataclass(kw_only=True)
 class AdversaryConfig:
-    """The discriminators that a vocoder can be trained against (see `decoder.adversary`); off unless ``weight`` is set.
+    """Discriminators a vocoder is trained against (`decoder.discriminators`); off unless ``weight`` is set.
 
     Attributes:
         weight: of the generator's adversarial loss; 0 trains without discriminators.

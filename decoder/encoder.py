@@ -1,8 +1,8 @@
 """The token encoder: speech tokens and a voice -> the mean of the mel, at any ratio of frames to tokens.
 
 Its prior loss is the squared distance between that mean and the mel, as in Grad-TTS (arXiv 2105.06337) and
-Matcha-TTS (arXiv 2309.03199); with one rule of time (`decoder.timing`) no alignment is needed. The length regulator
-is a head of as many mel frames a token as its time can hold, of which each frame takes the one at its middle.
+Matcha-TTS (arXiv 2309.03199); with one rule of time (`decoder.block_schedule`) no alignment is needed. The length
+regulator is a head of as many mel frames a token as its time can hold, of which each frame takes the one at its middle.
 
 A streaming tokenizer knows the end of a token's time only when it makes the next one: the tokens lag behind the
 sound. The encoder can therefore look `lookahead` tokens ahead, in one convolution over the embeddings. What follows
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from .backbone import Backbone, BackboneCache
+from .block_schedule import Timing
 from .config import DecoderConfig
 from .speaker import SpeakerEmbedding, Speakers
-from .timing import Timing
 
 
 class TokenEncoder(nn.Module):

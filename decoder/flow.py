@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from corpus.errors import check_option
+from runtime.errors import check_option
 
 from .backbone import Backbone, BackboneCache
 from .config import SOLVERS, FlowConfig

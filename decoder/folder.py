@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from corpus.artefact import atomic_folder, write_json, write_text
-from corpus.errors import UserError
+from runtime.artefact import atomic_folder, write_json, write_text
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,7 @@ with decoder.streaming(speaker=decoder.speakers[0]) as stream:
     "vocoder": """from decoder.vocoder import Vocoder
 
 vocoder = Vocoder.from_pretrained("{folder}")
-audio = vocoder(mel)  # (B, M, F) log-mel of corpus.mel.LogMel -> (B, hop * F) at vocoder.mel.sample_rate""",
+audio = vocoder(mel)  # (B, M, F) log-mel of corpus.audio.mel.LogMel -> (B, hop * F) at vocoder.mel.sample_rate""",
 }
 SUMMARIES = {
     "decoder": "Speech tokens to a waveform: token encoder, conditional flow matching over the log-mel, iSTFT vocoder.",

@@ -1,7 +1,8 @@
 """Griffin-Lim: the vocoder without training, kept as a fallback and as the yardstick of the trained one.
 
 The mel filters are inverted by their pseudo-inverse and a few multiplicative updates that keep magnitudes positive
-(Lee & Seung 2001); the phase comes from the fast Griffin-Lim of Perraudin et al. 2013. Framing as in `corpus.mel`.
+(Lee & Seung 2001); the phase comes from the fast Griffin-Lim of Perraudin et al. 2013. Framing as in
+`corpus.audio.mel`.
 
 Shapes: B batch, F mel frames, M mel bins, N frequency bins, W window, S = F * hop samples.
 """
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corpus.mel import LogMel
+from corpus.audio.mel import LogMel
 
 from .overlap import overlap_add
 

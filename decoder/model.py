@@ -1,7 +1,7 @@
 """The speech decoder: tokens -> mel mean -> mel (flow matching) -> waveform (vocoder).
 
-Laws (tests/decoder): T tokens make exactly as many samples as `decoder.timing` says (1280 T at 16 kHz and 12.5 Hz);
-the same tokens make the same samples, alone, in a batch or streamed in any pieces; noise belongs to the frame's
+Laws (tests/decoder): T tokens make exactly as many samples as `decoder.block_schedule` says (1280 T at 16 kHz and 12.5
+Hz); the same tokens make the same samples, alone, in a batch or streamed in any pieces; noise belongs to the frame's
 position, not to the utterance's length.
 
 Shapes: B batch, T tokens, F mel frames, M mel bins, S samples.
@@ -18,9 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from corpus.errors import UserError
-from corpus.mel import LogMel, LogMelConfig
+from corpus.audio.mel import LogMel, LogMelConfig
+from runtime.errors import UserError
 
+from .block_schedule import Timing, frames_per_token
 from .config import VOCODERS, DecoderConfig, VocoderConfig
 from .encoder import TokenEncoder, prior_loss
 from .flow import Conditions, FlowMatching, check_sampling
@@ -30,7 +31,6 @@ from .noise import Noise
 from .recordings import Clips
 from .speaker import FROM_CLIP, SpeakerEncoder, Speakers, hear_file
 from .stream import DecoderStream
-from .timing import Timing, frames_per_token
 from .vocoder import Vocoder
 
 Tokens = npt.NDArray[np.integer[Any]]

@@ -2,7 +2,7 @@
 
 The batch of a step depends on (seed, step) alone, so that a resumed run sees what an unbroken one would have seen.
 
-Shapes: B batch, S samples, T tokens, F mel frames (`decoder.timing`), M mel bins.
+Shapes: B batch, S samples, T tokens, F mel frames (`decoder.block_schedule`), M mel bins.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from corpus.audio import SAMPLE_RATE, Samples, read_audio
-from corpus.errors import UserError
+from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
+from corpus.audio.frame_rate import TokenTime
+from corpus.audio.mel import LogMel, LogMelConfig
 from corpus.manifest import Utterance, read_manifest
-from corpus.mel import LogMel, LogMelConfig
-from corpus.token_time import TokenTime
 from corpus.tokens import TokenisedSpeech
+from runtime.errors import UserError
 
-from .timing import Timing
+from .block_schedule import Timing
 
 CACHE_BYTES = 2 << 30
 FULL_SCALE = 32768.0

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 from .config import SOLVERS, VOCODERS
 
@@ -73,7 +73,7 @@ def run(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
     """Decode all; returns how much was made."""
     import torch
 
-    from corpus.audio import write_audio
+    from corpus.audio.files import write_audio
     from corpus.manifest import Utterance, write_manifest
     from corpus.tokens import read_tokens
 

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corpus.audio import read_audio
-from corpus.errors import UserError
-from corpus.mel import LogMel
+from corpus.audio.files import read_audio
+from corpus.audio.mel import LogMel
+from runtime.errors import UserError
 
 from .config import SpeakerConfig
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from corpus.mel import LogMel
+from corpus.audio.mel import LogMel
 
 RESOLUTIONS = (256, 512, 1024)  # window lengths in samples; the hop is a quarter
 FLOOR = 1e-4  # of magnitudes before the logarithm: about the noise of 16-bit samples

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 from .flow import Conditions
 from .noise import Noise

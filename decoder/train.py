@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
-from tokenizer.fit_config import FitConfig
+from runtime.errors import UserError, check_option
+from runtime.fit_config import FitConfig
+from runtime.stage import Run, Stage, StageConfig
 
 from .config import BackboneConfig, DecoderConfig, FlowConfig, SpeakerConfig
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from corpus.tokens import TokenisedSpeech
 
-    from .distil import Lesson
+    from .distillation import Lesson
     from .model import SpeechDecoder
     from .recordings import Example
 
@@ -41,7 +41,7 @@ class TrainConfig(StageConfig):
         voices: names of the voices to train on; all; or answer (the voice that replies are spoken in).
         init: run folder of an earlier decoder.train whose weights to start from; its shapes and voices are kept.
         distil_from: run folder of an earlier decoder.train whose flow is taught to take ``flow.steps`` steps for its
-            own, its guidance included (see `decoder.distil`); its shapes and voices are kept.
+            own, its guidance included (see `decoder.distillation`); its shapes and voices are kept.
         encoder: shape of the token encoder.
         flow: shape and path of the flow.
         block_tokens: tokens per block of the block-causal attention; 0 sees the whole utterance.
@@ -111,9 +111,9 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     import torch
 
     from corpus.tokens import read_tokens
-    from tokenizer.fitting import fit
+    from runtime.fit import fit
 
-    from .distil import Lesson
+    from .distillation import Lesson
     from .model import SpeechDecoder
     from .recordings import ClipSource, collate, crop, draw, prefix
 

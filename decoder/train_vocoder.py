@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import check_option
-from corpus.stage import Run, Stage, StageConfig
-from tokenizer.fit_config import FitConfig
+from runtime.errors import check_option
+from runtime.fit_config import FitConfig
+from runtime.stage import Run, Stage, StageConfig
 
 from .config import AdversaryConfig, MelConfig, VocoderConfig
 
@@ -69,10 +69,10 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     """Train and save the vocoder; returns its distances on held-out speech."""
     import torch
 
-    from corpus.mel import LogMel, LogMelConfig
-    from tokenizer.fitting import fit
+    from corpus.audio.mel import LogMel, LogMelConfig
+    from runtime.fit import fit
 
-    from .adversary import Adversary
+    from .discriminators import Adversary
     from .recordings import Recordings, read_split
     from .spectral_loss import SpectralLoss
     from .vocoder import Vocoder

@@ -2,7 +2,7 @@
 
 Siuzdak, arXiv 2306.00814. All layers run at 100 Hz; only the last, fixed step makes samples, which is why it is two
 orders of magnitude faster than real time on one CPU core. The window of frame f lies symmetrically around the frame's
-own samples, as the mel's does (`corpus.mel`), so F frames make exactly F * hop samples::
+own samples, as the mel's does (`corpus.audio.mel`), so F frames make exactly F * hop samples::
 
     samples    160f - 240 ........ 160f ........ 160f + 160 ........ 160f + 400        n_fft = 640
                |---- 240 before ----|-- own 160 --|----- 240 after -----|
@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corpus.errors import check_option
-from corpus.mel import LogMelConfig
+from corpus.audio.mel import LogMelConfig
+from runtime.errors import check_option
 
 from .config import VocoderConfig
 from .folder import load_artefact, save_artefact

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.errors import UserError
 from corpus.manifest import read_manifest
+from runtime.errors import UserError
 
 ALL, ANSWER = "all", "answer"
 

@@ -24,19 +24,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import write_text
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import write_text
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from corpus.journal import Journal
     from corpus.manifest import Utterance
+    from runtime.journal import Journal
 
-    from .chat_records import Condition
-    from .chat_table import Summary
-    from .talk import Talk
-    from .talkers import TalkOptions
-    from .talkers_crowd import SpokenQuestion
+    from .served_chat.load_generator import SpokenQuestion
+    from .served_chat.realtime_client import TalkOptions
+    from .served_chat.records import Condition
+    from .served_chat.table import Summary
+    from .served_chat.talk import Talk
 
 KEY_VARIABLE = "SPEECHWEAVE_API_KEY"
 
@@ -98,7 +98,7 @@ class ChatEvaluationConfig(StageConfig):
     @property
     def conditions(self) -> list[Condition]:
         """Everything that is measured, in order."""
-        from .chat_records import Condition
+        from .served_chat.records import Condition
 
         closed = [Condition(turn, talkers=count) for turn in self.turns for count in self.talkers]
         return closed + [Condition(turn, rate=rate) for turn in self.turns for rate in self.rates]
@@ -106,9 +106,9 @@ class ChatEvaluationConfig(StageConfig):
 
 def run(config: ChatEvaluationConfig, run: Run) -> dict[str, Any]:
     """Ask under every condition, let the judge listen, write table and picture."""
-    from corpus.journal import Journal
     from corpus.manifest import read_manifest
-    from corpus.questions import choose_questions
+    from corpus.world.questions import choose_questions
+    from runtime.journal import Journal
 
     manifest = read_manifest(config.manifest or str(Path(config.corpus) / "heldout_sentence.jsonl"))
     chosen = choose_questions(manifest, kind=config.kind, limit=config.questions, draw=f"evaluation.chat {config.seed}")
@@ -133,7 +133,7 @@ def server(config: ChatEvaluationConfig, run: Run) -> Iterator[tuple[str, Callab
     if config.url is not None:
         yield config.url, lambda: None
         return
-    from .chat_server import serve_bundle
+    from .served_chat.server import serve_bundle
 
     assert config.bundle is not None
     most = max([*config.talkers, *(8 for _ in config.rates)])
@@ -150,8 +150,8 @@ async def talk(
     cpu_seconds: Callable[[], float | None],
 ) -> None:
     """Hold the talks of every condition that is not done yet, and keep them."""
-    from .chat_records import Condition, keep_interruption, keep_talk
-    from .talkers_crowd import hold_dialogue
+    from .served_chat.load_generator import hold_dialogue
+    from .served_chat.records import Condition, keep_interruption, keep_talk
 
     questions = [spoken(utterance) for utterance in chosen]
     asked = {utterance.id: utterance for utterance in chosen}
@@ -190,7 +190,7 @@ async def ask(
     on_talk: Callable[[Talk], None],
 ) -> list[Talk]:
     """Ask questions under a condition."""
-    from .talkers_crowd import closed_loop, open_loop
+    from .served_chat.load_generator import closed_loop, open_loop
 
     options = talk_options(config, condition.turn)
     if condition.rate:
@@ -209,29 +209,29 @@ async def ask(
 
 def talk_options(config: ChatEvaluationConfig, turn: str) -> TalkOptions:
     """How the talkers of a condition talk."""
-    from .talkers import TalkOptions
+    from .served_chat.realtime_client import TalkOptions
 
     return TalkOptions(turn=turn, chunk_ms=config.chunk_ms, key=os.environ.get(KEY_VARIABLE))
 
 
 def spoken(utterance: Utterance) -> SpokenQuestion:
     """A question of the manifest as a talker asks it."""
-    from corpus.audio import SAMPLE_RATE, read_audio
+    from corpus.audio.files import SAMPLE_RATE, read_audio
 
-    from .talk import spoken_question
-    from .talkers_crowd import SpokenQuestion
+    from .served_chat.load_generator import SpokenQuestion
+    from .served_chat.talk import spoken_question
 
     return SpokenQuestion(utterance.id, spoken_question(read_audio(utterance.audio), SAMPLE_RATE))
 
 
 def evaluate(config: ChatEvaluationConfig, run: Run, by_label: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Let the judge listen, score, write everything; the metrics."""
-    from corpus.questions import read_questions
+    from corpus.world.questions import read_questions
 
-    from . import answers
-    from .chat_table import draw_latency, markdown, summarise, summarise_interruptions
-    from .listening import listen
+    from .judges.listening import listen
+    from .question_answering import answers
     from .run import load_judge
+    from .served_chat.table import draw_latency, markdown, summarise, summarise_interruptions
 
     labels = [condition.label for condition in config.conditions]
     records = {label: by_label[label]["talks"] for label in labels}

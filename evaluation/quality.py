@@ -4,8 +4,9 @@
         resynthesis.flow=runs/quickstart/resynthesis resynthesis.griffin_lim=runs/quickstart/resynthesis_griffin_lim
 
 One row for the recordings themselves and one for each resynthesis: the word error rate of the outside judge (and of a
-recogniser given by path), the measures of `evaluation.likeness` with what each is worth, the likeness of the voice by
-the speaker encoder of a decoder, and naturalness by a predictor given by path. What is not given is not in the table.
+recogniser given by path), the measures of `evaluation.speech.objective_metrics` with what each is worth, the likeness
+of the voice by the speaker encoder of a decoder, and naturalness by a predictor given by path. What is not given is not
+in the table.
 
 Writes <out>/quality.md, details.jsonl (each utterance) and listening.html: a page to hear and see some of them, with
 sounds/ and sheets/*.png (spectrograms and pitch) beside it.
@@ -20,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import write_text
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import write_text
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from .listening_page import Sheet
-    from .resynthesis import SpokenAgain
+    from .speech.listening_page import Sheet
+    from .speech.resynthesis import SpokenAgain
 
 Row = dict[str, Any]
 Spoken = Mapping[str, Sequence["SpokenAgain"]]
@@ -83,9 +84,9 @@ class QualityConfig(StageConfig):
 
 def run(config: QualityConfig, run: Run) -> dict[str, Any]:
     """Measure everything, write table and sheets."""
-    from . import resynthesis
-    from .likeness import missing_packages
-    from .listening_page import write_page
+    from .speech import resynthesis
+    from .speech.listening_page import write_page
+    from .speech.objective_metrics import missing_packages
 
     originals = resynthesis.recordings(config.corpus)
     parts = {
@@ -124,7 +125,7 @@ def audio_of(name: str, pair: SpokenAgain) -> Path:
 
 def sheet_of(pair: SpokenAgain, spoken: Spoken, rows: Mapping[str, list[Row]]) -> Sheet:
     """One utterance, from the recording and from each resynthesis that has it."""
-    from .listening_page import Sheet
+    from .speech.listening_page import Sheet
 
     audios = {
         name: audio_of(name, other)
@@ -143,9 +144,9 @@ def sheet_of(pair: SpokenAgain, spoken: Spoken, rows: Mapping[str, list[Row]]) -
 
 def add_judge(config: QualityConfig, run: Run, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
     """What the outside judge hears, where what was said belongs to the closed world."""
-    from .listening import Listening, listen
+    from .judges.listening import Listening, listen
+    from .question_answering.scoring import word_errors
     from .run import load_judge
-    from .scoring import word_errors
 
     if not (Path(config.corpus) / "sentences.txt").is_file():
         run.say(f"{config.corpus} has no sentences.txt: it is no closed world, and the judge does not listen")
@@ -167,9 +168,9 @@ def add_judge(config: QualityConfig, run: Run, spoken: Spoken, rows: Mapping[str
 
 def add_likeness(config: QualityConfig, run: Run, parts: Spoken, rows: Mapping[str, list[Row]]) -> None:
     """The measures that compare a resynthesis with its recording."""
-    from corpus.parallel import in_parallel
+    from runtime.bulk.parallel_map import in_parallel
 
-    from .likeness import compare
+    from .speech.objective_metrics import compare
 
     with run.progress(sum(map(len, parts.values())), "likeness", unit="utterance") as bar:
         for name, pairs in parts.items():
@@ -206,8 +207,8 @@ def add_voices(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Ro
 
 def add_outside(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
     """What the models given by path say."""
-    from .outside import naturalness, transcripts
-    from .scoring import word_errors
+    from .judges.external_models import naturalness, transcripts
+    from .question_answering.scoring import word_errors
 
     for name, pairs in spoken.items():
         files = [audio_of(name, pair) for pair in pairs]

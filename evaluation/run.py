@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import write_text
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import write_text
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from .judge import Judge
+    from .judges.closed_world import Judge
 
 
 @dataclass(kw_only=True)
@@ -55,10 +55,12 @@ class EvaluationConfig(StageConfig):
 
 def run(config: EvaluationConfig, run: Run) -> dict[str, Any]:
     """Let the judge listen to everything, then score."""
-    from corpus.questions import read_questions
+    from corpus.world.questions import read_questions
 
-    from . import answers, conversation, resynthesis
-    from .listening import listen
+    from .judges.listening import listen
+    from .question_answering import answers
+    from .question_answering import conversations as conversation
+    from .speech import resynthesis
 
     judge = load_judge(config.corpus)
     originals = resynthesis.recordings(config.corpus)
@@ -105,7 +107,7 @@ def run(config: EvaluationConfig, run: Run) -> dict[str, Any]:
 
 def load_judge(corpus: str) -> Judge:
     """The judge of a corpus's closed world."""
-    from .judge import Judge
+    from .judges.closed_world import Judge
 
     file = Path(corpus) / "sentences.txt"
     if not file.is_file():

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import atomic_folder, write_json
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import atomic_folder, write_json
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
-from .parallel import world_size
+from .training.parallel import world_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .checkpoint import CheckpointRecord
+    from .training.checkpoint import CheckpointRecord
     from .vocabulary import Vocabulary
 
 TOLERANCE = 1e-4  # of fp32 logits
@@ -62,11 +62,11 @@ class ExportConfig(StageConfig):
 
 def run(config: ExportConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/model``; metrics tell the largest difference of a logit."""
-    from .chat_template import find_template
-    from .checkpoint import CheckpointRecord, check_shape, find_checkpoint
-    from .families import huggingface_config
-    from .parallel import ParallelConfig
-    from .processes import open_processes
+    from .data.chat_template import find_template
+    from .huggingface.families import huggingface_config
+    from .training.checkpoint import CheckpointRecord, check_shape, find_checkpoint
+    from .training.parallel import ParallelConfig
+    from .training.processes import open_processes
     from .vocabulary import Vocabulary
 
     if world_size() > 1:
@@ -105,10 +105,10 @@ def _write_weights(
     folder: Path, path: Path, record: CheckpointRecord, num_ids: int, dtype: str, shard_size: int, run: Run
 ) -> None:
     """Write the safetensors files, one matrix of the checkpoint in memory besides the shard."""
-    from .hf_mapping import rows
-    from .hf_weights import ShardWriter
-    from .model import DTYPES
-    from .streamed_checkpoint import CheckpointTensors
+    from .huggingface.mappings import rows
+    from .huggingface.streamed_checkpoint import CheckpointTensors
+    from .huggingface.weights import ShardWriter
+    from .training.model import DTYPES
 
     table = list(rows(record.model))
     stored, writer = CheckpointTensors(path, record), ShardWriter(folder, shard_size)
@@ -142,9 +142,9 @@ def _core_logits(path: Path, record: CheckpointRecord, ids: Tensor, dtype: str, 
     """megatron-core's logits (1, T, V) for ids (1, T), in fp32 with the weights rounded as they are exported."""
     import torch
 
-    from .checkpoint import load_weights
-    from .model import DTYPES, build_model, transformer_config
-    from .parallel import ParallelConfig
+    from .training.checkpoint import load_weights
+    from .training.model import DTYPES, build_model, transformer_config
+    from .training.parallel import ParallelConfig
 
     core = transformer_config(record.model, ParallelConfig(), precision="fp32", uses_engine=False)
     length = max(record.sequence_length, ids.size(1))

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corpus.command import run_command
-from corpus.errors import UserError
+from runtime.command import run_command
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def generate(options: argparse.Namespace) -> None:
     """Load the model, continue the prompt, print."""
-    from .formats import render
-    from .modality import TransformersGenerator
+    from .data.formats import render
+    from .inference.hf_generation import TransformersGenerator
 
     if not 0 < options.top_p <= 1 or options.temperature < 0 or options.max_new_tokens < 1:
         found = f"top-p {options.top_p}, temperature {options.temperature}, max-new-tokens {options.max_new_tokens}"
@@ -93,7 +93,7 @@ def make_prompt(options: argparse.Namespace, vocabulary: Vocabulary) -> npt.NDAr
     """
     import numpy as np
 
-    from . import formats
+    from .data import formats
 
     try:
         codes = np.array([int(word) for word in options.speech.split()], dtype=np.int64)

@@ -16,17 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import read_json, write_text
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import read_json, write_text
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
-from .parallel import world_size
+from .training.parallel import world_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .hf_weights import HuggingFaceWeights
-    from .model_config import ModelConfig
+    from .huggingface.weights import HuggingFaceWeights
+    from .training.model_config import ModelConfig
 
 
 @dataclass(kw_only=True)
@@ -59,13 +59,13 @@ def run(config: ImportConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/checkpoint`` (weights only, step 0) and ``<out>/model.yaml``."""
     from omegaconf import OmegaConf
 
-    from .checkpoint import CheckpointRecord
-    from .families import model_config
-    from .hf_mapping import IDS, rows
-    from .hf_weights import HuggingFaceWeights
-    from .parallel import ParallelConfig
-    from .processes import open_processes
-    from .streamed_checkpoint import write_checkpoint
+    from .huggingface.families import model_config
+    from .huggingface.mappings import IDS, rows
+    from .huggingface.streamed_checkpoint import write_checkpoint
+    from .huggingface.weights import HuggingFaceWeights
+    from .training.checkpoint import CheckpointRecord
+    from .training.parallel import ParallelConfig
+    from .training.processes import open_processes
     from .vocabulary import Vocabulary
 
     if world_size() > 1:
@@ -122,7 +122,7 @@ def grown_ids(
     Raises:
         UserError: fewer rows in the model's files than its tokenizer has ids.
     """
-    from .hf_mapping import grown
+    from .huggingface.mappings import grown
 
     num_theirs, width = weights.shape(name)
     if num_theirs < num_known or width != shape.hidden:

@@ -20,14 +20,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.command import run_command
-from corpus.errors import UserError
+from runtime.command import run_command
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .corpora import CorpusInfo
-    from .corpus_statistics import CorpusStatistics
+    from .data.corpora import CorpusInfo
+    from .data.corpus_statistics import CorpusStatistics
     from .vocabulary import Vocabulary
 
 SHOWS = ("first", "longest", "shortest", "duplicates")
@@ -61,8 +61,8 @@ def inspect(options: argparse.Namespace) -> None:
     """Count and show every corpus asked for."""
     from rich.console import Console
 
-    from .corpora import open_corpus
-    from .corpus_statistics import CorpusStatistics
+    from .data.corpora import open_corpus
+    from .data.corpus_statistics import CorpusStatistics
     from .vocabulary import Vocabulary
 
     reports = []
@@ -91,9 +91,9 @@ def find_vocabulary(folder: Path) -> Path:
     Raises:
         UserError: none there bears its fingerprint.
     """
-    from corpus.artefact import read_json
+    from runtime.artefact import read_json
 
-    from .corpora import RECORD_FILE
+    from .data.corpora import RECORD_FILE
     from .vocabulary import Vocabulary
 
     if not (folder / RECORD_FILE).is_file():
@@ -178,7 +178,7 @@ def show_document(
     from rich.panel import Panel
     from rich.text import Text
 
-    from .formats import render
+    from .data.formats import render
 
     document = corpus.document(split, number)
     text = Text(render(document, vocabulary, num_shown=num_codes))

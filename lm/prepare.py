@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from corpus.tokens import TokenisedUtterance
 
-    from .corpora import CorpusInfo
+    from .data.corpora import CorpusInfo
     from .vocabulary import Vocabulary
 
 PREPARED = ("text", "speech", "asr", "tts")
@@ -66,7 +66,7 @@ class PrepareConfig(StageConfig):
 
 def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/<format>`` for each format; returns documents and tokens of each."""
-    from .corpora import finished_corpus, write_corpus
+    from .data.corpora import finished_corpus, write_corpus
     from .vocabulary import Vocabulary
 
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
@@ -110,8 +110,8 @@ class _Source:
     def _texts(self, split: str) -> Iterator[npt.NDArray[np.int32]]:
         from corpus.manifest import BadRecord, check_bad_share
 
-        from .formats import text_document
-        from .sources import iterate_texts
+        from .data.formats import text_document
+        from .data.readers import iterate_texts
 
         path = self.config.texts if split == "train" else self.config.texts_heldout
         bad, count = [], 0
@@ -127,7 +127,7 @@ class _Source:
     def _speech(self, split: str) -> Iterator[npt.NDArray[np.int32]]:
         from corpus.tokens import read_tokens
 
-        from .sources import split_path
+        from .data.readers import split_path
 
         name = self.config.train_split if split == "train" else self.config.valid_split
         path = split_path(self.config.tokens, name)
@@ -162,7 +162,7 @@ class _Source:
         return ""
 
     def _document(self, item: TokenisedUtterance) -> npt.NDArray[np.int32]:
-        from . import formats
+        from .data import formats
 
         if self.format == "speech":
             return formats.speech_document(item.tokens, self.vocabulary)

@@ -15,14 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from corpus.errors import check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.errors import check_option
+from runtime.stage import Run, Stage, StageConfig
 
-from .formats import LOSSES
-from .loop_config import LoopConfig
-from .mixture import RULES
-from .model_config import ModelConfig
-from .parallel import BatchShape, ParallelConfig, check_layout, world_size
+from .data.formats import LOSSES
+from .data.mixture import RULES
+from .training.loop_config import LoopConfig
+from .training.model_config import ModelConfig
+from .training.parallel import BatchShape, ParallelConfig, check_layout, world_size
 
 
 @dataclass(kw_only=True)
@@ -41,9 +41,9 @@ class TrainConfig(StageConfig):
         text_share: share of text of the paper's rule.
         max_epochs: more epochs of one corpus are an error; 0: no bound.
         init: output folder of an earlier lm.train run whose weights to begin with (fine-tuning).
-        model: shape, see lm/model_config.py.
-        parallel: layout over processes, see lm/parallel.py.
-        train: steps, batches, learning rate, see lm/loop_config.py.
+        model: shape, see lm/training/model_config.py.
+        parallel: layout over processes, see lm/training/parallel.py.
+        train: steps, batches, learning rate, see lm/training/loop_config.py.
     """
 
     vocabulary: str
@@ -74,9 +74,9 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     """Train into ``<out>/checkpoint``; metrics hold ``val_loss.<corpus>``, also by modality."""
     import torch
 
-    from .corpora import open_corpus
-    from .mixture import mix
-    from .processes import backend_name, open_processes
+    from .data.corpora import open_corpus
+    from .data.mixture import mix
+    from .training.processes import backend_name, open_processes
     from .vocabulary import Vocabulary
 
     torch.set_num_threads(config.train.threads)
@@ -97,8 +97,8 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     )
     run.say(mixture.table())
 
-    from .spec import check_engine
-    from .trainer import Trainer
+    from .training.spec import check_engine
+    from .training.trainer import Trainer
 
     check_engine(loop.layers, loop.fp8)
 

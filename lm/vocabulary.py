@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from corpus.artefact import atomic_folder, fingerprint, read_json, write_json, write_text
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import atomic_folder, fingerprint, read_json, write_json, write_text
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from .sources import Texts
+    from .data.readers import Texts
 
 END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
 BEGIN_OF_AUDIO, END_OF_AUDIO = "<|begin_of_audio|>", "<|end_of_audio|>"
@@ -366,7 +366,7 @@ class VocabularyConfig(StageConfig):
 
 def run(config: VocabularyConfig, run: Run) -> dict[str, Any]:
     """Build the vocabulary into ``<out>/vocabulary``."""
-    from .sources import Texts, read_split, read_texts
+    from .data.readers import Texts, read_split, read_texts
 
     base = Path(config.base)
     half = _base_tokenizer(base) if config.base else None
@@ -404,7 +404,7 @@ def run(config: VocabularyConfig, run: Run) -> dict[str, Any]:
 
 
 def _trained_tokenizer(config: VocabularyConfig, texts: Texts, transcripts: list[str]) -> Tokenizer:
-    from .bpe import train_bpe
+    from .data.bpe import train_bpe
 
     def all_texts() -> Iterator[str]:
         yield from (document.text for document in texts.documents)

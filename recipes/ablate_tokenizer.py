@@ -15,7 +15,7 @@
     speechweave ablate tokenizer recipe=ablate_tokenizer_librispeech corpus=data/librispeech
         LibriSpeech, with GPUs where there are any (see the head of recipes/ablate_tokenizer_librispeech.yaml)
 
-Other options (key=value): those of `recipes.ablate_plan.AblateConfig` (out, seed, cores, processes, corpus, budget,
+Other options (key=value): those of `recipes.ablation.plan.AblateConfig` (out, seed, cores, processes, corpus, budget,
 cpu_seconds, vocoder ...), and evaluate.KEY, build.KEY, decode.KEY for tokenizer.evaluate, corpus.build, decoder.train.
 
 Every training and evaluation is a stage in a folder of its own under <out>/points. Killed at any moment and called
@@ -34,12 +34,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.artefact import read_json
-from corpus.errors import UserError
-from corpus.stage import Stage, exclusive, explained_errors
+from runtime.artefact import read_json
+from runtime.errors import UserError
+from runtime.stage import Stage, exclusive, explained_errors
 
-from .ablate_grid import Point, flatten, make_points, parse_overrides, plain
-from .ablate_plan import AblateConfig, Ablation
+from .ablation.grid import Point, flatten, make_points, parse_overrides, plain
+from .ablation.plan import AblateConfig, Ablation
 from .plan import load_recipe
 from .quickstart import Runner
 
@@ -88,7 +88,7 @@ def load_ablation(arguments: Sequence[str]) -> Ablation:
 
 def run_ablation(ablation: Ablation, command: str) -> dict[str, str]:
     """Run what is not done yet and write the table; returns what failed, and why."""
-    from .ablate_page import write_ablation
+    from .ablation.page import write_ablation
 
     steps: dict[str, int] = {}
     failed: dict[str, str] = {}

@@ -54,7 +54,7 @@ COMMANDS = (
     Command("serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"),
     Command("evaluation run", "evaluation.run", "judge resynthesised and answered speech independently"),
     Command("evaluation chat", "evaluation.chat", "talk to a served chatbot, many at once: right answers, waits"),
-    Command("evaluation page", "recipes.evaluate_page", "talk to the served page in a browser; the judge listens"),
+    Command("evaluation page", "evaluation.page", "talk to the served page in a browser; the judge listens"),
     Command("evaluation quality", "evaluation.quality", "how good resynthesised speech is: one table, spectrograms"),
     Command(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"

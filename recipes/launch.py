@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.process import die_with_parent
-from corpus.progress import QUIET_VARIABLE
+from runtime.process import die_with_parent
+from runtime.progress import QUIET_VARIABLE
 
 
 def reserve_port() -> socket.socket:

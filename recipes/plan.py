@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus.artefact import write_json, write_text
-from corpus.errors import UserError, check_option
-from corpus.stage import Stage, StageConfig, compose_config
+from runtime.artefact import write_json, write_text
+from runtime.errors import UserError, check_option
+from runtime.stage import Stage, StageConfig, compose_config
 
 RECIPES = Path(__file__).parent
 ABLATION = "ablate_"

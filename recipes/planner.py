@@ -6,9 +6,9 @@
     speechweave plan recipe=9b cluster=64xH100 --json
 
 Recipes are 9b and 1.5b; clusters NUMBERxKIND of H100, H200, H800, A100 or B200, eight to a node. What is assumed
-(``assumed.mfu=0.4`` ...) stands in recipes/forecast.py with its sources. A layout that does not fit is refused with
-status 2, and one that would fit is named. This is arithmetic: communication is not modelled beyond the pipeline's
-bubble, and nothing here was measured on a GPU.
+(``assumed.mfu=0.4`` ...) stands in recipes/cluster/throughput.py with its sources. A layout that does not fit is
+refused with status 2, and one that would fit is named. This is arithmetic: communication is not modelled beyond the
+pipeline's bubble, and nothing here was measured on a GPU.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 
-from .cluster_recipe import ClusterRecipe, load_cluster_recipe
-from .layouts import Layout, best_layout, smallest_cluster
-from .memory import GIB, MemoryParts
+from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
+from .cluster.layouts import Layout, best_layout, smallest_cluster
+from .cluster.memory import GIB, MemoryParts
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,9 +16,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from corpus.artefact import read_json, write_json
-from corpus.errors import UserError
-from corpus.stage import exclusive, explained_errors
+from runtime.artefact import read_json, write_json
+from runtime.errors import UserError
+from runtime.stage import exclusive, explained_errors
 
 from .launch import Ranks
 from .plan import Plan, Step, load_recipe, make_plan

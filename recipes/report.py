@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.artefact import read_json
-from corpus.stage import Run, Stage, StageConfig
+from runtime.artefact import read_json
+from runtime.stage import Run, Stage, StageConfig
 
 
 @dataclass(kw_only=True)
@@ -32,14 +32,14 @@ def sources(config: ReportConfig) -> list[str | None]:
     plan = read_json(Path(config.run) / "recipe" / "plan.json")
     folders = [entry["folder"] for entry in plan["steps"].values() if entry["module"] != "recipes.report"]
     finished = [folder for folder in folders if (Path(folder) / Stage.DONE).exists()]
-    page = Path(config.run) / "page" / "page.json"  # of recipes.evaluate_page, which is no step
+    page = Path(config.run) / "page" / "page.json"  # of evaluation.page, which is no step
     return [*finished, str(page)] if page.exists() else finished
 
 
 def run(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Gather, draw and write."""
-    from .page import write_report
-    from .results import Results
+    from .reporting.page import write_report
+    from .reporting.run_results import Results
 
     results = Results(Path(config.run))
     with run.progress(1, "writing the report") as bar:

@@ -9,7 +9,7 @@
     speechweave submit recipe=9b cluster=8xH200 site.launcher=torchrun ...
 
 Every step's options are checked by its own stage, and the layout by the planner, before a script is written. Options
-of the site (``site.partition=gpu`` ...) stand in recipes/site.py.
+of the site (``site.partition=gpu`` ...) stand in recipes/cluster/site.py.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from corpus.artefact import write_text
-from corpus.errors import UserError
-from corpus.stage import config_errors, explained_errors
+from runtime.artefact import write_text
+from runtime.errors import UserError
+from runtime.stage import config_errors, explained_errors
 
-from .cluster_recipe import ClusterRecipe, load_cluster_recipe
+from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
+from .cluster.site import SiteConfig
 from .plan import RECIPES, Plan, Step, make_plan
 from .planner import what_would_fit
-from .site import SiteConfig
 
 TRAINING = "lm.train"
 OPTIONAL_DATA = ("texts_heldout", "interleaved_root", "tokens_root")

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 from .spans import Span, SpanConfig, choose_spans
 
@@ -119,7 +119,7 @@ def aligned_pieces(
 
 def run(config: AlignedConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/interleaved``; returns what it holds."""
-    from lm.corpora import finished_corpus, write_corpus
+    from lm.data.corpora import finished_corpus, write_corpus
     from lm.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
@@ -167,10 +167,10 @@ def _documents(
     import numpy as np
 
     from corpus.manifest import BadRecord, check_bad_share
-    from corpus.words import count_words
-    from lm.formats import interleaved_document
-    from lm.sampling import seed_of
-    from lm.sources import read_split
+    from corpus.text.words import count_words
+    from lm.data.formats import interleaved_document
+    from lm.data.readers import read_split
+    from lm.inference.sampling import seed_of
 
     if not split:
         return

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import write_text
+from runtime.artefact import write_text
 
 if TYPE_CHECKING:
-    from lm.corpora import CorpusInfo
+    from lm.data.corpora import CorpusInfo
 
 BAR = 40  # characters of the longest bar
 MOST_ROWS = 24  # of a histogram

@@ -12,13 +12,13 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from corpus.errors import UserError
-from corpus.spoken_form import spoken_form
-from corpus.text import normalise
-from lm.formats import tts_prompt
-from lm.sampling import seed_of
-from lm.sources import TextDocument
+from corpus.text.normalisation import normalise
+from corpus.text.spoken_form import spoken_form
+from lm.data.formats import tts_prompt
+from lm.data.readers import TextDocument
+from lm.inference.sampling import seed_of
 from lm.vocabulary import END_OF_AUDIO, Vocabulary
+from runtime.errors import UserError
 
 from .gate import EMPTY, GOOD, OVERSIZED, GateConfig, judge
 from .spans import SpanConfig, choose_spans
@@ -28,7 +28,7 @@ NO_CODES: Codes = np.zeros(0, dtype=np.uint16)
 
 
 class Backend(Protocol):
-    """What continues prompts: `lm.generation.Generator`, or an engine that serves the same model on a cluster."""
+    """Continues prompts: `lm.inference.generation.Generator`, or an engine that serves the model on a cluster."""
 
     @property
     def max_length(self) -> int:
@@ -58,7 +58,7 @@ class Voice:
         temperature: of sampling.
         top_p: nucleus mass.
         normalises: whether the model reads normalised words (no punctuation, lower case), as it was trained on.
-        normaliser: how numbers, dates and abbreviations are written out first (`corpus.spoken_form`).
+        normaliser: how numbers, dates and abbreviations are written out first (`corpus.text.spoken_form`).
         names: the speakers to draw from, where a reading does not name its own.
         weights: how often each is drawn; sums to 1.
     """

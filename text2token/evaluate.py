@@ -23,14 +23,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 from .gate import GateConfig
 
 if TYPE_CHECKING:
     from corpus.tokens import TokenisedUtterance
-    from lm.generation import Generator
+    from lm.inference.generation import Generator
     from lm.vocabulary import Vocabulary
     from tokenizer.model import SpeechTokenizer
 
@@ -95,8 +95,8 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Generate, read back, compare; writes ``<out>/readback.jsonl`` with every sentence."""
     import torch
 
-    from corpus.artefact import write_text
-    from lm.generation import Generator
+    from lm.inference.generation import Generator
+    from runtime.artefact import write_text
     from tokenizer.model import SpeechTokenizer
 
     torch.set_num_threads(config.threads)
@@ -135,8 +135,8 @@ def _choose(config: EvaluateConfig, vocabulary: Vocabulary) -> list[TokenisedUtt
     """Utterances with text, tokens and a speaker that has a tag; as many as asked for, drawn by the seed."""
     import numpy as np
 
-    from corpus.text import normalise
-    from lm.sources import read_split
+    from corpus.text.normalisation import normalise
+    from lm.data.readers import read_split
 
     speech = read_split(config.tokens, config.split)
     vocabulary.check_speech_tokenizer(speech.tokenizer, config.tokens)
@@ -156,8 +156,8 @@ def _choose(config: EvaluateConfig, vocabulary: Vocabulary) -> list[TokenisedUtt
 
 
 def _generate(config: EvaluateConfig, generator: Generator, items: list[TokenisedUtterance]) -> list[Sentence]:
-    from corpus.text import normalise
-    from lm.sampling import seed_of
+    from corpus.text.normalisation import normalise
+    from lm.inference.sampling import seed_of
 
     from .engine import Reading, Voice, read_aloud
     from .gate import judge
@@ -206,9 +206,9 @@ def _keep_generated(
 def _variety(
     config: EvaluateConfig, tokenizer: SpeechTokenizer, items: list[TokenisedUtterance], sentences: list[Sentence]
 ) -> dict[str, Any]:
-    from lm.sources import read_split
+    from lm.data.readers import read_split
 
-    from .variety import SpeakerGuess, repeated_share, used_codes
+    from .diversity import SpeakerGuess, repeated_share, used_codes
 
     real, made = [item.tokens for item in items], [one.codes for one in sentences if len(one.codes)]
     measures: dict[str, Any] = {
@@ -247,13 +247,13 @@ def _by_speaker(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _error_rate(key: str, rows: list[dict[str, Any]]) -> float:
-    from tokenizer.scoring import word_errors
+    from tokenizer.scoring.metrics import word_errors
 
     return round(word_errors([row["text"] for row in rows], [row[key] for row in rows]).rate, 4)
 
 
 def _metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    from corpus.text import normalise
+    from corpus.text.normalisation import normalise
 
     from .gate import GOOD
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from corpus.errors import check_option
-from corpus.words import IDEOGRAPHS
+from corpus.text.words import IDEOGRAPHS
+from runtime.errors import check_option
 
 SPOKEN = re.compile(rf"[{IDEOGRAPHS}]|\w")
 LETTERS_OF_AN_IDEOGRAPH = 4  # one is spoken about as long as four Latin letters

@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corpus.command import run_command
-from corpus.errors import UserError
+from runtime.command import run_command
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from .unit_file import SpokenDocument, SpokenSpan
@@ -72,7 +72,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def documents(folder: Path) -> Iterator[SpokenDocument]:
     """The documents of the finished units of a synthesis, in order."""
-    from corpus.units import UnitFolder
+    from runtime.bulk.units import UnitFolder
 
     from .unit_file import read_unit
 
@@ -123,8 +123,8 @@ def outcome(span: SpokenSpan) -> str:
 
 def inspect_corpus(options: argparse.Namespace) -> None:
     """Print documents of a packed corpus."""
-    from lm.corpora import open_corpus
-    from lm.formats import render
+    from lm.data.corpora import open_corpus
+    from lm.data.formats import render
     from lm.vocabulary import Vocabulary
 
     if options.vocabulary is None:
@@ -137,7 +137,7 @@ def inspect_corpus(options: argparse.Namespace) -> None:
 
 def write_wavs(shown: Sequence[SpokenDocument], decoder_folder: Path, out: Path) -> None:
     """Write ``<out>/<document>-<span>.wav`` for each span in speech."""
-    from corpus.audio import write_audio
+    from corpus.audio.files import write_audio
     from decoder.model import SpeechDecoder
 
     from .gate import GOOD

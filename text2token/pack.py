@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError, check_option
-from corpus.executors import BulkConfig, run_job
-from corpus.stage import Run, Stage, StageConfig
-from corpus.units import Unit, UnitFolder
-from corpus.workers import check_failed
+from runtime.bulk.launch import BulkConfig, run_job
+from runtime.bulk.units import Unit, UnitFolder
+from runtime.bulk.workers import check_failed
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from lm.corpora import CorpusInfo, SplitCounts
+    from lm.data.corpora import CorpusInfo, SplitCounts
     from lm.vocabulary import Vocabulary
 
     from .packing import PackedCounts
@@ -59,7 +59,7 @@ class PackConfig(StageConfig):
 
 def run(config: PackConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/interleaved``; returns what it holds."""
-    from lm.corpora import finished_corpus
+    from lm.data.corpora import finished_corpus
     from lm.vocabulary import Vocabulary
 
     from .card import write_card
@@ -161,8 +161,8 @@ def _pack_units(source: UnitFolder, config: PackConfig, run: Run) -> UnitFolder:
 
 def _merge(job: UnitFolder, source: UnitFolder, vocabulary: Vocabulary, folder: Path, run: Run) -> CorpusInfo:
     """The shards as one corpus."""
-    from corpus.artefact import atomic_folder
-    from lm.corpora import SPLITS, CorpusInfo, id_type, write_record
+    from lm.data.corpora import SPLITS, CorpusInfo, id_type, write_record
+    from runtime.artefact import atomic_folder
 
     from .packing import PackedCounts
     from .shards import merge_shards

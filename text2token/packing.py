@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.attempt import Attempt
-from corpus.units import UnitFolder
-from lm.corpora import SplitCounts, id_type
-from lm.formats import interleaved_document
+from lm.data.corpora import SplitCounts, id_type
+from lm.data.formats import interleaved_document
 from lm.vocabulary import Vocabulary
+from runtime.bulk.attempt import Attempt
+from runtime.bulk.units import UnitFolder
 
-from .ratio import UNUSED, RatioKeeper
 from .shards import ShardWriter
 from .spans import count_words
+from .subsample import UNUSED, RatioKeeper
 from .unit_file import Counts, read_unit
 
 
@@ -50,7 +50,7 @@ class PackedCounts(Counts):
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """All that a worker needs, as plain data (a `corpus.workers.Work`).
+    """All that a worker needs, as plain data (a `runtime.bulk.workers.Work`).
 
     Attributes:
         synthesis: folder of the finished synthesis.

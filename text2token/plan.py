@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from corpus.errors import UserError
-from corpus.units import UNITS_FILE, Unit, UnitFolder
+from runtime.bulk.units import UNITS_FILE, Unit, UnitFolder
+from runtime.errors import UserError
 
 from .texts import Columns, Part, cut_file, list_files
 

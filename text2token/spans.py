@@ -11,7 +11,7 @@ least one word of text between two of them:
 
 Real speech whose words have times is cut by the same policies, or at every change of modality like Spirit-LM's, in
 `text2token.aligned`. Shares hold on average over documents: what a document of few words cannot have exactly is drawn
-so that the mean is right. Code, addresses, tables and formulas are never spoken (`corpus.unspeakable`).
+so that the mean is right. Code, addresses, tables and formulas are never spoken (`corpus.text.speakability`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from corpus.errors import check_option
-from corpus.text import split_sentences
-from corpus.unspeakable import unspeakable_parts
-from corpus.words import SEGMENTERS, count_words, segment
+from corpus.text.normalisation import split_sentences
+from corpus.text.speakability import unspeakable_parts
+from corpus.text.words import SEGMENTERS, count_words, segment
+from runtime.errors import check_option
 
 from .placement import Range, Run, place_at_random
 

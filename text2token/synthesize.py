@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.artefact import write_text
-from corpus.errors import UserError, check_option
-from corpus.executors import BulkConfig, run_job
-from corpus.spoken_form import NORMALISERS
-from corpus.stage import Run, Stage, StageConfig, input_fingerprint
-from corpus.workers import check_failed
+from corpus.text.spoken_form import NORMALISERS
+from runtime.artefact import write_text
+from runtime.bulk.launch import BulkConfig, run_job
+from runtime.bulk.workers import check_failed
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig, input_fingerprint
 
 from .backends.choice import BACKENDS
 from .gate import GateConfig
@@ -30,7 +30,7 @@ from .spans import SpanConfig
 from .texts import Columns, is_url
 
 if TYPE_CHECKING:
-    from corpus.units import UnitFolder
+    from runtime.bulk.units import UnitFolder
 
     from .unit_file import Counts
     from .workers import Synthesis

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from corpus.errors import UserError
 from corpus.manifest import BadRecord
-from lm.sources import TextDocument, document_of, parse_text
+from lm.data.readers import TextDocument, document_of, parse_text
+from runtime.errors import UserError
 
 LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst")
 PARQUET = ".parquet"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 from .gate import GOOD
 from .spans import count_words

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from corpus.attempt import Attempt
 from corpus.manifest import BadRecord
-from lm.sources import TextDocument
+from lm.data.readers import TextDocument
+from runtime.bulk.attempt import Attempt
 
 from .gate import GateConfig
 from .plan import part_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """All that a worker needs, as plain data (a `corpus.workers.Work`).
+    """All that a worker needs, as plain data (a `runtime.bulk.workers.Work`).
 
     Attributes:
         model: the exported model's folder.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from corpus.artefact import LATER
-from corpus.errors import check_option
-from corpus.token_time import FRAME_RATES, TokenTime
+from corpus.audio.frame_rate import FRAME_RATES, TokenTime
+from runtime.artefact import LATER
+from runtime.errors import check_option
 
 LAYERS = ("front_layers", "back_layers", "decoder_layers")
 SIZES = ("width", "heads", *LAYERS, "feed_forward", "subsampling_channels", "chunk", "num_mels")
@@ -205,8 +205,9 @@ class NoiseConfig:
     Attributes:
         share: of the utterances that the ASR loss hears with noise.
         consistency: weight of the loss that draws the front half's output for the noised utterance towards that for
-            the clean one (see `tokenizer.objective.consistency_loss`); it doubles the front half's work. 0: none. It
-            begins at ``vq.start_step``: before the ASR loss has shaped that output, it makes it say nothing at all.
+            the clean one (see `tokenizer.training.objective.consistency_loss`); it doubles the front half's work. 0:
+            none. It begins at ``vq.start_step``: before the ASR loss has shaped that output, it makes it say nothing at
+            all.
         kinds: of noise, drawn alike: ``white``, ``pink`` and ``babble`` (other utterances of the batch).
         min_snr: lowest signal-to-noise ratio, dB.
         max_snr: highest; drawn evenly between.

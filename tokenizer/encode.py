@@ -2,8 +2,8 @@
 
     python -m tokenizer.encode tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokens processes=2
 
-Reads NeMo manifests, lhotse Shar and tarred audio (`tokenizer.recordings`); writes ``<out>/<split>.parquet`` for a
-manifest, ``<out>/<split>/`` with a file a shard for the others. Works in units that are done once: kill it, or any of
+Reads NeMo manifests, lhotse Shar and tarred audio (`tokenizer.data.bulk_speech`); writes ``<out>/<split>.parquet`` for
+a manifest, ``<out>/<split>/`` with a file a shard for the others. Works in units that are done once: kill it, or any of
 its workers, at any moment and call it again.
 """
 
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import UserError, check_option
-from corpus.executors import BulkConfig
-from corpus.room import RoomConfig
-from corpus.stage import Run, Stage, StageConfig
+from corpus.audio.room_simulation import RoomConfig
+from runtime.bulk.launch import BulkConfig
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from corpus.units import UnitFolder
+    from runtime.bulk.units import UnitFolder
 
-    from .recordings import Split
+    from .data.bulk_speech import Split
 
 
 @dataclass(kw_only=True)
@@ -38,8 +38,9 @@ class EncodeConfig(StageConfig):
         processes: worker processes, of one thread each; 1 works in this process.
         device: ``cpu`` or ``cuda``.
         max_bad_share: share of bad records that is put up with; they are listed in bad_records.jsonl.
-        room: encode utterances as a microphone in a room might have heard them (`corpus.room`; its draws go by the
-            seed): another take of the same speech, in other tokens, of another length. ``share`` 0 leaves all as it is.
+        room: encode utterances as a microphone in a room might have heard them (`corpus.audio.room_simulation`; its
+            draws go by the seed): another take of the same speech, in other tokens, of another length. ``share`` 0
+            leaves all as it is.
         bulk: who starts the workers, and what is put up with.
     """
 
@@ -65,13 +66,13 @@ def run(config: EncodeConfig, run: Run) -> dict[str, Any]:
     import shutil
     import time
 
-    from corpus.artefact import write_text
-    from corpus.executors import run_job
     from corpus.manifest import BadRecord, check_bad_share
-    from corpus.units import UnitFolder
-    from corpus.workers import check_failed
+    from runtime.artefact import write_text
+    from runtime.bulk.launch import run_job
+    from runtime.bulk.units import UnitFolder
+    from runtime.bulk.workers import check_failed
 
-    from .units import Encoding, join_split
+    from .data.bulk_encoding import Encoding, join_split
 
     splits = find_splits(config)
     units = [unit for split in splits for unit in split.units]
@@ -106,7 +107,7 @@ def run(config: EncodeConfig, run: Run) -> dict[str, Any]:
 
 def find_splits(config: EncodeConfig) -> list[Split]:
     """The splits that the corpus has."""
-    from .recordings import find_split
+    from .data.bulk_speech import find_split
 
     options: dict[str, Any] = {"unit_utterances": config.unit_utterances, "max_bad_share": config.max_bad_share}
     found = [find_split(Path(config.corpus), name, **options) for name in config.splits]
@@ -122,7 +123,7 @@ def measure(job: UnitFolder) -> dict[str, Any]:
 
     from corpus.tokens import read_tokens
 
-    from .scoring import CodebookUse
+    from .scoring.metrics import CodebookUse
 
     utterances, duration, counts = 0, 0.0, np.zeros(0, dtype=np.int64)
     for unit, record in job.records():

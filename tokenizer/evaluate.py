@@ -3,7 +3,7 @@
     python -m tokenizer.evaluate tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokenizer-evaluation
 
 Word error rates are of the tokenizer's own back half, with the quantiser and with it bypassed (same weights). Under
-noise the tokens are compared with those of the clean audio (`tokenizer.robustness`). What is scored is kept in
+noise the tokens are compared with those of the clean audio (`tokenizer.scoring.robustness`). What is scored is kept in
 ``<out>/scores.jsonl``, so that a killed run goes on where it was.
 """
 
@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corpus.errors import UserError, check_option
-from corpus.noise import NOISE_KINDS
-from corpus.stage import Run, Stage, StageConfig
+from corpus.audio.noise import NOISE_KINDS
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig
 
 
 @dataclass(kw_only=True)
@@ -80,15 +80,15 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Score each split; write ``report.json`` (per voice, histogram of the codes, example transcripts)."""
     import torch
 
-    from corpus.artefact import write_json
-    from corpus.audio import read_audio
-    from corpus.journal import Journal
+    from corpus.audio.files import read_audio
+    from runtime.artefact import write_json
+    from runtime.journal import Journal
 
-    from .latency import stream_latency
     from .model import SpeechTokenizer
-    from .robustness import NoiseScore, noise_metrics, score_under_noise
-    from .score_table import score_table
-    from .splits import describe, score_manifest, summarise
+    from .scoring.latency import stream_latency
+    from .scoring.robustness import NoiseScore, noise_metrics, score_under_noise
+    from .scoring.table import score_table
+    from .scoring.transcripts import describe, score_manifest, summarise
 
     torch.set_num_threads(config.threads)
     tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer, config.device)

@@ -24,15 +24,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from corpus.artefact import identity
-from corpus.audio import SAMPLE_RATE, Samples
-from corpus.errors import UserError
-from corpus.mel import LogMel, LogMelConfig
+from corpus.audio.files import SAMPLE_RATE, Samples
+from corpus.audio.mel import LogMel, LogMelConfig
+from runtime.artefact import identity
+from runtime.errors import UserError
 
-from .attention_decoder import AttentionDecoder
+from .backbones.base import make_halves, mel_config
+from .backbones.whisper_decoder import AttentionDecoder
 from .config import ModelConfig, QuantiserConfig
-from .halves import make_halves, mel_config
-from .labels import Labels
+from .data.labels import Labels
 from .quantiser import Quantised, make_quantiser
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class SpeechTokenizer(nn.Module):
     def encode(self, audios: Sequence[Samples]) -> list[Codes]:
         """Audio, each (S,) float32 at 16 kHz, to tokens, each (T,) uint16; none for 0 samples.
 
-        An array tells no sample rate: `corpus.audio.read_audio` resamples files of any other rate to 16 kHz.
+        An array tells no sample rate: `corpus.audio.files.read_audio` resamples files of any other rate to 16 kHz.
 
         Raises:
             UserError: audio that is not one-dimensional, of floating point and finite; a tokenizer trained without VQ.

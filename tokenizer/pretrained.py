@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from corpus.artefact import atomic_folder, write_json, write_text
-from corpus.errors import UserError
-from corpus.mel import LogMelConfig
+from corpus.audio.mel import LogMelConfig
+from runtime.artefact import atomic_folder, write_json, write_text
+from runtime.errors import UserError
 
 from .config import ModelConfig, QuantiserConfig
-from .labels import Labels
+from .data.labels import Labels
 
 if TYPE_CHECKING:
     from .model import SpeechTokenizer

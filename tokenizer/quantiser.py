@@ -238,7 +238,7 @@ def make_quantiser(config: QuantiserConfig, width: int, frames_per_batch: float 
     """The quantiser of ``config.kind``; arguments as those of `EmaQuantiser`."""
     if config.kind == "vq":
         return EmaQuantiser(config, width, frames_per_batch)
-    from .implicit import FiniteScalarQuantiser, SimQuantiser
+    from .fsq_simvq import FiniteScalarQuantiser, SimQuantiser
 
     kinds = {"fsq": FiniteScalarQuantiser, "simvq": SimQuantiser}
     return kinds[config.kind](config, width, frames_per_batch)

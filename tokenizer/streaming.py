@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from corpus.audio import Samples
+from corpus.audio.files import Samples
 
 if TYPE_CHECKING:
     from .model import Codes, SpeechTokenizer

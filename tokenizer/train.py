@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import check_option
-from corpus.stage import Run, Stage, StageConfig
+from runtime.errors import check_option
+from runtime.fit_config import FitConfig
+from runtime.stage import Run, Stage, StageConfig
 
 from .config import AugmentConfig, DataConfig, ModelConfig, NoiseConfig, QuantiserConfig
-from .fit_config import FitConfig
 
 if TYPE_CHECKING:
-    from .examples import Examples
+    from .data.examples import Examples
 
 
 @dataclass(kw_only=True)
@@ -85,17 +85,17 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     """Train, save ``<out>/artefact`` and score it on the held-out manifests."""
     import torch
 
+    from corpus.audio.mel import LogMel
     from corpus.manifest import read_manifest
-    from corpus.mel import LogMel
+    from runtime.fit import fit
 
-    from .adopt import adopt
-    from .examples import Examples
-    from .fitting import fit
-    from .initialise import initialise
-    from .labels import Labels
+    from .data.examples import Examples
+    from .data.labels import Labels
     from .model import SpeechTokenizer
-    from .objective import TokenizerObjective
-    from .splits import describe, score_manifest, summarise
+    from .scoring.transcripts import describe, score_manifest, summarise
+    from .training.initialise import initialise
+    from .training.objective import TokenizerObjective
+    from .training.warm_start import adopt
 
     device = open_device(config.device)
     torch.set_num_threads(config.fit.threads)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from chatbot.engine import EngineFull
-from corpus.errors import UserError
+from chatbot.engine.engine import EngineFull
+from runtime.errors import UserError
 
 from .options import RealtimeOptions
 from .outbox import Outbox
@@ -25,7 +25,7 @@ from .refusal import Refusal
 from .session import RealtimeSession
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 LOG = logging.getLogger(__name__)
 NORMAL, GOING_AWAY, POLICY, TOO_BIG, SERVER_ERROR, TRY_LATER = 1000, 1001, 1008, 1009, 1011, 1013

@@ -10,8 +10,8 @@ from .options import RealtimeOptions
 from .refusal import Refusal
 
 if TYPE_CHECKING:
-    from chatbot.memory import Message
-    from chatbot.talker import Talker
+    from chatbot.engine.context_window import Message
+    from chatbot.engine.conversation import Talker
 
 
 class Dialogue:

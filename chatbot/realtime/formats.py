@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chatbot.pcm import WIRE_RATE, decode_pcm16, encode_pcm16
-from corpus.audio import Samples
+from chatbot.engine.pcm import WIRE_RATE, decode_pcm16, encode_pcm16
+from corpus.audio.files import Samples
 
 TELEPHONE_RATE = 8_000
 

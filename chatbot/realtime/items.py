@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from chatbot.pcm import Resampler, decode_base64, decode_pcm16, encode_base64, encode_pcm16
-from corpus.audio import SAMPLE_RATE, Samples
-from corpus.errors import UserError
+from chatbot.engine.pcm import Resampler, decode_base64, decode_pcm16, encode_base64, encode_pcm16
+from corpus.audio.files import SAMPLE_RATE, Samples
+from runtime.errors import UserError
 
 from .fields import Fields
 from .formats import FORMATS

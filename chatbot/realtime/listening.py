@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chatbot.turns import FRAME, ROOM_MS, SpeechStarted, TurnDetector
-from corpus.audio import SAMPLE_RATE, Samples
+from chatbot.engine.vad import FRAME, ROOM_MS, SpeechStarted, TurnDetector
+from corpus.audio.files import SAMPLE_RATE, Samples
 
 from .ids import new_id
 from .settings import ServerVad

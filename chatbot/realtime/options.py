@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from corpus.errors import check_option
+from runtime.errors import check_option
 
 
 @dataclass(kw_only=True)

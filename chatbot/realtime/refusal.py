@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 
 class Refusal(Exception):  # noqa: N818 (the protocol's noun is "error event"; this one is an answer, not a failure)

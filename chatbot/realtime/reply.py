@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from chatbot.events import AudioDelta, ReplyDone, TextDelta, Usage
-from chatbot.pcm import Resampler, encode_base64
-from corpus.audio import Samples
+from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta, Usage
+from chatbot.engine.pcm import Resampler, encode_base64
+from corpus.audio.files import Samples
 
 from .formats import FORMATS
 from .ids import new_id

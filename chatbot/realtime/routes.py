@@ -19,7 +19,7 @@ from .connection import GOING_AWAY, Connection
 from .options import RealtimeOptions
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 SUBPROTOCOL = "realtime"
 

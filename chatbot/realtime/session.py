@@ -13,10 +13,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from chatbot.pcm import Resampler, decode_base64
-from chatbot.talker import Overflow
-from corpus.audio import SAMPLE_RATE
-from corpus.errors import UserError
+from chatbot.engine.conversation import Overflow
+from chatbot.engine.pcm import Resampler, decode_base64
+from corpus.audio.files import SAMPLE_RATE
+from runtime.errors import UserError
 
 from .client_events import (
     AudioAppend,
@@ -45,7 +45,7 @@ from .settings import Settings, read_reply, updated
 from .speaking import Speaker
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 LOG = logging.getLogger(__name__)
 Job = Callable[[], Awaitable[None]]

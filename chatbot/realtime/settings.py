@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chatbot.turns import TurnOptions
+from chatbot.engine.vad import TurnOptions
 
 from .fields import Fields
 from .formats import FORMATS

@@ -7,8 +7,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chatbot.events import AudioDelta, ReplyDone, TextDelta, TranscriptDelta
-from corpus.errors import UserError
+from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta, TranscriptDelta
+from runtime.errors import UserError
 
 from .dialogue import Dialogue
 from .items import Item
@@ -16,7 +16,7 @@ from .outbox import Outbox
 from .reply import CancelReason, Reply
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 TRANSCRIBE_AFTER = 0.5  # seconds without a reply, which would bring the transcript along
 MOST_UNWRITTEN = 8

@@ -24,7 +24,7 @@ from .metrics import Metrics
 from .options import ServerOptions
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 
 class Health(BaseModel):

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corpus.command import run_command
-from corpus.errors import UserError
+from runtime.command import run_command
+from runtime.errors import UserError
 
 from .options import LOOPBACK, ServerOptions
 
 if TYPE_CHECKING:
-    from chatbot.engine import EngineOptions
+    from chatbot.engine.engine import EngineOptions
 
 BUNDLE = "runs/quickstart/bundle"
 KEYS_VARIABLE = "SPEECHWEAVE_API_KEYS"
@@ -121,7 +121,7 @@ def server_options(given: argparse.Namespace) -> ServerOptions:
 
 def engine_options(given: argparse.Namespace) -> EngineOptions:
     """How the models run."""
-    from chatbot.engine import EngineOptions
+    from chatbot.engine.engine import EngineOptions
 
     return EngineOptions(
         max_talkers=given.max_talkers,
@@ -154,7 +154,7 @@ def serve(given: argparse.Namespace) -> None:
         print(f"loading {given.bundle} ...", file=sys.stderr)
         import asyncio
 
-        from chatbot.engine import Engine
+        from chatbot.engine.engine import Engine
         from chatbot.page.browse import open_in_browser
 
         from .app import create_app

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from chatbot.events import ReplyDone
+from chatbot.engine.events import ReplyDone
 
 from .usage import CompletionUsage
 

@@ -15,10 +15,10 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from chatbot.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
-from chatbot.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
-from corpus.audio import Samples
-from corpus.errors import UserError
+from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
+from chatbot.engine.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
+from corpus.audio.files import Samples
+from runtime.errors import UserError
 
 from .completion import (
     AudioDeltaReply,
@@ -43,8 +43,8 @@ from .stream import Stream, primed, while_connected
 from .usage import CompletionUsage
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
-    from chatbot.talker import Talker
+    from chatbot.engine.conversation import Talker
+    from chatbot.engine.engine import Engine
 
 ROUTE = "/v1/chat/completions"
 log = logging.getLogger("speechweave.server")

@@ -12,7 +12,7 @@ from chatbot.realtime.settings import DEFAULT_VOICES
 from .options import ServerOptions
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 VOICED = ("AudioOutput", "SpeechRequest")
 ASKING = ("CompletionRequest", "SpeechRequest", "TranscriptionForm")

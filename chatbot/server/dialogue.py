@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from chatbot.realtime.settings import DEFAULT_VOICES
-from corpus.audio import Samples
+from corpus.audio.files import Samples
 
 from .errors import ApiError
 from .messages import AssistantMessage, AudioOutput, Message, SystemMessage, TextPart, VoiceId
@@ -18,8 +18,8 @@ from .replies import Replies
 from .sound import decode_sound
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
-    from chatbot.talker import Talker
+    from chatbot.engine.conversation import Talker
+    from chatbot.engine.engine import Engine
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 TYPES = {
     401: "authentication_error",
@@ -99,7 +99,7 @@ def event_stream(what: str) -> dict[str, Any]:
 
 def from_user_error(error: UserError) -> ApiError:
     """What a user of the library is told, for a client: the request is wrong, unless all talkers are taken."""
-    from chatbot.engine import EngineFull
+    from chatbot.engine.engine import EngineFull
 
     if isinstance(error, EngineFull):
         return ApiError(429, str(error), code="talkers_exhausted", retry_after=1)

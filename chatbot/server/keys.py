@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 from .options import LOOPBACK, ServerOptions
 

@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chatbot.realtime.transport import CutOffSocket
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 from .options import ServerOptions
 

@@ -16,10 +16,10 @@ from prometheus_client import (
     generate_latest,
 )
 
-from chatbot.events import ReplyDone, Usage
+from chatbot.engine.events import ReplyDone, Usage
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
     from .gate import Gate
 

@@ -11,7 +11,7 @@ from .errors import ApiError, responses
 from .options import ServerOptions
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 
 class Model(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from corpus.errors import check_option
+from runtime.errors import check_option
 
 POSITIVE = (
     *("max_body_bytes", "max_header_bytes", "max_audio_seconds", "max_text_characters", "max_messages", "max_requests"),

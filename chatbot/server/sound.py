@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from chatbot.pcm import WIRE_RATE, encode_pcm16
-from corpus.audio import Samples, resample, to_mono
+from chatbot.engine.pcm import WIRE_RATE, encode_pcm16
+from corpus.audio.files import Samples, resample, to_mono
 
 from .errors import ApiError
 

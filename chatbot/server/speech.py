@@ -14,10 +14,10 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from chatbot.events import ReplyDone, Status, Timings, Usage
-from chatbot.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
-from corpus.audio import SAMPLE_RATE, Samples
-from corpus.token_time import SAMPLES_PER_TOKEN
+from chatbot.engine.events import ReplyDone, Status, Timings, Usage
+from chatbot.engine.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
+from corpus.audio.files import SAMPLE_RATE, Samples
+from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
 
 from .completion import server_event
 from .dialogue import chosen_voice
@@ -31,7 +31,7 @@ from .stream import Stream, primed, while_connected
 from .usage import TokenUsage
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 ROUTE = "/v1/audio/speech"
 SPEECH_USAGE = {"input_tokens", "output_tokens", "total_tokens"}

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Request, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
-from chatbot.events import Transcription as Heard
+from chatbot.engine.events import Transcription as Heard
 
 from .completion import server_event
 from .errors import event_stream, responses
@@ -23,7 +23,7 @@ from .stream import Stream, while_connected
 from .usage import TokenUsage
 
 if TYPE_CHECKING:
-    from chatbot.engine import Engine
+    from chatbot.engine.engine import Engine
 
 ROUTE = "/v1/audio/transcriptions"
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from chatbot.events import Usage
+from chatbot.engine.events import Usage
 
 
 class PromptDetails(BaseModel):

@@ -16,21 +16,21 @@ import torch
 
 from chatbot.bundle import STAGE as BUNDLE
 from chatbot.bundle import BundleConfig
+from chatbot.engine.worker import Worker
 from chatbot.prepare import STAGE as PREPARE
 from chatbot.prepare import PrepareConfig
-from chatbot.worker import Worker
-from corpus.audio import Samples, write_audio
+from corpus.audio.files import Samples, write_audio
 from corpus.manifest import Utterance, write_manifest
 from corpus.tokens import TokenisedUtterance, write_tokens
 from decoder.config import BackboneConfig, DecoderConfig, FlowConfig, VocoderConfig
 from decoder.model import SpeechDecoder
 from decoder.vocoder import Vocoder
-from evaluation.chat_server import ServedBundle, serve_bundle
-from evaluation.chat_soak import Soak, check_freed
-from lm.bpe import train_bpe
+from evaluation.served_chat.server import ServedBundle, serve_bundle
+from evaluation.served_chat.soak import Soak, check_freed
+from lm.data.bpe import train_bpe
 from lm.vocabulary import Vocabulary, build_vocabulary
 from tokenizer.config import ModelConfig, QuantiserConfig
-from tokenizer.labels import Labels
+from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
 
 CODES = 24

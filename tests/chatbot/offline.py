@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chatbot.parts import Bundle
-from corpus.audio import Samples
-from lm.formats import chat_prompt
-from lm.generation import Allowed, Generator
+from chatbot.engine.bundle_parts import Bundle
+from corpus.audio.files import Samples
+from lm.data.formats import chat_prompt
+from lm.inference.generation import Allowed, Generator
 
 
 class OfflineAnswer(NamedTuple):

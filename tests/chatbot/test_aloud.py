@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatbot.aloud import MOST_WORDS, pieces_of
-from chatbot.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.tts import MOST_WORDS, pieces_of
 
 
 @pytest.mark.parametrize(

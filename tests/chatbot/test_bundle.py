@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from chatbot.bundle import STAGE
-from chatbot.parts import Bundle
+from chatbot.engine.bundle_parts import Bundle
 from chatbot.settings import ChatSettings, ReplySettings
-from corpus.artefact import file_digest
-from corpus.errors import UserError
+from runtime.artefact import file_digest
+from runtime.errors import UserError
 
 from .conftest import bundle_config, make_decoder, make_tokenizer, make_vocabulary, prepare_config, save_lm
 

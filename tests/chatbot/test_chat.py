@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from chatbot.chat import main
-from chatbot.terminal import one_line
+from chatbot.terminal.screen import one_line
 
 from .conftest import babble
 
@@ -110,4 +110,4 @@ def test_help_loads_nothing_heavy() -> None:
     assert "speechweave chat question.wav" in done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "chatbot" in loaded
-    assert not loaded & {"torch", "transformers", "scipy", "chatbot.engine"}
+    assert not loaded & {"torch", "transformers", "scipy", "chatbot.engine.engine"}

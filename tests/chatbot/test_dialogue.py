@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbot.dialogue import Dialogue, DialogueTurn, Marks, parse_dialogue, read_dialogues, record_of, write_dialogues
-from corpus.errors import UserError
+from chatbot.data.dialogue_files import (
+    Dialogue,
+    DialogueTurn,
+    Marks,
+    parse_dialogue,
+    read_dialogues,
+    record_of,
+    write_dialogues,
+)
+from runtime.errors import UserError
 
 MARKS = Marks(tokenizer="abc", codebook_size=16)
 WORDS = st.text(alphabet="ab é?", min_size=1, max_size=12).map(str.strip).filter(bool)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chatbot.dialogue import Dialogue, DialogueTurn
-from chatbot.dialogue_documents import DialogueDocuments
-from lm.formats import Turn, chat_document, render
-from lm.reply_format import ReplyFormat
+from chatbot.data.dialogue_files import Dialogue, DialogueTurn
+from chatbot.data.lm_documents import DialogueDocuments
+from lm.data.formats import Turn, chat_document, render
+from lm.data.reply_format import ReplyFormat
 
 from .conftest import make_vocabulary
 

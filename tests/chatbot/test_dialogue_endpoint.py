@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from chatbot.dialogue_endpoint import EndpointConfig, LongReply, RequestConfig, Shortener, UnansweredError
-from chatbot.dialogue_filter import FilterConfig
-from chatbot.dialogue_gather import Gatherer
-from corpus.errors import UserError
-from corpus.journal import Journal
-from corpus.progress import Progress
+from chatbot.data.filter import FilterConfig
+from chatbot.data.gathering import Gatherer
+from chatbot.data.shortening import EndpointConfig, LongReply, RequestConfig, Shortener, UnansweredError
+from runtime.errors import UserError
+from runtime.journal import Journal
+from runtime.progress import Progress
 
 from ..corpus.permits import wait_for  # noqa: TID252
 

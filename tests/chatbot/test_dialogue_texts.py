@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chatbot.dialogue import Dialogue, DialogueTurn
-from chatbot.dialogue_filter import FilterConfig, plain, sift
-from chatbot.dialogue_texts import dialogue_of, read_text_dialogues
-from corpus.errors import UserError
+from chatbot.data.dialogue_files import Dialogue, DialogueTurn
+from chatbot.data.filter import FilterConfig, plain, sift
+from chatbot.data.text_dialogues import dialogue_of, read_text_dialogues
 from corpus.manifest import BadRecord
+from runtime.errors import UserError
 
 ASKED, ANSWERED = "where is mary", "in the kitchen"
 LAYOUTS = {

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from chatbot import dialogue_import, dialogues
-from chatbot.dialogue import Dialogue, read_dialogues
-from chatbot.dialogue_voices import pieces_of
-from corpus.audio import write_audio
-from corpus.errors import UserError
+from chatbot.data.dialogue_files import Dialogue, read_dialogues
+from chatbot.data.dialogue_synthesis import pieces_of
+from corpus.audio.files import write_audio
+from runtime.errors import UserError
 from tokenizer.model import SpeechTokenizer
 
 from ..corpus.permits import Permits, is_group_running, wait_for  # noqa: TID252

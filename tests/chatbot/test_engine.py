@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatbot.backend import BuiltinContext
-from chatbot.engine import Engine, EngineFull, EngineOptions
-from chatbot.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
-from chatbot.parts import Bundle
-from chatbot.talker import Overflow, Talker
-from corpus.audio import SAMPLE_RATE, Samples
-from corpus.errors import UserError
-from lm.formats import read_reply
-from lm.reply_format import ReplyState
-from lm.sequences import Ask
+from chatbot.engine.backends.builtin import BuiltinContext
+from chatbot.engine.bundle_parts import Bundle
+from chatbot.engine.conversation import Overflow, Talker
+from chatbot.engine.engine import Engine, EngineFull, EngineOptions
+from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
+from corpus.audio.files import SAMPLE_RATE, Samples
+from lm.data.formats import read_reply
+from lm.data.reply_format import ReplyState
+from lm.inference.sequences import Ask
+from runtime.errors import UserError
 
 from .conftest import babble
 from .offline import OfflineDialogue

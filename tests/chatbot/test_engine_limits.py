@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from chatbot.backend import Builtin
-from chatbot.engine import Engine, EngineOptions
-from chatbot.events import AudioDelta, ReplyDone
-from corpus.errors import UserError
+from chatbot.engine.backends.builtin import Builtin
+from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.events import AudioDelta, ReplyDone
+from runtime.errors import UserError
 
 from .conftest import babble
 

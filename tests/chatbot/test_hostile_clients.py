@@ -25,9 +25,9 @@ import pytest
 import soundfile
 import websockets
 
-from evaluation.chat_server import ServedBundle, serve_bundle
-from evaluation.talk import REALTIME_RATE, Pcm, spoken_question
-from evaluation.talkers import Talker, TalkOptions
+from evaluation.served_chat.realtime_client import Talker, TalkOptions
+from evaluation.served_chat.server import ServedBundle, serve_bundle
+from evaluation.served_chat.talk import REALTIME_RATE, Pcm, spoken_question
 
 from .conftest import HANG_SECONDS, KEY, MAX_BODY, MAX_TALKERS, babble
 

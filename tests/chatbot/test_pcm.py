@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.pcm import Resampler, decode_base64, decode_pcm16, encode_base64, encode_pcm16
-from corpus.audio import resample
-from corpus.errors import UserError
+from chatbot.engine.pcm import Resampler, decode_base64, decode_pcm16, encode_base64, encode_pcm16
+from corpus.audio.files import resample
+from runtime.errors import UserError
 
 
 def test_every_16_bit_value_survives_the_round_trip() -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatbot.dialogue import Dialogue, DialogueTurn, Marks, write_dialogues
+from chatbot.data.dialogue_files import Dialogue, DialogueTurn, Marks, write_dialogues
 from chatbot.prepare import STAGE
-from corpus.dialogues import AskedDialogue, AskedTurn, dialogue_line
-from corpus.errors import UserError
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
-from lm.corpora import open_corpus
-from lm.formats import Turn, chat_document, loss_mask, render
-from lm.reply_format import ReplyFormat
+from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
+from lm.data.corpora import open_corpus
+from lm.data.formats import Turn, chat_document, loss_mask, render
+from lm.data.reply_format import ReplyFormat
 from lm.vocabulary import Vocabulary
+from runtime.errors import UserError
 
 from .conftest import CAPITALS, make_vocabulary, prepare_config
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from chatbot.bundle import STAGE
-from chatbot.engine import Engine
-from chatbot.parts import Bundle
-from corpus.errors import UserError
-from lm.formats import tts_prompt
-from lm.generation import Generator
+from chatbot.engine.bundle_parts import Bundle
+from chatbot.engine.engine import Engine
+from lm.data.formats import tts_prompt
+from lm.inference.generation import Generator
 from lm.vocabulary import Vocabulary
+from runtime.errors import UserError
 
 from .conftest import bundle_config, make_vocabulary, save_lm
 

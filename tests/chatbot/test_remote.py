@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from chatbot import remote
-from chatbot.engine import Engine, EngineOptions
-from chatbot.events import AudioDelta, ReplyDone, TextDelta
-from chatbot.parts import Bundle
-from corpus.errors import UserError
-from lm.generation import Generator
+from chatbot.engine.backends import endpoint as remote
+from chatbot.engine.bundle_parts import Bundle
+from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta
+from lm.inference.generation import Generator
+from runtime.errors import UserError
 
 from .conftest import HANG_SECONDS, babble
 

@@ -10,10 +10,10 @@ import pytest
 from chatbot import respond
 from chatbot.respond import STAGE, RespondConfig
 from chatbot.settings import ChatSettings
-from corpus.artefact import file_digest
-from corpus.audio import read_audio
-from corpus.dialogues import AskedDialogue, AskedTurn, dialogue_line
-from corpus.errors import UserError
+from corpus.audio.files import read_audio
+from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
+from runtime.artefact import file_digest
+from runtime.errors import UserError
 
 from .conftest import CAPITALS
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from corpus.audio import read_audio
-from corpus.errors import UserError
+from corpus.audio.files import read_audio
 from corpus.manifest import read_manifest
-from corpus.questions import read_questions
-from evaluation.answers import read_answers
+from corpus.world.questions import read_questions
 from evaluation.chat import KEY_VARIABLE, STAGE, ChatEvaluationConfig
-from evaluation.chat_server import ServedBundle, serve_bundle
-from evaluation.chat_soak import draw_memory, growth, soak
-from evaluation.talk import spoken_question
-from evaluation.talkers_crowd import SpokenQuestion
+from evaluation.question_answering.answers import read_answers
+from evaluation.served_chat.load_generator import SpokenQuestion
+from evaluation.served_chat.server import ServedBundle, serve_bundle
+from evaluation.served_chat.soak import draw_memory, growth, soak
+from evaluation.served_chat.talk import spoken_question
+from runtime.errors import UserError
 
 from .conftest import CAPITALS, KEY, MAX_TALKERS
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from chatbot.silence import SilenceFilter, without_silence
-from corpus.audio import SAMPLE_RATE, Samples, resample
-from corpus.espeak import speak
+from chatbot.engine.silence import SilenceFilter, without_silence
+from corpus.audio.files import SAMPLE_RATE, Samples, resample
+from corpus.world.espeak import speak
 
 KEPT = 0.2
 SAID = ("what is the capital of france", "how much is nine minus four", "six", "she sees the sea")

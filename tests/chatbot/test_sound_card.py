@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatbot import sound_card
-from chatbot.sound_card import Loudspeaker, Microphone
+from chatbot.terminal import sound_card
+from chatbot.terminal.sound_card import Loudspeaker, Microphone
 
 from .conftest import HANG_SECONDS
 

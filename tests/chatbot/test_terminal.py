@@ -17,8 +17,8 @@ import pytest
 import soundfile
 
 from chatbot.chat import main
-from chatbot.speech import SpeechPipe
-from chatbot.terminal import PROMPT
+from chatbot.engine.speech import SpeechPipe
+from chatbot.terminal.screen import PROMPT
 
 from .conftest import HANG_SECONDS, babble
 

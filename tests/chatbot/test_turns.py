@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chatbot.turns import SpeechStarted, SpeechStopped, TurnDetector, TurnOptions
-from corpus.audio import SAMPLE_RATE, Samples, resample
-from corpus.errors import UserError
-from corpus.espeak import speak
+from chatbot.engine.vad import SpeechStarted, SpeechStopped, TurnDetector, TurnOptions
+from corpus.audio.files import SAMPLE_RATE, Samples, resample
+from corpus.world.espeak import speak
+from runtime.errors import UserError
 
 OPTIONS = TurnOptions()
 SAID = [

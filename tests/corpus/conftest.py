@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from corpus.split import HeldOutTexts
-from corpus.world import World
+from corpus.splits import HeldOutTexts
+from corpus.world.closed_world import World
 
 
 @pytest.fixture(scope="module")

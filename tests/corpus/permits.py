@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.attempt import Attempt
-from corpus.lease import born
-from corpus.workers import Work
+from runtime.bulk.attempt import Attempt
+from runtime.bulk.lease import born
+from runtime.bulk.workers import Work
 
 
 @dataclass(frozen=True)

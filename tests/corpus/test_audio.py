@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from corpus.audio import audio_info, read_audio, write_audio
-from corpus.errors import UserError
+from corpus.audio.files import audio_info, read_audio, write_audio
+from runtime.errors import UserError
 
 
 def tone(seconds: float, rate: int, hertz: float = 440.0) -> np.ndarray:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from corpus.artefact import file_digest
-from corpus.audio import audio_info
+from corpus.audio.files import audio_info
 from corpus.build import STAGE, BuildConfig
-from corpus.dialogues import read_asked
-from corpus.errors import UserError
 from corpus.manifest import read_manifest, to_cuts
+from corpus.world.dialogues import read_asked
+from runtime.artefact import file_digest
+from runtime.errors import UserError
 
 from .permits import Permits, is_group_running, wait_for
 

@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from corpus.dialogues import (
+from corpus.splits import HeldOutTexts
+from corpus.text.normalisation import normalise, split_sentences
+from corpus.world.closed_world import World, questions_of
+from corpus.world.dialogues import (
     FIRST,
     FOLLOW_UP,
     INDEPENDENT,
@@ -15,13 +18,10 @@ from corpus.dialogues import (
     read_asked,
     training_dialogues,
 )
-from corpus.documents import write_documents
-from corpus.errors import UserError
-from corpus.plan import KINDS, TRAIN, Plan, PlanSizes
-from corpus.split import HeldOutTexts
-from corpus.text import normalise, split_sentences
-from corpus.voices import choose_voices
-from corpus.world import World, questions_of
+from corpus.world.documents import write_documents
+from corpus.world.plan import KINDS, TRAIN, Plan, PlanSizes
+from corpus.world.voices import choose_voices
+from runtime.errors import UserError
 
 
 def check(dialogue: AskedDialogue, stories: Stories, questions: dict[str, str]) -> None:

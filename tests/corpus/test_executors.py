@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus.errors import UserError
-from corpus.executors import BulkConfig, RayConfig, SlurmConfig, run_job
-from corpus.units import UnitFolder
+from runtime.bulk.launch import BulkConfig, RayConfig, SlurmConfig, run_job
+from runtime.bulk.units import UnitFolder
+from runtime.errors import UserError
 
 from .test_units import check_whole, clean
 from .unit_work import Sums, units

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corpus.journal import Journal
+from runtime.journal import Journal
 
 
 def test_records_come_back(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.audio import write_audio
-from corpus.errors import UserError
+from corpus.audio.files import write_audio
 from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
+from runtime.errors import UserError
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.mel import LogMel, LogMelConfig
-from corpus.token_time import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, num_tokens, pad_to_token
+from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, num_tokens, pad_to_token
+from corpus.audio.mel import LogMel, LogMelConfig
 
 
 def noise(num_samples: int, seed: int = 0) -> np.ndarray:

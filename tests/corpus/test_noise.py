@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corpus.audio import Samples
-from corpus.noise import NOISE_KINDS, add_noise, make_noise
+from corpus.audio.files import Samples
+from corpus.audio.noise import NOISE_KINDS, add_noise, make_noise
 
 SPEECH = np.sin(np.arange(32000) / 9).astype(np.float32) * np.hanning(32000).astype(np.float32)
 OTHERS = [np.random.default_rng(number).normal(0, 0.1 + number, 5000).astype(np.float32) for number in range(9)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import TMonitor, tqdm
 
-from corpus.progress import Progress
+from runtime.progress import Progress
 
 
 def hold(connection: Connection) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.errors import UserError
-from corpus.questions import read_questions
+from corpus.world.questions import read_questions
+from runtime.errors import UserError
 
 PARIS = {
     "id": "a",

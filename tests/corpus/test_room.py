@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from corpus.audio import SAMPLE_RATE, Samples, read_audio
-from corpus.errors import UserError
-from corpus.progress import Progress
-from corpus.room import RoomConfig, record_in_room
-from corpus.synthesis import Prompt, render, synthesise
-from corpus.voices import ANSWER, ESPEAK_VOICES, choose_voices
+from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
+from corpus.audio.room_simulation import RoomConfig, record_in_room
+from corpus.world.synthesis import Prompt, render, synthesise
+from corpus.world.voices import ANSWER, ESPEAK_VOICES, choose_voices
+from runtime.errors import UserError
+from runtime.progress import Progress
 
 SPEECH = (np.sin(np.arange(16_000) / 9) * np.hanning(16_000)).astype(np.float32)
 ALWAYS = RoomConfig(share=1.0, max_lead=0.4, max_tail=0.2, min_snr=10, max_snr=30, max_attenuation=12)

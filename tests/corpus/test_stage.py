@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from corpus.artefact import atomic_folder, atomic_path, write_json
-from corpus.errors import UserError, check_option
-from corpus.stage import Run, Stage, StageConfig, exclusive, input_fingerprint
+from runtime.artefact import atomic_folder, atomic_path, write_json
+from runtime.errors import UserError, check_option
+from runtime.stage import Run, Stage, StageConfig, exclusive, input_fingerprint
 
 
 @dataclass(kw_only=True)

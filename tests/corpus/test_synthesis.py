@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus import espeak, flite
-from corpus.plan import KINDS, TRAIN, Plan, PlanSizes
-from corpus.split import HeldOutTexts
-from corpus.synthesis import PEAK, Prompt, render, trim
-from corpus.voices import ANSWER, ESPEAK_VOICES, FLITE_VOICES, HELD_OUT, Voice, choose_voices
-from corpus.world import World
+from corpus.splits import HeldOutTexts
+from corpus.world import espeak, flite
+from corpus.world.closed_world import World
+from corpus.world.plan import KINDS, TRAIN, Plan, PlanSizes
+from corpus.world.synthesis import PEAK, Prompt, render, trim
+from corpus.world.voices import ANSWER, ESPEAK_VOICES, FLITE_VOICES, HELD_OUT, Voice, choose_voices
 
 needs_flite = pytest.mark.skipif(not flite.is_available(), reason="libflite1 is not installed")
 TEXTS = ("what day comes after monday?", "tom has a red ball.", "seven minus two")

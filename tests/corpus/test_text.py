@@ -1,6 +1,6 @@
 import pytest
 
-from corpus.text import join_sentences, normalise, split_sentences
+from corpus.text.normalisation import join_sentences, normalise, split_sentences
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
+from runtime.errors import UserError
 
 
 def items(count: int, start: int = 0) -> list[TokenisedUtterance]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from corpus.errors import UserError
-from corpus.lease import Clock, Lease, is_held
-from corpus.units import Unit, UnitFolder
-from corpus.workers import check_failed, finish_units, work_off
+from runtime.bulk.lease import Clock, Lease, is_held
+from runtime.bulk.units import Unit, UnitFolder
+from runtime.bulk.workers import check_failed, finish_units, work_off
+from runtime.errors import UserError
 
 from .permits import Permits, is_group_running, is_stopped, wait_for
 from .unit_work import Sums, units
@@ -96,8 +96,8 @@ def test_a_stopped_worker_is_passed_over_and_does_no_harm_when_it_wakes(tmp_path
     folder = UnitFolder.create(root, units(10), LEASE)
     name = units(10)[3].name
     work = Sums(root / "log", seconds=0.01, stopping=name)
-    command = "import sys; from pathlib import Path; from corpus.units import UnitFolder; "
-    command += "from corpus.workers import work_off; from tests.corpus.unit_work import Sums; "
+    command = "import sys; from pathlib import Path; from runtime.bulk.units import UnitFolder; "
+    command += "from runtime.bulk.workers import work_off; from tests.corpus.unit_work import Sums; "
     command += f"[0 for _ in work_off(UnitFolder({str(root)!r}, {LEASE}), Sums(Path({str(root)!r}) / 'log', 0.01, "
     command += f"stopping={name!r}))]"
     zombie = subprocess.Popen([sys.executable, "-c", command], cwd=ROOT)
@@ -201,7 +201,7 @@ def test_staleness_is_measured_by_the_file_systems_clock(tmp_path: Path, monkeyp
         assert not is_held(lease.path, HOUR, clock)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    from corpus.lease import born, home
+    from runtime.bulk.lease import born, home
 
     lease.path.write_text(f'{{"home": "{home()}", "pid": {gone.pid}, "born": "123"}}')
     assert not is_held(lease.path, HOUR, clock)  # a dead process of this machine is seen at once

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.unspeakable import RULES, unspeakable_parts
+from corpus.text.speakability import RULES, unspeakable_parts
 
 
 def speakable(text: str) -> str:

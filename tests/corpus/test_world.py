@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from corpus.documents import write_documents
-from corpus.facts import DAYS, MONTHS, NUMBERS
-from corpus.plan import KINDS, TRAIN, Plan, PlanSizes, spoken_question
-from corpus.situations import clock_story, story
-from corpus.split import HeldOutTexts
-from corpus.text import normalise, split_sentences
-from corpus.voices import HELD_OUT, choose_voices
-from corpus.world import World
+from corpus.splits import HeldOutTexts
+from corpus.text.normalisation import normalise, split_sentences
+from corpus.world.closed_world import World
+from corpus.world.documents import write_documents
+from corpus.world.facts import DAYS, MONTHS, NUMBERS
+from corpus.world.plan import KINDS, TRAIN, Plan, PlanSizes, spoken_question
+from corpus.world.situations import clock_story, story
+from corpus.world.voices import HELD_OUT, choose_voices
 
 
 def test_the_world_is_large_in_sentences_and_small_in_words(world: World) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.attempt import Attempt
-from corpus.errors import UserError
-from corpus.units import Unit, UnitFolder
-from corpus.workers import finish_units
+from runtime.bulk.attempt import Attempt
+from runtime.bulk.units import Unit, UnitFolder
+from runtime.bulk.workers import finish_units
+from runtime.errors import UserError
 
 from .permits import Permits, Rationed
 

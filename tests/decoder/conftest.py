@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.audio import write_audio
+from corpus.audio.files import write_audio
+from corpus.audio.frame_rate import num_tokens
 from corpus.manifest import Utterance, write_manifest
-from corpus.token_time import num_tokens
 from corpus.tokens import TokenisedUtterance, write_tokens
 from decoder.config import BackboneConfig, DecoderConfig, FlowConfig, VocoderConfig
 from decoder.model import SpeechDecoder

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from decoder.adversary import Adversary
 from decoder.config import AdversaryConfig
+from decoder.discriminators import Adversary
 from decoder.train_vocoder import STAGE
 from decoder.vocoder import Vocoder
 

@@ -7,9 +7,9 @@ import itertools
 import pytest
 import torch
 
-from corpus.errors import UserError
 from decoder.backbone import Backbone, rotary_angles, rotate
 from decoder.config import BackboneConfig
+from runtime.errors import UserError
 
 CONFIG = BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3)
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.errors import UserError
 from decoder.config import BackboneConfig, FlowConfig
-from decoder.distil import Lesson
+from decoder.distillation import Lesson
 from decoder.flow import Conditions, time_grid
 from decoder.model import SpeechDecoder
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
+from runtime.errors import UserError
 
 TINY = BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3)
 MakeDecoder = Callable[..., SpeechDecoder]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from corpus.errors import UserError
 from decoder.config import BackboneConfig, FlowConfig
 from decoder.flow import Conditions, FlowMatching, solve, time_grid
 from decoder.speaker import Speakers
+from runtime.errors import UserError
 
 B, F, M = 2, 16, 5
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.errors import UserError
 from decoder.encoder import TokenEncoder, prior_loss
 from decoder.model import SpeechDecoder
 from decoder.noise import Noise
 from decoder.speaker import Speakers
 from decoder.vocoder import Vocoder
+from runtime.errors import UserError
 
 CODES = 16  # of the fixture's codebook
 OPTIONS = [{}, {"steps": 0}, {"guidance": 0.7}, {"solver": "midpoint"}, {"vocoder": "griffin_lim"}]

@@ -12,15 +12,15 @@ import pytest
 import soundfile
 import torch
 
-from corpus.audio import write_audio
-from corpus.errors import UserError
+from corpus.audio.files import write_audio
+from decoder.block_schedule import Timing
 from decoder.config import SpeakerConfig
 from decoder.model import SpeechDecoder
 from decoder.recordings import ClipSource, Example, crop, prefix, stretch
 from decoder.speaker import SpeakerEncoder
-from decoder.timing import Timing
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
+from runtime.errors import UserError
 
 MakeDecoder = Callable[..., SpeechDecoder]
 HEARING = SpeakerConfig(embedding=8, width=16, layers=2)

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.audio import read_audio
-from corpus.errors import UserError
+from corpus.audio.files import read_audio
+from corpus.audio.mel import LogMel
 from corpus.manifest import read_manifest
-from corpus.mel import LogMel
 from corpus.tokens import read_tokens
+from decoder.block_schedule import Timing
 from decoder.model import SpeechDecoder
 from decoder.recordings import collate, draw, pair_examples, read_split
 from decoder.resynthesise import STAGE as RESYNTHESISE
-from decoder.timing import Timing
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
 from decoder.voices import choose_voices
-from tokenizer.fitting import FittingLoop
+from runtime.errors import UserError
+from runtime.fit import FittingLoop
 
 from ..corpus.permits import wait_for  # noqa: TID252
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from corpus.errors import UserError
-from corpus.mel import LogMelConfig
+from corpus.audio.mel import LogMelConfig
 from decoder.config import BackboneConfig, FlowConfig, VocoderConfig
 from decoder.model import SpeechDecoder
 from decoder.stream import DecoderStream
 from decoder.vocoder import Vocoder
+from runtime.errors import UserError
 
 CODES = 16
 TINY = BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from corpus.mel import LogMelConfig
+from corpus.audio.mel import LogMelConfig
+from decoder.block_schedule import Timing, frames_per_token
 from decoder.config import DecoderConfig
 from decoder.model import SpeechDecoder
-from decoder.timing import Timing, frames_per_token
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
 from decoder.vocoder import Vocoder

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.errors import UserError
-from corpus.mel import LogMel
+from corpus.audio.mel import LogMel
 from decoder.config import VocoderConfig
 from decoder.griffin_lim import analyse, griffin_lim, magnitudes, synthesise
 from decoder.overlap import overlap_add
 from decoder.spectral_loss import SpectralLoss
 from decoder.vocoder import InverseFourierHead, Vocoder
+from runtime.errors import UserError
 
 
 def voice_like(seconds: float = 0.64) -> torch.Tensor:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus.audio import SAMPLE_RATE, Samples, resample, write_audio
-from corpus.espeak import speak
-from corpus.world import World
+from corpus.audio.files import SAMPLE_RATE, Samples, resample, write_audio
+from corpus.world.closed_world import World
+from corpus.world.espeak import speak
 
 SAID = (
     "what is the capital of france",

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from corpus.errors import UserError
-from corpus.world import World
-from evaluation.dictionary import missing_words, pronunciations
+from corpus.world.closed_world import World
+from evaluation.judges.dictionary import missing_words, pronunciations
+from runtime.errors import UserError
 
 
 def test_every_pronunciation_of_just_these_words() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.audio import read_audio
-from corpus.errors import UserError
-from corpus.stage import Run
-from evaluation.judge import Judge
-from evaluation.listening import Listening, listen
-from evaluation.scoring import total, word_errors
+from corpus.audio.files import read_audio
+from evaluation.judges.closed_world import Judge
+from evaluation.judges.listening import Listening, listen
+from evaluation.question_answering.scoring import total, word_errors
+from runtime.errors import UserError
+from runtime.stage import Run
 
 
 @pytest.fixture(scope="module")

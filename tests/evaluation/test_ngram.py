@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.ngram import END, START, TrigramModel
+from evaluation.judges.ngram import END, START, TrigramModel
 
 SENTENCES = ["the sky is blue", "the sun is yellow", "what is the sun", "the sky"]
 WORD = st.sampled_from(["the", "sky", "is", "blue", "sun"])

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.audio import Samples, read_audio, write_audio
-from corpus.errors import UserError
+from corpus.audio.files import Samples, read_audio, write_audio
 from corpus.manifest import Utterance, write_manifest
-from evaluation.likeness import compare_audio, mel_cepstral_distance
-from evaluation.outside import naturalness, transcripts
-from evaluation.pitch import agreement, pitch
+from evaluation.judges.external_models import naturalness, transcripts
 from evaluation.quality import STAGE, QualityConfig, summarise, table
+from evaluation.speech.objective_metrics import compare_audio, mel_cepstral_distance
+from evaluation.speech.pitch import agreement, pitch
+from runtime.errors import UserError
 
 RATE = 16000
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corpus.audio import read_audio, write_audio
-from corpus.dialogues import AskedDialogue, AskedTurn, dialogue_line
-from corpus.errors import UserError
+from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance, write_manifest
+from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
 from evaluation.run import STAGE, EvaluationConfig
+from runtime.errors import UserError
 
 
 def utterances(spoken: dict[str, Path], speaker: str = "anna") -> list[Utterance]:
@@ -129,7 +129,7 @@ def test_the_whole_evaluation(chain: Path) -> None:
 
 
 def test_an_interrupted_evaluation_goes_on(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evaluation.judge import Judge
+    from evaluation.judges.closed_world import Judge
 
     unbroken = STAGE.execute(config(chain, out=str(chain / "unbroken")))
     listened: list[str] = []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.scoring import WordErrors, is_right, share, total, word_errors
+from evaluation.question_answering.scoring import WordErrors, is_right, share, total, word_errors
 
 
 @pytest.mark.parametrize(

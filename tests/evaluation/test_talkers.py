@@ -12,11 +12,11 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.errors import UserError
-from evaluation.playback import Arrival, play
-from evaluation.talk import REALTIME_RATE, Pcm, Talk, leading_silence, spoken_question, trailing_silence
-from evaluation.talkers import Talker, TalkOptions
-from evaluation.talkers_crowd import SpokenQuestion, closed_loop, open_loop
+from evaluation.served_chat.load_generator import SpokenQuestion, closed_loop, open_loop
+from evaluation.served_chat.playback import Arrival, play
+from evaluation.served_chat.realtime_client import Talker, TalkOptions
+from evaluation.served_chat.talk import REALTIME_RATE, Pcm, Talk, leading_silence, spoken_question, trailing_silence
+from runtime.errors import UserError
 
 TONE = (8000 * np.sin(np.arange(REALTIME_RATE // 5) / 20)).astype(np.int16)  # 0.2 s
 PIECE = np.arange(480, dtype=np.int16)

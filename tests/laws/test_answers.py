@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from chatbot.respond import Answer, keep, without_timings
-from corpus.audio import read_audio, write_audio
+from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance
-from corpus.questions import AskedQuestion
-from evaluation.answers import listenings, read_answers, score, summarise
+from corpus.world.questions import AskedQuestion
+from evaluation.question_answering.answers import listenings, read_answers, score, summarise
 
 ASKED = AskedQuestion("q", "what color is the sky", "blue", "the sky is blue", "colour", "heldout")
 

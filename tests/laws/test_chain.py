@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from corpus.artefact import file_digest
+from runtime.artefact import file_digest
 
 from ..corpus.permits import wait_for  # noqa: TID252
 

@@ -12,7 +12,7 @@ import pytest
 from recipes.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("corpus", "tokenizer", "text2token", "lm", "decoder", "chatbot", "evaluation", "recipes")
+ROOMS = ("runtime", "corpus", "tokenizer", "text2token", "lm", "decoder", "chatbot", "evaluation", "recipes")
 HEAVY = ("torch", "nemo", "megatron", "transformers", "lhotse", "matplotlib", "vector_quantize_pytorch")
 
 

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from corpus.stage import Run
-from lm.bpe import train_bpe
-from lm.corpora import write_corpus
-from lm.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
-from lm.loop_config import LoopConfig
-from lm.model_config import ModelConfig
-from lm.parallel import ParallelConfig
+from lm.data.bpe import train_bpe
+from lm.data.corpora import write_corpus
+from lm.data.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
 from lm.train import TrainConfig
+from lm.training.loop_config import LoopConfig
+from lm.training.model_config import ModelConfig
+from lm.training.parallel import ParallelConfig
 from lm.vocabulary import build_vocabulary
+from runtime.stage import Run
 
 SPEAKERS = ("anna", "bert")
 
@@ -124,7 +124,7 @@ def run_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRanks]:
     What is slow to import is imported here once. No group may be opened in this process itself: a fork would inherit
     gloo's objects without their threads, and hang when it collects them.
     """
-    from lm import export, trainer  # noqa: F401
+    from lm.training import trainer  # noqa: F401
 
     folder = tmp_path_factory.mktemp("stores")
     number = 0
@@ -166,7 +166,7 @@ def _be_rank(work: Callable[[], Any], rank: int, size: int, store: Path, answer:
     import torch
     import torch.distributed as dist
 
-    from corpus.errors import UserError
+    from runtime.errors import UserError
 
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank), SPEECHWEAVE_PROGRESS="file")

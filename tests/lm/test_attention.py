@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lm.documents import document_mask, local_positions, packed_documents
+from lm.data.model_inputs import document_mask, local_positions, packed_documents
 
 S, B, H, G, D = 24, 3, 4, 2, 8
 
@@ -17,7 +17,7 @@ S, B, H, G, D = 24, 3, 4, 2, 8
 def attention(monkeypatch: pytest.MonkeyPatch | None = None) -> Any:
     from megatron.core.transformer.enums import AttnMaskType
 
-    from lm.attention import CausalAttention
+    from lm.training.attention import CausalAttention
 
     config = SimpleNamespace(kv_channels=D, attention_dropout=0.0)
     group = SimpleNamespace(size=lambda: 1)
@@ -52,7 +52,7 @@ def fused(given: list[torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
 @pytest.mark.parametrize("has_mask", [True, False])
 @pytest.mark.parametrize("block", [5, 24])
 def test_blocks_of_queries_equal_the_fused_kernel(has_mask: bool, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lm import attention as module
+    from lm.training import attention as module
 
     monkeypatch.setattr(module, "QUERY_BLOCK", block)
     mask = document_mask(documents(), 0, 1, torch.float32) if has_mask else None
@@ -69,7 +69,7 @@ def test_bf16_stays_close() -> None:
 
 
 def test_swiglu_equals_torch() -> None:
-    from lm.swiglu import swiglu
+    from lm.training.swiglu import swiglu
 
     both = torch.randn(7, 2, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
     gate, up = both.chunk(2, -1)
@@ -111,7 +111,7 @@ def test_context_parallel_parts_cover_the_mask() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_norm_equals_torch(dtype: torch.dtype) -> None:
-    from lm.norm import RMSNorm
+    from lm.training.norm import RMSNorm
 
     norm = RMSNorm(SimpleNamespace(params_dtype=dtype, sequence_parallel=True), 16, eps=1e-5)
     assert norm.weight.sequence_parallel

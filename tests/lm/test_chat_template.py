@@ -1,4 +1,4 @@
-"""Our chat template writes the very ids of `lm.formats.chat_document`, in every format of replies."""
+"""Our chat template writes the very ids of `lm.data.formats.chat_document`, in every format of replies."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from lm.bpe import train_bpe
-from lm.chat_template import chat_messages, our_template
-from lm.formats import Turn, chat_document
-from lm.reply_format import ReplyFormat
+from lm.data.bpe import train_bpe
+from lm.data.chat_template import chat_messages, our_template
+from lm.data.formats import Turn, chat_document
+from lm.data.reply_format import ReplyFormat
 from lm.vocabulary import build_vocabulary
 
 WORDS = ["the", "capital", "of", "france", "is", "paris", "sleeps"]

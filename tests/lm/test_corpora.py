@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
-from lm.bpe import train_bpe
-from lm.corpora import open_corpus, write_corpus
-from lm.formats import interleaved_document, speech_document, text_document
+from lm.data.bpe import train_bpe
+from lm.data.corpora import open_corpus, write_corpus
+from lm.data.formats import interleaved_document, speech_document, text_document
 from lm.vocabulary import build_vocabulary
+from runtime.errors import UserError
 
 BPE = train_bpe(["the capital of france is paris"] * 4, 400)
 V = build_vocabulary(BPE, num_speech_tokens=16, speech_tokenizer="abc")

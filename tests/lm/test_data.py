@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
-from lm.corpora import open_corpus
-from lm.formats import loss_mask
+from lm.data.corpora import open_corpus
+from lm.data.formats import loss_mask
+from runtime.errors import UserError
 
 S = 24
 
 
 def samples_of(tiny: Any, form: str, cache: Path, *, split: str = "train", num_samples: int = 40) -> dict[str, Any]:
     """Samples of one corpus, and its documents in the order they are laid end to end."""
-    from lm.data import build_training_data, build_validation_data
-    from lm.parallel import ParallelConfig
-    from lm.processes import open_processes
+    from lm.data.dataset import build_training_data, build_validation_data
+    from lm.training.parallel import ParallelConfig
+    from lm.training.processes import open_processes
 
     corpus = open_corpus(tiny.folder / form, tiny.vocabulary)
     options = {"sequence_length": S, "seed": 3, "cache": cache}
@@ -89,9 +89,9 @@ def test_one_corpus_may_be_learnt_in_two_parts(tiny: Any, run_ranks: Any, tmp_pa
     """Two names of one folder: each sample counts the targets of its own part, and the parts make up the whole."""
 
     def masks(losses: dict[str, str]) -> list[Any]:
-        from lm.data import build_training_data
-        from lm.parallel import ParallelConfig
-        from lm.processes import open_processes
+        from lm.data.dataset import build_training_data
+        from lm.training.parallel import ParallelConfig
+        from lm.training.processes import open_processes
 
         corpus = open_corpus(tiny.folder / "interleaved", tiny.vocabulary)
         options = {"num_samples": 20, "sequence_length": S, "seed": 3, "cache": tmp_path / "-".join(losses.values())}
@@ -116,7 +116,7 @@ def test_losses_are_checked(tiny: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("micro_batch", "data_size"), [(1, 1), (2, 1), (2, 2), (1, 4)])
 def test_the_step_alone_decides_what_is_read(micro_batch: int, data_size: int) -> None:
-    from lm.data import BatchIndices
+    from lm.data.dataset import BatchIndices
 
     def read(first_step: int) -> list[list[int]]:
         steps: list[list[int]] = [[] for _ in range(first_step, 5)]
@@ -137,7 +137,7 @@ def test_the_step_alone_decides_what_is_read(micro_batch: int, data_size: int) -
 
 
 def test_samples_beyond_the_last_only_fill(tiny: Any) -> None:
-    from lm.data import BatchIndices
+    from lm.data.dataset import BatchIndices
 
     indices = BatchIndices(
         first_step=0, last_step=1, global_batch=8, micro_batch=4, data_rank=0, data_size=1, num_samples=6
@@ -146,7 +146,7 @@ def test_samples_beyond_the_last_only_fill(tiny: Any) -> None:
 
 
 def test_half_written_indices_are_made_anew(tmp_path: Path) -> None:
-    from lm.data import finish_cache, prepare_cache
+    from lm.data.dataset import finish_cache, prepare_cache
 
     cache = tmp_path / "index"
     prepare_cache(cache)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.errors import UserError
-from corpus.stage import Run
-from lm.chat_template import find_template
+from lm.data.chat_template import find_template
 from lm.export import ExportConfig, run
-from lm.families import family_of, huggingface_config, model_config
-from lm.model_config import ModelConfig
+from lm.huggingface.families import family_of, huggingface_config, model_config
+from lm.training.model_config import ModelConfig
 from lm.vocabulary import Vocabulary
+from runtime.errors import UserError
+from runtime.stage import Run
 
 
 def export(tiny: Any, folder: Path, **options: Any) -> dict[str, Any]:
@@ -116,10 +116,10 @@ def test_other_models_are_refused(changes: dict[str, Any], words: str) -> None:
 
 
 def test_the_wanted_chat_template_is_exported(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
-    """Ours writes just the dialogues of lm.formats; shards have an index; the vocabulary's own template comes first."""
+    """Ours writes the dialogues of lm.data.formats; shards have an index; the vocabulary's own template comes first."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lm.formats import Turn, chat_document
+    from lm.data.formats import Turn, chat_document
 
     run_ranks(lambda: tiny.train(tmp_path, steps=5, layers=2), 1)
     run_ranks(lambda: export(tiny, tmp_path, dtype="bf16", max_positions=99, shard_gigabytes=1e-5), 1)

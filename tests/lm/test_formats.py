@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm import formats
-from lm.bpe import train_bpe
-from lm.formats import Turn, loss_mask, render
-from lm.reply_format import ReplyFormat
+from lm.data import formats
+from lm.data.bpe import train_bpe
+from lm.data.formats import Turn, loss_mask, render
+from lm.data.reply_format import ReplyFormat
 from lm.vocabulary import build_vocabulary
 
 BPE = train_bpe(["the capital of france is paris", "a lion sleeps"] * 4, 400)

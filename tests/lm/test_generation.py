@@ -6,13 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.errors import UserError
-from lm.bpe import train_bpe
-from lm.cached_llama import CachedLlama
-from lm.generation import Generator
-from lm.product import Product
-from lm.sampling import choose, uniform
+from lm.data.bpe import train_bpe
+from lm.inference.batch_invariant_linear import Product
+from lm.inference.cached_llama import CachedLlama
+from lm.inference.generation import Generator
+from lm.inference.sampling import choose, uniform
 from lm.vocabulary import Vocabulary, build_vocabulary
+from runtime.errors import UserError
 
 torch.set_num_threads(1)
 BPE = train_bpe(["the capital of france is paris"] * 4, 300)

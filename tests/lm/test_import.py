@@ -15,17 +15,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from corpus.errors import UserError
-from corpus.stage import Run
-from lm.bpe import train_bpe
+from lm.data.bpe import train_bpe
 from lm.export import ExportConfig
 from lm.export import run as export
-from lm.families import huggingface_config
-from lm.hf_weights import HuggingFaceWeights, ShardWriter
+from lm.huggingface.families import huggingface_config
+from lm.huggingface.weights import HuggingFaceWeights, ShardWriter
 from lm.import_hf import ImportConfig
 from lm.import_hf import run as import_foreign
-from lm.model_config import ModelConfig
+from lm.training.model_config import ModelConfig
 from lm.vocabulary import Vocabulary, VocabularyConfig, build_vocabulary
+from runtime.errors import UserError
+from runtime.stage import Run
 
 SHAPES = {
     "llama": {"rope_scaling": 8.0},
@@ -82,10 +82,10 @@ def core_logits(out: Path, ids: Tensor, **layout: Any) -> np.ndarray | None:
     from megatron.core import parallel_state
     from megatron.core.tensor_parallel.mappings import gather_from_tensor_model_parallel_region
 
-    from lm.checkpoint import CheckpointRecord, find_checkpoint, load_weights
-    from lm.model import build_model, transformer_config
-    from lm.parallel import ParallelConfig
-    from lm.processes import open_processes
+    from lm.training.checkpoint import CheckpointRecord, find_checkpoint, load_weights
+    from lm.training.model import build_model, transformer_config
+    from lm.training.parallel import ParallelConfig
+    from lm.training.processes import open_processes
 
     path, parallel = find_checkpoint(out), ParallelConfig(**layout)
     record = CheckpointRecord.read(path)
@@ -144,10 +144,10 @@ def test_logits_weights_and_layouts(name: str, tiny: Any, run_ranks: Any, tmp_pa
 
 def test_new_rows_are_the_mean_with_a_little_noise(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     """Also in bf16, which the source's files decide; the padded vocabulary loads under tensor parallel sizes."""
-    from lm.checkpoint import CheckpointRecord, find_checkpoint
-    from lm.parallel import ParallelConfig
-    from lm.processes import open_processes
-    from lm.streamed_checkpoint import CheckpointTensors
+    from lm.huggingface.streamed_checkpoint import CheckpointTensors
+    from lm.training.checkpoint import CheckpointRecord, find_checkpoint
+    from lm.training.parallel import ParallelConfig
+    from lm.training.processes import open_processes
 
     foreign = make_foreign(tiny.texts, tmp_path, ModelConfig(**WIDTHS), torch.bfloat16)
     assert convert(foreign, run_ranks, noise=0.1)["precision"] == "bf16"
@@ -241,7 +241,7 @@ from pathlib import Path
 from corpus.stage import Run
 from lm.export import ExportConfig, run as export
 from lm.import_hf import ImportConfig, run as import_foreign
-import lm.streamed_checkpoint, lm.hf_weights, safetensors.torch
+import lm.huggingface.streamed_checkpoint, lm.huggingface.weights, safetensors.torch
 
 torch.set_num_threads(1)
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lm.corpora import write_corpus
-from lm.corpus_statistics import CorpusStatistics, DuplicateCounter
-from lm.formats import Turn, chat_document, document_format, text_document
+from lm.data.corpora import write_corpus
+from lm.data.corpus_statistics import CorpusStatistics, DuplicateCounter
+from lm.data.formats import Turn, chat_document, document_format, text_document
 from lm.inspect_corpus import main
 
 

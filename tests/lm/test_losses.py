@@ -22,7 +22,7 @@ def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def ours() -> list[Any]:
     """Losses, log normalisers and the gradient of this process's part of the logits."""
-    from lm.cross_entropy import cross_entropy
+    from lm.training.cross_entropy import cross_entropy
 
     logits, labels, weights = problem()
     part = logits.chunk(dist.get_world_size(), -1)[dist.get_rank()].clone().requires_grad_()
@@ -72,8 +72,8 @@ def test_validation_by_corpus_format_and_modality(tiny: Any, run_ranks: Any, tmp
     """Two corpora of one format and one of another: sums over labels, not means of means."""
 
     def train() -> dict[str, Any]:
-        from corpus.stage import Run
         from lm.train import run
+        from runtime.stage import Run
 
         config = tiny.config(tmp_path, layers=1, steps=5, forms=("tts", "text"))
         config.corpora["more"] = config.corpora["tts"]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.memory import LAYOUTS, Measurement, make_config, make_corpus, peak_of_training
-from lm.loop_config import LoopConfig
-from lm.model_config import ModelConfig
+from lm.training.loop_config import LoopConfig
+from lm.training.model_config import ModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 
 
 def test_the_plan_knows_the_local_attention() -> None:
-    from lm import attention
-    from recipes import memory
+    from lm.training import attention
+    from recipes.cluster import memory
 
     assert (attention.MAX_BLOCK_KEYS, attention.QUERY_BLOCK) == (memory.BLOCK_KEYS, memory.QUERY_BLOCK)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from corpus.errors import UserError
-from lm.corpora import CorpusInfo, SplitCounts
-from lm.mixture import TABLE2, TABLE2_TOKENS, mix
+from lm.data.corpora import CorpusInfo, SplitCounts
+from lm.data.mixture import TABLE2, TABLE2_TOKENS, mix
+from runtime.errors import UserError
 
 SIZES = {"text": 1000, "speech": 100, "asr": 50, "tts": 50, "interleaved": 400}
 
@@ -82,10 +82,10 @@ def test_the_papers_table_gives_its_own_sum() -> None:
 
 def test_2000_samples_are_drawn_as_the_table_says(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     """Within 3 sigma of each kind's weight; a run that goes on from the middle draws the very same samples."""
-    from lm.corpora import open_corpus
-    from lm.data import BatchIndices, build_training_data, prepare_cache, read_batches
-    from lm.parallel import ParallelConfig
-    from lm.processes import open_processes
+    from lm.data.corpora import open_corpus
+    from lm.data.dataset import BatchIndices, build_training_data, prepare_cache, read_batches
+    from lm.training.parallel import ParallelConfig
+    from lm.training.processes import open_processes
 
     found = {form: open_corpus(tiny.folder / form, tiny.vocabulary) for form in SIZES}
     steps, batch = 250, 8

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lm.families import huggingface_config
-from lm.formats import asr_prompt, tts_prompt
+from lm.data.formats import asr_prompt, tts_prompt
 from lm.generate import main
-from lm.model_config import ModelConfig
+from lm.huggingface.families import huggingface_config
+from lm.training.model_config import ModelConfig
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -55,7 +55,7 @@ def llama(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_token_is_of_an_allowed_kind(exported: Path, tiny: Any) -> None:
-    from lm.modality import TransformersGenerator
+    from lm.inference.hf_generation import TransformersGenerator
 
     generator, v = TransformersGenerator.from_pretrained(exported), tiny.vocabulary
     prompts = [np.array(v.encode_text(text), dtype=np.int32) for text in tiny.texts[:6]]
@@ -83,7 +83,7 @@ def test_every_token_is_of_an_allowed_kind(exported: Path, tiny: Any) -> None:
 
 def test_neighbours_do_not_matter(exported: Path, tiny: Any) -> None:
     """Rows are padded on the left; each is the answer it would be alone, greedy and sampled; seeds tell them apart."""
-    from lm.modality import TransformersGenerator
+    from lm.inference.hf_generation import TransformersGenerator
 
     generator, v = TransformersGenerator.from_pretrained(exported), tiny.vocabulary
     prompts = [tts_prompt(text, "anna", v) for text in tiny.texts[:3]]
@@ -99,8 +99,8 @@ def test_neighbours_do_not_matter(exported: Path, tiny: Any) -> None:
 @pytest.mark.parametrize("allowed", ["text", "speech"])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_equals_the_built_in_generation(allowed: str, temperature: float, llama: Path, tiny: Any) -> None:
-    from lm.generation import Generator
-    from lm.modality import TransformersGenerator
+    from lm.inference.generation import Generator
+    from lm.inference.hf_generation import TransformersGenerator
 
     v = tiny.vocabulary
     prompts = [tts_prompt(text, "anna", v) for text in tiny.texts[:4]]

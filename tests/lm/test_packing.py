@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.corpora import open_corpus
-from lm.formats import loss_mask
-from lm.packing import best_fit
+from lm.data.corpora import open_corpus
+from lm.data.formats import loss_mask
+from lm.data.packing import best_fit
 
 S = 48
 
@@ -39,9 +39,9 @@ def test_the_picture_of_the_docstring() -> None:
 
 
 def samples_of(tiny: Any, form: str, cache: Path, length: int) -> tuple[list[dict[str, Any]], int]:
-    from lm.data import build_training_data
-    from lm.parallel import ParallelConfig
-    from lm.processes import open_processes
+    from lm.data.dataset import build_training_data
+    from lm.training.parallel import ParallelConfig
+    from lm.training.processes import open_processes
 
     corpus = open_corpus(tiny.folder / form, tiny.vocabulary)
     options = {"sequence_length": length, "seed": 3, "cache": cache, "packing": "best_fit"}
@@ -88,7 +88,7 @@ def test_trains_in_every_layout_alike_and_goes_on(tiny: Any, run_ranks: Any, tmp
     assert two.losses == pytest.approx(one.losses, rel=1e-5)
 
     def interrupted() -> None:
-        from lm.trainer import Trainer
+        from lm.training.trainer import Trainer
 
         step = Trainer._step
 

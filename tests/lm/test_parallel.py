@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from corpus.errors import UserError
-from lm.loop_config import LoopConfig
-from lm.model_config import ModelConfig
-from lm.parallel import BatchShape, ParallelConfig, check_layout, data_parallel_size
-from lm.schedule import learning_rate
+from lm.training.loop_config import LoopConfig
+from lm.training.model_config import ModelConfig
+from lm.training.parallel import BatchShape, ParallelConfig, check_layout, data_parallel_size
+from lm.training.schedule import learning_rate
+from runtime.errors import UserError
 
 MODEL = ModelConfig(layers=8, hidden=64, heads=8, kv_heads=4, ffn=96)
 
@@ -110,7 +110,7 @@ def test_wsd_takes_a_tenth_and_no_more_than_there_is() -> None:
 def test_absent_engine_is_refused(options: dict[str, str], words: str) -> None:
     import torch
 
-    from lm.spec import check_engine
+    from lm.training.spec import check_engine
 
     if torch.cuda.is_available():
         pytest.skip("a CUDA device is there")
@@ -120,7 +120,7 @@ def test_absent_engine_is_refused(options: dict[str, str], words: str) -> None:
 
 
 def test_fp8_reaches_megatron_core() -> None:
-    from lm.model import transformer_config
+    from lm.training.model import transformer_config
 
     config = transformer_config(MODEL, ParallelConfig(), precision="bf16", fp8="hybrid", fp8_recipe="tensorwise")
     assert (config.fp8, config.fp8_recipe) == ("hybrid", "tensorwise")

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
 from corpus.tokens import TokenisedUtterance, write_tokens
-from lm import formats
-from lm.bpe import train_bpe
-from lm.corpora import open_corpus
+from lm.data import formats
+from lm.data.bpe import train_bpe
+from lm.data.corpora import open_corpus
 from lm.prepare import STAGE, PrepareConfig
 from lm.vocabulary import Vocabulary, build_vocabulary
+from runtime.errors import UserError
 
 TEXTS = ["the capital of france is paris. the lion sleeps.", "what is the capital of france"]
 BPE = train_bpe(TEXTS * 4, 400)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.errors import UserError
-from lm.bpe import train_bpe
-from lm.formats import Turn, chat_document, chat_prompt, chat_reply, chat_turn, read_reply, render, system_row
-from lm.history import cut_history, first_kept
-from lm.reply_format import KINDS, ReplyFormat, ReplyState
+from lm.data.bpe import train_bpe
+from lm.data.formats import Turn, chat_document, chat_prompt, chat_reply, chat_turn, read_reply, render, system_row
+from lm.data.reply_format import KINDS, ReplyFormat, ReplyState
+from lm.data.truncation import cut_history, first_kept
 from lm.vocabulary import build_vocabulary
+from runtime.errors import UserError
 
 WORDS = ["the", "capital", "of", "france", "is", "paris", "a", "lion", "sleeps"]
 V = build_vocabulary(train_bpe([" ".join(WORDS)] * 6, 400), num_speech_tokens=16, speech_tokenizer="abc")

@@ -21,7 +21,7 @@ def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) 
 
     (A process that dies while another still receives the end of the step before makes that one fail, not die.)
     """
-    from lm.trainer import Trainer
+    from lm.training.trainer import Trainer
 
     step, places = Trainer._step, out.with_name(f"{out.name}-arrived")
     places.mkdir(exist_ok=True)
@@ -40,7 +40,7 @@ def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) 
 def weights_of(out: Path) -> dict[str, Any]:
     from megatron.core import dist_checkpointing
 
-    from lm.checkpoint import find_checkpoint
+    from lm.training.checkpoint import find_checkpoint
 
     tensors = dist_checkpointing.load_plain_tensors(str(find_checkpoint(out)))
     return {name: value.double().numpy() for name, value in tensors.items() if hasattr(value, "double")}
@@ -216,7 +216,9 @@ def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path) -> None:
     """kill -9 of the whole command, while it trains; the same command then finishes the job."""
     out = tmp_path / "out"
     options = tiny.config(out, layers=2, steps=40, warmup_steps=4, checkpoint_every=2)
-    hold = "import threading; from lm.train import STAGE; from lm.trainer import Trainer; step = Trainer._step; "
+    hold = (
+        "import threading; from lm.train import STAGE; from lm.training.trainer import Trainer; step = Trainer._step; "
+    )
     hold += "wait = threading.Event().wait; "  # it cannot be done before it is killed, and trains until then
     hold += "Trainer._step = lambda self, number, *rest: (number == 30 and wait(), step(self, number, *rest))[1]; "
     arguments = [f"out={out}", f"vocabulary={options.vocabulary}"]

@@ -5,12 +5,12 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
-from lm.bpe import train_bpe
-from lm.cached_llama import CachedLlama
-from lm.generation import Generator
-from lm.sequences import PIECE_TOKENS, Ask, Sequences
+from lm.data.bpe import train_bpe
+from lm.inference.cached_llama import CachedLlama
+from lm.inference.generation import Generator
+from lm.inference.sequences import PIECE_TOKENS, Ask, Sequences
 from lm.vocabulary import build_vocabulary
+from runtime.errors import UserError
 
 V = build_vocabulary(
     train_bpe(["the capital of france is paris"] * 4, 300),

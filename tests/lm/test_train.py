@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from corpus.errors import UserError
-from lm.corpora import write_corpus
-from lm.formats import text_document
+from lm.data.corpora import write_corpus
+from lm.data.formats import text_document
 from lm.train import TrainConfig
 from lm.vocabulary import build_vocabulary
+from runtime.errors import UserError
 
 
 def test_writes_checkpoints_curve_and_metrics(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_refuses_another_shape_or_vocabulary(tiny: Any, run_ranks: Any, tmp_path
     write_corpus(tmp_path / "text", "text", other, [text_document("bada", other)], [], {})
 
     def with_other_corpus() -> None:
-        from corpus.stage import Run
         from lm.train import run
+        from runtime.stage import Run
 
         config = tiny.config(tmp_path / "fourth", forms=())
         config.corpora = {"text": str(tmp_path / "text")}
@@ -85,8 +85,8 @@ def test_refuses_a_damaged_corpus(damage: str, tiny: Any, run_ranks: Any, tmp_pa
         binary.unlink()
 
     def train() -> None:
-        from corpus.stage import Run
         from lm.train import run
+        from runtime.stage import Run
 
         config = tiny.config(tmp_path / "out", forms=())
         config.corpora = {"text": str(tmp_path / "text")}
@@ -99,8 +99,8 @@ def test_refuses_a_damaged_corpus(damage: str, tiny: Any, run_ranks: Any, tmp_pa
 
 def test_speed_is_counted_strictly() -> None:
     """Llama-3-8B as NVIDIA counts it: 14,451 tokens a second on a GPU are 744 TFLOP/s."""
-    from lm.model_config import ModelConfig
-    from lm.trainer import log_line
+    from lm.training.model_config import ModelConfig
+    from lm.training.trainer import log_line
 
     llama = ModelConfig(layers=32, hidden=4096, heads=32, kv_heads=8, ffn=14336)
     flops = llama.flops_per_token(128256, 8192)
@@ -129,7 +129,8 @@ def test_speed_reaches_tensorboard(tiny: Any, run_ranks: Any, tmp_path: Path) ->
 
 def train_with_bad_steps(tiny: Any, out: Path, bad: set[int], **options: Any) -> Any:
     """Train with a loss that is not finite at the steps ``bad``."""
-    from lm import forward_backward, trainer
+    from lm.training import passes as forward_backward
+    from lm.training import trainer
 
     step = trainer.Trainer._step
     now = {"step": 0}

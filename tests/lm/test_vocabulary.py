@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.errors import UserError
 from corpus.tokens import TokenisedUtterance, write_tokens
-from lm.bpe import train_bpe
+from lm.data.bpe import train_bpe
 from lm.vocabulary import SPECIALS, STAGE, Vocabulary, VocabularyConfig, audio_token, build_vocabulary
+from runtime.errors import UserError
 
 TEXTS = ["the capital of france is paris.", "what is the capital of france", "the lion is happy. the lion sleeps."] * 4
 
@@ -97,7 +97,7 @@ def test_saved_vocabulary_is_the_same_and_transformers_loads_it(tmp_path: Path) 
 
 def test_training_is_deterministic_across_processes() -> None:
     code = (
-        "from lm.bpe import train_bpe; from corpus.artefact import fingerprint;"
+        "from lm.data.bpe import train_bpe; from runtime.artefact import fingerprint;"
         f"print(fingerprint(train_bpe({TEXTS!r}, 400).to_str()))"
     )
     marks = {

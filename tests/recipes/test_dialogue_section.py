@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from corpus.artefact import write_json
-from corpus.audio import write_audio
-from evaluation.conversation import summarise_conversations
-from recipes.dialogue_section import dialogue_section
-from recipes.results import Results
+from corpus.audio.files import write_audio
+from evaluation.question_answering.conversations import summarise_conversations
+from recipes.reporting.dialogue_section import dialogue_section
+from recipes.reporting.run_results import Results
+from runtime.artefact import write_json
 
 
 def test_a_row_for_each_relation_and_dialogues_with_sound(tmp_path: Path) -> None:

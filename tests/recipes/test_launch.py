@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from corpus.errors import UserError
 from recipes.launch import Ranks, reserve_port
 from recipes.plan import load_recipe, make_plan
 from recipes.quickstart import Runner
+from runtime.errors import UserError
 
 from ..corpus.permits import is_running, wait_for  # noqa: TID252
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.audio import write_audio
-from recipes.browser_section import browser_section
-from recipes.figures import smoothed
-from recipes.page import figure_text, percent
-from recipes.sections import pieces_of, spread
+from corpus.audio.files import write_audio
+from recipes.reporting.browser_section import browser_section
+from recipes.reporting.figures import smoothed
+from recipes.reporting.page import figure_text, percent
+from recipes.reporting.sections import pieces_of, spread
 
 
 def test_rendered_documents_are_cut_at_speech() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus.errors import UserError
 from recipes.plan import load_recipe, make_plan
 from recipes.quickstart import main
+from runtime.errors import UserError
 
 
 @pytest.mark.parametrize("name", ["quickstart", "smallest"])

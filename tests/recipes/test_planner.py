@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from corpus.errors import UserError
-from lm.loop_config import LoopConfig
-from lm.model_config import ModelConfig
-from lm.parallel import ParallelConfig
-from recipes.cluster import Cluster
-from recipes.cluster_recipe import LAYOUTS, cluster_recipes, load_cluster_recipe
-from recipes.forecast import Assumptions, bubble_share, forecast
-from recipes.memory import GIB, in_flight, memory_by_stage, stage_parameters
+from lm.training.loop_config import LoopConfig
+from lm.training.model_config import ModelConfig
+from lm.training.parallel import ParallelConfig
+from recipes.cluster.cluster_recipe import LAYOUTS, cluster_recipes, load_cluster_recipe
+from recipes.cluster.machines import Cluster
+from recipes.cluster.memory import GIB, in_flight, memory_by_stage, stage_parameters
+from recipes.cluster.throughput import Assumptions, bubble_share, forecast
 from recipes.planner import main
 from recipes.quickstart import main as quickstart
+from runtime.errors import UserError
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.artefact import write_json, write_text
-from corpus.audio import write_audio
-from evaluation.listening_page import Sheet, write_page
-from recipes.quality_section import quality_section
-from recipes.results import Results
+from corpus.audio.files import write_audio
+from evaluation.speech.listening_page import Sheet, write_page
+from recipes.reporting.quality_section import quality_section
+from recipes.reporting.run_results import Results
+from runtime.artefact import write_json, write_text
 
 
 def finished(root: Path) -> Results:

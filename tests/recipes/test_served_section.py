@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corpus.artefact import write_json
-from evaluation.chat_records import Condition
-from evaluation.chat_table import draw_latency, quantiles
-from recipes.results import Results
-from recipes.served_section import labelled, served_section
+from evaluation.served_chat.records import Condition
+from evaluation.served_chat.table import draw_latency, quantiles
+from recipes.reporting.run_results import Results
+from recipes.reporting.served_section import labelled, served_section
+from runtime.artefact import write_json
 
 
 def finished(root: Path, metrics: dict[str, float]) -> Results:

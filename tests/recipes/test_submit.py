@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from corpus.errors import UserError
-from recipes.cluster_recipe import load_cluster_recipe
+from recipes.cluster.cluster_recipe import load_cluster_recipe
 from recipes.submit import main, write_scripts
+from runtime.errors import UserError
 
 DATA = [f"data.{name}=/d/{name}" for name in ("base", "tokens", "texts", "interleaved")]
 # A stub notes what it was called with; sbatch runs the script at once, srun its two tasks.

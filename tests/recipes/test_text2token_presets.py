@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 import recipes
-from corpus.stage import compose_config
 from lm.train import STAGE as TRAIN
+from runtime.stage import compose_config
 from text2token.synthesize import STAGE as SYNTHESIZE
 
 FOLDER = Path(recipes.__file__).parent

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.bpe import train_bpe
+from lm.data.bpe import train_bpe
 from lm.vocabulary import Vocabulary, build_vocabulary
 
 torch.set_num_threads(1)

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
 from corpus.tokens import TokenisedUtterance, write_tokens
-from lm.corpora import open_corpus
-from lm.formats import interleaved_document, loss_mask
+from lm.data.corpora import open_corpus
+from lm.data.formats import interleaved_document, loss_mask
 from lm.vocabulary import BEGIN_OF_AUDIO, END_OF_AUDIO, Vocabulary
+from runtime.errors import UserError
 from text2token.aligned import STAGE, AlignedConfig, TimedWord, aligned_pieces, cut_speech, timed_words
 from text2token.spans import Span, SpanConfig
 

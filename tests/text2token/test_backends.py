@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from corpus.errors import UserError
-from lm.generation import Generator
+from lm.inference.generation import Generator
 from lm.vocabulary import Vocabulary
+from runtime.errors import UserError
 from text2token.backends.choice import EngineOptions, finished_row, open_backend
 from text2token.backends.sglang_engine import keep_allowed
 from text2token.backends.sglang_engine import sampling_options as sglang_options

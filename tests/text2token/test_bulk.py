@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from benchmarks.bulk import AnswersAtOnce, NoSynthesis, run_engine, write_texts
-from corpus.lease import born
-from corpus.units import UnitFolder
-from lm.corpora import open_corpus
+from lm.data.corpora import open_corpus
 from lm.vocabulary import Vocabulary
+from runtime.bulk.lease import born
+from runtime.bulk.units import UnitFolder
 from text2token import pack, synthesize
 from text2token.engine import Synthesiser
 from text2token.unit_file import SpokenDocument, read_unit

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
-from lm.generation import Generator
-from lm.sources import TextDocument
+from lm.data.readers import TextDocument
+from lm.inference.generation import Generator
 from lm.vocabulary import Vocabulary, build_vocabulary
+from runtime.errors import UserError
 from text2token.engine import Synthesiser, Voice, voices
 from text2token.gate import GateConfig
 from text2token.spans import SpanConfig
@@ -114,7 +114,7 @@ def test_speakers_are_checked(vocabulary: Vocabulary) -> None:
         voices({"dora": 1.0}, vocabulary)
     with pytest.raises(UserError, match=r"speakers\.ann"):
         voices({"ann": 0.0}, vocabulary)
-    from lm.bpe import train_bpe
+    from lm.data.bpe import train_bpe
 
     mute = build_vocabulary(train_bpe(["a"], 300), num_speech_tokens=4, speech_tokenizer="abc")
     with pytest.raises(UserError, match="no speaker"):

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.errors import UserError
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
-from lm.bpe import train_bpe
-from lm.formats import loss_mask, tts_document
+from lm.data.bpe import train_bpe
+from lm.data.formats import loss_mask, tts_document
 from lm.vocabulary import Vocabulary, build_vocabulary
+from runtime.errors import UserError
 from text2token.evaluate import STAGE, EvaluateConfig
 from tokenizer.config import ModelConfig, QuantiserConfig
-from tokenizer.initialise import initialise
-from tokenizer.labels import Labels
+from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
+from tokenizer.training.initialise import initialise
 
 TEXTS = ["the lion sleeps", "a cat likes the ball", "paris", "the red house"]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 from text2token.gate import GateConfig, count_letters, distinct_share, judge
 
 RISING = np.arange(40, dtype=np.uint16)

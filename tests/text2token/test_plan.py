@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.errors import UserError
-from corpus.units import UnitFolder
+from runtime.bulk.units import UnitFolder
+from runtime.errors import UserError
 from text2token.plan import open_job, part_of
 from text2token.texts import Columns, TextReader
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
-from lm.bpe import train_bpe
-from lm.corpora import open_corpus
+from lm.data.bpe import train_bpe
+from lm.data.corpora import open_corpus
 from lm.vocabulary import Vocabulary, build_vocabulary
+from runtime.errors import UserError
 from text2token import inspect, pack, status, synthesize
 from text2token.unit_file import read_unit
 
@@ -125,8 +125,8 @@ def test_packing_needs_no_particular_workers(reference: Path, model_folder: Path
 
 def check_bytes(reference: Path, tmp: Path, vocabulary: Vocabulary) -> None:
     """The merged shards are what Megatron's own builder writes."""
-    from lm.corpora import write_corpus
-    from lm.formats import interleaved_document
+    from lm.data.corpora import write_corpus
+    from lm.data.formats import interleaved_document
 
     def rows(split: str):  # type: ignore[no-untyped-def]
         for file in sorted((reference / "whole" / split).glob("*.parquet")):

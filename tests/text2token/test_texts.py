@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus.errors import UserError
 from corpus.manifest import BadRecord
-from lm.sources import TextDocument, iterate_texts
+from lm.data.readers import TextDocument, iterate_texts
+from runtime.errors import UserError
 from text2token.texts import Columns, Part, TextReader, cut_file, list_files
 
 LINES = st.lists(

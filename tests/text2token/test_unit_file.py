@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 from text2token.unit_file import Counts, Marks, SpokenDocument, SpokenSpan, read_unit, write_unit
 
 CODES = np.array([1, 2, 65535], dtype=np.uint16)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from text2token.variety import SpeakerGuess, repeated_share, used_codes
+from text2token.diversity import SpeakerGuess, repeated_share, used_codes
 
 
 def test_speakers_are_told_apart_by_their_codes() -> None:

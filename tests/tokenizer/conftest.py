@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.audio import Samples, write_audio
+from corpus.audio.files import Samples, write_audio
 from corpus.manifest import Utterance, write_manifest
 from tokenizer.config import ModelConfig, QuantiserConfig
-from tokenizer.initialise import initialise
-from tokenizer.labels import Labels
+from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
+from tokenizer.training.initialise import initialise
 
 WORDS = ["red", "blue", "green", "tom", "anna", "cat", "dog", "one", "two", "three"]
 torch.set_num_threads(1)

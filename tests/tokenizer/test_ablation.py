@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from corpus.errors import UserError
-from recipes import ablate_page, quickstart
-from recipes.ablate_grid import make_points, parse_overrides
-from recipes.ablate_plan import AblateConfig
-from recipes.ablate_table import PAPER_HEADS, PAPER_ROWS, Scores, table
+from recipes import quickstart
 from recipes.ablate_tokenizer import load_ablation, main
-from tokenizer.fitting import FittingLoop
+from recipes.ablation import page as ablate_page
+from recipes.ablation.grid import make_points, parse_overrides
+from recipes.ablation.plan import AblateConfig
+from recipes.ablation.table import PAPER_HEADS, PAPER_ROWS, Scores, table
+from runtime.errors import UserError
+from runtime.fit import FittingLoop
 
 STEPS = 12
 

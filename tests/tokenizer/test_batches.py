@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.mel import LogMelConfig
-from tokenizer.augment import augment, warp_matrices
-from tokenizer.batches import Ahead, Batches
+from corpus.audio.mel import LogMelConfig
 from tokenizer.config import AugmentConfig
+from tokenizer.data.augment import augment, warp_matrices
+from tokenizer.data.batches import Ahead, Batches
 
 
 @settings(max_examples=30, deadline=None)

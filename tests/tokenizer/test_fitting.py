@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from corpus.errors import UserError
-from corpus.stage import Run
-from tokenizer.fit_config import FitConfig
-from tokenizer.fitting import fit, learning_rate
+from runtime.errors import UserError
+from runtime.fit import fit, learning_rate
+from runtime.fit_config import FitConfig
+from runtime.stage import Run
 
 
 class Killed(BaseException):

@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from corpus.artefact import identity
-from corpus.errors import UserError
-from corpus.mel import LogMelConfig
-from corpus.token_time import FRAME_RATES, TokenTime
+from corpus.audio.frame_rate import FRAME_RATES, TokenTime
+from corpus.audio.mel import LogMelConfig
+from runtime.artefact import identity
+from runtime.errors import UserError
 from tokenizer.config import ModelConfig, QuantiserConfig
 from tokenizer.model import SpeechTokenizer
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.errors import UserError
-from tokenizer.labels import Labels, num_ctc_frames
+from runtime.errors import UserError
+from tokenizer.data.labels import Labels, num_ctc_frames
 
 TEXTS = ["the cat sat on the mat", "where is the cat", "o'clock is a word", "the dog and the cat ran"]
 

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 import torch
 
-from corpus.audio import read_audio
-from corpus.errors import UserError
+from corpus.audio.files import read_audio
+from corpus.audio.mel import LogMel
 from corpus.manifest import Utterance, read_manifest
-from corpus.mel import LogMel
+from runtime.errors import UserError
 from tokenizer.config import DataConfig, ModelConfig
-from tokenizer.examples import Examples
+from tokenizer.data.examples import Examples
 from tokenizer.model import SpeechTokenizer
 
 MakeTokenizer = Callable[..., SpeechTokenizer]

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 from tokenizer.model import SpeechTokenizer
 
 Say = Callable[[str], np.ndarray]

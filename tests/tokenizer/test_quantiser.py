@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from corpus.errors import UserError
+from runtime.errors import UserError
 from tokenizer.config import QuantiserConfig
 from tokenizer.quantiser import Quantiser, make_quantiser
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer import evaluate, robustness
+from tokenizer import evaluate
 from tokenizer.evaluate import EvaluateConfig, NoiseConfig
 from tokenizer.model import SpeechTokenizer
-from tokenizer.scoring import edit_distance
-from tokenizer.splits import SplitScores
+from tokenizer.scoring import robustness
+from tokenizer.scoring.metrics import edit_distance
+from tokenizer.scoring.transcripts import SplitScores
 
 TOKENS = st.lists(st.integers(0, 3), max_size=7)
 
@@ -94,7 +95,7 @@ def test_scores_under_noise(artefact: Path, spoken: Path, tmp_path: Path, capsys
 def test_a_killed_evaluation_goes_on_where_it_was(
     artefact: Path, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenizer.splits.READ_TOGETHER", 2)
+    monkeypatch.setattr("tokenizer.scoring.transcripts.READ_TOGETHER", 2)
     monkeypatch.setattr(robustness, "READ_TOGETHER", 2)
     whole = evaluate.STAGE.execute(config(artefact, spoken, tmp_path / "unbroken"))
     work, calls = robustness.noised_counts, []
@@ -128,7 +129,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(
 
 
 def test_clean_speech_has_no_distance(tokenizer: SpeechTokenizer, spoken: Path) -> None:
-    from corpus.audio import read_audio
+    from corpus.audio.files import read_audio
     from corpus.manifest import read_manifest
 
     utterances = read_manifest(spoken / "heldout_sentence.jsonl").utterances[:3]

@@ -16,21 +16,22 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.artefact import file_digest
-from corpus.attempt import Attempt
-from corpus.errors import UserError
+from corpus.audio.mel import LogMel
+from corpus.audio.room_simulation import RoomConfig
 from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
-from corpus.mel import LogMel
-from corpus.room import RoomConfig
-from corpus.stage import Run
 from corpus.tokens import TokenisedUtterance, read_tokens
-from corpus.units import UnitFolder
-from corpus.workers import work_off
-from tokenizer import encode, evaluate, train, units
+from runtime.artefact import file_digest
+from runtime.bulk.attempt import Attempt
+from runtime.bulk.units import UnitFolder
+from runtime.bulk.workers import work_off
+from runtime.errors import UserError
+from runtime.fit import FittingLoop
+from runtime.stage import Run
+from tokenizer import encode, evaluate, train
 from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, QuantiserConfig
-from tokenizer.examples import Examples
-from tokenizer.fitting import FittingLoop
-from tokenizer.labels import Labels
+from tokenizer.data import bulk_encoding as units
+from tokenizer.data.examples import Examples
+from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
 
 from ..corpus.permits import Permits, Rationed  # noqa: TID252
@@ -345,8 +346,8 @@ def test_too_many_labels_say_what_to_do(spoken: Path, tmp_path: Path) -> None:
 
 
 def test_two_utterances_can_be_learnt_by_heart(tokenizer: SpeechTokenizer, spoken: Path) -> None:
-    from tokenizer.initialise import initialise
-    from tokenizer.objective import TokenizerObjective
+    from tokenizer.training.initialise import initialise
+    from tokenizer.training.objective import TokenizerObjective
 
     torch.manual_seed(0)
     manifest = read_manifest(spoken / "train.jsonl")
@@ -370,7 +371,7 @@ def test_two_utterances_can_be_learnt_by_heart(tokenizer: SpeechTokenizer, spoke
         terms = objective.loss(step)
         terms["loss"].backward()
         optimizer.step()
-    from corpus.audio import read_audio
+    from corpus.audio.files import read_audio
 
     heard = small.transcribe([read_audio(utterance.audio) for utterance in two.utterances])
     assert heard == [utterance.text for utterance in two.utterances] and terms["ctc"] < 0.1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tokenizer import encoder
+from tokenizer.backbones import fastconformer as encoder
+from tokenizer.backbones.fastconformer import FastConformerFront
 from tokenizer.config import ModelConfig
-from tokenizer.encoder import FastConformerFront
-from tokenizer.initialise import initialise
+from tokenizer.training.initialise import initialise
 
 
 @pytest.mark.parametrize("frame_rate", [50.0, 25.0, 12.5, 6.25])

@@ -15,22 +15,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.artefact import file_digest
-from corpus.audio import read_audio
-from corpus.errors import UserError
+from corpus.audio.files import read_audio
+from corpus.audio.mel import LogMel
+from corpus.audio.noise import add_noise, make_noise
 from corpus.manifest import read_manifest
-from corpus.mel import LogMel
-from corpus.noise import add_noise, make_noise
-from corpus.stage import Run
+from runtime.artefact import file_digest
+from runtime.errors import UserError
+from runtime.fit import FittingLoop
+from runtime.stage import Run
 from tokenizer import train
-from tokenizer.batches import Mixture
 from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, NoiseConfig, QuantiserConfig
-from tokenizer.examples import Examples
-from tokenizer.fitting import FittingLoop
+from tokenizer.data.batches import Mixture
+from tokenizer.data.examples import Examples
 from tokenizer.model import SpeechTokenizer
-from tokenizer.objective import TokenizerObjective, consistency_loss
 from tokenizer.quantiser import make_quantiser
-from tokenizer.scoring import word_errors
+from tokenizer.scoring.metrics import word_errors
+from tokenizer.training.objective import TokenizerObjective, consistency_loss
 
 RECIPES = Path(train.__file__).parent.parent / "recipes"
 SMALL: dict[str, Any] = {"width": 32, "heads": 2, "subsampling_channels": 8, "num_labels": 40, "chunk": 4}
@@ -133,7 +133,7 @@ def one_rank(rank: int, folder: str, corpus: str, last: int | None) -> None:
 
 
 def on_two_ranks(folder: Path, corpus: Path, last: int | None = None) -> None:
-    from tokenizer.nemo import quiet_nemo
+    from tokenizer.backbones.nemo import quiet_nemo
 
     quiet_nemo()  # once, before the ranks are forked
     folder.mkdir(exist_ok=True)

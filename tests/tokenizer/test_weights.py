@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from corpus.errors import UserError
-from tokenizer.adopt import adopt
+from runtime.errors import UserError
+from tokenizer.backbones.whisper_layers import sinusoids
 from tokenizer.model import SpeechTokenizer
-from tokenizer.transformer import sinusoids
+from tokenizer.training.warm_start import adopt
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
 STREAMING = {

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from tokenizer.attention_decoder import AttentionDecoder
+from tokenizer.backbones.base import mel_config
+from tokenizer.backbones.whisper import WhisperFront
+from tokenizer.backbones.whisper_decoder import AttentionDecoder
 from tokenizer.config import ModelConfig, QuantiserConfig
-from tokenizer.halves import mel_config
 from tokenizer.model import SpeechTokenizer
-from tokenizer.whisper import WhisperFront
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
 SIZES: dict[str, Any] = {"backbone": "whisper", "width": 32, "heads": 2, "feed_forward": 2, "upsampling": 1}
@@ -93,8 +93,8 @@ def hugging_face(config: ModelConfig) -> Any:
 
 def test_not_causal_it_equals_transformers_encoder_and_decoder() -> None:
     """But for the positions, which theirs has not after the middle."""
-    from tokenizer.whisper import WhisperBack
-    from tokenizer.whisper_weights import load_decoder, load_halves
+    from tokenizer.backbones.whisper import WhisperBack
+    from tokenizer.backbones.whisper_weights import load_decoder, load_halves
 
     config = ModelConfig(**SIZES, frame_rate=50, chunk=50, front_layers=2, back_layers=2, attention_weight=1)
     model = hugging_face(config)
@@ -114,7 +114,7 @@ def test_not_causal_it_equals_transformers_encoder_and_decoder() -> None:
 def test_the_mel_is_that_of_whisper_but_for_its_clamp() -> None:
     from transformers import WhisperFeatureExtractor
 
-    from corpus.mel import LogMel
+    from corpus.audio.mel import LogMel
 
     audio = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     for num_mels in (80, 128):

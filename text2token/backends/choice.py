@@ -45,7 +45,7 @@ def open_backend(name: str, options: EngineOptions, vocabulary: Vocabulary) -> B
         from .sglang_engine import SglangBackend
 
         return SglangBackend(options, vocabulary)
-    from lm.generation import Generator
+    from lm.inference.generation import Generator
 
     return Generator.from_pretrained(
         options.folder,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from corpus.artefact import read_json
-from corpus.errors import UserError
+from runtime.artefact import read_json
+from runtime.errors import UserError
 
 from .choice import EngineOptions, finished_row, show_device
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 
-from chatbot.engine import Engine
+from chatbot.engine.engine import Engine
 from chatbot.server.app import create_app
 from chatbot.server.options import ServerOptions
-from corpus.audio import write_audio
-from recipes.browser import browser, executable, open_page
+from corpus.audio.files import write_audio
+from evaluation.served_chat.browser import browser, executable, open_page
 
 from ..conftest import HANG_SECONDS  # noqa: TID252
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from recipes.browser import browser, open_page
+from evaluation.served_chat.browser import browser, open_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

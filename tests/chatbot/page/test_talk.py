@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from recipes.browser import played
+from evaluation.served_chat.browser import played
 
 from ..conftest import held  # noqa: TID252
 

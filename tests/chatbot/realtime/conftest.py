@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import uvicorn
 
-from chatbot.engine import Engine, EngineOptions
-from chatbot.parts import Bundle
-from chatbot.pcm import encode_pcm16
+from chatbot.engine.bundle_parts import Bundle
+from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.pcm import encode_pcm16
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.routes import RealtimeRouter, make_router

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chatbot.realtime.listening import TAIL_MS, Heard, Listener, Sound, Started, Stopped, Turn
 from chatbot.realtime.settings import ServerVad
-from corpus.audio import Samples
+from corpus.audio.files import Samples
 
 RATE = 16000
 

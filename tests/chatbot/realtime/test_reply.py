@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatbot.events import AudioDelta, ReplyDone, Status, TextDelta, Usage
-from chatbot.pcm import decode_base64
+from chatbot.engine.events import AudioDelta, ReplyDone, Status, TextDelta, Usage
+from chatbot.engine.pcm import decode_base64
 from chatbot.realtime.reply import Event, Reply
 from chatbot.realtime.sdk import check_server_event
 from chatbot.realtime.settings import Settings
-from corpus.audio import resample
+from corpus.audio.files import resample
 
 SPEECH = (np.random.default_rng(0).standard_normal(22050) * 0.1).astype(np.float32)
 SPOKEN = [TextDelta(text="hello"), AudioDelta(samples=SPEECH[:15000]), TextDelta(text=" you")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.audio import write_audio
+from corpus.audio.files import write_audio
 
 from ..conftest import babble  # noqa: TID252
 from .conftest import Server

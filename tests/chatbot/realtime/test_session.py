@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatbot.engine import Engine, EngineFull, EngineOptions
-from chatbot.events import ReplyDone
-from chatbot.parts import Bundle
-from chatbot.pcm import decode_base64
+from chatbot.engine.bundle_parts import Bundle
+from chatbot.engine.engine import Engine, EngineFull, EngineOptions
+from chatbot.engine.events import ReplyDone
+from chatbot.engine.pcm import decode_base64
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.session import RealtimeSession
@@ -381,7 +381,7 @@ def test_a_full_engine_takes_no_session(bundle: Bundle) -> None:
 
 
 OF_A_DIALOGUE = tuple(f"chatbot.{name}" for name in ("realtime", "talker", "reply", "speech", "thoughts", "memory"))
-STREAMS = ("decoder.stream", "tokenizer.streaming", "tokenizer.encoder")
+STREAMS = ("decoder.stream", "tokenizer.streaming", "tokenizer.backbones.fastconformer")
 
 
 def dialogue_objects() -> Counter[str]:

@@ -18,11 +18,11 @@ import pytest
 import soundfile
 from fastapi import FastAPI
 
-from chatbot.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine, EngineOptions
 from chatbot.server.app import create_app
 from chatbot.server.listener import Listener, open_socket
 from chatbot.server.options import ServerOptions
-from corpus.audio import Samples
+from corpus.audio.files import Samples
 
 from ..conftest import HANG_SECONDS  # noqa: TID252
 

@@ -10,7 +10,7 @@ import numpy as np
 import openai
 import pytest
 
-from chatbot.pcm import WIRE_RATE
+from chatbot.engine.pcm import WIRE_RATE
 
 from ..conftest import babble, held  # noqa: TID252
 from .conftest import Live, read_sound, spoken, until

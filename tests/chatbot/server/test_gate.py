@@ -17,7 +17,7 @@ from websockets.sync.client import connect as connect_within
 from chatbot.server.keys import Keys, read_keys
 from chatbot.server.options import ServerOptions
 from chatbot.server.rates import Rates
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 from ..conftest import HANG_SECONDS  # noqa: TID252
 from .conftest import KEY, Live, gated, until

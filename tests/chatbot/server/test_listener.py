@@ -17,12 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
-from chatbot.engine import EngineOptions
+from chatbot.engine.engine import EngineOptions
 from chatbot.server.command import argument_parser, engine_options, leave_loaded_alone, main, server_options
 from chatbot.server.listener import open_socket
 from chatbot.server.options import ServerOptions
 from chatbot.server.replies import Replies
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 from ..conftest import HANG_SECONDS  # noqa: TID252
 from .conftest import KEY, Live, until

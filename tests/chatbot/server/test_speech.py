@@ -11,8 +11,8 @@ import numpy as np
 import openai
 import pytest
 
-from chatbot.pcm import WIRE_RATE, decode_pcm16
-from corpus.audio import resample
+from chatbot.engine.pcm import WIRE_RATE, decode_pcm16
+from corpus.audio.files import resample
 
 from ..conftest import babble  # noqa: TID252
 from .conftest import Live, read_sound, sound_file

@@ -15,7 +15,7 @@ from chatbot.server.app import create_app
 from chatbot.server.errors import ApiError
 from chatbot.server.options import ServerOptions
 from chatbot.server.stream import Stream, primed, while_connected
-from corpus.errors import UserError
+from runtime.errors import UserError
 
 from .conftest import Live
 

@@ -1,0 +1,1 @@
+"""Dialogues on disk, and their preparation from texts, recordings and spoken questions."""

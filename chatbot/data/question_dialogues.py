@@ -1,0 +1,109 @@
+"""The built-in corpus's spoken questions as dialogues: every spoken version of a question as one of one exchange, or
+several questions of a voice, some of them about what was told before, one after another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.text.normalisation import normalise
+from corpus.tokens import TokenisedUtterance
+from corpus.world.dialogues import AskedDialogue, AskedTurn
+from corpus.world.questions import AskedQuestion
+from runtime.errors import UserError
+
+from .dialogue_files import Dialogue, DialogueTurn
+
+QUESTION, REPLY = "question", "reply"
+
+
+def asked_dialogues(
+    items: Sequence[TokenisedUtterance],
+    questions: Mapping[str, AskedQuestion],
+    replies: Mapping[str, npt.NDArray[np.uint16]],
+    voice: str,
+    skipped: Counter[str],
+) -> Iterator[Dialogue]:
+    """One dialogue for each spoken question that has a spoken reply.
+
+    Args:
+        items: tokenised utterances; those of kind question are taken.
+        questions: by normalised words (`corpus.world.questions.read_questions`).
+        replies: reply text -> its speech tokens (`spoken_replies`).
+        voice: whose they are.
+        skipped: counts by reason the questions left out.
+    """
+    for item in items:
+        if item.kind != QUESTION:
+            continue
+        asked = questions.get(normalise(item.text))
+        speech = replies.get(normalise(asked.reply)) if asked else None
+        if asked is None or speech is None:
+            skipped["no such question in questions.jsonl" if asked is None else "no spoken reply"] += 1
+            continue
+        yield Dialogue(id=item.id, turns=exchange(item, asked.reply, speech, voice))
+
+
+def joined_dialogues(
+    items: Sequence[TokenisedUtterance],
+    dialogues: Iterable[AskedDialogue],
+    replies: Mapping[str, npt.NDArray[np.uint16]],
+    voice: str,
+    skipped: Counter[str],
+) -> Iterator[Dialogue]:
+    """The dialogues of a corpus, in speech; those of which a recording or a spoken reply is missing are left out.
+
+    Args:
+        items: tokenised utterances.
+        dialogues: that name them (`corpus.world.dialogues.read_asked`).
+        replies: reply text -> its speech tokens (`spoken_replies`).
+        voice: whose they are.
+        skipped: counts by reason the dialogues left out.
+    """
+    by_id = {item.id: item for item in items}
+
+    def spoken(turn: AskedTurn) -> list[DialogueTurn]:
+        item, speech = by_id.get(turn.utterance), replies.get(normalise(turn.reply))
+        if item is None or speech is None:
+            raise LookupError("no tokens of a question" if item is None else "no spoken reply")
+        return exchange(item, turn.reply, speech, voice)
+
+    for dialogue in dialogues:
+        try:
+            yield Dialogue(id=dialogue.id, turns=[said for turn in dialogue.turns for said in spoken(turn)])
+        except LookupError as error:
+            skipped[str(error)] += 1
+
+
+def exchange(item: TokenisedUtterance, reply: str, speech: npt.NDArray[np.uint16], voice: str) -> list[DialogueTurn]:
+    """A spoken question and the reply, whose speech tokens are of ``voice``."""
+    return [
+        DialogueTurn(role="user", text=item.text, tokens=item.tokens, speaker=item.speaker),
+        DialogueTurn(role="assistant", text=reply, tokens=speech, speaker=voice),
+    ]
+
+
+def reply_voice(items: Sequence[TokenisedUtterance], subject: str) -> str:
+    """The voice that speaks most of the replies; the first by name among equals."""
+    counts = Counter(item.speaker for item in items if item.kind == REPLY)
+    if not counts:
+        remedy = 'the training split needs replies (kind "reply") in one voice: build the corpus again'
+        raise UserError(subject, found="no spoken reply", remedy=remedy)
+    return min(counts, key=lambda speaker: (-counts[speaker], speaker))
+
+
+def spoken_replies(items: Sequence[TokenisedUtterance], voice: str, subject: str) -> dict[str, npt.NDArray[np.uint16]]:
+    """Reply text -> its speech tokens in ``voice`` (the first recording of several)."""
+    replies: dict[str, npt.NDArray[np.uint16]] = {}
+    for item in items:
+        if item.kind == REPLY and item.speaker == voice and len(item.tokens):
+            replies.setdefault(normalise(item.text), item.tokens)
+    if not replies:
+        known = ", ".join(sorted({item.speaker for item in items if item.kind == REPLY}))
+        found = f"no reply in the voice {voice!r}"
+        raise UserError(subject, found=found, remedy=f"choose voice= among {known or 'voices with replies'}")
+    return replies

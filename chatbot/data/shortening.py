@@ -1,0 +1,197 @@
+"""An OpenAI-compatible endpoint that makes long replies short, as a person would say them (2411.17607: by GPT-4).
+
+Answers are kept in a journal: after a kill only what is missing is asked for again, and what was answered stays as it
+was, so that all that follows is the same.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from runtime.errors import UserError, check_option
+from runtime.journal import Journal
+
+BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
+REFUSED = (401, 403, 404)  # wrong for every request: key, model, url
+LONGEST_WAIT = 60.0  # seconds between two tries
+INSTRUCTION = (
+    "You turn written answers into spoken ones. Answer the question again as a person would say it aloud, in the same "
+    "language: at most {words} words, plain sentences, no lists, no headings, no code, no formulas, no links, no "
+    "emoji, nothing that cannot be read aloud. Give only the answer."
+)
+
+
+@dataclass(kw_only=True)
+class EndpointConfig:
+    """Who makes replies short, and how it is asked to.
+
+    Attributes:
+        url: base of the endpoint, e.g. https://api.openai.com/v1; "" shortens nothing.
+        model: that the endpoint knows.
+        instruction: what the model is told; ``{words}`` is filter.max_reply_words.
+    """
+
+    url: str = ""
+    model: str = ""
+    instruction: str = INSTRUCTION
+
+    def __post_init__(self) -> None:
+        is_sound = not self.url or self.url.startswith(("http://", "https://"))
+        check_option(is_sound, "shorten.url", self.url, "give http://... or https://..., up to the /v1")
+        check_option(bool(self.model) or not self.url, "shorten.model", self.model, "name the endpoint's model")
+
+
+@dataclass(kw_only=True)
+class RequestConfig:
+    """How requests are made, and what is put up with; answers that are there are kept when it is changed.
+
+    Attributes:
+        key_variable: environment variable that holds the key; none is sent where it is not set.
+        timeout_seconds: of a request, from one byte to the next.
+        retries: of a request that timed out, or found the endpoint busy or broken.
+        wait_seconds: before the first retry; doubled before each further one.
+        concurrency: requests at once.
+        max_failed_share: share of the replies that may get no answer (their dialogues end before).
+    """
+
+    key_variable: str = "OPENAI_API_KEY"
+    timeout_seconds: float = 60.0
+    retries: int = 4
+    wait_seconds: float = 1.0
+    concurrency: int = 4
+    max_failed_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_seconds", "concurrency"):
+            check_option(getattr(self, name) > 0, f"requests.{name}", getattr(self, name), "give a positive number")
+        for name in ("retries", "wait_seconds"):
+            check_option(getattr(self, name) >= 0, f"requests.{name}", getattr(self, name), "give 0 or more")
+        is_share = 0 <= self.max_failed_share <= 1
+        check_option(is_share, "requests.max_failed_share", self.max_failed_share, "give a share in [0, 1]")
+
+
+class LongReply(NamedTuple):
+    """A reply to be shortened: a name of its own, what was asked, and what was answered."""
+
+    name: str
+    question: str
+    reply: str
+
+
+class UnansweredError(Exception):
+    """A reply that the endpoint did not shorten; the message is the reason."""
+
+
+class Shortener:
+    """Asks the endpoint, several requests at once.
+
+    Args:
+        config: who is asked.
+        requests: how.
+        max_words: that an answer should have at most.
+    """
+
+    def __init__(self, config: EndpointConfig, requests: RequestConfig, max_words: int) -> None:
+        self.config, self.requests = config, requests
+        self.instruction = config.instruction.replace("{words}", str(max_words))
+
+    def shorten(self, replies: Iterable[LongReply], journal: Journal) -> Iterator[str]:
+        """Have replies shortened and kept in the journal; yields for each why it failed, "" where it did not.
+
+        Raises:
+            UserError: the endpoint refuses the key or does not know the model.
+        """
+        with ThreadPoolExecutor(self.requests.concurrency) as pool:
+            waiting: dict[Future[str], LongReply] = {}
+            for reply in replies:
+                waiting[pool.submit(self.answer, reply)] = reply
+                if len(waiting) >= 2 * self.requests.concurrency:
+                    yield from self._collect(waiting, journal)
+            while waiting:
+                yield from self._collect(waiting, journal)
+
+    def _collect(self, waiting: dict[Future[str], LongReply], journal: Journal) -> Iterator[str]:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            reply = waiting.pop(future)
+            try:
+                journal.append({"name": reply.name, "text": future.result()})
+                yield ""
+            except UnansweredError as failure:
+                yield str(failure)
+            except UserError:
+                for other in waiting:
+                    other.cancel()
+                raise
+
+    def answer(self, reply: LongReply) -> str:
+        """The reply made short.
+
+        Raises:
+            UnansweredError: none after all retries.
+            UserError: no request would be answered.
+        """
+        pause, failure = self.requests.wait_seconds, ""
+        for number in range(self.requests.retries + 1):
+            if number:
+                time.sleep(min(pause, LONGEST_WAIT))
+                pause *= 2
+            try:
+                return self._ask(reply)
+            except urllib.error.HTTPError as error:
+                failure = f"status {error.code}"
+                if error.code in REFUSED:
+                    remedy = f"check shorten.url, shorten.model and the key in {self.requests.key_variable}"
+                    found = f"status {error.code} ({_detail(error)})"
+                    raise UserError(self.config.url, found=found, remedy=remedy) from error
+                if error.code not in BUSY:
+                    raise UnansweredError(failure) from error
+                pause = max(pause, _asked_pause(error))
+            except (OSError, http.client.HTTPException) as error:  # time-outs and broken connections are among them
+                failure = f"{type(error).__name__}: {error}"
+            except (ValueError, KeyError, IndexError, TypeError):
+                failure = "an answer without text"
+        raise UnansweredError(failure)
+
+    def _ask(self, reply: LongReply) -> str:
+        asked = f"Question:\n{reply.question}\n\nWritten answer:\n{reply.reply}"
+        body = {
+            "model": self.config.model,
+            "temperature": 0,
+            "messages": [{"role": "system", "content": self.instruction}, {"role": "user", "content": asked}],
+        }
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get(self.requests.key_variable):
+            headers["Authorization"] = f"Bearer {key}"
+        url = f"{self.config.url.rstrip('/')}/chat/completions"
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=self.requests.timeout_seconds) as response:
+            answer: Any = json.loads(response.read())
+        text = answer["choices"][0]["message"]["content"]
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError("no text")
+        return text.strip()
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return error.read(300).decode(errors="replace").strip() or str(error.reason)
+    except OSError:
+        return str(error.reason)
+
+
+def _asked_pause(error: urllib.error.HTTPError) -> float:
+    """Seconds that the endpoint asks to wait (Retry-After)."""
+    try:
+        return min(max(float(error.headers.get("Retry-After", 0)), 0.0), LONGEST_WAIT)
+    except ValueError:  # a date
+        return 0.0

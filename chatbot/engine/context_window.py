@@ -1,0 +1,105 @@
+"""What a dialogue holds, and how much of it the model sees again.
+
+Each message is a row of ids that begins with the mark of its role; put together they are `lm.data.formats`' chat
+document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from corpus.audio.files import SAMPLE_RATE
+from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
+from lm.data.truncation import first_kept
+from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, SYSTEM, USER, Vocabulary
+
+Role = Literal["user", "assistant", "system"]
+ROLES: dict[Role, str] = {"user": USER, "assistant": ASSISTANT, "system": SYSTEM}
+
+
+@dataclass
+class Message:
+    """One message.
+
+    Attributes:
+        role: whose.
+        ids: its mark and content.
+        is_spoken: it was said by a user and not typed.
+        body: of a reply, where in ``ids`` it begins (after the question's transcript).
+    """
+
+    role: Role
+    ids: list[int] = field(default_factory=list)
+    body: int = 1
+    is_spoken: bool = False
+
+
+def text_message(role: Role, text: str, vocabulary: Vocabulary) -> Message:
+    """A typed message."""
+    return Message(role, [vocabulary.special(ROLES[role]), *vocabulary.encode_text(text)])
+
+
+def turns(messages: Sequence[Message]) -> list[list[Message]]:
+    """Messages as turns: each begins with what the user says after a reply."""
+    found: list[list[Message]] = []
+    for message in messages:
+        if not found or (message.role == "user" and found[-1][-1].role == "assistant"):
+            found.append([])
+        found[-1].append(message)
+    return found
+
+
+def visible(messages: Sequence[Message], *, remembered_turns: int, most: int) -> list[int]:
+    """The ids that the model sees: system messages, the latest turns as far as they fit, and the turn in the making.
+
+    Args:
+        messages: the dialogue; the latest turn is in the making.
+        remembered_turns: earlier turns, at most.
+        most: ids, at most; the turn in the making is never cut.
+    """
+    system = [id for message in messages if message.role == "system" for id in message.ids]
+    rows = [
+        [id for message in turn for id in message.ids] for turn in turns([m for m in messages if m.role != "system"])
+    ]
+    earlier, now = rows[:-1][-remembered_turns:] if remembered_turns else [], rows[-1] if rows else []
+    first = first_kept([len(row) for row in earlier], most - len(system) - len(now))
+    return [*system, *(id for row in earlier[first:] for id in row), *now]
+
+
+def is_spoken(messages: Sequence[Message]) -> bool:
+    """Whether the latest turn's question was said and not typed."""
+    latest = turns([message for message in messages if message.role != "system"])[-1:]
+    return any(message.is_spoken for turn in latest for message in turn)
+
+
+def truncated(message: Message, num_heard: int, vocabulary: Vocabulary) -> Message:
+    """A reply of which only the first ``num_heard`` speech tokens were played: its text is cut in proportion.
+
+    A reply in turns of text and speech is cut after that speech token. One that is text first and speech then keeps
+    the share of its text that the speech played is of all its speech. A reply that was not heard at all is empty.
+    """
+    head, body = message.ids[: message.body], message.ids[message.body :]
+    speech = [at for at, id in enumerate(body) if vocabulary.is_speech(id)]
+    if num_heard <= 0:
+        return Message(message.role, head, message.body)
+    begin, end = vocabulary.special(BEGIN_OF_AUDIO), vocabulary.special(END_OF_AUDIO)
+    if num_heard >= len(speech):
+        is_unfinished = begin in body and end not in body
+        return Message(message.role, message.ids + ([end] if is_unfinished else []), message.body)
+    text = [id for id in body if vocabulary.is_text(id)]
+    is_text_first = begin in body and not any(vocabulary.is_text(id) for id in body[speech[0] :])
+    if is_text_first:
+        words = text[: round(len(text) * num_heard / len(speech))]
+        kept = [*words, begin, *(body[at] for at in speech[:num_heard]), end]
+    else:
+        kept = body[: speech[num_heard - 1] + 1]
+    return Message(message.role, head + kept, message.body)
+
+
+def whole_tokens(seconds: float) -> int:
+    """Speech tokens of which something was played."""
+    return int(np.ceil(round(max(seconds, 0.0) * SAMPLE_RATE) / SAMPLES_PER_TOKEN))

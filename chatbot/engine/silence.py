@@ -1,0 +1,133 @@
+"""The silence of a question: most of what lies before, between and after its words is not heard.
+
+    silence = SilenceFilter(kept=0.2)
+    heard = silence.feed(samples)       # nothing until somebody speaks; a pause is held back until they go on
+    heard = silence.finish()            # the turn is over: if nobody was found to speak, all there is
+
+Models are trained with little silence, and misread people who take a breath before they ask, think in the middle, or
+let go of the button late. Beside speech ``kept`` seconds of silence are heard, on either side of it.
+
+Only what is clearly softer than the speech around it is left out: speech that begins at once, or that the room's noise
+comes near, is heard from its first sample on. The same samples are left out in whatever pieces they come.
+
+S samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.audio.files import SAMPLE_RATE, Samples
+
+from .vad import FRAME, QUIETEST, frame_levels
+
+RISE = 9.0  # dB above the floor (the 20th percentile so far): loud
+LOUD_FRAMES, WITHIN = 6, 12  # so many loud frames within so many are speech
+SOFTER = 12.0  # dB below the first speech: silence
+LONGEST_CLICK = 2  # frames, before the first word
+# Once somebody has spoken, silence is what comes no nearer to the speech so far (its 90th percentile) than SOFTEST dB,
+# or stands out by no more than AUDIBLE dB from the softest of all that was heard (the 5th).
+SOFTEST, AUDIBLE = 30.0, 6.0
+LONGEST_KNOCK = 5  # frames, after a word: no further one is so short
+LOOK = 5  # frames between two looks at these
+NOTHING = np.zeros(0, dtype=np.float32)
+
+
+class SilenceFilter:
+    """One turn of audio at 16 kHz.
+
+    Args:
+        kept: seconds of silence beside speech that are heard; None hears everything.
+    """
+
+    def __init__(self, kept: float | None) -> None:
+        self.kept = kept
+        self._held = NOTHING  # what may yet be heard
+        self._first = 0  # the sample of the turn that it begins with
+        self._rest = NOTHING  # whose loudness is not known yet
+        self._levels = np.zeros(0)
+        self._begin: int | None = None  # the frame where the first word begins
+        self._end = 0  # the frame after the latest word
+        self._audible = 0  # the latest frames of the turn that are audible, without a gap
+        self._threshold = 0.0
+
+    def feed(self, samples: Samples) -> Samples:
+        """Take (S,) samples; what is to be heard now."""
+        if self.kept is None:
+            return samples
+        self._held = np.concatenate([self._held, samples], dtype=np.float32)
+        self._rest = np.concatenate([self._rest, samples], dtype=np.float32)
+        known, latest = len(self._levels), frame_levels(self._rest)
+        self._levels = np.concatenate([self._levels, latest])
+        self._rest = self._rest[len(latest) * FRAME :]
+        return np.concatenate([NOTHING, *(self._look(frame) for frame in range(known, len(self._levels)))])
+
+    def finish(self) -> Samples:
+        """The turn is over; what is still to be heard of it."""
+        if self._begin is not None and self._end + self._num_kept < len(self._levels):
+            return NOTHING
+        return self._take(self._first + len(self._held))
+
+    @property
+    def _num_kept(self) -> int:
+        """Frames of silence beside speech."""
+        assert self.kept is not None
+        return round(self.kept * SAMPLE_RATE) // FRAME
+
+    def _look(self, frame: int) -> Samples:
+        """What is to be heard now that the loudness of ``frame`` is known."""
+        if self._begin is None:
+            self._begin = speech_begin(self._levels[: frame + 1])
+            if self._begin is None:
+                return NOTHING
+            self._end = frame + 1
+            self._threshold = softest_audible(self._levels[: frame + 1], self._begin)
+            self._leave_out(self._begin - self._num_kept)
+            return self._take(self._end * FRAME)
+        if (frame - self._begin) % LOOK == 0:
+            self._threshold = softest_audible(self._levels[: frame + 1], self._begin)
+        self._audible = self._audible + 1 if self._levels[frame] > self._threshold else 0
+        if self._audible <= LONGEST_KNOCK:
+            return self._take(min(frame + 1, self._end + self._num_kept) * FRAME)
+        resumed = frame + 1 - self._audible
+        if resumed - self._end > 2 * self._num_kept:
+            self._leave_out(resumed - self._num_kept)
+        self._end = frame + 1
+        return self._take(self._end * FRAME)
+
+    def _leave_out(self, frame: int) -> None:
+        """Nothing before ``frame`` is heard any more."""
+        self._take(frame * FRAME)
+
+    def _take(self, sample: int) -> Samples:
+        """What is held of the turn before its sample number ``sample``."""
+        count = max(0, sample - self._first)
+        taken, self._held = self._held[:count], self._held[count:]
+        self._first += len(taken)
+        return taken
+
+
+def softest_audible(levels: npt.NDArray[np.float64], begin: int) -> float:
+    """The least loudness, in dB, that is no silence, by these frames; the speech is in those from ``begin`` on."""
+    floor = max(QUIETEST, float(np.percentile(levels, 5)))
+    return max(floor + AUDIBLE, float(np.percentile(levels[begin:], 90)) - SOFTEST)
+
+
+def without_silence(audio: Samples, kept: float | None) -> Samples:
+    """(S,) samples of a whole turn without its silence, but for ``kept`` seconds beside speech."""
+    silence = SilenceFilter(kept)
+    return np.concatenate([silence.feed(audio), silence.finish()])
+
+
+def speech_begin(levels: npt.NDArray[np.float64]) -> int | None:
+    """The frame where the silence before the speech ends, if the latest of these frames are speech."""
+    latest = levels[-WITHIN:]
+    if len(latest) < WITHIN:
+        return None
+    loud = latest[latest > max(QUIETEST, float(np.percentile(levels, 20))) + RISE]
+    if len(loud) < LOUD_FRAMES:
+        return None
+    audible = levels > float(np.median(loud)) - SOFTER
+    steady = np.convolve(audible, np.ones(LONGEST_CLICK + 1), mode="valid") == LONGEST_CLICK + 1
+    return int(np.argmax(steady)) if steady.any() else 0

@@ -1,0 +1,97 @@
+"""From speech tokens to sound while tokens still come: whole blocks are decoded on the decoder's thread.
+
+The talker whose listener will run out of sound first is served first: a block is due when the sound made before it has
+been played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from corpus.audio.files import Samples
+from decoder.model import SpeechDecoder
+from decoder.stream import DecoderStream
+
+from .worker import Worker
+
+
+class SpeechPipe:
+    """One utterance: `feed` it codes, `finish` it, and let `run` hand its samples on.
+
+    Args:
+        decoder: makes the sound.
+        worker: the thread it runs on.
+        voice: a voice of the decoder.
+        steps: of its solver; None is its default.
+
+    Attributes:
+        worked: seconds that decoding took.
+        seconds: of speech made.
+    """
+
+    def __init__(self, decoder: SpeechDecoder, worker: Worker, voice: str, steps: int | None) -> None:
+        self.decoder, self.worker, self.voice, self.steps = decoder, worker, voice, steps
+        self.worked = self.seconds = 0.0
+        self._due = time.perf_counter()
+        self._codes: asyncio.Queue[int | None] = asyncio.Queue()
+
+    def feed(self, code: int) -> None:
+        """One more token."""
+        self._codes.put_nowait(code)
+
+    def finish(self) -> None:
+        """No more tokens."""
+        self._codes.put_nowait(None)
+
+    async def run(self, play: Callable[[Samples], Awaitable[None]]) -> None:
+        """Decode until `finish` was called and all is played; nothing is played of no tokens.
+
+        Args:
+            play: takes (S,) samples; it may wait, and then nothing more is made.
+        """
+        timing = self.decoder.timing
+        stream: DecoderStream | None = None
+        num_fed = num_blocks = 0
+        is_over = False
+        while not is_over:
+            wanted = timing.end_of_block(num_blocks) + timing.lookahead_tokens - num_fed if timing.block_tokens else -1
+            block: list[int] = []
+            while len(block) != wanted and not is_over:
+                code = await self._codes.get()
+                if code is None:
+                    is_over = True
+                else:
+                    block.append(code)
+            num_fed, num_blocks = num_fed + len(block), num_blocks + 1
+            if not num_fed:
+                return
+            stream, samples = await self.worker.run(
+                lambda stream=stream, block=block, is_over=is_over: self._decode(stream, block, is_over),  # type: ignore[misc]
+                due=self._due,
+            )
+            if len(samples):
+                if not self.seconds:
+                    self._due = time.perf_counter()
+                self.seconds += len(samples) / self.decoder.sample_rate
+                self._due += len(samples) / self.decoder.sample_rate
+                await play(samples)
+
+    def _decode(
+        self, stream: DecoderStream | None, block: list[int], is_last: bool
+    ) -> tuple[DecoderStream | None, Samples]:
+        """The samples that a block adds; on the worker's thread."""
+        started = time.perf_counter()
+        tokens = np.array(block, dtype=np.int64)
+        if not self.decoder.timing.block_tokens:
+            samples = self.decoder.decode(tokens, self.voice, steps=self.steps)
+        else:
+            stream = stream or self.decoder.streaming(self.voice, steps=self.steps)
+            samples = stream.feed(tokens)
+            if is_last:
+                samples = np.concatenate([samples, stream.finish()])
+        self.worked += time.perf_counter() - started
+        return stream, samples

@@ -1,0 +1,111 @@
+"""Read a text aloud by the TTS task of the bundle's reader, or else of its language model, as one stream of speech.
+
+A model that has learnt sentences is given sentences: the text is cut at their ends, and long ones at commas or between
+words. All pieces go through one decoder stream, so there is no seam.
+
+S samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from corpus.audio.files import Samples
+from corpus.text.normalisation import split_sentences
+from lm.data.formats import tts_prompt
+from lm.inference.sequences import Ask
+from lm.vocabulary import END_OF_AUDIO
+from runtime.errors import UserError
+
+from .generation import first_cause
+from .speech import SpeechPipe
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+MOST_WORDS = 20  # of a piece
+LONGEST_TOKEN, LONGEST_PAUSE = 12, 25  # speech tokens for one of text (1 s), and besides: a model that babbles is ended
+MOST_BLOCKS = 8  # of speech that may wait to be taken
+CLAUSE_END = re.compile(r"(?<=[,;:])\s+")
+
+
+async def read_aloud(engine: Engine, text: str, voice: str) -> AsyncGenerator[Samples]:
+    """Speech (S,) of a text, in blocks as they are made.
+
+    Args:
+        engine: the models.
+        text: any length.
+        voice: of the decoder; also the model's, if it knows one of that name.
+
+    Raises:
+        UserError: nothing to say, or the model fails.
+    """
+    v, reply = engine.bundle.vocabulary, engine.bundle.settings.reply
+    tag = voice if voice in v.speakers else next(iter(v.speakers))
+    prompts = [tts_prompt(reply.as_learnt(piece), tag, v).tolist() for piece in pieces_of(text)]
+    if not prompts:
+        raise UserError("the text", found="nothing to say", remedy="write something")
+    longest = max(map(len, prompts))
+    if 2 * longest > engine.reader.max_length:
+        remedy = "write shorter words; a model of more positions reads longer ones"
+        raise UserError("the text", found=f"a piece without a break of {longest} tokens", remedy=remedy)
+    blocks: asyncio.Queue[Samples | None] = asyncio.Queue(MOST_BLOCKS)
+    pipe = SpeechPipe(engine.bundle.decoder, engine.mouth, voice, reply.decoder_steps)
+    failure: Exception | None = None
+
+    async def think() -> None:
+        async with engine.jobs:
+            context = engine.reader.open()
+            try:
+                for prompt in prompts:
+                    context.set(prompt)
+                    most = min(LONGEST_PAUSE + LONGEST_TOKEN * len(prompt), engine.reader.max_length - len(prompt))
+                    ask = Ask(max_new_tokens=most, stop=(v.special(END_OF_AUDIO),), allowed="speech")
+                    async with aclosing(context.generate(ask)) as made:
+                        async for id in made:
+                            if v.is_speech(id):
+                                pipe.feed(id - v.speech_offset)
+            finally:
+                context.close()
+        pipe.finish()
+
+    async def make() -> None:
+        nonlocal failure
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pipe.run(blocks.put))
+                await think()
+        except ExceptionGroup as errors:
+            failure = first_cause(errors)
+        await blocks.put(None)
+
+    task = asyncio.create_task(make())
+    try:
+        while (samples := await blocks.get()) is not None:
+            yield samples
+        if failure is not None:
+            raise failure
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    """The sentences of a text, those of more than `MOST_WORDS` words cut at clauses, or else between words."""
+    for sentence in split_sentences(text):
+        held: list[str] = []
+        for clause in CLAUSE_END.split(sentence):
+            words = clause.split()
+            if held and len(held) + len(words) > MOST_WORDS:
+                yield " ".join(held)
+                held = []
+            held += words
+            while len(held) > MOST_WORDS:
+                yield " ".join(held[:MOST_WORDS])
+                held = held[MOST_WORDS:]
+        if any(character.isalnum() for character in "".join(held)):
+            yield " ".join(held)

@@ -1,0 +1,1 @@
+"""Dialogue in the terminal: screen, keyboard, microphone and loudspeaker."""

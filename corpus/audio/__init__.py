@@ -1,0 +1,1 @@
+"""Waveforms and log-mel spectrograms, frame-rate arithmetic, noise and room simulation."""

@@ -1,0 +1,170 @@
+"""Log-mel spectrogram: the one front end of tokenizer and decoder, on the rule of time of `corpus.audio.frame_rate`.
+
+F = S / 160 exactly. By default the window of frame f lies symmetrically around its own 160 samples::
+
+    samples     160f-120 ........ 160f ........ 160f+160 ........ 160f+280
+                |-- 120 before --|-- frame's own --|-- 120 after --|          window of 400, zeros outside the audio
+
+Hence a frame is known 120 samples (7.5 ms) after its own samples, and streaming equals offline exactly.
+
+B batch, S samples, F mel frames, M mel bands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from runtime.artefact import LATER
+from runtime.errors import check_option
+
+from .files import SAMPLE_RATE, Samples
+from .frame_rate import SAMPLES_PER_FRAME, SAMPLES_PER_TOKEN
+
+
+@dataclass(kw_only=True)
+class LogMelConfig:
+    """Settings of `LogMel`; the defaults suit 16 kHz speech.
+
+    Attributes:
+        sample_rate: of the audio, Hz.
+        n_fft: length of the Fourier transform.
+        win: window length in samples (Hann, centred in the transform).
+        hop: samples a frame.
+        num_mels: mel bands, from 0 Hz to half the sample rate (Slaney's scale, filters of unit area).
+        floor: magnitudes below are raised to it before the logarithm.
+        mean: subtracted from the natural logarithm.
+        std: the difference is divided by it; with ``mean`` it makes speech about zero mean and unit variance.
+        power: that magnitudes are raised to before the filters (2: power spectrum, as Whisper's).
+        before: samples that a window begins before its frame's own; -1: as many as it ends after them (win - hop must
+            then be even). win / 2 centres it on the frame's first sample, as Whisper's is.
+    """
+
+    sample_rate: int = SAMPLE_RATE
+    n_fft: int = 512
+    win: int = 400
+    hop: int = SAMPLES_PER_FRAME
+    num_mels: int = 80
+    floor: float = 1e-5
+    mean: float = -6.0
+    std: float = 2.5
+    power: float = field(default=1.0, metadata=LATER)
+    before: int = field(default=-1, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        check_option(self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
+        if self.before < 0:
+            check_option((self.win - self.hop) % 2 == 0, "mel.win", self.win, "win - hop must be even")
+        check_option(self.before <= self.win - self.hop, "mel.before", self.before, "give at most win - hop")
+        check_option(self.power > 0, "mel.power", self.power, "give a positive number")
+        check_option(self.floor > 0, "mel.floor", self.floor, "give a positive number")
+        check_option(self.std > 0, "mel.std", self.std, "give a positive number")
+
+
+class LogMel(nn.Module):
+    """Waveform to normalised log-mel frames. It has no state and no weights; always computed in float32.
+
+    Buffers:
+        hann: (win,) Hann window.
+        filters: (n_fft // 2 + 1, M) triangular mel filters.
+    """
+
+    hann: torch.Tensor
+    filters: torch.Tensor
+
+    def __init__(self, config: LogMelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or LogMelConfig()
+        self.register_buffer("hann", torch.hann_window(self.config.win, dtype=torch.float32), persistent=False)
+        self.register_buffer("filters", mel_filters(self.config), persistent=False)
+
+    @property
+    def margin(self) -> int:
+        """Samples that a frame sees before its own ``hop`` samples (120)."""
+        return self.config.before if self.config.before >= 0 else (self.config.win - self.config.hop) // 2
+
+    @property
+    def lookahead(self) -> int:
+        """Samples that a frame sees after its own (120)."""
+        return self.config.win - self.config.hop - self.margin
+
+    def window(self, first_frame: int, end_frame: int) -> tuple[int, int]:
+        """The samples [start, stop) that frames [first_frame, end_frame) depend on; start may be negative (zeros)."""
+        return first_frame * self.config.hop - self.margin, end_frame * self.config.hop + self.lookahead
+
+    def forward(self, audio_BS: torch.Tensor) -> torch.Tensor:
+        """(B, S) audio, S a multiple of ``hop``, to (B, M, F) with F = S / hop."""
+        if audio_BS.dim() != 2 or audio_BS.shape[1] % self.config.hop:
+            raise ValueError(f"audio has shape {tuple(audio_BS.shape)}: give (B, S), S a multiple of {self.config.hop}")
+        return self.from_window(nn.functional.pad(audio_BS, (self.margin, self.lookahead)))
+
+    def from_window(self, audio_BS: torch.Tensor) -> torch.Tensor:
+        """(B, F * hop + margin + lookahead) samples, as `window` names them, to (B, M, F)."""
+        with torch.autocast(audio_BS.device.type, enabled=False):
+            frames_BFW = audio_BS.float().unfold(1, self.config.win, self.config.hop) * self.hann
+            magnitude_BFN = torch.fft.rfft(frames_BFW, n=self.config.n_fft).abs()
+            if self.config.power != 1:
+                magnitude_BFN = magnitude_BFN**self.config.power
+            mel_BFM = (magnitude_BFN @ self.filters).clamp_min(self.config.floor).log()
+            return ((mel_BFM - self.config.mean) / self.config.std).transpose(1, 2)
+
+    def natural_log(self, mel: torch.Tensor) -> torch.Tensor:
+        """Undo the normalisation: the natural logarithm of the mel magnitudes, any shape."""
+        return mel * self.config.std + self.config.mean
+
+    def streaming(self) -> LogMelStream:
+        """A fresh stream that gives the same frames piece by piece."""
+        return LogMelStream(self)
+
+
+class LogMelStream:
+    """Feeds audio of any piece size through a `LogMel`; the frames, put together, equal the offline ones."""
+
+    def __init__(self, log_mel: LogMel) -> None:
+        self.log_mel = log_mel
+        self.held = np.zeros(log_mel.margin, dtype=np.float32)  # samples from the next frame's window start on
+        self.num_fed = 0
+
+    def feed(self, samples: Samples) -> torch.Tensor:
+        """Take (S,) samples; returns the (M, F) frames that are now known (F may be 0)."""
+        config = self.log_mel.config
+        self.held = np.concatenate([self.held, samples.astype(np.float32, copy=False)])
+        self.num_fed += len(samples)
+        around = self.log_mel.margin + self.log_mel.lookahead
+        count = max(0, (len(self.held) - around) // config.hop)
+        if not count:
+            return torch.zeros(config.num_mels, 0)
+        piece = torch.from_numpy(self.held[: count * config.hop + around])
+        self.held = self.held[count * config.hop :]
+        return self.log_mel.from_window(piece[None].to(self.log_mel.hann.device))[0]
+
+    def finish(self, multiple: int = SAMPLES_PER_TOKEN) -> torch.Tensor:
+        """End of the audio: pad with zeros to ``multiple`` samples and return the remaining (M, F) frames."""
+        missing = -self.num_fed % multiple
+        return self.feed(np.zeros(missing + self.log_mel.lookahead, dtype=np.float32))
+
+
+def mel_filters(config: LogMelConfig) -> torch.Tensor:
+    """Triangular filters of unit area on Slaney's mel scale (Auditory Toolbox): (n_fft // 2 + 1, M)."""
+    frequencies = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)
+    top = hertz_to_mel(np.array(config.sample_rate / 2))
+    edges = mel_to_hertz(np.linspace(0, top, config.num_mels + 2))
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies[:, None] - left) / (centre - left)
+    falling = (right - frequencies[:, None]) / (right - centre)
+    filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (right - left))
+    return torch.from_numpy(filters.astype(np.float32))
+
+
+def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
+    """Slaney's scale: linear below 1 kHz (15 mel), logarithmic above (27 mel for a factor of 6.4)."""
+    linear = hertz * 3 / 200
+    return np.where(hertz < 1000, linear, 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4))
+
+
+def mel_to_hertz(mel: np.ndarray) -> np.ndarray:
+    """The inverse of `hertz_to_mel`."""
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) / 27 * np.log(6.4)))

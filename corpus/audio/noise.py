@@ -1,0 +1,77 @@
+"""Noise of a known strength over speech: white, pink, or babble of the corpus's own voices; equal for equal seeds.
+
+SNR is of the whole utterance: 10 log10(mean square of the speech / mean square of the noise). The same noise, only
+louder or softer, goes over an utterance at every SNR.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .files import Samples
+
+NOISE_KINDS = ("white", "pink", "babble")
+BABBLE_VOICES = 6  # talkers at once; our choice
+
+
+def make_noise(kind: str, id: str, num_samples: int, others: Sequence[Samples], seed: int) -> Samples:
+    """(S,) noise of mean square 1 for the utterance ``id``.
+
+    Args:
+        kind: one of `NOISE_KINDS`.
+        id: the utterance's; with ``seed`` and ``kind`` it decides every draw.
+        num_samples: S.
+        others: utterances that babble is made of, each (samples,); only babble reads them.
+        seed: of the draws.
+    """
+    random = np.random.default_rng([seed, zlib.crc32(f"{kind} {id}".encode())])
+    if kind == "white":
+        noise = random.standard_normal(num_samples)
+    elif kind == "pink":
+        noise = pink(num_samples, random)
+    else:
+        noise = babble(num_samples, others, random)
+    return unit_power(noise).astype(np.float32)
+
+
+def add_noise(audio: Samples, noise: Samples, snr_db: float, *, lead: int = 0) -> Samples:
+    """(N,) noise of mean square 1 scaled to the SNR, the (S,) audio in it from sample ``lead`` on.
+
+    A silent audio stays silent.
+    """
+    level = np.sqrt(np.mean(np.square(audio), dtype=np.float64)) * 10 ** (-snr_db / 20) if len(audio) else 0.0
+    heard = np.float32(level) * noise
+    heard[lead : lead + len(audio)] += audio
+    return heard.astype(np.float32)
+
+
+def pink(num_samples: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Noise whose power falls by 3 dB an octave (as 1 / f), without a constant part."""
+    if num_samples < 2:
+        return np.zeros(num_samples)
+    spectrum = np.fft.rfft(random.standard_normal(num_samples))
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    spectrum[0] = 0
+    return np.fft.irfft(spectrum, num_samples)
+
+
+def babble(
+    num_samples: int, others: Sequence[Samples], random: np.random.Generator, voices: int = BABBLE_VOICES
+) -> npt.NDArray[np.float64]:
+    """Several utterances over one another, equally loud, each from a random place on and repeated without end."""
+    heard = [audio for audio in others if len(audio) and np.any(audio)]
+    total = np.zeros(num_samples)
+    for at in random.permutation(len(heard))[:voices]:
+        start = int(random.integers(len(heard[at])))
+        total += unit_power(np.take(heard[at].astype(np.float64), start + np.arange(num_samples), mode="wrap"))
+    return total
+
+
+def unit_power(signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The signal at a mean square of 1; silence stays silence."""
+    power = np.mean(np.square(signal)) if len(signal) else 0.0
+    return signal / np.sqrt(power) if power > 0 else signal

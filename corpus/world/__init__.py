@@ -1,0 +1,1 @@
+"""The built-in spoken world: a closed set of facts and stories, spoken by open synthesisers."""

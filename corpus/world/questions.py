@@ -1,0 +1,104 @@
+"""The questions of a spoken corpus: ``questions.jsonl`` of corpus.build, found by their words; which to ask aloud."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.manifest import Manifest, Utterance
+from corpus.text.normalisation import normalise
+from runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class AskedQuestion:
+    """A question with its one right answer.
+
+    Attributes:
+        id: unique.
+        question: its words.
+        answer: the key that a right reply ends in, e.g. ``"paris"``.
+        reply: a sentence that ends in the key.
+        topic: questions of a topic are asked in the same way.
+        split: ``train`` or ``heldout`` (its words occur in no training data).
+    """
+
+    id: str
+    question: str
+    answer: str
+    reply: str
+    topic: str
+    split: str
+
+
+def read_questions(corpus: Path | str) -> dict[str, AskedQuestion]:
+    """The questions of a corpus folder by their normalised words.
+
+    Raises:
+        UserError: no questions.jsonl, a line that is no question, or one question with two answers.
+    """
+    file = Path(corpus) / "questions.jsonl"
+    if not file.is_file():
+        remedy = "give the output folder of corpus.build, or write {id, question, answer, reply, topic, split} lines"
+        raise UserError(str(file), found="no such file", remedy=remedy)
+    found: dict[str, AskedQuestion] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            question = AskedQuestion(**{name: str(record[name]) for name in AskedQuestion.__dataclass_fields__})
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            remedy = "a question is a JSON object with id, question, answer, reply, topic and split"
+            raise UserError(f"{file}, line {number}", found=reason, remedy=remedy) from error
+        words = normalise(question.question)
+        other = found.setdefault(words, question)
+        if (other.answer, other.reply) != (question.answer, question.reply):
+            found_two = f"{words!r} is answered {question.answer!r} here and {other.answer!r} before"
+            raise UserError(f"{file}, line {number}", found=found_two, remedy="leave one of the two out")
+    if not found:
+        raise UserError(str(file), found="no question in it", remedy="build the corpus again")
+    return found
+
+
+def choose_questions(
+    manifest: Manifest, *, kind: str, voices: Sequence[str] = (), limit: int = 0, draw: str
+) -> list[Utterance]:
+    """Distinct questions in a drawn order, each asked by the voice that has asked least so far.
+
+    Args:
+        manifest: of spoken questions.
+        kind: only utterances of this kind; empty takes all.
+        voices: only questions of these voices; none named means all.
+        limit: at most so many; 0 takes all.
+        draw: seeds the order and who asks.
+
+    Raises:
+        UserError: the manifest has none such.
+    """
+    by_text: dict[str, list[Utterance]] = {}
+    for utterance in manifest.utterances:
+        if kind in ("", utterance.kind) and (not voices or utterance.speaker in voices):
+            by_text.setdefault(normalise(utterance.text), []).append(utterance)
+    if not by_text:
+        kinds = ", ".join(sorted({utterance.kind or "(none)" for utterance in manifest.utterances}))
+        speakers = ", ".join(sorted({utterance.speaker for utterance in manifest.utterances}))
+        found = f"no utterance of kind {kind!r} in the voices {list(voices) or 'of all speakers'}"
+        raise UserError(str(manifest.path), found=found, remedy=f"its kinds are {kinds}; its voices are {speakers}")
+    rng = random.Random(draw)
+    texts = sorted(by_text)
+    rng.shuffle(texts)
+    asked: Counter[str] = Counter()
+    chosen = []
+    for text in texts[: limit or None]:
+        versions = sorted(by_text[text], key=lambda utterance: utterance.id)
+        rng.shuffle(versions)
+        question = min(versions, key=lambda utterance: asked[utterance.speaker])
+        asked[question.speaker] += 1
+        chosen.append(question)
+    return chosen

@@ -1,0 +1,122 @@
+"""The voices of the built-in corpus: which engine says it how, and which voices training never hears."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from corpus.audio.files import Samples
+from runtime.errors import UserError
+
+from . import espeak, flite
+
+SEEN, HELD_OUT, ANSWER = "seen", "heldout", "answer"
+ENGINES = ("auto", "espeak")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """One speaker.
+
+    Attributes:
+        name: the speaker's name in manifests.
+        engine: "espeak" or "flite".
+        voice: the engine's name of it.
+        role: "seen" (training), "heldout" (only in heldout_voice), "answer" (replies, and more training data).
+        rate: espeak-ng's words a minute.
+        pitch: espeak-ng's, 0 to 100.
+        stretch: flite's factor on durations.
+        spread: how much pace and pitch vary from utterance to utterance (0 to 1).
+    """
+
+    name: str
+    engine: str
+    voice: str
+    role: str = SEEN
+    rate: int = 160
+    pitch: int = 50
+    stretch: float = 1.0
+    spread: float = 1.0
+
+    def say(self, text: str, pace: float, tune: float) -> tuple[Samples, int]:
+        """Say ``text``.
+
+        Args:
+            text: what to say; commas, full stops and question marks are heard.
+            pace: -1 (slowest) to 1 (fastest): up to 6 % at full spread.
+            tune: -1 (lowest) to 1 (highest): up to 5 of espeak-ng's pitch steps at full spread.
+
+        Returns:
+            (S,) float32 samples and their sample rate.
+        """
+        speed = 1 + 0.06 * self.spread * pace
+        if self.engine == "flite":
+            return flite.speak(text, self.voice, stretch=self.stretch / speed)
+        pitch = round(self.pitch + 5 * self.spread * tune)
+        return espeak.speak(text, self.voice, rate=round(self.rate * speed), pitch=pitch)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data for voices.json."""
+        return asdict(self)
+
+
+def espeak_voice(variant: str, pitch: int, rate: int = 160, *, language: str = "en-us", role: str = SEEN) -> Voice:
+    """A voice of espeak-ng: a language and one of its variants ("" for the plain voice)."""
+    accent = {"en-us": "", "en-gb-x-rp": "rp-"}[language]
+    voice = f"{language}+{variant}" if variant else language
+    name = f"espeak-{accent}{variant.lower() or 'plain'}"
+    return Voice(name=name, engine="espeak", voice=voice, role=role, rate=rate, pitch=pitch)
+
+
+# Chosen among 60 variants: heard well by an independent recogniser, and unlike each other.
+ESPEAK_VOICES = (
+    espeak_voice("f2", 50),
+    espeak_voice("f5", 60, 155),
+    espeak_voice("f2", 42, 165, language="en-gb-x-rp"),
+    espeak_voice("caleb", 45),
+    espeak_voice("", 50, 155),
+    espeak_voice("m1", 40, 165),
+    espeak_voice("m6", 55, language="en-gb-x-rp"),
+    espeak_voice("adam", 50),
+    espeak_voice("klatt4", 45, 165),
+    espeak_voice("Reed", 60),
+    espeak_voice("edward", 62, 165),
+    espeak_voice("Hugo", 50, 165),
+    espeak_voice("grandpa", 45, 155),
+    espeak_voice("f1", 50, 155, role=HELD_OUT),
+    espeak_voice("klatt2", 60, role=HELD_OUT),
+)
+FLITE_VOICES = (
+    Voice(name="flite-slt", engine="flite", voice="slt", stretch=0.95),
+    Voice(name="flite-rms", engine="flite", voice="rms", stretch=0.85),
+    Voice(name="flite-kal16", engine="flite", voice="kal16", stretch=1.05),
+    Voice(name="flite-awb", engine="flite", voice="awb", stretch=0.95, role=HELD_OUT),
+)
+
+
+def choose_voices(engines: str = "auto", num_seen: int = 0, answer: str = "") -> list[Voice]:
+    """The voices to use.
+
+    Args:
+        engines: "espeak", or "auto" for flite's voices besides where its library is installed.
+        num_seen: how many voices training hears, the answer voice among them; 0 for all there are.
+        answer: name of the answer voice; "" for flite's slt, else the first of espeak-ng.
+
+    Returns:
+        Voices of which exactly one has the role "answer".
+
+    Raises:
+        UserError: ``answer`` is none of the voices that training may hear.
+    """
+    has_flite = engines == "auto" and flite.is_available()
+    # flite's clearest two stand first, so that few voices are still of two engines
+    voices = [*FLITE_VOICES[:2], *ESPEAK_VOICES, *FLITE_VOICES[2:]] if has_flite else [*ESPEAK_VOICES]
+    heard = {voice.name: voice for voice in voices if voice.role != HELD_OUT}
+    chosen = answer or voices[0].name
+    if chosen not in heard:
+        remedy = f"choose one of {', '.join(heard)}"
+        raise UserError("option answer_voice", found=f"found {answer!r}", remedy=remedy)
+    answering = replace(heard.pop(chosen), role=ANSWER, spread=0.0)
+    others = [replace(voice, role=SEEN) for voice in heard.values()]
+    seen = [answering, *others][: num_seen or len(voices)]
+    return [*seen, *(voice for voice in voices if voice.role == HELD_OUT)]

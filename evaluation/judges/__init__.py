@@ -1,0 +1,1 @@
+"""Independent speech recognisers and naturalness predictors."""

@@ -1,0 +1,1 @@
+"""Accuracy of spoken answers to single questions and within dialogues."""

@@ -1,0 +1,219 @@
+"""Many talkers for a long time: does every one get an answer, is every one freed, does the server's memory stay flat?
+
+``python -m benchmarks.chatbot soak`` runs it. The talkers hold dialogues of one to four turns one after the other, half
+of them with the button and half with an open microphone; some interrupt, and some hang up in the middle of a reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.artefact import atomic_path
+
+from .load_generator import SpokenQuestion
+from .realtime_client import Talker, TalkerError, TalkOptions
+from .records import audible_gaps
+from .table import quantiles
+from .talk import ANSWERED, Talk
+
+MAX_TURNS = 4
+INTERRUPTING, HANGING_UP = 0.15, 0.15  # shares of the dialogues
+WARM_UP = 0.2  # of the time: the server still fills its caches
+FREED_SECONDS = 60.0  # after which a talker who left must be free
+
+
+@dataclass(kw_only=True)
+class Soak:
+    """What a soak came to.
+
+    Attributes:
+        talks: all that were heard out, with the second each began.
+        num_left: dialogues that hung up in the middle of a reply.
+        errors: reasons of talks that got no answer.
+        memory: (second, bytes) of the server.
+        still_open: talkers that the server still counted some seconds after all had left.
+        is_healthy: the server answered to the end.
+    """
+
+    talks: list[tuple[float, Talk]] = field(default_factory=list)
+    num_left: int = 0
+    errors: list[str] = field(default_factory=list)
+    memory: list[tuple[float, int]] = field(default_factory=list)
+    still_open: int = -1
+    is_healthy: bool = False
+
+    def summary(self) -> dict[str, Any]:
+        """The figures: answers, errors, first audio in the first and the second half, memory and its growth."""
+        found: dict[str, Any] = {
+            "answered": len(self.talks),
+            "interrupted": sum(talk.interrupted is not None for _, talk in self.talks),
+            "left": self.num_left,
+            "errors": len(self.errors),
+            "still_open": self.still_open,
+            "is_healthy": self.is_healthy,
+        }
+        middle = (self.memory[-1][0] if self.memory else 0.0) / 2
+        for name, is_in in (("first_half", lambda at: at < middle), ("second_half", lambda at: at >= middle)):
+            waits = [talk.first_audio_seconds for at, talk in self.talks if is_in(at)]
+            found[name] = quantiles("first_audio", [wait for wait in waits if wait is not None])
+        gaps = [audible_gaps(talk) for _, talk in self.talks]
+        found |= {"gapped": sum(map(bool, gaps)), "gaps": quantiles("seconds", [gap for some in gaps for gap in some])}
+        return found | growth(self.memory)
+
+
+def growth(memory: Sequence[tuple[float, int]]) -> dict[str, float]:
+    """Megabytes at the end, at the most, and what a line through the samples after the warm-up gains in a minute."""
+    if len(memory) < 2:
+        return {}
+    seconds, sizes = np.array([at for at, _ in memory]), np.array([size for _, size in memory]) / 2**20
+    late = seconds >= WARM_UP * seconds[-1]
+    slope = float(np.polyfit(seconds[late], sizes[late], 1)[0]) * 60 if late.sum() > 2 else 0.0
+    return {
+        "memory_start_mb": round(float(sizes[0]), 1),
+        "memory_warm_mb": round(float(sizes[late][0]), 1),
+        "memory_end_mb": round(float(sizes[-1]), 1),
+        "memory_max_mb": round(float(sizes.max()), 1),
+        "growth_mb_a_minute": round(slope, 3),
+    }
+
+
+async def soak(
+    url: str,
+    questions: Sequence[SpokenQuestion],
+    *,
+    talkers: int,
+    seconds: float,
+    memory: Callable[[], int],
+    key: str | None = None,
+    seed: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> Soak:
+    """Let talkers hold dialogues until the time is over (each ends what it has begun).
+
+    Args:
+        url: of the server.
+        questions: asked in turn.
+        talkers: at once.
+        seconds: no dialogue begins after them.
+        memory: the server's resident bytes, now.
+        key: the server's API key.
+        seed: of what the talkers do.
+        say: told how it stands, now and then.
+    """
+    result, started = Soak(), time.monotonic()
+    supply = cycle(questions)
+
+    async def live(number: int) -> None:
+        choices = random.Random(f"soak {seed} {number}")
+        options = TalkOptions(turn=("commit", "server_vad")[number % 2], key=key)
+        while time.monotonic() - started < seconds:
+            await asyncio.sleep(choices.uniform(0.0, 1.0))
+            await hold(
+                url, [next(supply) for _ in range(choices.randint(1, MAX_TURNS))], options, choices, result, started
+            )
+
+    watching = asyncio.create_task(watch(result, memory, started, say))
+    try:
+        await asyncio.gather(*(live(number) for number in range(talkers)))
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    await check_freed(url, result)
+    return result
+
+
+async def hold(
+    url: str,
+    questions: Sequence[SpokenQuestion],
+    options: TalkOptions,
+    choices: random.Random,
+    result: Soak,
+    started: float,
+) -> None:
+    """One dialogue: to its end, interrupted at its last turn, or left in the middle of a reply."""
+    import websockets
+
+    fate = choices.random()
+    try:
+        async with Talker(url, options) as talker:
+            if fate < HANGING_UP:
+                await leave_midway(talker, questions[0])
+                result.num_left += 1
+                return
+            for number, question in enumerate(questions, 1):
+                is_interrupted = number == len(questions) and fate < HANGING_UP + INTERRUPTING
+                began = time.monotonic() - started
+                talk = await talker.ask(
+                    question.id, question.speech, interrupt_after=choices.uniform(0, 0.5) if is_interrupted else None
+                )
+                if talk.status not in ANSWERED and not (is_interrupted and talk.status == "cancelled"):
+                    result.errors.append(f"{began:.0f} s, {options.turn}: {talk.status}: {talk.reason}")
+                    return
+                result.talks.append((began, replace(talk, pieces=[])))
+    except (TalkerError, OSError, TimeoutError, websockets.WebSocketException) as error:
+        result.errors.append(f"{time.monotonic() - started:.0f} s, {options.turn}: {type(error).__name__}: {error}")
+
+
+async def leave_midway(talker: Talker, question: SpokenQuestion) -> None:
+    """Ask, and cut the line without a word when the first sound of the reply comes."""
+    await talker.start(question.speech)
+    while (await talker.receive())["type"] not in ("response.output_audio.delta", "response.done"):
+        pass
+    talker.socket.transport.abort()
+
+
+async def watch(result: Soak, memory: Callable[[], int], started: float, say: Callable[[str], None]) -> None:
+    """Note the server's memory each second."""
+    for second in range(1 << 30):
+        await asyncio.sleep(max(0.0, started + second - time.monotonic()))
+        size = memory()
+        result.memory.append((time.monotonic() - started, size))
+        if second % 30 == 0:
+            say(f"{second:4d} s: {len(result.talks)} answers, {len(result.errors)} errors, {size / 2**20:.0f} MB")
+
+
+async def check_freed(url: str, result: Soak) -> None:
+    """Wait until the server counts no talker any more."""
+    deadline = time.monotonic() + FREED_SECONDS
+    while result.still_open and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+        health = await asyncio.to_thread(read_health, url)
+        result.still_open, result.is_healthy = int(health["talkers"]), health["status"] == "ok"
+
+
+def read_health(url: str) -> dict[str, Any]:
+    """What ``/healthz`` says."""
+    import urllib.request
+
+    with urllib.request.urlopen(f"{url}/healthz", timeout=FREED_SECONDS) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def draw_memory(file: Path, result: Soak) -> None:
+    """Write a PNG: the server's memory over the time, and when the first audio of each reply came."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot([at for at, _ in result.memory], [size / 2**20 for _, size in result.memory], linewidth=1)
+    upper.set(ylabel="server's memory, MB", ylim=(0, None))
+    waits = [(at, talk.first_audio_seconds) for at, talk in result.talks if talk.first_audio_seconds is not None]
+    lower.plot([at for at, _ in waits], [wait for _, wait in waits], ".", markersize=3)
+    lower.set(ylabel="first audio after, s", xlabel="seconds", ylim=(0, None))
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    with atomic_path(file) as temporary:
+        figure.savefig(temporary, metadata={"Software": None})

@@ -1,0 +1,116 @@
+"""How like a recording its resynthesis is: figures that compare the two, frame by frame.
+
+  mel_cepstral_distance   dB: 10 / ln 10 * sqrt(2 sum of squared differences of cepstra 1-13), mean over frames
+                          (Kubichek 1993). Cepstra are of our 80-band log-mel, nothing is warped in time: compare such
+                          figures with each other only, not with those of SPTK or after dynamic time warping.
+  stoi                    0 to 1 (Taal et al. 2011; pystoi, resampled to 10 kHz). Made for noisy speech: it asks that
+                          the envelopes agree in time, so a decoder that speaks a little earlier or later loses points
+                          though every word is clear.
+  pesq                    1 to 4.6, wide band (ITU-T P.862.2; the pesq package). Made for telephone codecs; outside its
+                          field for speech that was made anew. Left out where either recording is silent.
+  pitch_correlation       of the logarithm of the pitch (`evaluation.speech.pitch`)
+  pitch_voicing           share of frames that are voiced in both or in neither
+
+All need the words at the same times, which a resynthesis has and a text-to-speech system has not.
+
+Shapes: S samples, F mel frames, M mel bins.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
+
+from .pitch import agreement, pitch
+from .resynthesis import SpokenAgain
+
+MEASURES = ("mel_cepstral_distance", "stoi", "pesq", "pitch_correlation", "pitch_voicing")
+CEPSTRA = 13
+MIN_SECONDS = 0.5  # shorter ones have too few frames for STOI and PESQ
+
+
+def missing_packages() -> list[str]:
+    """Which of the optional packages are not installed; their measures are then left out."""
+    import importlib.util
+
+    return [name for name in ("pystoi", "pesq") if importlib.util.find_spec(name) is None]
+
+
+def compare(pairs: Sequence[SpokenAgain]) -> dict[str, dict[str, float | None]]:
+    """The measures of each pair by the id of its utterance; None is one that could not be taken."""
+    return {pair.made.id: compare_audio(read_audio(pair.original.audio), read_audio(pair.made.audio)) for pair in pairs}
+
+
+def compare_audio(true: Samples, made: Samples) -> dict[str, float | None]:
+    """The measures of two recordings at 16 kHz, of the length of the shorter."""
+    length = min(len(true), len(made))
+    true, made = true[:length], made[:length]
+    tracks = agreement(pitch(true, SAMPLE_RATE), pitch(made, SAMPLE_RATE))
+    found: dict[str, float] = {
+        "mel_cepstral_distance": mel_cepstral_distance(true, made),
+        "stoi": stoi(true, made),
+        "pesq": pesq(true, made),
+        "pitch_correlation": tracks.correlation,
+        "pitch_voicing": tracks.voicing,
+    }
+    return {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in found.items()}
+
+
+def mel_cepstral_distance(true: Samples, made: Samples) -> float:
+    """In dB; NaN for less than a frame."""
+    one, other = cepstra(true), cepstra(made)
+    if not len(one):
+        return math.nan
+    return float(10 / math.log(10) * np.sqrt(2 * np.square(one - other).sum(axis=1)).mean())
+
+
+def cepstra(audio: Samples) -> npt.NDArray[np.float64]:
+    """Mel cepstra 1 to 13 (F, 13)."""
+    import torch
+
+    from corpus.audio.mel import LogMel
+
+    log_mel = LogMel()
+    whole = audio[: len(audio) // log_mel.config.hop * log_mel.config.hop]
+    if not len(whole):
+        return np.zeros((0, CEPSTRA))
+    mel_FM = log_mel.natural_log(log_mel(torch.from_numpy(whole)[None])[0].T).numpy().astype(np.float64)
+    bands = mel_FM.shape[1]
+    cosines = np.cos(np.pi * np.outer(np.arange(bands) + 0.5, np.arange(1, CEPSTRA + 1)) / bands)
+    return np.asarray(mel_FM @ cosines / bands)
+
+
+def stoi(true: Samples, made: Samples) -> float:
+    """Short-time objective intelligibility; NaN where it cannot be taken."""
+    if "pystoi" in missing_packages() or is_useless(true) or is_useless(made):
+        return math.nan
+    import pystoi  # type: ignore[import-untyped]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # too few frames that are not silent
+        try:
+            return float(pystoi.stoi(true, made, SAMPLE_RATE))
+        except RuntimeWarning:
+            return math.nan
+
+
+def pesq(true: Samples, made: Samples) -> float:
+    """Wide-band PESQ; NaN where it cannot be taken."""
+    if "pesq" in missing_packages() or is_useless(true) or is_useless(made):
+        return math.nan
+    from pesq import PesqError  # type: ignore[import-untyped]
+    from pesq import pesq as score
+
+    found = score(SAMPLE_RATE, true, made, "wb", on_error=PesqError.RETURN_VALUES)
+    return float(found) if found > 0 else math.nan  # -1 is its error: no speech found
+
+
+def is_useless(audio: Samples) -> bool:
+    """Whether there is too little sound to compare."""
+    return len(audio) < MIN_SECONDS * SAMPLE_RATE or float(np.abs(audio).max()) < 1e-4

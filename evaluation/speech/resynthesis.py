@@ -1,0 +1,96 @@
+"""How much of what was said survives tokens and decoder: the judge on resynthesised speech and on the same audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corpus.manifest import Utterance, read_manifest
+from evaluation.judges.closed_world import Judge
+from evaluation.judges.listening import Listening
+from evaluation.question_answering.scoring import WordErrors, total, word_errors
+from runtime.errors import UserError
+
+SPLITS = ("heldout_sentence", "heldout_voice", "train")
+
+
+@dataclass(frozen=True)
+class SpokenAgain:
+    """One resynthesised utterance beside the recording that its tokens came from."""
+
+    made: Utterance
+    original: Utterance
+
+
+def recordings(corpus: Path | str) -> dict[str, Utterance]:
+    """Every utterance of a corpus by id."""
+    found: dict[str, Utterance] = {}
+    for split in SPLITS:
+        if (Path(corpus) / f"{split}.jsonl").is_file():
+            utterances = read_manifest(Path(corpus) / f"{split}.jsonl", should_check_audio=False).utterances
+            found |= {utterance.id: utterance for utterance in utterances}
+    if not found:
+        remedy = "give the output folder of corpus.build"
+        raise UserError(str(corpus), found=f"none of {', '.join(SPLITS)} (.jsonl)", remedy=remedy)
+    return found
+
+
+def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> list[SpokenAgain]:
+    """The utterances of a resynthesis with their recordings."""
+    manifest = Path(resynthesis) / "manifest.jsonl"
+    pairs = []
+    for made in read_manifest(manifest).utterances:
+        if made.id not in originals:
+            remedy = "give the corpus whose tokens were resynthesised"
+            raise UserError(str(manifest), found=f"utterance {made.id}, which the corpus lacks", remedy=remedy)
+        pairs.append(SpokenAgain(made, originals[made.id]))
+    return pairs
+
+
+def judgeable(pairs: list[SpokenAgain], judge: Judge, subject: str) -> list[SpokenAgain]:
+    """Those whose words are a sentence of the closed world; elsewhere the judge is no judge."""
+    kept = [spoken for spoken in pairs if judge.knows(spoken.original.text)]
+    if not kept:
+        found = f"none of {len(pairs)} utterances is a sentence of the closed world (sentences.txt of the corpus)"
+        raise UserError(subject, found=found, remedy="resynthesise utterances of the built-in corpus")
+    return kept
+
+
+def listenings(part: str, pairs: list[SpokenAgain]) -> list[Listening]:
+    """What the judge has to hear for one resynthesis."""
+    return [Listening(f"{part}/{spoken.made.id}", spoken.made.audio) for spoken in pairs]
+
+
+def floor_listenings(pairs: list[SpokenAgain]) -> list[Listening]:
+    """What the judge has to hear for its own floor: the recordings."""
+    return [Listening(f"floor/{spoken.original.id}", spoken.original.audio) for spoken in pairs]
+
+
+def score(part: str, pairs: list[SpokenAgain], heard: dict[str, str]) -> list[dict[str, Any]]:
+    """One row of details for each utterance; ``part`` ``"floor"`` scores the recordings."""
+    rows = []
+    for spoken in pairs:
+        utterance = spoken.original if part == "floor" else spoken.made
+        text = heard[f"{part}/{utterance.id}"]
+        errors = word_errors(utterance.text, text)
+        rows.append(
+            {
+                "part": part,
+                "id": utterance.id,
+                "speaker": utterance.speaker,
+                "kind": utterance.kind,
+                "audio": str(utterance.audio),
+                "text": utterance.text,
+                "judge": text,
+                "edits": errors.edits,
+                "words": errors.words,
+            }
+        )
+    return rows
+
+
+def rate(rows: list[dict[str, Any]], speaker: str | None = None) -> float:
+    """The word error rate over rows of `score`, of one speaker or of all."""
+    chosen = [row for row in rows if speaker in (None, row["speaker"])]
+    return round(total(WordErrors(row["edits"], row["words"]) for row in chosen).rate, 5)

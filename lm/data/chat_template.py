@@ -1,0 +1,109 @@
+"""The Jinja chat template of an exported model: which one, and ours, which writes `lm.data.formats`' dialogues.
+
+A message's content is a text, or a list of parts: ``{"type": "text", "text": ...}`` and ``{"type": "audio", "tokens":
+[12, 407, ...]}`` (codes of the speech tokenizer). Contents that begin with a special token are taken as they are. A
+message of the assistant may have a ``transcript``: the question's words, which it wrote before it replied. The
+streaming format has parts in turn, audio without marks (``"marks": false``), and texts that go on within a word
+(``"continues": true``); `chat_messages` makes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lm.vocabulary import Vocabulary
+from runtime.errors import UserError
+
+from .formats import Turn
+from .reply_format import TEXT_GUIDED, ReplyFormat
+
+OURS = """\
+{%- set prefix = PREFIX -%}
+{%- for message in messages -%}
+{{- '<|' + message['role'] + '|>' -}}
+{%- if message['transcript'] is defined and message['transcript'] is not none -%}
+{{- '<|transcript|>' + prefix + message['transcript'] + '<|assistant|>' -}}
+{%- endif -%}
+{%- if message['content'] is string -%}
+{{- message['content'] if message['content'].startswith('<|') else prefix + message['content'] -}}
+{%- else -%}
+{%- for part in message['content'] -%}
+{%- if part['type'] == 'audio' -%}
+{%- set has_marks = part['marks'] is not defined or part['marks'] -%}
+{{- '<|begin_of_audio|>' if has_marks -}}
+{%- for code in part['tokens'] -%}{{- '<|audio_' ~ code ~ '|>' -}}{%- endfor -%}
+{{- '<|end_of_audio|>' if has_marks -}}
+{%- else -%}
+{{- (prefix if not part['continues']) ~ part['text'] -}}
+{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{%- endfor -%}
+{{- '<|assistant|>' if add_generation_prompt else EOS -}}
+"""
+
+
+def our_template(vocabulary: Vocabulary) -> str:
+    """Our template for a vocabulary."""
+    return OURS.replace("PREFIX", json.dumps(vocabulary.text_prefix)).replace("EOS", json.dumps(vocabulary.eos_token))
+
+
+def chat_messages(
+    turns: Sequence[Turn], vocabulary: Vocabulary, *, system: str = "", format: ReplyFormat = TEXT_GUIDED
+) -> list[dict[str, Any]]:
+    """A dialogue as messages that our template turns into the ids of `lm.data.formats.chat_document`.
+
+    A text that a streaming reply cuts within a word may be cut into other tokens when it is encoded again.
+    """
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    for turn in turns:
+        said = turn.user if isinstance(turn.user, str) else [_audio(turn.user)]
+        reply: dict[str, Any] = {"role": "assistant", "content": _reply(turn, vocabulary, format)}
+        if turn.transcript is not None and format.kind != "speech":
+            reply["transcript"] = turn.transcript
+        messages += [{"role": "user", "content": said}, reply]
+    return messages
+
+
+def _reply(turn: Turn, vocabulary: Vocabulary, format: ReplyFormat) -> str | list[dict[str, Any]]:
+    if turn.speech is None:
+        return turn.reply
+    if format.kind == "speech":
+        return [_audio(turn.speech)]
+    if format.kind == "text_guided":
+        return [{"type": "text", "text": turn.reply}, _audio(turn.speech)]
+    parts: list[dict[str, Any]] = []
+    ids, text_at, speech_at = vocabulary.encode_text(turn.reply), 0, 0
+    for num_text, num_speech in format.blocks(len(ids), len(turn.speech)):
+        piece = ids[text_at : text_at + num_text]
+        text, codes = vocabulary.decode_text(piece), turn.speech[speech_at : speech_at + num_speech]
+        is_word = vocabulary.encode_text(text) == piece
+        parts += [{"type": "text", "text": text} | ({} if is_word else {"continues": True})]
+        parts += [_audio(codes) | {"marks": False}]
+        text_at, speech_at = text_at + num_text, speech_at + num_speech
+    return parts
+
+
+def _audio(codes: Any) -> dict[str, Any]:
+    return {"type": "audio", "tokens": [int(code) for code in codes]}
+
+
+def find_template(option: str, vocabulary: Vocabulary) -> str:
+    """The template that ``option`` names ("" for none): ``auto``, ``speechweave``, ``none`` or a file.
+
+    Raises:
+        UserError: no such file.
+    """
+    if option == "none":
+        return ""
+    if option == "speechweave" or (option == "auto" and not vocabulary.chat_template):
+        return our_template(vocabulary)
+    if option == "auto":
+        return str(vocabulary.chat_template)
+    if not Path(option).is_file():
+        remedy = "give auto, speechweave, none, or the path of a Jinja file"
+        raise UserError("option chat_template", found=f"no file {option!r}", remedy=remedy)
+    return Path(option).read_text(encoding="utf-8")

@@ -1,0 +1,191 @@
+"""An LM corpus on disk: documents of ids as Megatron `IndexedDataset`s, and ``corpus.json`` that says what they are.
+
+::
+
+    <folder>/train.bin train.idx    documents, one row of ids each, uint16 or int32 by the vocabulary's size
+             valid.bin valid.idx    held-out documents (absent where there are none)
+             corpus.json            format, vocabulary, speech tokenizer, documents and tokens a split, provenance
+
+The folder is written beside its place and renamed when whole. Reading refuses what belongs to another vocabulary.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lm.vocabulary import Vocabulary
+from runtime.artefact import atomic_folder, read_json, write_json
+from runtime.errors import UserError
+
+RECORD_FILE = "corpus.json"
+SPLITS = ("train", "valid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCounts:
+    """What one split holds; ``text_tokens`` counts special tokens too."""
+
+    documents: int
+    text_tokens: int
+    speech_tokens: int
+    longest: int
+
+    @property
+    def tokens(self) -> int:
+        """Text and speech tokens together."""
+        return self.text_tokens + self.speech_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusInfo:
+    """An opened corpus. ``prefix(split)`` is what Megatron's `IndexedDataset` takes."""
+
+    folder: Path
+    format: str
+    vocabulary: str
+    speech_tokenizer: str
+    splits: dict[str, SplitCounts]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def prefix(self, split: str) -> str:
+        """Path of a split without ``.bin``/``.idx``."""
+        return str(self.folder / split)
+
+    def documents(self, split: str) -> Iterator[npt.NDArray[np.int32]]:
+        """The documents of a split, in order (copies: they outlive the dataset's memory map)."""
+        if self.splits[split].documents:
+            dataset = _megatron().IndexedDataset(self.prefix(split))
+            for number in range(len(dataset)):
+                yield np.array(dataset[number], dtype=np.int32)
+
+    def document(self, split: str, number: int) -> npt.NDArray[np.int32]:
+        """One document of a split (a copy)."""
+        dataset = _megatron().IndexedDataset(self.prefix(split))
+        return np.array(dataset[number], dtype=np.int32)
+
+
+def write_corpus(
+    folder: Path | str,
+    format: str,
+    vocabulary: Vocabulary,
+    train: Iterable[npt.NDArray[np.integer]],
+    valid: Iterable[npt.NDArray[np.integer]],
+    provenance: Mapping[str, Any],
+) -> CorpusInfo:
+    """Write a corpus, atomically, replacing what stood at ``folder``.
+
+    Args:
+        folder: where.
+        format: one of `lm.data.formats.FORMATS`.
+        vocabulary: of the ids.
+        train: documents, each a row of ids ended by EOS.
+        valid: held-out documents; may be empty.
+        provenance: plain data to keep in ``corpus.json``: where the documents come from, rates, counts.
+
+    Raises:
+        UserError: no training document at all.
+    """
+    target = Path(folder)
+    with atomic_folder(target) as temporary:
+        counts = {
+            split: _write_split(temporary / split, vocabulary, documents)
+            for split, documents in zip(SPLITS, (train, valid), strict=True)
+        }
+        if not counts["train"].documents:
+            remedy = "check the sources: every document was left out, or there were none"
+            raise UserError(str(target), found=f"no document for a corpus of format {format}", remedy=remedy)
+        info = CorpusInfo(
+            folder=target,
+            format=format,
+            vocabulary=vocabulary.fingerprint,
+            speech_tokenizer=vocabulary.speech_fingerprint,
+            splits=counts,
+            provenance=dict(provenance),
+        )
+        write_record(temporary, info)
+    return info
+
+
+def write_record(folder: Path, info: CorpusInfo) -> None:
+    """Write ``corpus.json`` into a corpus folder that is being made."""
+    record = {key: value for key, value in vars(info).items() if key != "folder"}
+    record["splits"] = {split: asdict(one) for split, one in info.splits.items()}
+    write_json(folder / RECORD_FILE, record)
+
+
+def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
+    """Open a corpus and check that it is whole and of this vocabulary.
+
+    Raises:
+        UserError: missing or truncated files, or another vocabulary's fingerprint.
+    """
+    root = Path(folder)
+    remake = "make the corpus again (lm.prepare, text2token.pack)"
+    if not (root / RECORD_FILE).is_file():
+        raise UserError(str(root), found=f"no LM corpus (no {RECORD_FILE})", remedy="give a corpus folder")
+    record = read_json(root / RECORD_FILE)
+    try:
+        splits = {name: SplitCounts(**counts) for name, counts in record.pop("splits").items()}
+        info = CorpusInfo(folder=root, splits=splits, **record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(str(root / RECORD_FILE), found=f"incomplete ({error})", remedy=remake) from error
+    if info.vocabulary != vocabulary.fingerprint:
+        found = f"a corpus of vocabulary {info.vocabulary}, but the vocabulary given is {vocabulary.fingerprint}"
+        raise UserError(str(root), found=found, remedy=f"give the vocabulary it was made with, or {remake}")
+    item_size = np.dtype(id_type(vocabulary)).itemsize
+    for name, counts in splits.items():
+        for suffix in (".bin", ".idx") if counts.documents else ():
+            if not (root / f"{name}{suffix}").is_file():
+                raise UserError(str(root / f"{name}{suffix}"), found="no such file", remedy=remake)
+        size = (root / f"{name}.bin").stat().st_size if counts.documents else 0
+        if size != counts.tokens * item_size:
+            found = f"{size} bytes where {counts.tokens} tokens take {counts.tokens * item_size}: a damaged copy"
+            raise UserError(str(root / f"{name}.bin"), found=found, remedy=f"copy it again, or {remake}")
+    return info
+
+
+def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | None:
+    """The corpus at ``folder`` if a call before this one finished it; removes what a killed call left beside it."""
+    target = Path(folder)
+    for unfinished in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return open_corpus(target, vocabulary) if (target / RECORD_FILE).is_file() else None
+
+
+def _write_split(prefix: Path, vocabulary: Vocabulary, documents: Iterable[npt.NDArray[np.integer]]) -> SplitCounts:
+    count = text = speech = longest = 0
+    binary = Path(f"{prefix}.bin")
+    builder = _megatron().IndexedDatasetBuilder(str(binary), dtype=id_type(vocabulary))
+    for document in documents:
+        assert len(document) and document[-1] == vocabulary.eos, "a document ends with EOS"
+        assert document.min() >= 0 and document.max() < vocabulary.size, "an id outside the vocabulary"
+        builder.add_document(document, [len(document)])  # numpy will do: it converts to the file's type
+        spoken = int(vocabulary.is_speech(document).sum())
+        count, speech, text = count + 1, speech + spoken, text + len(document) - spoken
+        longest = max(longest, len(document))
+    builder.finalize(f"{prefix}.idx")
+    if not count:  # an empty file cannot be mapped into memory
+        binary.unlink()
+        Path(f"{prefix}.idx").unlink()
+    return SplitCounts(documents=count, text_tokens=text, speech_tokens=speech, longest=longest)
+
+
+def _megatron() -> Any:
+    """Megatron's module of indexed datasets; its import warns that Apex is missing, which matters to no corpus."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from megatron.core.datasets import indexed_dataset
+    return indexed_dataset
+
+
+def id_type(vocabulary: Vocabulary) -> type[np.uint16] | type[np.int32]:
+    """The type of the ids on disk."""
+    return np.uint16 if vocabulary.size < 65500 else np.int32  # DType.optimal_dtype's rule

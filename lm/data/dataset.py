@@ -1,0 +1,278 @@
+"""Packed training samples from LM corpora, by megatron-core's `GPTDataset` and blending.
+
+Documents are shuffled, laid end to end and cut into sequences::
+
+    corpus    | d3 ........ | d1 ... | d0 ............... | d2 ...
+    sample 0  |------------------------|                              S + 1 tokens: S inputs, S labels
+    sample 1                          |------------------------|      begins in the midst of d0
+
+With best-fit packing (`lm.data.packing`) sequences hold whole documents and padding instead.
+
+The loss mask of a document that began before the sample is found by looking at its beginning. A label that begins
+another document than its input is no target: nothing foretells it.
+
+Shapes: S tokens of a sequence.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+from torch import Tensor
+
+from lm.vocabulary import Vocabulary
+from runtime.artefact import write_text
+
+from .corpora import CorpusInfo
+from .formats import Loss, loss_mask
+from .packing import best_fit
+
+PADDING = -1  # document number of padding
+
+
+@dataclass
+class SampleConfig(GPTDatasetConfig):
+    """megatron-core's config and what our samples need besides."""
+
+    vocabulary: Vocabulary | None = None
+
+
+class BuilderTokenizer:
+    """The little that megatron-core's datasets ask of a tokenizer."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocab_size = vocabulary.size
+        self.eod = vocabulary.eos
+        self.pad = PADDING
+        self.unique_identifiers = {"vocabulary": vocabulary.fingerprint}
+
+
+class Part(NamedTuple):
+    """What a sample takes of a document: tokens ``start`` to ``stop``."""
+
+    document: int
+    start: int
+    stop: int
+
+
+class PackedDataset(GPTDataset):
+    """Samples of one corpus: dictionaries of (S,) arrays.
+
+    ``tokens``, ``labels`` int64; ``loss_mask`` float32; ``is_speech`` bool, of the labels; ``documents`` int32, which
+    document of the sample an input token belongs to (-1: padding).
+
+    Attributes:
+        loss: which targets count, see `lm.data.formats.loss_mask`.
+    """
+
+    loss: Loss = "all"
+
+    def __getitem__(self, index: int | None) -> dict[str, npt.NDArray[Any]]:
+        """Sample ``index``; None gives one that only fills a batch (its loss mask is 0)."""
+        config = cast(SampleConfig, self.config)
+        vocabulary = cast(Vocabulary, config.vocabulary)
+        parts = list(self.parts(index or 0))
+        before = parts[0].start
+        # From the beginning of the first document, so that its header tells what counts in the loss.
+        rows = [self.dataset.get(part.document, offset=0, length=part.stop) for part in parts]
+        ids = np.concatenate(rows).astype(np.int64)
+        counted = loss_mask(ids, vocabulary, loss=self.loss)[before:]
+        ids = ids[before:]
+        documents = np.repeat(np.arange(len(parts), dtype=np.int32), [part.stop - part.start for part in parts])
+        missing = config.sequence_length + 1 - len(ids)
+        if missing:
+            ids = np.pad(ids, (0, missing), constant_values=vocabulary.pad)
+            counted = np.pad(counted, (0, missing))
+            documents = np.pad(documents, (0, missing), constant_values=PADDING)
+        mask = counted[1:] * (documents[1:] == documents[:-1])
+        return {
+            "tokens": ids[:-1],
+            "labels": ids[1:],
+            "loss_mask": (mask if index is not None else np.zeros_like(mask)).astype(np.float32),
+            "is_speech": vocabulary.is_speech(ids[1:]),
+            "documents": documents[:-1],
+        }
+
+    def parts(self, index: int) -> Iterator[Part]:
+        """The documents sample ``index`` is cut from; its S + 1 tokens overlap the next sample's by one."""
+        order = self.shuffle_index[index]
+        (first, first_offset), (last, last_offset) = self.sample_index[order].tolist(), self.sample_index[order + 1]
+        for position in range(first, int(last) + 1):
+            document = int(self.document_index[position])
+            start = int(first_offset) if position == first else 0
+            length = int(self.dataset.sequence_lengths[document])
+            stop = min(length, int(last_offset) + 1) if position == last else length
+            yield Part(document, start, stop)
+
+
+class BestFitDataset(PackedDataset):
+    """Samples of whole documents; see `lm.data.packing`. A document longer than a sequence is cut at its end.
+
+    ``document_index`` holds the documents sequence by sequence, ``sample_index`` where each sequence begins in it, and
+    ``shuffle_index`` the sequence of each sample: all sequences in a new order each epoch.
+    """
+
+    def __len__(self) -> int:
+        return len(self.shuffle_index)
+
+    def _build_document_sample_shuffle_indices(
+        self,
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+        capacity = self.config.sequence_length + 1
+        lengths = np.minimum(self.dataset.sequence_lengths[self.indices], capacity)
+        packed = best_fit(lengths, capacity)
+        num_sequences = len(packed.starts) - 1
+        num_samples = self.num_samples or num_sequences
+        random = np.random.default_rng(self.config.random_seed)
+        epochs = [random.permutation(num_sequences) for _ in range(-(-num_samples // num_sequences))]
+        return self.indices[packed.documents], packed.starts, np.concatenate(epochs)[:num_samples]
+
+    def parts(self, index: int) -> Iterator[Part]:
+        """The documents of sample ``index``, whole."""
+        sequence = int(self.shuffle_index[index])
+        for position in range(int(self.sample_index[sequence]), int(self.sample_index[sequence + 1])):
+            document = int(self.document_index[position])
+            length = int(self.dataset.sequence_lengths[document])
+            yield Part(document, 0, min(length, self.config.sequence_length + 1))
+
+
+def build_training_data(
+    corpora: Mapping[str, CorpusInfo],
+    weights: Mapping[str, float],
+    vocabulary: Vocabulary,
+    *,
+    num_samples: int,
+    sequence_length: int,
+    seed: int,
+    cache: Path,
+    packing: str = "stream",
+    losses: Mapping[str, Loss] | None = None,
+) -> torch.utils.data.Dataset[Any]:
+    """The blend of the corpora's training splits by weight; must be called on all processes.
+
+    Args:
+        corpora: name -> corpus.
+        weights: name -> share of the samples (any scale).
+        vocabulary: the corpora's.
+        num_samples: sequences of the whole run.
+        sequence_length: S.
+        seed: of the order.
+        cache: folder for the indices.
+        packing: ``stream`` or ``best_fit``.
+        losses: name -> which of the corpus's targets count (default: all).
+    """
+    used = [name for name in corpora if weights.get(name, 0.0) > 0]
+    blend = [corpora[name].prefix("train") for name in used], [float(weights[name]) for name in used]
+    config = _config([blend, None, None], vocabulary, sequence_length, seed, cache)
+    built = _build(config, packing, [num_samples, 0, 0])[0]
+    # The same documents may be there twice, with another loss each: the blend's order tells them apart.
+    for name, dataset in zip(used, getattr(built, "datasets", [built]), strict=True):
+        dataset.loss = (losses or {}).get(name, "all")
+    return cast(torch.utils.data.Dataset[Any], built)
+
+
+def build_validation_data(
+    corpus: CorpusInfo,
+    vocabulary: Vocabulary,
+    *,
+    sequence_length: int,
+    seed: int,
+    cache: Path,
+    packing: str = "stream",
+    loss: Loss = "all",
+) -> PackedDataset:
+    """The whole validation split of one corpus, once; the last sequence is padded."""
+    blend = [corpus.prefix("valid")], None
+    config = _config([None, blend, None], vocabulary, sequence_length, seed, cache)
+    built = cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
+    built.loss = loss
+    return built
+
+
+def prepare_cache(cache: Path) -> None:
+    """Drop indices that a killed run may have left half written; call it on one process before building."""
+    if not (cache / "complete").exists():
+        shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir(parents=True, exist_ok=True)
+
+
+def finish_cache(cache: Path) -> None:
+    """Mark the indices as whole."""
+    write_text(cache / "complete", "")
+
+
+def _config(blends: list[Any], vocabulary: Vocabulary, sequence_length: int, seed: int, cache: Path) -> SampleConfig:
+    return SampleConfig(
+        random_seed=seed,
+        sequence_length=sequence_length,
+        blend_per_split=blends,
+        path_to_cache=str(cache),
+        tokenizer=cast(Any, BuilderTokenizer(vocabulary)),
+        reset_position_ids=False,
+        reset_attention_mask=False,
+        eod_mask_loss=False,
+        create_attention_mask=False,
+        drop_last_partial_validation_sequence=False,
+        mid_level_dataset_surplus=0.05,
+        vocabulary=vocabulary,
+    )
+
+
+def _build(config: SampleConfig, packing: str, sizes: list[int | None]) -> list[Any]:
+    kind = BestFitDataset if packing == "best_fit" else PackedDataset
+    return BlendedMegatronDatasetBuilder(kind, cast(Any, sizes), lambda: True, config).build()
+
+
+class BatchIndices:
+    """Which samples this process reads, as a function of the step: the data position is the step itself.
+
+    Yields one list of sample numbers for each micro batch from ``first_step`` on; None stands for a sample beyond
+    ``num_samples``, which only fills the batch.
+    """
+
+    def __init__(
+        self, *, first_step: int, last_step: int, global_batch: int, micro_batch: int, data_rank: int, data_size: int,
+        num_samples: int,
+    ) -> None:  # fmt: skip
+        self.steps = range(first_step, last_step)
+        self.global_batch, self.micro_batch = global_batch, micro_batch
+        self.data_rank, self.data_size, self.num_samples = data_rank, data_size, num_samples
+
+    def __len__(self) -> int:
+        return len(self.steps) * (self.global_batch // (self.micro_batch * self.data_size))
+
+    def __iter__(self) -> Iterator[list[int | None]]:
+        for step in self.steps:
+            for begin in range(0, self.global_batch, self.micro_batch * self.data_size):
+                first = step * self.global_batch + begin + self.data_rank * self.micro_batch
+                chosen = range(first, first + self.micro_batch)
+                yield [number if number < self.num_samples else None for number in chosen]
+
+
+def read_batches(
+    dataset: torch.utils.data.Dataset[Any], indices: BatchIndices, *, workers: int = 0, pin: bool = False
+) -> Iterator[dict[str, Tensor]]:
+    """Micro batches: dictionaries of (B, S) tensors."""
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=cast(Any, indices),
+        num_workers=workers,
+        pin_memory=pin,
+        collate_fn=_stack,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)
+
+
+def _stack(samples: list[dict[str, npt.NDArray[Any]]]) -> dict[str, Tensor]:
+    names = [name for name in samples[0] if name != "dataset_id"]
+    return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in names}

@@ -1,0 +1,247 @@
+"""Megatron distributed checkpoints (torch_dist), each a folder that appears whole or not at all.
+
+::
+
+    <out>/checkpoint/step_00000200/   .metadata *.distcp common.pt    weights and optimizer, in shards
+                                      checkpoint.json                 step, shape, vocabulary, layout, skipped steps
+
+A checkpoint made under one layout loads under any other. Data position and random states are functions of
+(seed, step), so the step is all that is kept of them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.mapping import CheckpointingException
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
+from megatron.core.optimizer import MegatronOptimizer
+from torch.distributed.checkpoint.api import CheckpointException
+
+from runtime.artefact import read_json, write_json
+from runtime.errors import UserError
+
+from .checkpoint_writer import own_writer, schedule
+from .model_config import ModelConfig
+from .optimizer import allocate_states, load_optimizer
+from .parallel import ParallelConfig
+from .processes import Processes
+
+RECORD_FILE = "checkpoint.json"
+# The default sharding of a distributed optimizer's state fails on gloo, and others do not cross pipeline layouts.
+SHARDING = {"distrib_optim_sharding_type": "fully_reshardable"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRecord:
+    """What a checkpoint is of.
+
+    Attributes:
+        step: optimizer steps done.
+        model: the shape.
+        vocabulary: fingerprint.
+        vocabulary_size: padded number of ids.
+        sequence_length: tokens of a packed sequence.
+        parallel: the layout it was saved under (for information).
+        precision: of the weights.
+        skipped_steps: steps skipped so far.
+    """
+
+    step: int
+    model: ModelConfig
+    vocabulary: str
+    vocabulary_size: int
+    sequence_length: int
+    parallel: ParallelConfig
+    precision: str
+    skipped_steps: int = 0
+
+    @classmethod
+    def read(cls, folder: Path) -> CheckpointRecord:
+        """Read ``checkpoint.json`` of a checkpoint."""
+        content = read_json(folder / RECORD_FILE)
+        try:
+            model, parallel = ModelConfig(**content.pop("model")), ParallelConfig(**content.pop("parallel"))
+            return cls(model=model, parallel=parallel, **content)
+        except (KeyError, TypeError) as error:
+            found = f"not a checkpoint of this version ({error})"
+            raise UserError(str(folder), found=found, remedy="train again, or use the version that wrote it") from error
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in ``folder``, or None."""
+    found = {int(match[1]): entry for entry in _entries(folder) if (match := re.fullmatch(r"step_(\d+)", entry.name))}
+    return found[max(found)] if found else None
+
+
+def find_checkpoint(path: Path | str) -> Path:
+    """The newest checkpoint of an lm.train output folder (or the checkpoint folder itself).
+
+    Raises:
+        UserError: there is none.
+    """
+    root = Path(path)
+    if (root / RECORD_FILE).is_file():
+        return root
+    found = latest_checkpoint(root / "checkpoint") or latest_checkpoint(root)
+    if found is None:
+        remedy = "give the output folder of an lm.train run that has saved at least once"
+        raise UserError(str(root), found="no language model checkpoint", remedy=remedy)
+    return found
+
+
+def check_shape(
+    record: CheckpointRecord, model: ModelConfig, vocabulary: str, vocabulary_size: int, path: Path
+) -> None:
+    """Refuse a checkpoint of another shape or vocabulary, naming what differs.
+
+    Raises:
+        UserError: they differ.
+    """
+    ignored = ("dropout", "init_std")
+    theirs, ours = asdict(record.model), asdict(model)
+    differing = [name for name in ours if ours[name] != theirs[name] and name not in ignored]
+    if differing:
+        words = ", ".join(f"model.{name}={theirs[name]} (this run: {ours[name]})" for name in differing)
+        raise UserError(str(path), found=f"a model of another shape: {words}", remedy="give this run that shape")
+    if (record.vocabulary, record.vocabulary_size) != (vocabulary, vocabulary_size):
+        found = (
+            f"a model of vocabulary {record.vocabulary} ({record.vocabulary_size} rows), "
+            f"but this run's is {vocabulary} ({vocabulary_size} rows)"
+        )
+        raise UserError(str(path), found=found, remedy="give the vocabulary the checkpoint was trained with")
+
+
+def check_optimizer(record: CheckpointRecord, parallel: ParallelConfig, precision: str, path: Path) -> None:
+    """Refuse to go on with an optimizer state of another kind: its names and shapes differ.
+
+    Raises:
+        UserError: the distributed optimizer or the precision is not that of the checkpoint.
+    """
+    theirs, ours = record.parallel.distributed_optimizer, parallel.distributed_optimizer
+    if theirs != ours:
+        found = f"saved with parallel.distributed_optimizer={theirs}, but this run has {ours}".lower()
+        remedy = f"set parallel.distributed_optimizer={theirs}, or begin from its weights: another out= and init={path}"
+        raise UserError(str(path), found=found, remedy=remedy)
+    if record.precision != precision:
+        found = f"saved with train.precision={record.precision}, but this run has {precision}"
+        remedy = f"set train.precision={record.precision}, or begin from its weights: another out= and init={path}"
+        raise UserError(str(path), found=found, remedy=remedy)
+
+
+def save_checkpoint(
+    folder: Path,
+    record: CheckpointRecord,
+    chunks: Sequence[torch.nn.Module],
+    optimizer: MegatronOptimizer | None,
+    processes: Processes,
+    *,
+    keep: int,
+    keep_every: int = 0,
+    background: AsyncCallsQueue | None = None,
+) -> None:
+    """Write ``folder/step_N`` from all processes and drop older ones.
+
+    Args:
+        folder: where.
+        record: what it is of.
+        chunks: the model's chunks on this process.
+        optimizer: None saves weights only.
+        processes: the open process groups.
+        keep: the newest checkpoints that stay.
+        keep_every: those at multiples of this many steps stay too; 0: none.
+        background: writes while this process goes on, from a copy that the operating system makes as memory changes;
+            the folder appears when `lm.training.checkpoint_writer` finishes the save.
+    """
+    target, temporary = folder / f"step_{record.step:08d}", folder / f".step_{record.step:08d}"
+    if processes.rank == 0:
+        for unfinished in folder.glob(".step_*"):
+            shutil.rmtree(unfinished)
+        temporary.mkdir(parents=True)
+    processes.barrier()
+    state = _model_state(chunks)
+    if optimizer is not None:
+        state["optimizer"] = optimizer.sharded_state_dict(state, metadata=dict(SHARDING))
+
+    def publish() -> None:
+        if processes.rank == 0:
+            write_json(temporary / RECORD_FILE, asdict(record))
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+            _drop_old(folder, keep, keep_every)
+        processes.barrier()
+
+    with own_writer():
+        request = dist_checkpointing.save(state, str(temporary), ("torch_dist", 1), async_sharded_save=True)
+    assert request is not None
+    request.add_finalize_fn(publish)
+    if background is None:
+        request.execute_sync()
+    else:
+        schedule(background, request)
+
+
+def _drop_old(folder: Path, keep: int, keep_every: int) -> None:
+    for old in sorted(folder.glob("step_*"))[:-keep]:
+        if not keep_every or int(old.name.removeprefix("step_")) % keep_every:
+            shutil.rmtree(old)
+
+
+def load_checkpoint(path: Path, chunks: Sequence[torch.nn.Module], optimizer: MegatronOptimizer) -> None:
+    """Load weights and optimizer, saved under any layout."""
+    allocate_states(optimizer)
+    state = _model_state(chunks)
+    state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=dict(SHARDING))
+    loaded = _load(state, path)
+    _set_model_state(chunks, loaded)
+    load_optimizer(optimizer, loaded["optimizer"])
+
+
+def load_weights(path: Path, chunks: Sequence[torch.nn.Module]) -> None:
+    """Load weights only, saved under any layout."""
+    _set_model_state(chunks, _load(_model_state(chunks), path))
+
+
+def _load(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        return dist_checkpointing.load(state, str(path))
+    except (CheckpointException, CheckpointingException, OSError, EOFError, KeyError) as error:
+        remedy = "delete this checkpoint's folder: an older one is used then, or training begins again"
+        raise UserError(str(path), found=f"a damaged checkpoint ({_first_line(error)})", remedy=remedy) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """What a reader needs of an error that may hold the tracebacks of all processes."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _model_state(chunks: Sequence[torch.nn.Module]) -> dict[str, Any]:
+    return {name: inner_model(chunk).sharded_state_dict() for name, chunk in zip(_names(chunks), chunks, strict=True)}
+
+
+def _set_model_state(chunks: Sequence[torch.nn.Module], state: dict[str, Any]) -> None:
+    for name, chunk in zip(_names(chunks), chunks, strict=True):
+        inner_model(chunk).load_state_dict(state[name])
+
+
+def inner_model(chunk: torch.nn.Module) -> Any:
+    """The model itself, without the wrappers for data parallel and bf16: names are the same with and without them."""
+    while isinstance(inner := getattr(chunk, "module", None), torch.nn.Module):
+        chunk = inner
+    return chunk
+
+
+def _names(chunks: Sequence[torch.nn.Module]) -> list[str]:
+    """megatron-core's names: virtual stages are numbered."""
+    return ["model"] if len(chunks) == 1 else [f"model{number}" for number in range(len(chunks))]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

@@ -1,0 +1,130 @@
+"""The options of the training loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.errors import check_option
+
+
+@dataclass(kw_only=True)
+class LoopConfig:
+    """Steps, batches, learning rate and what is written when.
+
+    Attributes:
+        steps: optimizer steps of the whole run.
+        sequence_length: tokens of a packed sequence.
+        micro_batch: sequences a model copy computes at once.
+        global_batch: sequences of one step, over all model copies and accumulated micro batches.
+        learning_rate: peak, reached after the warm-up.
+        final_learning_rate: at the last step.
+        warmup_steps: steps of linear warm-up from 0.
+        schedule: ``linear`` (the paper), ``cosine``, ``wsd`` (warm-up, stable, decay) or ``constant``.
+        decay_steps: steps of wsd's decay, the last of the run; 0: a tenth of the steps.
+        decay_shape: of wsd's decay: ``linear``, ``cosine`` or ``sqrt`` (1 - sqrt of the progress).
+        weight_decay: AdamW's, on matrices only.
+        beta1: AdamW's first-moment decay.
+        beta2: AdamW's second-moment decay.
+        clip_norm: gradient norm above which gradients are scaled down; 0 never.
+        z_loss: coefficient of the mean squared log normaliser, added to the loss (PaLM: 1e-4); 0: off.
+        precision: ``fp32``; ``bf16`` (weights and activations; gradients, master weights and optimizer stay fp32);
+            ``auto``: bf16 where the hardware is fast at it (on a CPU: AVX512-BF16 or AMX), else fp32.
+        layers: ``transformer_engine``, ``local``, or ``auto``: Transformer Engine's where it imports.
+        fp8: ``none``, ``e4m3`` or ``hybrid`` (e5m2 for gradients); needs Transformer Engine.
+        fp8_recipe: Transformer Engine's scaling: ``delayed``, ``tensorwise``, ``blockwise`` or ``mxfp8``.
+        recompute: recompute activations in the backward pass: ``none``, ``selective`` (attention) or ``full``.
+        packing: ``stream`` lays documents end to end and cuts them into sequences; ``best_fit`` fills each sequence
+            with whole documents and pads the rest (short samples: ASR, TTS, dialogues).
+        reset_attention: no attention across the documents packed into one sequence.
+        max_skipped_steps: steps with a loss or gradient that is not finite are skipped, this many at most.
+        log_every: steps between rows of the training curve.
+        validate_every: steps between validations; 0 validates at the end only.
+        validation_samples: sequences of each validation corpus; 0 takes all.
+        checkpoint_every: steps between checkpoints; 0 saves at the end only.
+        keep: the newest checkpoints that are kept.
+        keep_every: checkpoints at multiples of this many steps are kept besides; 0: none.
+        async_save: write checkpoints in the background while training goes on.
+        data_workers: processes that read batches ahead; 0 reads in the training process.
+        threads: CPU threads of a process.
+        peak_tflops: an accelerator's peak, for the model FLOPs utilisation; 0 looks it up by the device's name.
+    """
+
+    steps: int = 1000
+    sequence_length: int = 256
+    micro_batch: int = 8
+    global_batch: int = 16
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-4
+    warmup_steps: int = 50
+    schedule: str = "linear"
+    decay_steps: int = 0
+    decay_shape: str = "linear"
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip_norm: float = 1.0
+    z_loss: float = 0.0
+    precision: str = "auto"
+    layers: str = "auto"
+    fp8: str = "none"
+    fp8_recipe: str = "delayed"
+    recompute: str = "none"
+    packing: str = "stream"
+    reset_attention: bool = True
+    max_skipped_steps: int = 10
+    log_every: int = 10
+    validate_every: int = 200
+    validation_samples: int = 64
+    checkpoint_every: int = 200
+    keep: int = 2
+    keep_every: int = 0
+    async_save: bool = False
+    data_workers: int = 0
+    threads: int = 1
+    peak_tflops: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "sequence_length", "micro_batch", "global_batch", "log_every", "keep", "threads"):
+            value = getattr(self, name)
+            check_option(value > 0, f"train.{name}", value, "give a positive number")
+        counts = ("warmup_steps", "decay_steps", "max_skipped_steps", "validate_every", "validation_samples")
+        for name in (*counts, "checkpoint_every", "keep_every", "data_workers", "z_loss"):
+            value = getattr(self, name)
+            check_option(value >= 0, f"train.{name}", value, "give 0 or more")
+        choices = {
+            "schedule": ("linear", "cosine", "wsd", "constant"),
+            "decay_shape": ("linear", "cosine", "sqrt"),
+            "precision": ("auto", "fp32", "bf16"),
+            "layers": ("auto", "local", "transformer_engine"),
+            "fp8": ("none", "e4m3", "hybrid"),
+            "fp8_recipe": ("delayed", "tensorwise", "blockwise", "mxfp8"),
+            "packing": ("stream", "best_fit"),
+            "recompute": ("none", "selective", "full"),
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            check_option(value in allowed, f"train.{name}", value, f"choose one of {', '.join(allowed)}")
+        rate = self.learning_rate
+        check_option(rate > 0, "train.learning_rate", rate, "give a positive number")
+        falls = f"give a number between 0 and train.learning_rate = {rate}"
+        check_option(
+            0 <= self.final_learning_rate <= rate, "train.final_learning_rate", self.final_learning_rate, falls
+        )
+        before_end = f"give fewer than train.steps = {self.steps}"
+        check_option(self.warmup_steps < self.steps, "train.warmup_steps", self.warmup_steps, before_end)
+        if self.schedule == "wsd":
+            room = f"give at most train.steps - train.warmup_steps = {self.steps} - {self.warmup_steps}"
+            fits = self.num_decay_steps + self.warmup_steps <= self.steps
+            check_option(fits, "train.decay_steps", self.num_decay_steps, room)
+        only_engine = "fp8 needs other layers: set train.layers to transformer_engine, or train.fp8 to none"
+        check_option(self.fp8 == "none" or self.layers != "local", "train.fp8", self.fp8, only_engine)
+
+    @property
+    def num_decay_steps(self) -> int:
+        """Steps of wsd's decay."""
+        return self.decay_steps or max(1, self.steps // 10)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one optimizer step."""
+        return self.global_batch * self.sequence_length

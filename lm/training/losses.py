@@ -1,0 +1,82 @@
+"""Loss sums by modality: what a micro batch reports, and the means of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lm.data.model_inputs import ModelInputs
+
+NUM_SUMS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Sums over counted labels; the means are NaN where no label counted.
+
+    Attributes:
+        text_sum: cross-entropy of text labels, in nats.
+        text_labels: their number.
+        speech_sum: cross-entropy of speech labels.
+        speech_labels: their number.
+        square_sum: squared log normalisers, for the z-loss (0 where it is off).
+    """
+
+    text_sum: float = 0.0
+    text_labels: float = 0.0
+    speech_sum: float = 0.0
+    speech_labels: float = 0.0
+    square_sum: float = 0.0
+
+    @classmethod
+    def of(cls, sums: Tensor) -> Losses:
+        """From `loss_sums`, added up over micro batches and processes."""
+        text, num_text, speech, num_speech, square = sums.tolist()
+        return cls(text_sum=text, text_labels=num_text, speech_sum=speech, speech_labels=num_speech, square_sum=square)
+
+    def __add__(self, other: Losses) -> Losses:
+        return Losses(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    @property
+    def total(self) -> float:
+        """Mean cross-entropy."""
+        return _mean(self.text_sum + self.speech_sum, self.text_labels + self.speech_labels)
+
+    @property
+    def square(self) -> float:
+        """Mean squared log normaliser."""
+        return _mean(self.square_sum, self.text_labels + self.speech_labels)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the step may be taken (a step without any counted label may not)."""
+        return math.isfinite(self.total) and math.isfinite(self.square)
+
+    def row(self, prefix: str) -> dict[str, float]:
+        """``prefix``, ``prefix.text`` and ``prefix.speech``, those there are."""
+        text, speech = _mean(self.text_sum, self.text_labels), _mean(self.speech_sum, self.speech_labels)
+        values = {prefix: self.total, f"{prefix}.text": text, f"{prefix}.speech": speech}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def loss_sums(losses: Tensor, squares: Tensor | None, inputs: ModelInputs) -> Tensor:
+    """(5,) float64: sum and count of text labels, sum and count of speech labels, sum of squared log normalisers.
+
+    Args:
+        losses: as ``inputs.labels``, the cross-entropy of each.
+        squares: likewise the squared log normalisers, or None.
+        inputs: their loss mask and modality.
+    """
+    counted = inputs.loss_mask > 0
+    columns = []
+    for chosen in (counted & ~inputs.is_speech, counted & inputs.is_speech):
+        columns += [torch.where(chosen, losses.detach(), 0.0).sum(dtype=torch.float64), chosen.sum(dtype=torch.float64)]
+    square = columns[0].new_zeros(()) if squares is None else (squares.detach() * counted).sum(dtype=torch.float64)
+    return torch.stack([*columns, square])
+
+
+def _mean(total: float, count: float) -> float:
+    return total / count if count else math.nan

@@ -1,0 +1,241 @@
+"""megatron-core's `GPTModel` in the shape of `ModelConfig`, laid out by `ParallelConfig`, initialised in one place.
+
+Initial weights depend on the seed and the parameter's name only, never on the layout: each process draws the whole
+matrix and keeps its part. So tensor, pipeline and plain runs start from the same model.
+
+| parameter                       | initial value                                  |
+|---------------------------------|------------------------------------------------|
+| norms                           | 1                                              |
+| biases (query, key, value)      | 0                                              |
+| linear_proj, linear_fc2         | normal, init_std / sqrt(2 layers)              |
+| embedding, output_layer, others | normal, init_std                               |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import warnings
+from typing import Any, cast
+
+import torch
+from megatron.core import parallel_state
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
+from megatron.core.transformer.module import Float16Module, MegatronModule
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import Tensor
+
+from .cross_entropy import LanguageModel
+from .model_config import ModelConfig
+from .parallel import ParallelConfig
+from .processes import seed_processes
+from .spec import has_transformer_engine, layer_spec
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def resolve_precision(option: str) -> str:
+    """``auto`` is bf16 where the hardware multiplies bf16 fast, else fp32."""
+    if option != "auto":
+        return option
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    is_fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if is_fast else "fp32"
+
+
+def transformer_config(
+    model: ModelConfig,
+    parallel: ParallelConfig,
+    *,
+    precision: str = "fp32",
+    recompute: str = "none",
+    uses_engine: bool = True,
+    fp8: str = "none",
+    fp8_recipe: str = "delayed",
+) -> TransformerConfig:
+    """megatron-core's config for our options; ``uses_engine``: take Transformer Engine's layers where it imports."""
+    on_gpu = torch.cuda.is_available()
+    # In a ring of two, "next" and "previous" are the same process: batched messages would be taken for each other,
+    # silently. On gloo they are for every ring.
+    is_two_ring = parallel.pipeline == 2 and parallel.virtual > 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return TransformerConfig(
+            num_layers=model.layers,
+            hidden_size=model.hidden,
+            num_attention_heads=model.heads,
+            num_query_groups=model.kv_heads,
+            kv_channels=model.head_width,
+            ffn_hidden_size=model.ffn,
+            normalization="RMSNorm",
+            layernorm_epsilon=model.norm_epsilon,
+            gated_linear_unit=True,
+            activation_func=torch.nn.functional.silu,
+            add_bias_linear=False,
+            add_qkv_bias=model.qkv_bias,
+            qk_layernorm=model.qk_norm,
+            rotary_interleaved=model.rope_interleaved,
+            attention_dropout=0.0,
+            hidden_dropout=model.dropout,
+            init_method=_leave,
+            output_layer_init_method=_leave,
+            params_dtype=DTYPES[precision],
+            pipeline_dtype=DTYPES[precision],
+            bf16=precision == "bf16",
+            attention_softmax_in_fp32=True,
+            tensor_model_parallel_size=parallel.tensor,
+            sequence_parallel=parallel.sequence,
+            pipeline_model_parallel_size=parallel.pipeline,
+            virtual_pipeline_model_parallel_size=parallel.virtual if parallel.virtual > 1 else None,
+            context_parallel_size=parallel.context,
+            overlap_p2p_comm=parallel.overlap_p2p,
+            batch_p2p_comm=on_gpu and not parallel.overlap_p2p and not is_two_ring,
+            deallocate_pipeline_outputs=parallel.deallocate_outputs,
+            use_cpu_initialization=not on_gpu,
+            gradient_accumulation_fusion=False,
+            bias_activation_fusion=on_gpu,
+            use_te_activation_func=not on_gpu,  # asks megatron-core for the spec's activation: `swiglu`
+            bias_dropout_fusion=on_gpu,
+            masked_softmax_fusion=False,
+            cross_entropy_loss_fusion=on_gpu,
+            calculate_per_token_loss=True,
+            recompute_granularity=None if recompute == "none" else recompute,
+            recompute_method="uniform" if recompute == "full" else None,
+            recompute_num_layers=1 if recompute == "full" else None,
+            fp8=None if fp8 == "none" else cast(Any, fp8),
+            fp8_recipe=cast(Any, fp8_recipe),
+            transformer_impl="transformer_engine" if uses_engine and has_transformer_engine() else "local",
+        )
+
+
+def build_model(
+    model: ModelConfig, config: TransformerConfig, *, vocabulary_size: int, sequence_length: int, seed: int
+) -> list[MegatronModule]:
+    """The chunks of the model this process holds (one but for virtual pipelines), on its device, initialised.
+
+    Args:
+        model: the shape.
+        config: megatron-core's config made from it.
+        vocabulary_size: padded number of ids.
+        sequence_length: longest sequence.
+        seed: of the initial weights.
+    """
+    seed_processes(seed, 0)  # layers ask for named random states when they are built, on a GPU
+    stages = config.virtual_pipeline_model_parallel_size
+    chunks: list[MegatronModule] = []
+    for stage in range(stages) if stages else [None]:
+        chunk = empty_chunk(
+            model, config, vocabulary_size=vocabulary_size, sequence_length=sequence_length, stage=stage
+        )
+        chunk.to(torch.cuda.current_device())
+        initialise(chunk, model, seed)
+        chunks.append(Float16Module(config, chunk) if config.bf16 else chunk)
+    return chunks
+
+
+def empty_chunk(
+    model: ModelConfig,
+    config: TransformerConfig,
+    *,
+    vocabulary_size: int,
+    sequence_length: int,
+    stage: int | None = None,
+) -> LanguageModel:
+    """The chunk of (virtual) pipeline stage ``stage``, its weights not initialised."""
+    return LanguageModel(
+        config=config,
+        transformer_layer_spec=layer_spec(config, stage, sandwich_norm=model.sandwich_norm),
+        vocab_size=vocabulary_size,
+        max_sequence_length=sequence_length,
+        pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage),
+        post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=stage),
+        share_embeddings_and_output_weights=model.tied,
+        position_embedding_type="rope",
+        rotary_base=cast(int, model.rope_base),
+        rotary_percent=model.rope_share,
+        rope_scaling=model.rope_scaling != 1.0,
+        rope_scaling_factor=model.rope_scaling,
+        vp_stage=stage,
+    )
+
+
+def wrap_for_training(
+    chunks: list[MegatronModule], config: TransformerConfig, parallel: ParallelConfig
+) -> list[DistributedDataParallel]:
+    """Give each chunk its gradient buffers and data parallel reduction, and tell the schedules how to finish a step."""
+    on_gpu = torch.cuda.is_available()
+    reduction = DistributedDataParallelConfig(
+        grad_reduce_in_fp32=True,
+        overlap_grad_reduce=on_gpu,
+        use_distributed_optimizer=parallel.distributed_optimizer,
+    )
+    wrapped = [
+        DistributedDataParallel(config, reduction, chunk, disable_bucketing=number > 0)
+        for number, chunk in enumerate(chunks)
+    ]
+    for chunk in wrapped:
+        chunk.broadcast_params()
+    config.finalize_model_grads_func = finalize_model_grads
+    if reduction.overlap_grad_reduce:
+        syncs = [chunk.no_sync for chunk in wrapped]
+        config.no_sync_func = syncs[0] if len(syncs) == 1 else cast(Any, syncs)
+    return wrapped
+
+
+def initialise(chunk: torch.nn.Module, model: ModelConfig, seed: int) -> None:
+    """Set the chunk's initial weights; see the table above."""
+    layers = {layer_name: layer.layer_number for layer_name, layer in chunk.named_modules() if _is_layer(layer_name)}
+    for name, parameter in chunk.named_parameters():
+        with torch.no_grad():
+            if "norm" in name.rsplit(".", 2)[-2] or "layer_norm" in name:
+                parameter.fill_(1.0)
+                continue
+            if name.endswith(".bias"):
+                parameter.zero_()
+                continue
+            deviation = model.init_std
+            if "linear_proj" in name or "linear_fc2" in name:
+                deviation /= math.sqrt(2 * model.layers)
+            whole = _draw(_global_name(name, layers, model.tied), parameter, deviation, seed)
+            parameter.copy_(_my_part(whole, parameter, num_blocks=2 if "linear_fc1" in name else 1))
+
+
+def _is_layer(name: str) -> bool:
+    return re.fullmatch(r"decoder\.layers\.\d+", name) is not None
+
+
+def _global_name(name: str, layers: dict[str, int], is_tied: bool) -> str:
+    """The parameter's name in the whole model: a layer's number counts from the first pipeline stage."""
+    if is_tied and name == "output_layer.weight":
+        return "embedding.word_embeddings.weight"
+    for layer, number in layers.items():
+        if name.startswith(layer + "."):
+            return f"layers.{number}.{name[len(layer) + 1 :]}"
+    return name
+
+
+def _draw(name: str, parameter: Tensor, deviation: float, seed: int) -> Tensor:
+    """The whole matrix the parameter is a part of, from a generator seeded by (seed, name)."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    generator = torch.Generator(parameter.device).manual_seed(int.from_bytes(digest[:7], "big"))
+    shape = list(parameter.shape)
+    if getattr(parameter, "tensor_model_parallel", False):
+        shape[cast(Any, parameter).partition_dim] *= parallel_state.get_tensor_model_parallel_world_size()
+    whole = torch.empty(shape, dtype=torch.float32, device=parameter.device)
+    return whole.normal_(0.0, deviation, generator=generator)
+
+
+def _my_part(whole: Tensor, parameter: Tensor, *, num_blocks: int) -> Tensor:
+    """This tensor parallel process's part: a part of each block (SwiGLU's gate and up are two blocks of one matrix)."""
+    if not getattr(parameter, "tensor_model_parallel", False):
+        return whole
+    axis, rank = cast(Any, parameter).partition_dim, parallel_state.get_tensor_model_parallel_rank()
+    size = parallel_state.get_tensor_model_parallel_world_size()
+    return torch.cat([block.chunk(size, axis)[rank] for block in whole.chunk(num_blocks, axis)], axis)
+
+
+def _leave(weight: Tensor) -> Tensor:
+    """An init method that does nothing: `initialise` does it afterwards."""
+    return weight

@@ -1,0 +1,83 @@
+"""The parts a decoder layer is made of: Transformer Engine's where it imports, else megatron-core's local ones.
+
+Two of the local parts are our own: `lm.training.norm.RMSNorm` and `lm.training.attention.CausalAttention` say why.
+"""
+
+from __future__ import annotations
+
+import torch
+from megatron.core.models.gpt.gpt_layer_specs import (
+    get_gpt_layer_local_spec,
+    get_gpt_layer_with_transformer_engine_spec,
+)
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from runtime.errors import UserError
+
+from .attention import CausalAttention
+from .norm import RMSNorm
+from .post_norm import with_output_norm
+from .swiglu import SwiGLU
+
+
+def has_transformer_engine() -> bool:
+    """Whether Transformer Engine imports and a CUDA device is there to run it."""
+    if not torch.cuda.is_available():
+        return False
+    try:
+        import transformer_engine.pytorch  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def check_engine(layers: str, fp8: str) -> None:
+    """Refuse Transformer Engine's layers and FP8 where they cannot run.
+
+    Raises:
+        UserError: they are asked for and absent.
+    """
+    if has_transformer_engine():
+        if fp8 != "none" and torch.cuda.get_device_capability() < (8, 9):
+            found = f"{fp8!r} on {torch.cuda.get_device_name()}, which has no FP8 arithmetic"
+            raise UserError("option train.fp8", found=found, remedy="set it to none, or use Ada, Hopper or newer")
+        return
+    missing = "no CUDA device" if not torch.cuda.is_available() else "transformer_engine does not import"
+    remedy = "install speechweave[gpu] on a machine with a CUDA device, or set it to"
+    if layers == "transformer_engine":
+        found = f"'transformer_engine', but {missing} here"
+        raise UserError("option train.layers", found=found, remedy=f"{remedy} auto or local")
+    if fp8 != "none":
+        found = f"{fp8!r}, which needs Transformer Engine, but {missing} here"
+        raise UserError("option train.fp8", found=found, remedy=f"{remedy} none")
+
+
+def layer_spec(
+    config: TransformerConfig, virtual_stage: int | None, *, sandwich_norm: bool = False
+) -> ModuleSpec | TransformerBlockSubmodules:
+    """The spec of this process's decoder layers and last norm; ``sandwich_norm``: see `lm.training.post_norm`."""
+    if config.transformer_impl == "transformer_engine":
+        spec = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
+        if sandwich_norm:
+            _norm_outputs(spec)
+        return spec
+    spec = get_gpt_layer_local_spec(normalization="RMSNorm", qk_layernorm=config.qk_layernorm)
+    if sandwich_norm:
+        _norm_outputs(spec)
+    spec.submodules.input_layernorm = RMSNorm
+    spec.submodules.pre_mlp_layernorm = RMSNorm
+    spec.submodules.mlp.submodules.activation_func = SwiGLU  # only asked for where use_te_activation_func is set
+    attention = spec.submodules.self_attention.submodules
+    attention.core_attention = CausalAttention
+    if config.qk_layernorm:
+        attention.q_layernorm = attention.k_layernorm = RMSNorm
+    num_layers = get_num_layers_to_build(config, vp_stage=virtual_stage)
+    return TransformerBlockSubmodules(layer_specs=[spec] * num_layers, layer_norm=RMSNorm)
+
+
+def _norm_outputs(spec: ModuleSpec) -> None:
+    attention, mlp = spec.submodules.self_attention.submodules, spec.submodules.mlp.submodules
+    attention.linear_proj = with_output_norm(attention.linear_proj)
+    mlp.linear_fc2 = with_output_norm(mlp.linear_fc2)

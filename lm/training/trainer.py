@@ -1,0 +1,348 @@
+"""The training loop: gradient accumulation, schedule, clipping, validation, checkpoints and exact resume.
+
+Shapes: B micro batch, S tokens of a sequence.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
+from torch import Tensor
+
+from lm.data.corpora import CorpusInfo
+from lm.data.dataset import (
+    BatchIndices,
+    build_training_data,
+    build_validation_data,
+    finish_cache,
+    prepare_cache,
+    read_batches,
+)
+from lm.data.formats import Loss
+from lm.data.mixture import Mixture
+from lm.vocabulary import Vocabulary
+from runtime.errors import UserError
+from runtime.stage import Run
+
+from .checkpoint import (
+    CheckpointRecord,
+    check_optimizer,
+    check_shape,
+    find_checkpoint,
+    inner_model,
+    latest_checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+from .checkpoint_writer import explained_failure, finish
+from .cpu import keep_freed_memory
+from .curve import Curve
+from .losses import Losses
+from .model import build_model, resolve_precision, transformer_config, wrap_for_training
+from .optimizer import build_optimizer, update
+from .passes import ForwardBackward
+from .processes import Processes, seed_processes
+from .schedule import learning_rate
+from .speed import SpeedMeter
+
+if TYPE_CHECKING:
+    from lm.train import TrainConfig
+
+
+class Trainer:
+    """One run of `lm.train` on this process.
+
+    Args:
+        config: the stage's config.
+        run: its folder.
+        processes: the open process groups.
+        vocabulary: of the corpora.
+        corpora: name -> opened corpus.
+        mixture: how often each is read.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: Run,
+        processes: Processes,
+        vocabulary: Vocabulary,
+        corpora: Mapping[str, CorpusInfo],
+        mixture: Mixture,
+    ) -> None:
+        self.config, self.loop, self.run, self.processes = config, config.train, run, processes
+        self.vocabulary, self.corpora = vocabulary, corpora
+        self.folder = run.folder / "checkpoint"
+        self.vocabulary_size = vocabulary.padded_size(config.model.vocabulary_multiple)
+        self.skipped_steps = 0
+        if processes.device.type == "cpu":
+            keep_freed_memory()
+        self.background = AsyncCallsQueue() if self.loop.async_save else None
+        self._build_data(mixture)
+        self._build_model()
+        self.speed = SpeedMeter(config, self.vocabulary_size, processes)
+
+    def train(self) -> dict[str, Any]:
+        """Run from the newest checkpoint (or the beginning) to the last step; returns the stage's metrics."""
+        loop, first_step = self.loop, self._resume()
+        batches = self._training_batches(first_step)
+        curve = Curve(self.run.folder, first_step=first_step, is_shown=self.run.is_main)
+        bar = self.run.progress(loop.steps, "training", start=first_step, unit="step")
+        with bar, termination() as is_terminated:
+            for step in range(first_step, loop.steps):
+                losses, row = self._step(step, batches)
+                done = step + 1
+                self.speed.count(loop.tokens_per_step)
+                bar.update(loss=losses.total)
+                if done % loop.log_every == 0 or done == loop.steps:
+                    timing = self.speed.take()
+                    curve.add(done, row, timing=timing)
+                    self.run.say(log_line(done, loop.steps, row, timing))
+                if loop.validate_every and done % loop.validate_every == 0 and done < loop.steps:
+                    curve.add(done, self._validate())
+                self._publish(is_blocking=False)
+                is_stopping = self.processes.any_of_all(is_terminated())
+                if is_stopping or done == loop.steps or (loop.checkpoint_every and done % loop.checkpoint_every == 0):
+                    self._save(done)
+                if is_stopping and done < loop.steps:
+                    self._publish(is_blocking=True)
+                    self.run.say(f"terminated: saved at step {done}; call again to go on from there")
+                    raise SystemExit(0)
+            self._publish(is_blocking=True)
+        validation = self._validate()
+        curve.add(loop.steps, validation)
+        curve.close()
+        return self._metrics(curve, validation)
+
+    def _step(self, step: int, batches: list[Iterator[dict[str, Tensor]]]) -> tuple[Losses, dict[str, float]]:
+        """One optimizer step: returns its losses and the row for the curve."""
+        seed_processes(self.config.seed, step)
+        for chunk in self.chunks:
+            chunk.zero_grad_buffer()
+        self.optimizer.zero_grad()
+        micro_batches = self.loop.global_batch // (self.loop.micro_batch * self.processes.data_size)
+        losses = self.passes.run(batches, micro_batches, is_training=True)
+        rate = learning_rate(step, self.loop)
+        row = losses.row("loss") | {"learning_rate": rate}
+        if self.loop.z_loss:
+            row["z_loss"] = self.loop.z_loss * losses.square
+        if losses.is_finite:
+            result = update(self.optimizer, rate, self.loop.clip_norm)
+            row["gradient_norm"] = result.gradient_norm
+        if not losses.is_finite or not result.is_taken:
+            self._skip(step, losses)
+        return losses, row
+
+    def _skip(self, step: int, losses: Losses) -> None:
+        self.skipped_steps += 1
+        self.run.say(f"step {step + 1} skipped: loss {losses.total} or its gradient is not finite")
+        if self.skipped_steps > self.loop.max_skipped_steps:
+            found = f"{self.skipped_steps} steps whose loss or gradient is not finite, the last is step {step + 1}"
+            remedy = "lower train.learning_rate, lengthen train.warmup_steps, or raise train.max_skipped_steps"
+            raise UserError("training", found=found, remedy=remedy)
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Validation loss of each corpus, of each format and over all, each also by modality."""
+        formats: dict[str, Losses] = {}
+        rows: dict[str, float] = {}
+        with self.speed.paused():
+            for chunk in self.chunks:
+                chunk.eval()
+            for name, dataset in self.validation.items():
+                losses = self._validation_losses(dataset)
+                rows |= losses.row(f"val_loss.{name}")
+                kind = self.corpora[name].format
+                formats[kind] = formats.get(kind, Losses()) + losses
+            for chunk in self.chunks:
+                chunk.train()
+        if rows:
+            self.run.say("validation | " + ", ".join(f"{key[9:]} {value:.4f}" for key, value in rows.items()))
+        for kind, losses in formats.items():
+            rows |= losses.row(f"val_loss_of_format.{kind}")
+        return rows | sum(formats.values(), Losses()).row("val_loss_of_all")
+
+    def _validation_losses(self, dataset: Any) -> Losses:
+        num_samples = min(len(dataset), self.loop.validation_samples or len(dataset))
+        group = self.loop.micro_batch * self.processes.data_size
+        # The interleaved schedule takes multiples of the pipeline's size; samples beyond the last only fill.
+        whole = self.config.parallel.pipeline if len(self.chunks) > 1 else 1
+        micro_batches = math.ceil(num_samples / group / whole) * whole
+        batches = self._batches(dataset, 0, 1, micro_batches * group, num_samples)
+        return self.passes.run(batches, micro_batches, is_training=False)
+
+    def _build_data(self, mixture: Mixture) -> None:
+        loop, cache = self.loop, self.run.folder / "index"
+        if self.processes.rank == 0:
+            prepare_cache(cache)
+        self.processes.barrier()
+        started = time.monotonic()
+        options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": self.config.seed, "cache": cache}
+        options["packing"] = loop.packing
+        losses = cast(dict[str, Loss], self.config.losses)
+        self.training = build_training_data(
+            self.corpora,
+            mixture.shares,
+            self.vocabulary,
+            num_samples=loop.steps * loop.global_batch,
+            losses=losses,
+            **options,
+        )
+        self.validation = {
+            name: build_validation_data(corpus, self.vocabulary, loss=losses.get(name, "all"), **options)
+            for name, corpus in self.corpora.items()
+            if corpus.splits["valid"].documents
+        }
+        if self.processes.rank == 0:
+            finish_cache(cache)
+        self.run.say(f"index of {loop.steps * loop.global_batch:,} samples: {time.monotonic() - started:.1f} s")
+
+    def _build_model(self) -> None:
+        config, loop = self.config, self.loop
+        self.precision = resolve_precision(loop.precision)
+        core = transformer_config(
+            config.model,
+            config.parallel,
+            precision=self.precision,
+            recompute=loop.recompute,
+            uses_engine=loop.layers != "local",
+            fp8=loop.fp8,
+            fp8_recipe=loop.fp8_recipe,
+        )
+        has_engine = core.transformer_impl == "transformer_engine"
+        if has_engine and loop.reset_attention and config.parallel.context > 1:
+            found = f"true, with parallel.context={config.parallel.context} and Transformer Engine"
+            remedy = "set it to false: packed documents of any length cannot be divided between context processes"
+            raise UserError("option train.reset_attention", found=found, remedy=remedy)
+        chunks = build_model(
+            config.model,
+            core,
+            vocabulary_size=self.vocabulary_size,
+            sequence_length=loop.sequence_length,
+            seed=config.seed,
+        )
+        for chunk in chunks:
+            inner_model(chunk).gives_normaliser = loop.z_loss > 0
+        self.chunks = wrap_for_training(chunks, core, config.parallel)
+        self.passes = ForwardBackward(
+            self.chunks, loop, self.processes, has_engine=has_engine, precision=self.precision
+        )
+        self.optimizer = build_optimizer(self.chunks, loop, config.parallel, self.precision)
+
+    def _training_batches(self, first_step: int) -> list[Iterator[dict[str, Tensor]]]:
+        loop = self.loop
+        return self._batches(
+            self.training, first_step, loop.steps, loop.global_batch, loop.steps * loop.global_batch, loop.data_workers
+        )
+
+    def _batches(
+        self, dataset: Any, first_step: int, last_step: int, global_batch: int, num_samples: int, workers: int = 0
+    ) -> list[Iterator[dict[str, Tensor]]]:
+        """One reader for each chunk of the model: the interleaved schedule reads for each on its own."""
+        indices = BatchIndices(
+            first_step=first_step,
+            last_step=last_step,
+            global_batch=global_batch,
+            micro_batch=self.loop.micro_batch,
+            data_rank=self.processes.data_rank,
+            data_size=self.processes.data_size,
+            num_samples=num_samples,
+        )
+        pin = self.processes.device.type == "cuda"
+        return [read_batches(dataset, indices, workers=workers, pin=pin) for _ in self.chunks]
+
+    def _resume(self) -> int:
+        """Load the newest checkpoint of this run, else the weights ``init`` names; returns the steps done."""
+        mine = latest_checkpoint(self.folder)
+        path = mine or (find_checkpoint(self.config.init) if self.config.init else None)
+        if path is None:
+            return 0
+        record = CheckpointRecord.read(path)
+        check_shape(record, self.config.model, self.vocabulary.fingerprint, self.vocabulary_size, path)
+        if mine:
+            check_optimizer(record, self.config.parallel, self.precision, path)
+            load_checkpoint(path, self.chunks, self.optimizer)
+            self.skipped_steps = record.skipped_steps
+            self.run.say(f"resumed at step {record.step} from {path}")
+            return record.step
+        load_weights(path, self.chunks)
+        self.optimizer.reload_model_params()
+        self.run.say(f"weights of step {record.step} from {path}")
+        return 0
+
+    def _save(self, step: int) -> None:
+        record = CheckpointRecord(
+            step=step,
+            model=self.config.model,
+            vocabulary=self.vocabulary.fingerprint,
+            vocabulary_size=self.vocabulary_size,
+            sequence_length=self.loop.sequence_length,
+            parallel=self.config.parallel,
+            precision=self.precision,
+            skipped_steps=self.skipped_steps,
+        )
+        self._publish(is_blocking=True)
+        with self.speed.paused(), explained_failure(self.folder):
+            save_checkpoint(
+                self.folder,
+                record,
+                self.chunks,
+                self.optimizer,
+                self.processes,
+                keep=self.loop.keep,
+                keep_every=self.loop.keep_every,
+                background=self.background,
+            )
+
+    def _publish(self, *, is_blocking: bool) -> None:
+        """Let background saves whose writers have ended (or all) become checkpoints."""
+        if self.background is not None and self.background.get_num_unfinalized_calls():
+            finish(self.background, self.folder, is_blocking=is_blocking)
+
+    def _metrics(self, curve: Curve, validation: dict[str, float]) -> dict[str, Any]:
+        return {
+            "train_loss": curve.last("loss"),
+            **validation,
+            "steps": self.loop.steps,
+            "tokens": self.loop.steps * self.loop.tokens_per_step,
+            "parameters": self.config.model.num_parameters(self.vocabulary_size),
+            "skipped_steps": self.skipped_steps,
+            "tensor_parallel": self.config.parallel.tensor,
+            "pipeline_parallel": self.config.parallel.pipeline,
+            "data_parallel": self.processes.data_size,
+            "precision": self.precision,
+            "tokens_per_second": round(self.speed.mean_tokens_per_second, 1),
+        }
+
+
+def log_line(step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+    """One line of the log."""
+    shown = [name for name in row if name.startswith("loss") or name == "z_loss"]
+    parts = [f"{name.removeprefix('loss.')} {row[name]:.4f}" for name in shown]
+    parts.append(f"lr {row['learning_rate']:.3g}")
+    if "gradient_norm" in row:
+        parts.append(f"grad {row['gradient_norm']:.3f}")
+    parts.append(f"{timing['tokens_per_second']:,.0f} tok/s")
+    parts.append(f"{timing['model_tflops_per_process']:.3g} TFLOP/s")
+    if "model_flops_utilisation" in timing:
+        parts.append(f"MFU {timing['model_flops_utilisation']:.1%}")
+    return f"step {step}/{steps} | " + " | ".join(parts)
+
+
+@contextmanager
+def termination() -> Iterator[Any]:
+    """While open, SIGTERM is only noted; yields a function that tells whether one came."""
+    received: list[float] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: received.append(time.time()))
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, before)

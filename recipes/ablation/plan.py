@@ -1,0 +1,181 @@
+"""The steps of an ablation: one training and one evaluation a point, each a stage that is resumed and skipped as such.
+
+``<out>/corpus`` (only without ``ablate.corpus``), ``<out>/calibration/<point>`` (only with ``budget=cpu_seconds``),
+``<out>/points/<point>/tokenizer`` and ``.../evaluation``; with a vocoder also ``.../tokens``, ``decoder``,
+``resynthesis`` and ``judged``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recipes.plan import Plan, make_plan
+from runtime.errors import check_option
+
+from .grid import Point
+
+BUDGETS = ("steps", "cpu_seconds")
+SPOKEN = 100  # utterances that the judge hears
+Options = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class AblateConfig:
+    """Options of ``speechweave ablate tokenizer`` (those that are not options of ``tokenizer.train``).
+
+    Attributes:
+        out: run folder.
+        seed: of corpus and trainings (``seed=1,2,3`` sweeps the trainings' seed).
+        cores: cores to use; trainings run side by side while their cores fit, evaluations one by one.
+        processes: ranks of one training.
+        corpus: a folder of NeMo manifests (train.jsonl and the splits of ``evaluate.splits``); null makes the built-in
+            corpus with the options under ``build``.
+        budget: ``steps`` gives every point the same steps, hence the same data; ``cpu_seconds`` measures a few steps of
+            each point and gives it the steps that fit.
+        cpu_seconds: of a training, with ``budget=cpu_seconds``.
+        calibration_steps: steps that are measured for it.
+        warmup_share: of a training's steps: how long the learning rate rises.
+        start_share: of a training's steps: how long it runs before the quantiser is switched on.
+        by_frame_rate: options of ``tokenizer.train`` that go with a frame rate.
+        vocoder: run folder of ``decoder.train_vocoder``; gives each point a flow decoder of its own (options under
+            ``decode``) and the judge's WER of what it says, in the closed world of the built-in corpus. Null: none.
+    """
+
+    out: str
+    seed: int = 1
+    cores: int = 2
+    processes: int = 1
+    corpus: str | None = None
+    budget: str = "steps"
+    cpu_seconds: float = 600.0
+    calibration_steps: int = 30
+    warmup_share: float = 0.06
+    start_share: float = 0.3
+    by_frame_rate: dict[str, Any] = field(default_factory=dict)
+    vocoder: str | None = None
+
+    def __post_init__(self) -> None:
+        check_option(self.budget in BUDGETS, "ablate.budget", self.budget, f"choose {' or '.join(BUDGETS)}")
+        for name in ("cores", "processes", "cpu_seconds", "calibration_steps"):
+            check_option(getattr(self, name) > 0, f"ablate.{name}", getattr(self, name), "it must be above 0")
+        for name in ("warmup_share", "start_share"):
+            check_option(0 <= getattr(self, name) < 1, f"ablate.{name}", getattr(self, name), "give 0 to below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """A checked ablation.
+
+    Attributes:
+        config: its options.
+        points: of the grid.
+        evaluate: options of ``tokenizer.evaluate`` for all points.
+        build: options of ``corpus.build``.
+        decode: options of ``decoder.train`` for all points at 12.5 Hz.
+    """
+
+    config: AblateConfig
+    points: Sequence[Point]
+    evaluate: Options
+    build: Options
+    decode: Options
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+        return Path(self.config.out)
+
+    @property
+    def corpus(self) -> str:
+        """Where the manifests are."""
+        return self.config.corpus or str(self.out / "corpus")
+
+    def folder(self, point: Point) -> Path:
+        """Where a point's stages write."""
+        return self.out / "points" / point.name
+
+    def calibration(self) -> Plan:
+        """A short training of every point, to learn what a step costs it."""
+        steps = self.config.calibration_steps
+        recipe = self._recipe()
+        for point in self.points:
+            options = self._train_options(point, steps) | {"max_scored": 1}
+            options["fit"] |= {"checkpoint_every": steps}  # one checkpoint, so that the measure is of all steps
+            folder = self.out / "calibration" / point.name
+            add(recipe, f"calibrate.{point.name}", "tokenizer.train", self._first(), {"out": str(folder)} | options)
+        return make_plan(recipe)
+
+    def plan(self, steps: Mapping[str, int] | None = None) -> Plan:
+        """All steps; ``steps`` are those of each point's training by its name, else those of its options."""
+        recipe = self._recipe()
+        for point in self.points:
+            own = (steps or {}).get(point.name) or self._steps(point)
+            folder, train = self.folder(point), f"train.{point.name}"
+            tokenizer = str(folder / "tokenizer")
+            options = {"out": tokenizer} | self._train_options(point, own)
+            add(recipe, train, "tokenizer.train", self._first(), options, processes=self.config.processes)
+            given = {"tokenizer": f"{tokenizer}/artefact", "corpus": self.corpus}
+            options = {"out": str(folder / "evaluation")} | given | self.evaluate
+            # alone on the machine, so that the points' speeds can be compared
+            add(recipe, f"evaluate.{point.name}", "tokenizer.evaluate", [train], options, cores=self.config.cores)
+            if self.config.vocoder:
+                self._add_decoder(recipe, point, train, given)
+        return make_plan(recipe)
+
+    def _add_decoder(self, recipe: Options, point: Point, train: str, given: Options) -> None:
+        """Tokens -> flow decoder -> speech -> judge."""
+        folder, name = self.folder(point), point.name
+        tokens, decoder, spoken = (str(folder / part) for part in ("tokens", "decoder", "resynthesis"))
+        split = str((self.evaluate.get("splits") or ["heldout_sentence"])[0])
+        options: Options = {"out": tokens, "splits": ["train", split]} | given
+        add(recipe, f"tokens.{name}", "tokenizer.encode", [train], options)
+        options = {"out": decoder, "corpus": self.corpus, "tokens": tokens, "vocoder": str(self.config.vocoder)}
+        add(recipe, f"decoder.{name}", "decoder.train", [f"tokens.{name}"], options | self.decode)
+        options = {"out": spoken, "tokens": f"{tokens}/{split}.parquet", "decoder": decoder, "limit": SPOKEN}
+        add(recipe, f"resynthesis.{name}", "decoder.resynthesise", [f"decoder.{name}"], options)
+        options = {"out": str(folder / "judged"), "corpus": self.corpus, "resynthesis": spoken}
+        add(recipe, f"judged.{name}", "evaluation.run", [f"resynthesis.{name}"], options)
+
+    def _recipe(self) -> Options:
+        settings = {"out": self.config.out, "seed": self.config.seed, "cores": self.config.cores}
+        recipe: Options = {"recipe": "ablate_tokenizer", "quickstart": settings, "plan": {}}
+        if self.config.corpus is None:
+            add(recipe, "corpus", "corpus.build", [], self.build, cores=self.config.cores)
+        return recipe
+
+    def _first(self) -> list[str]:
+        return [] if self.config.corpus else ["corpus"]
+
+    def _steps(self, point: Point) -> int:
+        from tokenizer.train import TokenizerFitConfig
+
+        return int(point.options.get("fit.steps", TokenizerFitConfig().steps))
+
+    def _train_options(self, point: Point, steps: int) -> Options:
+        """A point's options, with warm-up and start of the quantiser as shares of its steps unless they were given."""
+        options = point.nested()
+        shares = {"fit.warmup_steps": self.config.warmup_share, "vq.start_step": self.config.start_share}
+        for key, share in shares.items():
+            if key not in point.options:
+                section, name = key.split(".")
+                options.setdefault(section, {})[name] = int(share * steps)
+        options.setdefault("fit", {})["steps"] = steps
+        return {"corpus": self.corpus} | options
+
+
+def add(
+    recipe: Options,
+    name: str,
+    module: str,
+    needs: list[str],
+    options: Options,
+    *,
+    cores: int = 1,
+    processes: int = 1,
+) -> None:
+    """Put a step into a recipe."""
+    recipe["plan"][name] = {"run": module, "needs": needs, "cores": max(cores, processes), "processes": processes}
+    recipe[name] = options

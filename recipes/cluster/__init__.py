@@ -1,0 +1,1 @@
+"""Cluster planning: machines, layouts, memory, throughput and site settings."""

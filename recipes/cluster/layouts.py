@@ -1,0 +1,147 @@
+"""Which layouts of a model over a cluster fit, and which of them is fastest by the forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+from lm.training.loop_config import LoopConfig
+from lm.training.model_config import ModelConfig
+from lm.training.parallel import BatchShape, ParallelConfig, check_layout, data_parallel_size
+from runtime.errors import UserError
+
+from .machines import GPUS_PER_NODE, Cluster
+from .memory import GIB, Margin, MemoryParts, memory_by_stage
+from .throughput import Assumptions, Forecast, forecast
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A possible layout and what it comes to.
+
+    Attributes:
+        parallel: sizes of the parallel dimensions.
+        loop: with its micro batch and recomputation.
+        data: data parallel size.
+        stages: memory of each pipeline stage.
+        forecast: time, if it fits.
+        available: bytes of an accelerator.
+    """
+
+    parallel: ParallelConfig
+    loop: LoopConfig
+    data: int
+    stages: list[MemoryParts]
+    forecast: Forecast
+    available: float
+
+    @property
+    def fullest(self) -> int:
+        """The pipeline stage that needs most."""
+        return max(range(len(self.stages)), key=lambda stage: self.stages[stage].total)
+
+    @property
+    def needed(self) -> float:
+        """Bytes of the fullest process."""
+        return self.stages[self.fullest].total
+
+    @property
+    def fits(self) -> bool:
+        """Whether every process has room."""
+        return self.needed <= self.available
+
+    def options(self) -> str:
+        """The layout as options of lm.train."""
+        parallel, words = self.parallel, []
+        for name in ("tensor", "sequence", "pipeline", "virtual", "context", "distributed_optimizer"):
+            value = getattr(parallel, name)
+            if value is True or (value is not False and value != 1):
+                words.append(f"lm.parallel.{name}={str(value).lower()}")
+        words.append(f"lm.train.micro_batch={self.loop.micro_batch}")
+        return " ".join([*words, f"lm.train.recompute={self.loop.recompute}"])
+
+
+def lay_out(
+    model: ModelConfig, parallel: ParallelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions
+) -> Layout:
+    """A layout with its memory and forecast.
+
+    Raises:
+        UserError: it is impossible for this model, batch and number of processes.
+    """
+    batch = BatchShape(
+        micro_batch=loop.micro_batch, global_batch=loop.global_batch, sequence_length=loop.sequence_length
+    )
+    check_layout(parallel, model, batch, processes=cluster.gpus, backend="nccl")
+    if parallel.context > 1 and loop.reset_attention:
+        found = f"{parallel.context}, with train.reset_attention=true"
+        remedy = "set one of them otherwise: packed documents of any length cannot be divided between processes"
+        raise UserError("option parallel.context", found=found, remedy=remedy)
+    data = data_parallel_size(parallel, cluster.gpus)
+    precision = "fp32" if loop.precision == "fp32" else "bf16"
+    stages = memory_by_stage(
+        model, parallel, loop, vocabulary_size=assumed.vocabulary_size, data=data, precision=precision,
+        margin=Margin(fixed=assumed.margin_gibibytes * GIB, share=assumed.fragmentation),
+    )  # fmt: skip
+    return Layout(
+        parallel=parallel,
+        loop=loop,
+        data=data,
+        stages=stages,
+        forecast=forecast(model, parallel, loop, cluster, assumed, data=data),
+        available=cluster.accelerator.gibibytes * GIB,
+    )
+
+
+def possible_layouts(model: ModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> Iterator[Layout]:
+    """Every layout tried, whether it fits or not; tensor parallel stays within a node."""
+    sizes = [2**power for power in range(10)]
+    tensors = [size for size in sizes if size <= min(GPUS_PER_NODE, cluster.gpus)]
+    pipelines = [size for size in sizes if size <= 16]
+    choices = product(tensors, pipelines, (1, 2), (1, 2, 4), (1, 2, 4, 8), ("none", "selective", "full"))
+    for tensor, pipeline, virtual, context, micro_batch, recompute in choices:
+        if tensor * pipeline * context > cluster.gpus or (virtual > 1 and pipeline == 1):
+            continue
+        copies = cluster.gpus // (tensor * pipeline * context)
+        parallel = ParallelConfig(
+            tensor=tensor, sequence=tensor > 1, pipeline=pipeline, virtual=virtual, context=context,
+            distributed_optimizer=copies * context > 1,
+        )  # fmt: skip
+        try:
+            candidate = replace(loop, micro_batch=micro_batch, recompute=recompute)
+            yield lay_out(model, parallel, candidate, cluster, assumed)
+        except UserError:
+            continue
+
+
+def best_layout(model: ModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> Layout | None:
+    """The fastest by the forecast; among equals the one that communicates least and leaves most room."""
+
+    def rank(layout: Layout) -> tuple[float, ...]:
+        parallel = layout.parallel
+        communication = parallel.context, parallel.tensor, parallel.pipeline, parallel.virtual
+        return (-round(layout.forecast.mfu, 4), *communication, layout.needed)
+
+    fitting = (layout for layout in possible_layouts(model, loop, cluster, assumed) if layout.fits)
+    return min(fitting, key=rank, default=None)
+
+
+def smallest_layout(model: ModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> Layout | None:
+    """The one that needs least memory."""
+    return min(possible_layouts(model, loop, cluster, assumed), key=lambda layout: layout.needed, default=None)
+
+
+def smallest_cluster(
+    model: ModelConfig, loop: LoopConfig, kind: str, assumed: Assumptions, *, above: int, most: int = 4096
+) -> tuple[Cluster, Layout] | None:
+    """The smallest number of accelerators (a power of two above ``above``) on which some layout fits."""
+    gpus = 1
+    while gpus <= most:
+        if gpus > above:
+            cluster = Cluster(gpus=gpus, kind=kind)
+            layout = best_layout(model, loop, cluster, assumed)
+            if layout is not None:
+                return cluster, layout
+        gpus *= 2
+    return None

@@ -1,0 +1,274 @@
+"""Who starts the workers of a bulk job: this process (``local``), or datatrove on a SLURM or Ray cluster.
+
+Whatever starts them, the unit folder (`runtime.bulk.units`) sees to it that each unit is done once; a call that was
+interrupted is made again, with any executor. (datatrove's own local executor waits for ever when one of its processes
+is killed, and counts tasks by rank; so locally our own pool starts them.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import UserError, check_option
+
+from .units import UnitFolder
+from .workers import Work, end_with_parent, finish_units
+
+EXECUTORS = ("local", "slurm", "ray")
+CLOSING_SECONDS = 30.0  # that a Ray driver may take to end when its job is done
+
+
+@dataclass(kw_only=True)
+class SlurmConfig:
+    """How SLURM runs a worker.
+
+    Attributes:
+        partition: of the cluster.
+        time: limit of a worker; workers that reach it are passed over, call the stage again for the rest.
+        qos: quality of service.
+        cpus: of a worker.
+        gpus: of a worker.
+        memory_gb: for each CPU.
+        setup: shell command before the worker starts ("" = activate this Python's environment).
+        sbatch: more options of sbatch, e.g. slurm.sbatch.account=speech.
+        poll_seconds: how often the call that waits for the workers looks at the queue.
+    """
+
+    partition: str = ""
+    time: str = "24:00:00"
+    qos: str = "normal"
+    cpus: int = 1
+    gpus: int = 0
+    memory_gb: int = 4
+    setup: str = ""
+    sbatch: dict[str, str] = field(default_factory=dict)
+    poll_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("cpus", "memory_gb"):
+            check_option(getattr(self, name) >= 1, f"slurm.{name}", getattr(self, name), "give at least 1")
+        check_option(self.gpus >= 0, "slurm.gpus", self.gpus, "give 0 or more")
+        check_option(self.poll_seconds > 0, "slurm.poll_seconds", self.poll_seconds, "give a positive number")
+
+
+@dataclass(kw_only=True)
+class RayConfig:
+    """How Ray runs a worker.
+
+    Attributes:
+        address: of the cluster ("" = one on this machine, for the time of the call).
+        cpus: of a worker.
+        gpus: of a worker.
+        memory_gb: for each CPU.
+    """
+
+    address: str = ""
+    cpus: int = 1
+    gpus: int = 0
+    memory_gb: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_option(self.cpus >= 1, "ray.cpus", self.cpus, "give at least 1")
+        check_option(self.gpus >= 0, "ray.gpus", self.gpus, "give 0 or more")
+        check_option(self.memory_gb > 0, "ray.memory_gb", self.memory_gb, "give a positive number")
+
+
+@dataclass(kw_only=True)
+class BulkConfig:
+    """Who works, and what is put up with; nothing of it changes the output's bytes.
+
+    Attributes:
+        executor: local (processes of this machine), slurm or ray.
+        slurm: options of executor=slurm.
+        ray: options of executor=ray.
+        lease_seconds: a worker that gave no sign of life for so long is passed over.
+        max_failed_share: share of the units that may be given up.
+    """
+
+    executor: str = "local"
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
+    lease_seconds: float = 60.0
+    max_failed_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_option(self.executor in EXECUTORS, "bulk.executor", self.executor, f"give one of {', '.join(EXECUTORS)}")
+        check_option(self.lease_seconds > 0, "bulk.lease_seconds", self.lease_seconds, "give a positive number")
+        share = self.max_failed_share
+        check_option(0 <= share <= 1, "bulk.max_failed_share", share, "give a share in [0, 1]")
+
+
+def run_job(folder: UnitFolder, work: Work, config: BulkConfig, *, processes: int) -> Iterator[dict[str, Any]]:
+    """Have a job finished by ``processes`` workers; yields the done record of each unit as it is finished.
+
+    Units that an earlier call gave up are tried again. Records of units done before the call are left out.
+    """
+    if config.executor == "local":
+        return finish_units(folder, work, processes=processes)
+    launch = _launch_slurm if config.executor == "slurm" else _launch_ray
+    return _watched(folder, lambda: launch(folder, work, config, processes))
+
+
+class _Launched:
+    """Workers that an executor has started."""
+
+    def is_alive(self) -> bool:
+        """Whether any of them may still work."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Called when the job is over."""
+
+    poll_seconds = 0.5
+    logs = ""
+
+
+def _watched(folder: UnitFolder, launch: Any) -> Iterator[dict[str, Any]]:
+    folder.forgive()
+    units, seen = {unit.name: unit for unit in folder.units}, folder.done_names()
+    if len(seen) == len(units):
+        return
+    launched: _Launched = launch()
+    try:
+        while True:
+            was_alive = launched.is_alive()  # before looking, lest a unit be finished in between
+            new = folder.done_names() - seen
+            seen |= new
+            yield from (folder.record(units[name]) for name in sorted(new))
+            if folder.is_settled():
+                return
+            if not was_alive:
+                found = f"its workers have ended, {len(units) - len(seen)} of {len(units)} units are left"
+                remedy = f"see their logs in {launched.logs}; call again for the rest"
+                raise UserError(str(folder.root), found=found, remedy=remedy)
+            time.sleep(launched.poll_seconds)
+    finally:
+        launched.close()
+
+
+class _RayJob(_Launched):
+    """datatrove's Ray executor in a process of its own: a Ray driver that loses its server ends its whole process."""
+
+    def __init__(self, folder: UnitFolder, work: Work, config: BulkConfig, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.logs = _logs(folder)
+        self.channel, theirs = context.Pipe(duplex=False)
+        arguments = (folder.root, folder.lease_seconds, work, config.ray, processes, self.logs, theirs)
+        self.process = context.Process(target=_drive_ray, args=arguments)
+        self.process.start()
+        theirs.close()
+
+    def is_alive(self) -> bool:
+        is_alive = self.process.is_alive()
+        with contextlib.suppress(EOFError):  # it has ended without a word
+            if self.channel.poll():
+                raise self.channel.recv()
+        return is_alive
+
+    def close(self) -> None:
+        self.process.join(CLOSING_SECONDS)
+        self.process.terminate()
+        self.process.join()
+
+
+def _launch_ray(folder: UnitFolder, work: Work, config: BulkConfig, processes: int) -> _Launched:
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("bulk.executor=ray", found="Ray is not installed", remedy="pip install 'speechweave[ray]'")
+    return _RayJob(folder, work, config, processes)
+
+
+def _drive_ray(
+    root: Path, lease_seconds: float, work: Work, options: RayConfig, processes: int, logs: str, channel: Connection
+) -> None:
+    """The driver's process: starts or joins Ray, runs the tasks, leaves when its parent does."""
+    end_with_parent()
+    import ray
+    from datatrove.executor.ray import RayPipelineExecutor
+
+    local = {"num_cpus": processes * options.cpus, "include_dashboard": False, "log_to_driver": False}
+    try:
+        ray.init(**({"address": options.address} if options.address else local))
+    except Exception as error:  # some of its time-outs are plain exceptions
+        found = f"Ray does not start ({str(error).splitlines()[0] if str(error) else error!r})"
+        channel.send(UserError("bulk.executor=ray", found=found, remedy="see ray's own log, or call again"))
+        sys.exit(3)
+    executor = RayPipelineExecutor(
+        [_step(UnitFolder(root, lease_seconds), work)],
+        tasks=processes,
+        logging_dir=logs,
+        skip_completed=False,
+        cpus_per_task=options.cpus,
+        gpus_per_task=options.gpus,
+        mem_per_cpu_gb=options.memory_gb,
+    )
+    try:
+        executor.run()
+    except Exception as error:  # a worker's exception: the parent sees what is left undone
+        print(f"ray: {error}", file=sys.stderr, flush=True)
+    ray.shutdown()
+
+
+class _SlurmJob(_Launched):
+    def __init__(self, job: str, logs: str, poll_seconds: float) -> None:
+        self.job, self.logs, self.poll_seconds = job, logs, poll_seconds
+
+    def is_alive(self) -> bool:
+        queued = subprocess.run(["squeue", "-h", "-j", self.job], capture_output=True, text=True)
+        return bool(queued.stdout.strip())
+
+
+def _launch_slurm(folder: UnitFolder, work: Work, config: BulkConfig, processes: int) -> _Launched:
+    from datatrove.executor.slurm import SlurmPipelineExecutor
+
+    options = config.slurm
+    check_option(bool(options.partition), "bulk.slurm.partition", "", "name the cluster's partition")
+    logs = _logs(folder)
+    activate = Path(sys.prefix) / "bin" / "activate"
+    executor = SlurmPipelineExecutor(
+        [_step(folder, work)],
+        tasks=processes,
+        time=options.time,
+        partition=options.partition,
+        qos=options.qos,
+        cpus_per_task=options.cpus,
+        mem_per_cpu_gb=options.memory_gb,
+        gpus_per_task=options.gpus,
+        env_command=options.setup or (f"source {activate}" if activate.exists() else None),
+        sbatch_args=dict(options.sbatch),
+        job_name=f"speechweave-{folder.root.name}",
+        logging_dir=logs,
+        skip_completed=False,
+        mail_type="NONE",
+        requeue=True,
+    )
+    try:
+        executor.run()
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        found, remedy = (
+            f"sbatch does not work ({error})",
+            "call it on a machine of the cluster, or set bulk.executor=local",
+        )
+        raise UserError("bulk.executor=slurm", found=found, remedy=remedy) from error
+    return _SlurmJob(str(executor.job_id), logs, options.poll_seconds)
+
+
+def _step(folder: UnitFolder, work: Work) -> Any:
+    from .datatrove_step import UnitsStep
+
+    return UnitsStep(str(folder.root.absolute()), work, folder.lease_seconds)
+
+
+def _logs(folder: UnitFolder) -> str:
+    """Where datatrove logs: a folder of this call's own, for its marks of finished ranks mean nothing to another."""
+    return os.fspath((folder.root / "logs" / time.strftime("%Y%m%d-%H%M%S")).absolute())

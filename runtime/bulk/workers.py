@@ -1,0 +1,211 @@
+"""Worker processes that finish the units of a job (`runtime.bulk.units`), here or wherever an executor starts them.
+
+The local pool survives its workers: one that is killed is replaced, and its unit is taken over at once; a job ends when
+every unit is done or given up. What a worker does is a `Work`: plain data that is sent to each process.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import multiprocessing.connection
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from runtime.errors import UserError
+
+from .attempt import Attempt
+from .units import UnitFolder
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+POLL = 0.1  # seconds
+DEATHS = 12  # of workers without a unit finished in between: then something is wrong with all of them
+
+
+class Work(Protocol):
+    """What is done with a unit; picklable plain data."""
+
+    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+        """Get ready in worker ``number`` (load a model, say).
+
+        Returns what writes a unit's files (to `Attempt.path`) and gives its result: plain data. Both must depend on
+        the unit alone. A `UserError` raised here ends the job; any exception of a unit is that unit's failure.
+        """
+        ...
+
+
+def work_off(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1) -> Iterator[str]:
+    """Be a worker: finish units until none is left to do, waiting for those of others, lest their workers die.
+
+    Args:
+        folder: of the job.
+        work: what to do.
+        number: of this worker, from 0.
+        workers: how many there are.
+
+    Yields:
+        The name of each unit tried.
+    """
+    finish = None
+    while not folder.is_settled():
+        attempt = folder.claim(number, workers)
+        if attempt is None:
+            time.sleep(min(max(folder.lease_seconds / 20, POLL / 2), 2.0))
+            continue
+        with attempt:
+            try:
+                finish = finish or work.start(number)
+                result = finish(attempt)
+            except Exception as error:
+                is_for_all = finish is None or (isinstance(error, OSError) and error.errno in FULL_DISK)
+                if is_for_all:
+                    raise
+                attempt.fail()
+                reason = f"{type(error).__name__}: {error}"
+                print(f"unit {attempt.unit.name}: {attempt.name} failed ({reason})", file=sys.stderr, flush=True)
+            else:
+                attempt.commit(result)
+        yield attempt.unit.name
+
+
+def finish_units(folder: UnitFolder, work: Work, *, processes: int) -> Iterator[dict[str, Any]]:
+    """Finish a job with worker processes of this machine; with one, in this process.
+
+    Other workers may be at it too. Units given up by an earlier call are tried again.
+
+    Yields:
+        The done record of each unit as it is finished, by whomever; those done before the call are left out.
+
+    Raises:
+        UserError: as `Work.start`, or workers that die again and again.
+    """
+    folder.forgive()
+    units = {unit.name: unit for unit in folder.units}
+    seen = folder.done_names()
+    if len(seen) == len(units):
+        return
+    pool = _Pool(folder, work, min(processes, len(units) - len(seen)))
+    looked, cost = 0.0, 0.0
+    for _ in pool if processes > 1 else work_off(folder, work):
+        if time.monotonic() - looked < 20 * cost:  # a folder of a million units takes its time to list
+            continue
+        looked = time.monotonic()
+        new = folder.done_names() - seen
+        cost = time.monotonic() - looked
+        seen |= new
+        pool.deaths = 0 if new else pool.deaths
+        yield from (folder.record(units[name]) for name in sorted(new))
+    yield from (folder.record(units[name]) for name in sorted(folder.done_names() - seen))
+
+
+def check_failed(folder: UnitFolder, max_failed_share: float) -> None:
+    """Raise a `UserError` that names the units given up if they are more than a share of all."""
+    failed = folder.failed_names()
+    if len(failed) > max_failed_share * len(folder.units):
+        named = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
+        found = f"{len(failed)} of {len(folder.units)} units given up: {named} ({folder.failure(failed[0])})"
+        remedy = (
+            f"see {folder.root}/failed, mend the cause and call again, or raise max_failed_share={max_failed_share}"
+        )
+        raise UserError(str(folder.root), found=found, remedy=remedy)
+
+
+class _Worker(NamedTuple):
+    process: BaseProcess
+    channel: Connection
+
+
+class _Pool:
+    """Worker processes under watch; iterate over it until all units are done or given up."""
+
+    def __init__(self, folder: UnitFolder, work: Work, processes: int) -> None:
+        self.folder, self.work, self.processes = folder, work, processes
+        self.context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half alive
+        self.deaths = 0
+
+    def __iter__(self) -> Iterator[None]:
+        workers: list[_Worker | None] = [self._spawn(number) for number in range(self.processes)]
+        try:
+            while any(worker is not None for worker in workers):
+                living = [worker for worker in workers if worker is not None]
+                multiprocessing.connection.wait([worker.process.sentinel for worker in living], timeout=POLL)
+                for number, worker in enumerate(workers):
+                    if worker is not None and worker.process.exitcode is not None:
+                        workers[number] = self._replace(number, worker)
+                yield
+                if None in workers and self.folder.is_settled():  # the others are stopped, or late at what is done
+                    return
+        finally:
+            for worker in workers:
+                if worker is not None:
+                    worker.process.kill()
+                    worker.process.join()
+
+    def _spawn(self, number: int) -> _Worker:
+        channel, theirs = self.context.Pipe(duplex=False)
+        arguments = (self.folder.root, self.folder.lease_seconds, self.work, number, self.processes, theirs)
+        process = self.context.Process(target=_run_worker, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, channel)
+
+    def _replace(self, number: int, worker: _Worker) -> _Worker | None:
+        """What stands in for a worker that has left: nobody, if it had nothing left to do."""
+        error = None
+        try:
+            while worker.channel.poll():
+                error = worker.channel.recv()
+        except (EOFError, OSError):  # it died while it told why
+            pass
+        if isinstance(error, BaseException):
+            raise error
+        if worker.process.exitcode == 0 or self.folder.is_settled():
+            return None
+        self.deaths += 1
+        if self.deaths > DEATHS:
+            found = f"{self.deaths} were killed and no unit was finished (by the system, where memory ran out?)"
+            remedy = "call again with fewer processes: what was finished is kept"
+            raise UserError("worker processes", found=found, remedy=remedy)
+        return self._spawn(number)
+
+
+def _run_worker(root: Path, lease_seconds: float, work: Work, number: int, workers: int, channel: Connection) -> None:
+    end_with_parent()
+    try:
+        for _ in work_off(UnitFolder(root, lease_seconds), work, number, workers):
+            pass
+    except (UserError, OSError) as error:
+        channel.send(error)
+        sys.exit(3)
+    except Exception as error:
+        import traceback
+
+        channel.send(RuntimeError(f"worker {number}: {error}\n{traceback.format_exc()}"))
+        sys.exit(3)
+
+
+def end_with_parent() -> None:
+    """In a worker: leave as soon as the parent process is gone, even if it was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def num_available_cpus() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

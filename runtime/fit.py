@@ -1,0 +1,269 @@
+"""The optimisation loop of the tokenizer and the decoder: AdamW with exact resume.
+
+A run that was killed and called again ends with the same bits as one that was not: the checkpoint holds weights,
+buffers (the codebook's running averages too), optimiser, step, torch's random state and the half-filled row of the
+curve. For that, ``loss(step)`` must draw its data from the step and its randomness from torch's global generator.
+
+Under ``torchrun`` (an initialised process group) gradients are averaged over the ranks; ``loss`` then gives each
+rank its own share of the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from .artefact import atomic_path, write_text
+from .errors import UserError
+from .fit_config import FitConfig
+from .stage import Run
+
+LossFunction = Callable[[int], dict[str, Tensor]]
+
+
+def fit(model: nn.Module, loss: LossFunction, config: FitConfig, run: Run, *, description: str) -> None:
+    """Fit ``model`` in place for ``config.steps`` steps, going on from the checkpoint in ``run.folder`` if any.
+
+    Args:
+        model: its parameters that require gradients are fitted; its buffers are kept in the checkpoint.
+        loss: from the step (0, 1, ...) to named scalar terms; ``"loss"`` is back-propagated, all are logged.
+        config: the options.
+        run: its folder receives ``checkpoint/``, ``curve.jsonl`` and ``tensorboard/``.
+        description: the name beside the progress bar.
+
+    Raises:
+        UserError: more than ``config.max_bad_steps`` steps in a row were not finite.
+    """
+    torch.set_num_threads(config.threads)
+    loop = FittingLoop(model, config, run)
+    loop.resume()
+    model.train()
+    with run.progress(config.steps, description, start=loop.step, unit="step") as bar:
+        while loop.step < config.steps:
+            value = loop.advance(loss)
+            bar.update(loss=value)
+            if loop.step % config.checkpoint_every == 0 or loop.step == config.steps:
+                loop.save()
+    loop.curve.close()
+    if loop.skipped:
+        run.say(f"{description}: {loop.skipped} of {config.steps} steps were not finite and were skipped")
+
+
+def learning_rate(config: FitConfig, step: int) -> float:
+    """The learning rate of ``step``: a linear rise, then half a cosine down to ``final_learning_rate``."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    share = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
+    fall = config.learning_rate - config.final_learning_rate
+    return config.final_learning_rate + fall * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+class FittingLoop:
+    """The state of one fit: model, optimiser, step, curve."""
+
+    def __init__(self, model: nn.Module, config: FitConfig, run: Run) -> None:
+        self.model, self.config, self.run = model, config, run
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.device = self.parameters[0].device
+        self.optimizer = make_optimizer(self.parameters, config)
+        self.curve = Curve(run.folder, is_main=run.is_main)
+        self.step = 0
+        self.skipped = 0  # steps that were not finite, in all
+        self.skipped_in_a_row = 0
+
+    def advance(self, loss: LossFunction) -> float:
+        """One step; returns its loss."""
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
+            terms = loss(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        average_gradients(self.parameters)
+        limit = self.config.clip_norm or math.inf
+        norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], limit)
+        if math.isfinite(float(norm)):
+            self.optimizer.step()
+            self.skipped_in_a_row = 0
+        else:
+            self._skip()
+        self.step += 1
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        self.curve.add(values | {"gradient_norm": float(norm)})
+        if self.step % self.config.log_every == 0 or self.step == self.config.steps:
+            self.curve.write(self.step, {"learning_rate": rate})
+        return values["loss"]
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row > self.config.max_bad_steps:
+            raise UserError(
+                "the fit",
+                found=f"loss or gradient was not finite for {self.skipped_in_a_row} steps up to step {self.step}",
+                remedy="lower fit.learning_rate, lengthen fit.warmup_steps, or set fit.precision=fp32",
+            )
+
+    def save(self) -> None:
+        """Write ``checkpoint/step-N.pt`` atomically, then remove the older ones; all ranks call it together."""
+        random = gather_states(torch.get_rng_state(), self.device)
+        is_cuda = self.device.type == "cuda"
+        random_cuda = gather_states(torch.cuda.get_rng_state(self.device), self.device) if is_cuda else None
+        if not self.run.is_main:
+            return
+        folder = self.run.folder / "checkpoint"
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random,
+            "random_cuda": random_cuda,
+            "skipped": [self.skipped, self.skipped_in_a_row],
+            "curve": self.curve.state(),
+        }
+        file = folder / f"step-{self.step:08d}.pt"
+        with atomic_path(file) as temporary:
+            torch.save(state, temporary)
+        for other in folder.glob("step-*.pt"):
+            if other != file:
+                other.unlink()
+
+    def resume(self) -> None:
+        """Take up the newest checkpoint, if there is one."""
+        state = newest_checkpoint(self.run.folder / "checkpoint")
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # no rank may write its first checkpoint before all have looked
+        if state is None:
+            self.curve.cut(0, {})
+            self.save()  # keeps the random state and the initial weights
+            return
+        self.step = int(state["step"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(own_state(state["random"]))
+        if state["random_cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(own_state(state["random_cuda"]), self.device)
+        self.skipped, self.skipped_in_a_row = state["skipped"]
+        self.curve.cut(self.step, state["curve"])
+
+
+def gather_states(state: Tensor, device: torch.device) -> list[Tensor]:
+    """The state of a random generator on each rank: the ranks draw differently often."""
+    if not torch.distributed.is_initialized():
+        return [state]
+    sent = state.to(device)
+    states = [torch.empty_like(sent) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(states, sent)
+    return [received.cpu() for received in states]
+
+
+def own_state(states: list[Tensor]) -> Tensor:
+    """This rank's of the states in a checkpoint; the first where it was written by fewer ranks."""
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    return states[rank] if rank < len(states) else states[0]
+
+
+def make_optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
+    )
+
+
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Replace each gradient by its mean over the ranks (nothing to do outside a process group)."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    pieces = flat.split([parameter.numel() for parameter in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.grad = piece.view_as(parameter)
+
+
+def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest readable checkpoint of ``folder``; None where there is none."""
+    for file in sorted(folder.glob("step-*.pt"), reverse=True):
+        if zipfile.is_zipfile(file):  # a torn file lacks the directory at its end
+            state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+            return state
+    return None
+
+
+@dataclass
+class Curve:
+    """``curve.jsonl`` and TensorBoard: one row of means every ``log_every`` steps."""
+
+    folder: Path
+    is_main: bool = True
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.path = self.folder / "curve.jsonl"
+        self.writer: Any = None
+
+    def add(self, values: dict[str, float]) -> None:
+        """Take in the terms of one step (those that are not finite are left out of the mean)."""
+        for name, value in values.items():
+            if math.isfinite(value):
+                self.sums[name] = self.sums.get(name, 0.0) + value
+                self.counts[name] = self.counts.get(name, 0) + 1
+
+    def write(self, step: int, extra: dict[str, float]) -> None:
+        """Append the row of ``step``: the means since the last row, and ``extra``."""
+        row = {name: self.sums[name] / self.counts[name] for name in self.sums} | extra
+        self.sums, self.counts = {}, {}
+        if not self.is_main:
+            return
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step} | {name: float(f"{x:.6g}") for name, x in row.items()}) + "\n")
+        for name, value in row.items():
+            self.writer.add_scalar(name, value, step)
+
+    def cut(self, step: int, state: dict[str, dict[str, Any]]) -> None:
+        """Go on from ``step``: later rows are dropped, the half-filled row is taken up."""
+        self.sums, self.counts = dict(state.get("sums", {})), dict(state.get("counts", {}))
+        if not self.is_main:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            write_text(self.path, "".join(f"{line}\n" for line in lines if is_row_up_to(line, step)))
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """The half-filled row, for the checkpoint."""
+        return {"sums": dict(self.sums), "counts": dict(self.counts)}
+
+    def close(self) -> None:
+        """Flush TensorBoard's file."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def is_row_up_to(line: str, step: int) -> bool:
+    """Whether ``line`` is a whole row of the curve, not later than ``step``."""
+    try:
+        return int(json.loads(line)["step"]) <= step
+    except (ValueError, KeyError, TypeError):
+        return False

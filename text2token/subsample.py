@@ -1,0 +1,48 @@
+"""A smaller ratio of speech from a finished synthesis: some of the good spans are kept, the others stay text."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from lm.inference.sampling import seed_of
+
+from .gate import GOOD
+from .unit_file import SpokenDocument
+
+UNUSED = "unused"  # the verdict of a good span that the ratio has no room for
+
+
+class RatioKeeper:
+    """Keeps spans of one document after the other so that the share of spoken words stays at ``ratio``.
+
+    Spans come whole, so a document has a little more or less than its share; what it lacks, the next ones make up for.
+
+    Args:
+        ratio: eta, share of the words that become speech; at most what was synthesised.
+        seed: of the order in which a document's spans are tried.
+    """
+
+    def __init__(self, ratio: float, seed: int) -> None:
+        self.ratio, self.seed = ratio, seed
+        self.missing = 0.0  # words to be spoken, carried over
+
+    def keep(self, document: SpokenDocument, num_words: int) -> SpokenDocument:
+        """The document with the spans that are kept; others get the verdict ``unused``.
+
+        Args:
+            document: the next one.
+            num_words: of its text.
+        """
+        self.missing += self.ratio * num_words
+        spans = list(document.spans)
+        good = [number for number, span in enumerate(spans) if span.verdict == GOOD]
+        random = np.random.default_rng(seed_of(self.seed, document.id, "ratio"))
+        for number in random.permutation(np.array(good, dtype=np.int64)).tolist():
+            if spans[number].num_words <= 2 * self.missing:  # nearer to the ratio with it than without
+                self.missing -= spans[number].num_words
+            else:
+                none = spans[number].tokens[:0]
+                spans[number] = dataclasses.replace(spans[number], verdict=UNUSED, tokens=none)
+        return SpokenDocument(document.id, document.text, spans)

@@ -1,0 +1,183 @@
+"""The paper's backbone: Whisper's encoder, causal by blocks, pooled and cut in the middle (2411.17607, section 2.1).
+
+Front half: two causal convolutions (padding on the left only; the second halves 100 Hz to 50 Hz), fixed sinusoid
+positions, transformer layers with block-causal attention (all of the own block of ``chunk`` tokens and of the blocks
+before it), average pooling by 1, 2, 4 or 8. Back half: the positions again, layers that see everything, layer norm.
+
+Mel input of any length: audio is encoded in windows of ``positions`` (1500 = 30 s; at 6.25 Hz 1496, for a token is 8
+positions), each by itself: positions, convolutions and attention start afresh, as the released tokenizer does by
+cutting audio into pieces of 30 s. So a stream's state and cost a chunk are bounded. The mel front end runs through.
+
+B batch, W windows, M mel bands, F mel frames, P positions at 50 Hz, T tokens, D width, C cached positions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tokenizer.config import ModelConfig
+
+from .base import BackHalf, FrontHalf
+from .whisper_layers import EncoderLayer, Keys, sinusoids
+
+
+class WhisperCache(NamedTuple):
+    """What a stream carries from chunk to chunk.
+
+    Attributes:
+        frames: (1, M, 2) the last mel frames.
+        convolved: (1, D, 2) the last outputs of the first convolution.
+        keys: of each layer, (1, H, C, d) keys and values of the window so far.
+        tokens: of the window so far.
+    """
+
+    frames: Tensor
+    convolved: Tensor
+    keys: list[Keys]
+    tokens: int
+
+
+class WhisperFront(FrontHalf):
+    """Mel frames to one vector a token.
+
+    Args:
+        config: the sizes; ``chunk`` tokens are a block.
+        is_causal: False makes convolutions and attention as Whisper's own are (for comparison; it does not stream).
+    """
+
+    def __init__(self, config: ModelConfig, *, is_causal: bool = True) -> None:
+        super().__init__(config.time, config.num_mels)
+        width = config.width
+        self.is_causal, self.chunk, self.heads = is_causal, config.chunk, config.heads
+        self.pooling = self.stride // 2  # positions of a token
+        self.window = config.positions // self.pooling  # tokens
+        self.conv1 = nn.Conv1d(config.num_mels, width, kernel_size=3)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2)
+        self.positions: Tensor
+        self.register_buffer("positions", sinusoids(config.positions, width), persistent=False)
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, config.heads, config.feed_forward, config.dropout) for _ in range(config.front_layers)
+        )
+
+    def forward(self, mel_BMF: Tensor, lengths_B: Tensor) -> Tensor:
+        """(B, M, F) frames, of which each row's first ``stride * lengths_B`` count, to (B, T, D)."""
+        is_real_BF = torch.arange(mel_BMF.shape[2], device=mel_BMF.device) < lengths_B[:, None] * self.stride
+        mel_BMF = mel_BMF.masked_fill(~is_real_BF[:, None], 0.0)
+        num_tokens = mel_BMF.shape[2] // self.stride
+        folds = fold(mel_BMF.transpose(1, 2), lengths_B * self.stride, self.window * self.stride)
+        x_BPD = self.convolve(folds.rows.transpose(1, 2))
+        x_BPD = x_BPD + self.positions[: x_BPD.shape[1]]
+        mask = self.mask(x_BPD.shape[1], folds.lengths // 2)
+        for layer in self.layers:
+            x_BPD, _ = layer(x_BPD, mask)
+        return folds.unfold(self.pool(x_BPD), num_tokens)
+
+    def convolve(self, mel_BMF: Tensor) -> Tensor:
+        """(B, M, F) frames of whole windows to (B, P, D)."""
+        sides = (2, 0) if self.is_causal else (1, 1)
+        x_BDF = nn.functional.gelu(self.conv1(nn.functional.pad(mel_BMF, sides)))
+        return nn.functional.gelu(self.conv2(nn.functional.pad(x_BDF, sides))).transpose(1, 2)
+
+    def mask(self, size: int, lengths_B: Tensor) -> Tensor:
+        """(B, 1, P, P): true where a position is real and in the block of the one that looks, or before it."""
+        blocks_P = torch.arange(size, device=lengths_B.device) // (self.chunk * self.pooling)
+        may_look_PP = (blocks_P[:, None] >= blocks_P) | (not self.is_causal)
+        return may_look_PP & is_real(size, lengths_B)
+
+    def pool(self, x_BPD: Tensor) -> Tensor:
+        """Means over ``pooling`` positions; what is missing at the right end counts as zeros."""
+        x_BPD = nn.functional.pad(x_BPD, (0, 0, 0, -x_BPD.shape[1] % self.pooling))
+        return x_BPD.unflatten(1, (-1, self.pooling)).mean(2)
+
+    def empty_cache(self) -> WhisperCache:
+        """The cache before the first chunk of a window."""
+        zeros = self.conv1.weight.new_zeros
+        nothing = zeros(1, self.heads, 0, self.conv1.out_channels // self.heads)
+        keys = [Keys(nothing, nothing) for _ in self.layers]
+        return WhisperCache(zeros(1, self.num_mels, 2), zeros(1, self.conv1.out_channels, 2), keys, 0)
+
+    def next_chunk(self, cache: WhisperCache) -> int:
+        """A block, or what is left of the window."""
+        return min(self.chunk, self.window - cache.tokens % self.window)
+
+    def step(self, mel_1MF: Tensor, cache: WhisperCache) -> tuple[Tensor, WhisperCache]:
+        """One chunk (1, M, stride * tokens): its (1, T, D) and the cache."""
+        assert self.is_causal
+        num_tokens = mel_1MF.shape[2] // self.stride
+        if cache.tokens == self.window:
+            cache = self.empty_cache()
+        assert num_tokens <= self.next_chunk(cache) and mel_1MF.shape[2] % self.stride == 0
+        frames = torch.cat([cache.frames, mel_1MF], dim=2)
+        convolved = torch.cat([cache.convolved, nn.functional.gelu(self.conv1(frames))], dim=2)
+        x_1PD = nn.functional.gelu(self.conv2(convolved)).transpose(1, 2)
+        start = cache.tokens * self.pooling
+        x_1PD = x_1PD + self.positions[start : start + x_1PD.shape[1]]
+        keys = []
+        for layer, past in zip(self.layers, cache.keys, strict=True):
+            x_1PD, both = layer(x_1PD, None, past)
+            keys.append(both)
+        cache = WhisperCache(frames[:, :, -2:], convolved[:, :, -2:], keys, cache.tokens + num_tokens)
+        return self.pool(x_1PD), cache
+
+
+class WhisperBack(BackHalf):
+    """Token vectors to vectors for the heads: positions again, layers over the whole window, layer norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.window = config.positions // (config.time.frames_per_token // 2)
+        self.positions: Tensor
+        self.register_buffer("positions", sinusoids(self.window, config.width), persistent=False)
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, config.feed_forward, config.dropout)
+            for _ in range(config.back_layers)
+        )
+        self.layer_norm = nn.LayerNorm(config.width)
+
+    def forward(self, x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D); ``lengths_B`` tokens of each row count."""
+        folds = fold(x_BTD, lengths_B, self.window)
+        y_BTD = folds.rows + self.positions[: folds.rows.shape[1]]
+        mask = is_real(y_BTD.shape[1], folds.lengths)
+        for layer in self.layers:
+            y_BTD, _ = layer(y_BTD, mask)
+        return folds.unfold(self.layer_norm(y_BTD), x_BTD.shape[1])
+
+
+class Folds(NamedTuple):
+    """Long sequences cut into windows that are rows of their own.
+
+    Attributes:
+        rows: (B W, P, D).
+        lengths: (B W,) real positions of each; 0 in windows that are padding.
+        windows: W.
+    """
+
+    rows: Tensor
+    lengths: Tensor
+    windows: int
+
+    def unfold(self, rows_BTD: Tensor, length: int) -> Tensor:
+        """(B W, T, D) back to (B, length, D)."""
+        return rows_BTD.unflatten(0, (-1, self.windows)).flatten(1, 2)[:, :length]
+
+
+def fold(x_BPD: Tensor, lengths_B: Tensor, window: int) -> Folds:
+    """Cut (B, P, D) into windows; shorter sequences stay as they are."""
+    size = x_BPD.shape[1]
+    if size <= window:
+        return Folds(x_BPD, lengths_B, 1)
+    count = -(-size // window)
+    padded = nn.functional.pad(x_BPD, (0, 0, 0, count * window - size))
+    starts_W = torch.arange(count, device=lengths_B.device) * window
+    lengths = (lengths_B[:, None] - starts_W).clamp(0, window)
+    return Folds(padded.unflatten(1, (count, window)).flatten(0, 1), lengths.flatten(), count)
+
+
+def is_real(size: int, lengths_B: Tensor) -> Tensor:
+    """(B, 1, 1, P): true below the length; the first always, for attention to nothing is not a number."""
+    places = torch.arange(size, device=lengths_B.device)
+    return (places < lengths_B.clamp_min(1)[:, None])[:, None, None]

@@ -1,0 +1,1 @@
+"""Training examples, labels and augmentation, and speech in bulk as units of work."""

@@ -1,0 +1,1 @@
+"""Scores of a tokenizer: word error rates, token stability under noise, codebook use, latency."""

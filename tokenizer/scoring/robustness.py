@@ -1,0 +1,131 @@
+"""How steady the tokens stay under noise: edit distance to the clean audio's tokens, and what they then say.
+
+Token edit distance is the fewest insertions, deletions and substitutions that turn the clean audio's tokens into the
+noised audio's, divided by the clean audio's tokens; both sums run over all utterances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from corpus.audio.files import Samples, read_audio
+from corpus.audio.noise import add_noise, make_noise
+from corpus.manifest import Utterance
+from runtime.journal import Journal
+from runtime.stage import Run
+
+from .metrics import WordErrors, edit_distance, word_errors
+from .transcripts import READ_TOGETHER, SplitScores
+
+if TYPE_CHECKING:
+    from tokenizer.model import Codes, SpeechTokenizer
+
+
+@dataclass(frozen=True)
+class NoiseScore:
+    """What one kind of noise at one strength does to a body of utterances.
+
+    Attributes:
+        kind: of `corpus.audio.noise.NOISE_KINDS`.
+        snr_db: signal-to-noise ratio.
+        edits: token edits, in all.
+        tokens: of the clean audio, in all.
+        words: word errors of what the noised tokens say.
+    """
+
+    kind: str
+    snr_db: float
+    edits: int
+    tokens: int
+    words: WordErrors
+
+    @property
+    def edit_distance(self) -> float:
+        """Edits a clean token."""
+        return self.edits / max(1, self.tokens)
+
+
+def score_under_noise(
+    tokenizer: SpeechTokenizer,
+    clean: SplitScores,
+    run: Run,
+    journal: Journal,
+    kinds: Sequence[str],
+    snrs: Sequence[float],
+    *,
+    limit: int,
+    seed: int,
+) -> list[NoiseScore]:
+    """Encode the first ``limit`` utterances of a scored split again under each noise; what the journal has is kept."""
+    utterances, tokens = clean.utterances[:limit], clean.tokens[:limit]
+    done = {(record["noise"], record["start"]): record for record in journal.records if "noise" in record}
+    records: list[dict[str, Any]] = []
+    with run.progress(len(utterances) * len(kinds), "under noise", unit="utterance") as bar:
+        for start in range(0, len(utterances), READ_TOGETHER):
+            part, codes = utterances[start : start + READ_TOGETHER], tokens[start : start + READ_TOGETHER]
+            audios: list[Samples] = []
+            for kind in kinds:
+                known = [done[name, start] for snr in snrs if (name := noise_name(kind, snr), start) in done]
+                if len(known) < len(snrs):
+                    audios = audios or [read_audio(utterance.audio, tokenizer.sample_rate) for utterance in part]
+                    known = [
+                        {"noise": noise_name(kind, snr), "start": start} | counts
+                        for snr, counts in zip(
+                            snrs, noised_counts(tokenizer, part, audios, codes, kind, snrs, seed), strict=True
+                        )
+                    ]
+                    journal.append(*known)
+                records += known
+                bar.update(len(part))
+    return [total(kind, snr, records) for kind in kinds for snr in snrs]
+
+
+def noise_name(kind: str, snr_db: float) -> str:
+    """The name of a kind of noise at a strength, e.g. ``pink_10db``."""
+    return f"{kind}_{snr_db:g}db"
+
+
+def noised_counts(
+    tokenizer: SpeechTokenizer,
+    utterances: Sequence[Utterance],
+    audios: Sequence[Samples],
+    clean: Sequence[Codes],
+    kind: str,
+    snrs: Sequence[float],
+    seed: int,
+) -> list[dict[str, int]]:
+    """Edits and errors of some utterances under one kind of noise, for each SNR."""
+    noises = [
+        make_noise(kind, utterance.id, len(audio), [*audios[:row], *audios[row + 1 :]], seed)
+        for row, (utterance, audio) in enumerate(zip(utterances, audios, strict=True))
+    ]
+    found = []
+    for snr in snrs:
+        noised = tokenizer.encode([add_noise(audio, noise, snr) for audio, noise in zip(audios, noises, strict=True)])
+        words = word_errors([utterance.text for utterance in utterances], tokenizer.read_tokens(noised))
+        edits = sum(edit_distance(before, after) for before, after in zip(clean, noised, strict=True))
+        counts = {"edits": edits, "tokens": sum(map(len, clean)), "word_errors": words.errors, "words": words.words}
+        found.append(counts)
+    return found
+
+
+def total(kind: str, snr_db: float, records: Sequence[dict[str, Any]]) -> NoiseScore:
+    """The sums over all parts."""
+    mine = [record for record in records if record["noise"] == noise_name(kind, snr_db)]
+    edits, tokens, errors, words = (sum(r[key] for r in mine) for key in ("edits", "tokens", "word_errors", "words"))
+    return NoiseScore(kind, snr_db, edits, tokens, WordErrors(errors, words))
+
+
+def noise_metrics(scores: Sequence[NoiseScore]) -> dict[str, float]:
+    """Flat metrics: for each SNR the mean over the kinds, then each kind for itself."""
+    metrics: dict[str, float] = {}
+    for snr in dict.fromkeys(score.snr_db for score in scores):
+        there = [score for score in scores if score.snr_db == snr]
+        metrics[f"token_edit_distance_{snr:g}db"] = sum(score.edit_distance for score in there) / len(there)
+        metrics[f"wer_{snr:g}db"] = sum(score.words.rate for score in there) / len(there)
+    for score in scores:
+        metrics[f"token_edit_distance_{noise_name(score.kind, score.snr_db)}"] = score.edit_distance
+        metrics[f"wer_{noise_name(score.kind, score.snr_db)}"] = score.words.rate
+    return metrics

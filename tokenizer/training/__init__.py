@@ -1,0 +1,1 @@
+"""Training objective, initialisation and warm start of the tokenizer."""
