@@ -29,12 +29,12 @@ import numpy.typing as npt
 from lm.data.bpe import train_bpe
 from lm.vocabulary import END_OF_AUDIO, Vocabulary, build_vocabulary
 from runtime.bulk.workers import finish_units
-from text2token.engine import Synthesiser, Voice
+from text2token.engine import SpanVoice, Synthesiser
 from text2token.gate import GateConfig
 from text2token.plan import open_job
 from text2token.spans import SpanConfig
 from text2token.texts import Columns
-from text2token.unit_file import Marks
+from text2token.unit_file import Fingerprints
 from text2token.workers import Synthesis
 
 SENTENCE = "the capital of france is paris a lion sleeps in house and cat likes red ball very much seven days"
@@ -107,11 +107,11 @@ def run_engine(kind: type[Synthesis], texts: Path, folder: Path, model: str) -> 
     names = tuple(vocabulary.speakers)
     work = kind(
         model=model,
-        marks=Marks(vocabulary.fingerprint, vocabulary.speech_fingerprint, "none"),
+        marks=Fingerprints(vocabulary.fingerprint, vocabulary.speech_fingerprint, "none"),
         columns=Columns(),
         spans=SpanConfig(),
         gate=GateConfig(),
-        voice=Voice(
+        voice=SpanVoice(
             names=names,
             weights=tuple(1 / len(names) for _ in names),
             temperature=0.5,

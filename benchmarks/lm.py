@@ -35,9 +35,9 @@ import transformers
 from lm.data.bpe import train_bpe
 from lm.data.corpora import CorpusInfo, write_corpus
 from lm.data.mixture import mix
-from lm.train import TrainConfig
+from lm.train import LmTrainConfig
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from lm.training.processes import open_processes
 from lm.training.trainer import Trainer
@@ -46,17 +46,17 @@ from runtime.bulk.workers import end_with_parent
 from runtime.stage import Run
 
 SHAPES = {
-    "1M": ModelConfig(layers=2, hidden=128, heads=4, kv_heads=2, ffn=384, tied=True),
-    "quickstart": ModelConfig(layers=4, hidden=192, heads=4, kv_heads=2, ffn=512, tied=True),
-    "8M": ModelConfig(layers=8, hidden=256, heads=8, kv_heads=4, ffn=704),
-    "20M": ModelConfig(layers=8, hidden=448, heads=8, kv_heads=4, ffn=1216),
+    "1M": LmModelConfig(layers=2, hidden=128, heads=4, kv_heads=2, ffn=384, tied=True),
+    "quickstart": LmModelConfig(layers=4, hidden=192, heads=4, kv_heads=2, ffn=512, tied=True),
+    "8M": LmModelConfig(layers=8, hidden=256, heads=8, kv_heads=4, ffn=704),
+    "20M": LmModelConfig(layers=8, hidden=448, heads=8, kv_heads=4, ffn=1216),
 }
 TEXT_AND_SPEECH = 168_320  # Qwen2.5's ids and 16,384 speech tokens: as many rows as its padding is told to reach
 GPU_SHAPES = {
-    "0.5B": ModelConfig(
+    "0.5B": LmModelConfig(
         layers=24, hidden=896, heads=14, kv_heads=2, ffn=4864, tied=True, vocabulary_multiple=TEXT_AND_SPEECH
     ),
-    "1.5B": ModelConfig(
+    "1.5B": LmModelConfig(
         layers=28, hidden=1536, heads=12, kv_heads=2, ffn=8960, tied=True, vocabulary_multiple=TEXT_AND_SPEECH
     ),
 }
@@ -100,14 +100,14 @@ class RandomData:
         self.corpus: CorpusInfo = write_corpus(folder / "text", "text", self.vocabulary, documents, [], {})
 
     @contextlib.contextmanager
-    def trainer(self, model: ModelConfig, **options: Any) -> Iterator[Trainer]:
+    def trainer(self, model: LmModelConfig, **options: Any) -> Iterator[Trainer]:
         """Our trainer, ready for its first step."""
         loop = LoopConfig(
             steps=100_000, warmup_steps=10, validate_every=0, checkpoint_every=0, max_skipped_steps=0, **options
         )
         out = Path(tempfile.mkdtemp(dir=self.folder))
         corpora = {"text": self.corpus}
-        config = TrainConfig(
+        config = LmTrainConfig(
             out=str(out),
             vocabulary=str(self.folder / "vocabulary"),
             corpora={"text": str(self.folder / "text")},
@@ -134,7 +134,7 @@ def trainer_steps(trainer: Trainer) -> Callable[[], None]:
     return step
 
 
-def plain_steps(model: ModelConfig, size: int, batch: int, length: int, precision: str) -> Callable[[], None]:
+def plain_steps(model: LmModelConfig, size: int, batch: int, length: int, precision: str) -> Callable[[], None]:
     """A function that takes a step of the plain loop: `transformers`' Llama and what its users write around it."""
     config = transformers.LlamaConfig(
         vocab_size=size,
@@ -171,7 +171,7 @@ def plain_steps(model: ModelConfig, size: int, batch: int, length: int, precisio
 class Setting:
     """What both sides train."""
 
-    model: ModelConfig
+    model: LmModelConfig
     precision: str
     reset_attention: bool
     batch: int

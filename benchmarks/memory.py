@@ -23,9 +23,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lm.train import TrainConfig, run
+from lm.train import LmTrainConfig, run
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig, data_parallel_size
 from recipes.cluster.memory import memory_by_stage
 from runtime.stage import Run
@@ -43,7 +43,7 @@ class Measurement:
     """One layout: what every process was measured at, and what was said of its stage."""
 
     name: str
-    config: TrainConfig
+    config: LmTrainConfig
     processes: int
     measured: list[int] = field(default_factory=list)
 
@@ -83,9 +83,11 @@ def make_corpus(folder: Path, num_speech_tokens: int) -> int:
     return vocabulary.size
 
 
-def make_config(folder: Path, out: Path, model: ModelConfig, loop: LoopConfig, layout: dict[str, Any]) -> TrainConfig:
+def make_config(
+    folder: Path, out: Path, model: LmModelConfig, loop: LoopConfig, layout: dict[str, Any]
+) -> LmTrainConfig:
     """The trainer's options for a corpus of `make_corpus`."""
-    return TrainConfig(
+    return LmTrainConfig(
         out=str(out),
         vocabulary=str(folder / "vocabulary"),
         corpora={"text": str(folder / "text")},
@@ -96,7 +98,7 @@ def make_config(folder: Path, out: Path, model: ModelConfig, loop: LoopConfig, l
     )
 
 
-def peak_of_training(config: TrainConfig) -> int:
+def peak_of_training(config: LmTrainConfig) -> int:
     """Train, and return the most bytes that were allocated at one time in this process."""
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -150,7 +152,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--recompute", default="none", choices=("none", "full"))
     given = parser.parse_args()
-    model = ModelConfig(
+    model = LmModelConfig(
         layers=given.layers, hidden=given.hidden, heads=given.heads, kv_heads=given.heads // 2, ffn=given.ffn
     )
     loop = LoopConfig(
@@ -175,7 +177,7 @@ def main() -> None:
                 )
 
 
-def in_processes(config: TrainConfig, size: int) -> list[int]:
+def in_processes(config: LmTrainConfig, size: int) -> list[int]:
     """`peak_of_training` in fresh processes that torch.distributed joins."""
     from recipes.launch import reserve_port
 
@@ -192,7 +194,7 @@ def in_processes(config: TrainConfig, size: int) -> list[int]:
     return [found[rank] for rank in range(size)]
 
 
-def _be_rank(config: TrainConfig, rank: int, size: int, port: int, answers: Any) -> None:
+def _be_rank(config: LmTrainConfig, rank: int, size: int, port: int, answers: Any) -> None:
     torch.set_num_threads(1)
     names = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()} | {"SPEECHWEAVE_PROGRESS": "file"})

@@ -46,11 +46,11 @@ from torch import Tensor, nn
 from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from corpus.audio.mel import LogMel, LogMelConfig
 from tokenizer.backbones.fastconformer import FastConformerBack, FastConformerFront
-from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.quantiser import make_quantiser
 
 SAMPLE_RATE, CODES = 16000, 16384
-LARGE = ModelConfig(
+LARGE = TokenizerModelConfig(
     width=512, heads=8, front_layers=9, back_layers=9, subsampling_channels=256, left_context=256, num_labels=1024
 )
 OURS, WHOLE = "FastConformer, front half", "FastConformer, all layers"

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from corpus.manifest import BadRecord, check_bad_share
 from runtime.artefact import atomic_path, read_json, write_json
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.launch import BulkConfig
 from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig
 
 from .data.bulk_job import check_left_out, finish_job, open_job, read_part, result_of, write_part
-from .data.dialogue_files import Dialogue, Marks, dialogue_files, read_dialogues, record_of
+from .data.dialogue_files import Dialogue, DialogueFingerprints, dialogue_files, read_dialogues, record_of
 from .data.recorded_turns import read_turns
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class ImportConfig(StageConfig):
+class DialogueImportConfig(StageConfig):
     """Options of chatbot.dialogue_import.
 
     Attributes:
@@ -85,7 +85,7 @@ class TurnEncoding:
     threads: int
     devices: tuple[str, ...]
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         """Load the tokenizer."""
         import torch
 
@@ -95,7 +95,7 @@ class TurnEncoding:
         tokenizer = SpeechTokenizer.from_pretrained(self.tokenizer, self.devices[number % len(self.devices)])
         return lambda attempt: self.finish(attempt, tokenizer)
 
-    def finish(self, attempt: Attempt, tokenizer: SpeechTokenizer) -> dict[str, Any]:
+    def finish(self, attempt: UnitAttempt, tokenizer: SpeechTokenizer) -> dict[str, Any]:
         """Write a unit's file; returns what it holds and what was left out."""
         left_out: Counter[str] = Counter()
         encoded = []
@@ -104,7 +104,7 @@ class TurnEncoding:
                 encoded.append(self.encode(dialogue, tokenizer))
             except UserError as error:
                 left_out[error.found if error.subject == dialogue.id else "audio that cannot be read"] += 1
-        marks = Marks(tokenizer=tokenizer.fingerprint, codebook_size=tokenizer.codebook_size)
+        marks = DialogueFingerprints(tokenizer=tokenizer.fingerprint, codebook_size=tokenizer.codebook_size)
         write_part(attempt, encoded, marks)
         return result_of(encoded, left_out)
 
@@ -131,7 +131,7 @@ class TurnEncoding:
         return replace(dialogue, turns=turns)
 
 
-def run(config: ImportConfig, run: Run) -> dict[str, Any]:
+def run(config: DialogueImportConfig, run: Run) -> dict[str, Any]:
     """Gather the dialogues, then finish the units that are not finished yet; returns what they hold."""
     work = TurnEncoding(
         root=run.folder.absolute(),
@@ -194,7 +194,7 @@ def artefact_folder(path: str) -> Path:
 
 STAGE = Stage(
     name="chatbot.dialogue_import",
-    config=ImportConfig,
+    config=DialogueImportConfig,
     run=run,
     summary="Recorded dialogues -> dialogues with speech tokens that chatbot.prepare takes.",
     inputs=lambda config: [*filter(None, (config.turns, config.turns_heldout)), config.tokenizer],

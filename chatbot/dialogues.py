@@ -144,9 +144,9 @@ def synthesis(config: DialoguesConfig, folder: Path) -> DialogueSynthesis:
         UserError: a speaker that the model does not know.
     """
     from lm.vocabulary import Vocabulary
-    from text2token.engine import Voice, voices
+    from text2token.engine import SpanVoice, voices
 
-    from .data.dialogue_files import Marks
+    from .data.dialogue_files import DialogueFingerprints
     from .data.dialogue_synthesis import DialogueSynthesis
 
     vocabulary = Vocabulary.from_pretrained(config.model)
@@ -156,8 +156,8 @@ def synthesis(config: DialoguesConfig, folder: Path) -> DialogueSynthesis:
         root=folder.absolute(),
         model=str(Path(config.model).absolute()),
         backend=config.backend,
-        marks=Marks(tokenizer=vocabulary.speech_fingerprint, codebook_size=vocabulary.num_speech_tokens),
-        questions=Voice(
+        marks=DialogueFingerprints(tokenizer=vocabulary.speech_fingerprint, codebook_size=vocabulary.num_speech_tokens),
+        questions=SpanVoice(
             names=names,
             weights=weights,
             temperature=config.temperature,

@@ -37,7 +37,7 @@ SPLITS = {"train": "train", "valid": "heldout_sentence"}
 
 
 @dataclass(kw_only=True)
-class PrepareConfig(StageConfig):
+class ChatPrepareConfig(StageConfig):
     """Options of chatbot.prepare.
 
     Attributes:
@@ -110,7 +110,7 @@ class PrepareConfig(StageConfig):
         )
 
 
-def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
+def run(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
     """Join questions with replies, read dialogues, and write the LM corpus."""
     from lm.data.corpora import write_corpus
     from lm.vocabulary import Vocabulary
@@ -165,7 +165,7 @@ class Sources:
         skipped: why questions were left out -> how many (filled in as they are drawn).
     """
 
-    def __init__(self, config: PrepareConfig, vocabulary: Vocabulary) -> None:
+    def __init__(self, config: ChatPrepareConfig, vocabulary: Vocabulary) -> None:
         self.skipped: Counter[str] = Counter()
         self.voice = config.voice
         parts: dict[str, list[Iterable[Dialogue]]] = {split: [] for split in SPLITS}
@@ -177,7 +177,7 @@ class Sources:
         self.dialogues = {split: chain(*parts[split]) for split in SPLITS}
 
     def _add_questions(
-        self, config: PrepareConfig, vocabulary: Vocabulary, parts: dict[str, list[Iterable[Dialogue]]]
+        self, config: ChatPrepareConfig, vocabulary: Vocabulary, parts: dict[str, list[Iterable[Dialogue]]]
     ) -> None:
         from corpus.world.dialogues import read_asked
         from corpus.world.questions import read_questions
@@ -219,7 +219,7 @@ def noting(documents: Iterable[Ids], maker: DialogueDocuments, provenance: dict[
     provenance["plain_words"] = maker.is_plain
 
 
-def check_skipped(maker: DialogueDocuments, config: PrepareConfig) -> None:
+def check_skipped(maker: DialogueDocuments, config: ChatPrepareConfig) -> None:
     """Raise a `UserError` if too many dialogues had to be left out."""
     num_skipped, num_made = sum(maker.skipped.values()), sum(maker.made.values())
     if num_skipped > config.max_skipped_share * (num_skipped + num_made):
@@ -237,7 +237,7 @@ def vocabulary_folder(path: str) -> str:
 
 STAGE = Stage(
     name="chatbot.prepare",
-    config=PrepareConfig,
+    config=ChatPrepareConfig,
     run=run,
     summary="Spoken questions, dialogues -> the LM corpus that fine-tunes a spoken chatbot.",
     inputs=lambda config: [

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from corpus.manifest import BadRecord, Manifest, Utterance
 
     from .engine.bundle_parts import Bundle
-    from .engine.conversation import Talker
+    from .engine.conversation import Conversation
     from .engine.engine import Engine
 
 PARTS = ("listen", "think", "speak")
@@ -173,7 +173,7 @@ async def converse(engine: Engine, questions: list[Samples]) -> list[Answer]:
         talker.close()
 
 
-async def answer(talker: Talker, question: Samples) -> Answer:
+async def answer(talker: Conversation, question: Samples) -> Answer:
     """Ask a talker one question."""
     import numpy as np
 

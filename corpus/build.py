@@ -26,15 +26,15 @@ from runtime.stage import Run, Stage, StageConfig
 
 from .audio.room_simulation import RoomConfig
 from .manifest import Utterance, write_manifest
-from .recordings import Recordings, import_recordings, read_recordings
+from .recordings import ImportedRecordings, import_recordings, read_recordings
 from .splits import HeldOutTexts
 from .text.normalisation import normalise, split_sentences
 from .world.closed_world import World
 from .world.dialogues import AskedDialogue, dialogue_line, heldout_dialogues, training_dialogues
 from .world.documents import Documents, write_documents
-from .world.plan import HELD_OUT_SENTENCE, KINDS, SPLITS, TRAIN, Line, Plan, PlanSizes
+from .world.plan import HELD_OUT_SENTENCE, KINDS, SPLITS, TRAIN, CorpusPlan, Line, PlanSizes
 from .world.synthesis import synthesise
-from .world.voices import ANSWER, ENGINES, Voice, choose_voices
+from .world.voices import ANSWER, ENGINES, WorldVoice, choose_voices
 
 
 @dataclass(kw_only=True)
@@ -126,11 +126,13 @@ class BuildConfig(StageConfig):
 def run(config: BuildConfig, run: Run) -> dict[str, Any]:
     """Take in the user's recordings, plan and synthesise the built-in speech, write the lists."""
     workers = config.workers or num_available_cpus()
-    recordings = read_recordings(config.manifest, config.max_bad_share) if config.manifest else Recordings([], [])
+    recordings = (
+        read_recordings(config.manifest, config.max_bad_share) if config.manifest else ImportedRecordings([], [])
+    )
     world = World(config.seed, config.situations)
     held_out = HeldOutTexts(world, config.heldout_share, config.seed)
     voices = choose_voices(config.engines, config.seen_voices, config.answer_voice)
-    plan = Plan(world, held_out, voices, config.seed, run.folder / "audio")
+    plan = CorpusPlan(world, held_out, voices, config.seed, run.folder / "audio")
     asked = heldout_dialogues(world, held_out, config.heldout_utterances // 8, config.seed)
     lines = [*plan.lines(plan_sizes(config)), *plan.dialogue_lines(asked)]
     documents = write_documents(
@@ -191,7 +193,7 @@ def train_dialogues(world: World, lines: Sequence[Line], most_turns: int, seed: 
 
 
 def gather(
-    lines: Sequence[Line], durations: dict[str, float], recordings: Recordings, held_out: HeldOutTexts
+    lines: Sequence[Line], durations: dict[str, float], recordings: ImportedRecordings, held_out: HeldOutTexts
 ) -> dict[str, list[Utterance]]:
     """The utterances of each split. A user's recording is held out if its text is."""
     splits: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
@@ -225,7 +227,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def write_voices(folder: Path, voices: Sequence[Voice]) -> None:
+def write_voices(folder: Path, voices: Sequence[WorldVoice]) -> None:
     """voices.json: ``{"answer": name, "voices": [{"name", "engine", "role": seen|heldout|answer, ...}]}``."""
     answer = next(voice.name for voice in voices if voice.role == ANSWER)
     write_json(folder / "voices.json", {"answer": answer, "voices": [voice.describe() for voice in voices]})
@@ -236,7 +238,7 @@ def measure(
     world: World,
     held_out: HeldOutTexts,
     documents: Documents,
-    recordings: Recordings,
+    recordings: ImportedRecordings,
 ) -> dict[str, Any]:
     """The stage's metrics."""
     everything = [utterance for utterances in splits.values() for utterance in utterances]

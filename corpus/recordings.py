@@ -20,7 +20,7 @@ USER_KIND = "user"
 
 
 @dataclass(frozen=True)
-class Recordings:
+class ImportedRecordings:
     """The utterances that were taken in (kind "user", normalised transcripts), and the records left out."""
 
     utterances: list[Utterance]
@@ -36,7 +36,7 @@ class Transfer:
     target: Path
 
 
-def read_recordings(path: Path | str, max_bad_share: float) -> Recordings:
+def read_recordings(path: Path | str, max_bad_share: float) -> ImportedRecordings:
     """Read a user's manifest without opening the audio: ids become ``user-<id>``, unknown speakers "user".
 
     Raises:
@@ -52,12 +52,12 @@ def read_recordings(path: Path | str, max_bad_share: float) -> Recordings:
         speaker = utterance.speaker or USER_KIND
         utterances.append(replace(utterance, text=text, speaker=speaker, kind=USER_KIND, id=f"user-{utterance.id}"))
     check_bad_share(bad, len(utterances) + len(bad), max_bad_share)
-    return Recordings(utterances, bad)
+    return ImportedRecordings(utterances, bad)
 
 
 def import_recordings(
-    recordings: Recordings, folder: Path, units: Path, *, max_bad_share: float, workers: int, bar: Progress
-) -> Recordings:
+    recordings: ImportedRecordings, folder: Path, units: Path, *, max_bad_share: float, workers: int, bar: Progress
+) -> ImportedRecordings:
     """Write each recording into ``folder`` as 16 kHz mono FLAC.
 
     Args:
@@ -85,7 +85,7 @@ def import_recordings(
         else:
             utterances.append(replace(utterance, audio=transfer.target, duration=outcome))
     check_bad_share(bad, len(utterances) + len(bad), max_bad_share)
-    return Recordings(utterances, bad)
+    return ImportedRecordings(utterances, bad)
 
 
 def import_chunk(transfers: Sequence[Transfer]) -> dict[str, float | str]:

@@ -63,7 +63,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.past, self.window = config, past, window
-        self.layers = nn.ModuleList([Layer(config, condition_width) for _ in range(config.layers)])
+        self.layers = nn.ModuleList([BackboneLayer(config, condition_width) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.width)
 
     def forward(
@@ -125,7 +125,7 @@ class Backbone(nn.Module):
             layer.key, layer.value = layer.key[:, :, first:], layer.value[:, :, first:]
 
 
-class Layer(nn.Module):
+class BackboneLayer(nn.Module):
     """Attention, then a causal convolution and a feed-forward (one residual branch each)."""
 
     def __init__(self, config: BackboneConfig, condition_width: int) -> None:

@@ -25,7 +25,7 @@ from .recordings import Clips
 from .speaker import FROM_CLIP, Speakers
 
 
-class Lesson:
+class Distillation:
     """A frozen teacher and the pupil that has its weights.
 
     Args:

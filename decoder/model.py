@@ -29,7 +29,7 @@ from .folder import load_artefact, save_artefact
 from .griffin_lim import griffin_lim
 from .noise import Noise
 from .recordings import Clips
-from .speaker import FROM_CLIP, SpeakerEncoder, Speakers, hear_file
+from .speaker import FROM_CLIP, SpeakerEncoder, Speakers, embed_speaker
 from .stream import DecoderStream
 from .vocoder import Vocoder
 
@@ -293,7 +293,7 @@ class SpeechDecoder(nn.Module):
             found = f"the recording {clip}, but this decoder knows voices by their tags only"
             remedy = f"choose one of: {known}; or train it with speaker.embedding=64 reference_share=0.5"
             raise UserError("speaker", found=found, remedy=remedy)
-        return hear_file(Path(clip), self.speaker_encoder, self.log_mel)
+        return embed_speaker(Path(clip), self.speaker_encoder, self.log_mel)
 
     def save_pretrained(self, folder: Path | str, metrics: Mapping[str, Any] | None = None) -> None:
         """Write the artefact folder, the vocoder inside."""

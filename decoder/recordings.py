@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
-from corpus.audio.frame_rate import TokenTime
+from corpus.audio.frame_rate import FrameRate
 from corpus.audio.mel import LogMel, LogMelConfig
 from corpus.manifest import Utterance, read_manifest
 from corpus.tokens import TokenisedSpeech
@@ -61,7 +61,7 @@ class BadAudio:
 
 
 @dataclass
-class Recordings:
+class WaveformCache:
     """Waveforms by index, kept as 16-bit samples while they fit into ``cache_bytes``.
 
     Attributes:
@@ -108,7 +108,7 @@ class Recordings:
         return samples
 
 
-class Example(NamedTuple):
+class DecoderExample(NamedTuple):
     """One utterance of a decoder's training: (T,) tokens, (F, M) normalised log-mel, its voice's row."""
 
     tokens: npt.NDArray[np.int64]
@@ -123,14 +123,14 @@ def pair_examples(
     timing: Timing,
     speakers: Sequence[str],
     max_bad_share: float,
-) -> Iterator[Example]:
+) -> Iterator[DecoderExample]:
     """Tokens and mel of each utterance, joined by id. Yields in the order of ``utterances``.
 
     Raises:
         UserError: too many recordings are unreadable, have no tokens, or tokens of another length.
     """
     tokens_of = {item.id: item.tokens for item in speech.items}
-    time = TokenTime(speech.frame_rate)
+    time = FrameRate(speech.frame_rate)
     bad = BadAudio(len(utterances), max_bad_share)
     rate, hop = log_mel.config.sample_rate, log_mel.config.hop
     for utterance in utterances:
@@ -145,7 +145,9 @@ def pair_examples(
         framed = np.pad(audio[:length], (0, max(0, length - len(audio))))
         with torch.inference_mode():
             mel_FM = log_mel(torch.from_numpy(framed)[None])[0].T
-        yield Example(tokens.astype(np.int64), mel_FM.numpy().astype(np.float16), speakers.index(utterance.speaker))
+        yield DecoderExample(
+            tokens.astype(np.int64), mel_FM.numpy().astype(np.float16), speakers.index(utterance.speaker)
+        )
 
 
 def matching_tokens(
@@ -161,7 +163,7 @@ def matching_tokens(
     return tokens
 
 
-class Batch(NamedTuple):
+class DecoderBatch(NamedTuple):
     """Padded examples: tokens (B, T), mel (B, F, M), rows of the voices (B,), mask of real tokens (B, T)."""
 
     tokens: torch.Tensor
@@ -169,12 +171,12 @@ class Batch(NamedTuple):
     rows: torch.Tensor
     is_real: torch.Tensor
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> DecoderBatch:
         """The same on ``device``."""
-        return Batch(*(part.to(device) for part in self))
+        return DecoderBatch(*(part.to(device) for part in self))
 
 
-def collate(examples: Sequence[Example], timing: Timing) -> Batch:
+def collate(examples: Sequence[DecoderExample], timing: Timing) -> DecoderBatch:
     """Pad to the longest."""
     longest = max(len(example.tokens) for example in examples)
     tokens_BT = torch.zeros(len(examples), longest, dtype=torch.long)
@@ -184,28 +186,28 @@ def collate(examples: Sequence[Example], timing: Timing) -> Batch:
         tokens_BT[row, : len(example.tokens)] = torch.from_numpy(example.tokens)
         mel_BFM[row, : len(example.mel)] = torch.from_numpy(example.mel.astype(np.float32))
         is_real_BT[row, : len(example.tokens)] = True
-    return Batch(tokens_BT, mel_BFM, torch.tensor([example.speaker for example in examples]), is_real_BT)
+    return DecoderBatch(tokens_BT, mel_BFM, torch.tensor([example.speaker for example in examples]), is_real_BT)
 
 
-def crop(example: Example, tokens: int, timing: Timing, generator: np.random.Generator) -> Example:
+def crop(example: DecoderExample, tokens: int, timing: Timing, generator: np.random.Generator) -> DecoderExample:
     """A random stretch of at most ``tokens`` tokens."""
     return stretch(example, int(generator.integers(0, max(0, len(example.tokens) - tokens) + 1)), tokens, timing)
 
 
-def prefix(example: Example, tokens: int, timing: Timing, generator: np.random.Generator) -> Example:
+def prefix(example: DecoderExample, tokens: int, timing: Timing, generator: np.random.Generator) -> DecoderExample:
     """The first n blocks, n random, of at most ``tokens`` tokens: what a stream has to begin with (facts A9)."""
     blocks = min(tokens, len(example.tokens)) // timing.block_tokens
     count = int(generator.integers(1, max(1, blocks) + 1)) * timing.block_tokens
     return stretch(example, 0, count, timing)
 
 
-def stretch(example: Example, start: int, tokens: int, timing: Timing) -> Example:
+def stretch(example: DecoderExample, start: int, tokens: int, timing: Timing) -> DecoderExample:
     """At most ``tokens`` tokens from ``start`` on, and their frames (at a fraction of frames a token within one)."""
     chosen = example.tokens[start : start + tokens]
     wanted, first = timing.num_frames(len(chosen)), timing.num_frames(start)
     mel_FM = example.mel[first : first + wanted]
     missing = wanted - len(mel_FM)  # 0, or 1 where the stretch's last frame begins after the utterance's
-    return Example(chosen, np.pad(mel_FM, ((0, missing), (0, 0)), mode="edge"), example.speaker)
+    return DecoderExample(chosen, np.pad(mel_FM, ((0, missing), (0, 0)), mode="edge"), example.speaker)
 
 
 class Clips(NamedTuple):
@@ -230,7 +232,7 @@ class ClipSource:
         share: of the examples that take their voice from the clip.
     """
 
-    examples: Sequence[Example]
+    examples: Sequence[DecoderExample]
     frames: int
     share: float
 

@@ -95,7 +95,7 @@ class SpeakerEncoder(nn.Module):
 
 
 @torch.inference_mode()
-def hear_file(clip: Path, encoder: SpeakerEncoder, log_mel: LogMel) -> Tensor:
+def embed_speaker(clip: Path, encoder: SpeakerEncoder, log_mel: LogMel) -> Tensor:
     """The embedding (E,) of the voice in an audio file (its first 10 s).
 
     Raises:

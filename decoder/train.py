@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from corpus.tokens import TokenisedSpeech
 
-    from .distillation import Lesson
+    from .distillation import Distillation
     from .model import SpeechDecoder
-    from .recordings import Example
+    from .recordings import DecoderExample
 
 
 @dataclass(kw_only=True)
-class TrainConfig(StageConfig):
+class DecoderTrainConfig(StageConfig):
     """Options of decoder.train.
 
     Attributes:
@@ -105,7 +105,7 @@ class TrainConfig(StageConfig):
         check_option(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "give 0 to 1")
 
 
-def run(config: TrainConfig, run: Run) -> dict[str, Any]:
+def run(config: DecoderTrainConfig, run: Run) -> dict[str, Any]:
     """Train and save the decoder; returns its distances on held-out speech."""
     import numpy as np
     import torch
@@ -113,7 +113,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     from corpus.tokens import read_tokens
     from runtime.fit import fit
 
-    from .distillation import Lesson
+    from .distillation import Distillation
     from .model import SpeechDecoder
     from .recordings import ClipSource, collate, crop, draw, prefix
 
@@ -131,7 +131,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     lesson = None
     if config.distil_from is not None:
         teacher = SpeechDecoder.from_pretrained(artefact_folder(config.distil_from)).to(device)
-        lesson = Lesson(teacher, decoder, config.flow.steps)
+        lesson = Distillation(teacher, decoder, config.flow.steps)
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         generator = np.random.default_rng((config.seed, step))
@@ -158,7 +158,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     return metrics
 
 
-def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
+def make_decoder(config: DecoderTrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
     """A decoder with fresh weights, or with those of ``init`` or ``distil_from``; the vocoder as it was trained."""
     from .model import SpeechDecoder
     from .vocoder import Vocoder
@@ -201,7 +201,9 @@ def make_decoder(config: TrainConfig, speech: TokenisedSpeech) -> SpeechDecoder:
     return decoder
 
 
-def read_examples(config: TrainConfig, split: str, speech: TokenisedSpeech, decoder: SpeechDecoder) -> list[Example]:
+def read_examples(
+    config: DecoderTrainConfig, split: str, speech: TokenisedSpeech, decoder: SpeechDecoder
+) -> list[DecoderExample]:
     """The pairs of tokens and mel of a split, in the wanted voices."""
     from .recordings import pair_examples, read_split
     from .voices import choose_voices
@@ -216,7 +218,9 @@ def read_examples(config: TrainConfig, split: str, speech: TokenisedSpeech, deco
     return examples
 
 
-def evaluate(decoder: SpeechDecoder, examples: list[Example], lesson: Lesson | None = None) -> dict[str, float]:
+def evaluate(
+    decoder: SpeechDecoder, examples: list[DecoderExample], lesson: Distillation | None = None
+) -> dict[str, float]:
     """Distances on held-out examples: absolute log-mel distance, and the spread of the mel over the true mel's.
 
     The spread (standard deviation over time, mean over bins) of a regressed mean is below 1: it is over-smooth. Of a
@@ -251,7 +255,7 @@ def artefact_folder(path: str) -> Path:
 
 STAGE = Stage(
     name="decoder.train",
-    config=TrainConfig,
+    config=DecoderTrainConfig,
     run=run,
     summary="Train the decoder (speech tokens to waveform) on tokenised speech and pack it with a vocoder.",
     inputs=lambda config: [config.corpus, config.tokens, config.vocoder, config.init, config.distil_from],

@@ -18,7 +18,7 @@ from .config import AdversaryConfig, MelConfig, VocoderConfig
 if TYPE_CHECKING:
     import torch
 
-    from .recordings import Recordings
+    from .recordings import WaveformCache
     from .spectral_loss import SpectralLoss
     from .vocoder import Vocoder
 
@@ -73,7 +73,7 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     from runtime.fit import fit
 
     from .discriminators import Adversary
-    from .recordings import Recordings, read_split
+    from .recordings import WaveformCache, read_split
     from .spectral_loss import SpectralLoss
     from .vocoder import Vocoder
     from .voices import choose_voices
@@ -83,7 +83,7 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     voices = choose_voices(config.corpus, config.voices, config.max_bad_share)
     spoken = read_split(config.corpus, "train", voices, config.max_bad_share)
     mel = LogMelConfig(**asdict(config.mel))
-    recordings = Recordings(spoken, config.max_bad_share, mel)
+    recordings = WaveformCache(spoken, config.max_bad_share, mel)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vocoder = Vocoder(config.model, mel).to(device)
     criterion = SpectralLoss(LogMel(vocoder.mel), mel_weight=config.mel_weight).to(device)
@@ -101,7 +101,7 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     fitted = vocoder if adversary is None else torch.nn.ModuleList([vocoder, adversary])
     fit(fitted, loss, config.fit, run, description="vocoder")
     vocoder.eval()
-    held_out = Recordings(read_split(config.corpus, "heldout_sentence", voices, config.max_bad_share), mel=mel)
+    held_out = WaveformCache(read_split(config.corpus, "heldout_sentence", voices, config.max_bad_share), mel=mel)
     metrics = evaluate(vocoder, criterion, held_out, config.evaluate)
     metrics |= {"parameters": sum(parameter.numel() for parameter in vocoder.parameters()), "voices": len(voices)}
     metrics["bad_recordings"] = len(recordings.bad.reasons)
@@ -109,7 +109,7 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     return metrics
 
 
-def crops(recordings: Recordings, config: TrainVocoderConfig, step: int) -> torch.Tensor:
+def crops(recordings: WaveformCache, config: TrainVocoderConfig, step: int) -> torch.Tensor:
     """The waveforms (B, S) of one step: S is ``crop_frames`` frames; shorter utterances are followed by silence."""
     import numpy as np
     import torch
@@ -127,7 +127,7 @@ def crops(recordings: Recordings, config: TrainVocoderConfig, step: int) -> torc
     return torch.from_numpy(batch)
 
 
-def evaluate(vocoder: Vocoder, criterion: SpectralLoss, recordings: Recordings, count: int) -> dict[str, float]:
+def evaluate(vocoder: Vocoder, criterion: SpectralLoss, recordings: WaveformCache, count: int) -> dict[str, float]:
     """Mean distances between held-out speech and its copy through the vocoder, and through Griffin-Lim."""
     import torch
 

@@ -42,7 +42,7 @@ WAITED = "body:is([data-phase=idle], [data-phase=waiting])"
 
 
 @dataclass(frozen=True)
-class Asked:
+class PageQuestion:
     """One question over the page.
 
     Attributes:
@@ -166,7 +166,7 @@ def begin(page: Page, way: str, seconds: float) -> None:
     page.keyboard.up("Space")
 
 
-def ask(url: str, speech: Samples, way: str, folder: Path) -> Asked:
+def ask(url: str, speech: Samples, way: str, folder: Path) -> PageQuestion:
     """One question and its answer, on a page of its own."""
     from corpus.audio.files import SAMPLE_RATE
 
@@ -180,7 +180,7 @@ def ask(url: str, speech: Samples, way: str, folder: Path) -> Asked:
         heard, said = (page.locator(f".{who} .said").first.inner_text() for who in ("user", "assistant"))
         seconds = None if shown["latency"] == "–" else float(shown["latency"].removesuffix(" s"))
         gaps = 1 if shown["gaps"] == "once" else int(shown["gaps"].split()[0])
-        return Asked(heard, said, played(page), seconds, gaps)
+        return PageQuestion(heard, said, played(page), seconds, gaps)
 
 
 def interrupt(url: str, speech: Samples, folder: Path) -> float | None:
@@ -224,7 +224,13 @@ def photograph(url: str, questions: Sequence[Samples], folder: Path, screens: Pa
 
 
 def row_of(
-    question: Utterance, keys: dict[str, AskedQuestion], way: str, asked: Asked, judged: str, file: Path, out: Path
+    question: Utterance,
+    keys: dict[str, AskedQuestion],
+    way: str,
+    asked: PageQuestion,
+    judged: str,
+    file: Path,
+    out: Path,
 ) -> dict[str, Any]:
     """One line of page.jsonl."""
     from corpus.text.normalisation import normalise

@@ -107,11 +107,11 @@ def _write_weights(
     """Write the safetensors files, one matrix of the checkpoint in memory besides the shard."""
     from .huggingface.mappings import rows
     from .huggingface.streamed_checkpoint import CheckpointTensors
-    from .huggingface.weights import ShardWriter
+    from .huggingface.weights import SafetensorsWriter
     from .training.model import DTYPES
 
     table = list(rows(record.model))
-    stored, writer = CheckpointTensors(path, record), ShardWriter(folder, shard_size)
+    stored, writer = CheckpointTensors(path, record), SafetensorsWriter(folder, shard_size)
     with run.progress(len(table), "matrices", unit="matrix") as bar:
         for row in table:
             parts = row.to_huggingface(stored.read(row.core).to(DTYPES[dtype]), record.model, num_ids)

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .huggingface.weights import HuggingFaceWeights
-    from .training.model_config import ModelConfig
+    from .training.model_config import LmModelConfig
 
 
 @dataclass(kw_only=True)
-class ImportConfig(StageConfig):
+class ImportHfConfig(StageConfig):
     """Options of lm.import_hf.
 
     Attributes:
@@ -55,7 +55,7 @@ class ImportConfig(StageConfig):
         check_option(self.noise >= 0, "noise", self.noise, "give 0 (rows are the very mean) or more")
 
 
-def run(config: ImportConfig, run: Run) -> dict[str, Any]:
+def run(config: ImportHfConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/checkpoint`` (weights only, step 0) and ``<out>/model.yaml``."""
     from omegaconf import OmegaConf
 
@@ -115,7 +115,7 @@ def source_precision(weights: HuggingFaceWeights) -> str:
 
 
 def grown_ids(
-    weights: HuggingFaceWeights, name: str, shape: ModelConfig, num_known: int, num_rows: int, config: ImportConfig
+    weights: HuggingFaceWeights, name: str, shape: LmModelConfig, num_known: int, num_rows: int, config: ImportHfConfig
 ) -> Tensor:
     """An embedding or output layer (num_rows, D) with rows for the new ids.
 
@@ -160,7 +160,7 @@ def check_grown_from(vocabulary: Path, folder: Path) -> int:
 
 STAGE = Stage(
     name="lm.import_hf",
-    config=ImportConfig,
+    config=ImportHfConfig,
     run=run,
     summary="Turn a Hugging Face model into a checkpoint to begin training with, its vocabulary grown by speech.",
     inputs=lambda config: [config.model, config.vocabulary],

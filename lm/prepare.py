@@ -29,7 +29,7 @@ PREPARED = ("text", "speech", "asr", "tts")
 
 
 @dataclass(kw_only=True)
-class PrepareConfig(StageConfig):
+class LmPrepareConfig(StageConfig):
     """Options of lm.prepare.
 
     Attributes:
@@ -64,7 +64,7 @@ class PrepareConfig(StageConfig):
         check_option(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "give a share in [0, 1]")
 
 
-def run(config: PrepareConfig, run: Run) -> dict[str, Any]:
+def run(config: LmPrepareConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/<format>`` for each format; returns documents and tokens of each."""
     from .data.corpora import finished_corpus, write_corpus
     from .vocabulary import Vocabulary
@@ -97,7 +97,7 @@ def _counts(info: CorpusInfo) -> dict[str, Any]:
 class _Source:
     """The documents of one format, and what was left out of them and why (filled in as they are drawn)."""
 
-    def __init__(self, config: PrepareConfig, format: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, config: LmPrepareConfig, format: str, vocabulary: Vocabulary) -> None:
         self.config, self.format, self.vocabulary = config, format, vocabulary
         self.left_out: Counter[str] = Counter()
         sources = [config.texts, config.texts_heldout] if format == "text" else [config.tokens]
@@ -173,7 +173,7 @@ class _Source:
 
 STAGE = Stage(
     name="lm.prepare",
-    config=PrepareConfig,
+    config=LmPrepareConfig,
     run=run,
     summary="Turn tokenised speech and texts into LM corpora: text, speech, asr, tts.",
     inputs=lambda config: [config.vocabulary, config.tokens, config.texts, config.texts_heldout],

@@ -21,12 +21,12 @@ from runtime.stage import Run, Stage, StageConfig
 from .data.formats import LOSSES
 from .data.mixture import RULES
 from .training.loop_config import LoopConfig
-from .training.model_config import ModelConfig
+from .training.model_config import LmModelConfig
 from .training.parallel import BatchShape, ParallelConfig, check_layout, world_size
 
 
 @dataclass(kw_only=True)
-class TrainConfig(StageConfig):
+class LmTrainConfig(StageConfig):
     """Options of lm.train; those of model.*, parallel.* and train.* are listed below with their defaults.
 
     Attributes:
@@ -54,7 +54,7 @@ class TrainConfig(StageConfig):
     text_share: float = 0.3
     max_epochs: float = 50.0
     init: str = ""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: LmModelConfig = field(default_factory=LmModelConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     train: LoopConfig = field(default_factory=LoopConfig)
 
@@ -70,7 +70,7 @@ class TrainConfig(StageConfig):
         check_option(self.max_epochs >= 0, "max_epochs", self.max_epochs, "give 0 (no bound) or more")
 
 
-def run(config: TrainConfig, run: Run) -> dict[str, Any]:
+def run(config: LmTrainConfig, run: Run) -> dict[str, Any]:
     """Train into ``<out>/checkpoint``; metrics hold ``val_loss.<corpus>``, also by modality."""
     import torch
 
@@ -108,7 +108,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
 
 STAGE = Stage(
     name="lm.train",
-    config=TrainConfig,
+    config=LmTrainConfig,
     run=run,
     summary="Train a language model on LM corpora (one process, or many under torchrun).",
     inputs=lambda config: [config.vocabulary, *config.corpora.values(), config.init],

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .plan import Plan, Step
+from .plan import RecipePlan, Step
 
 HEARTBEAT_SECONDS = 30.0
 
@@ -19,7 +19,7 @@ HEARTBEAT_SECONDS = 30.0
 class Display:
     """Reads each running step's ``progress.json`` and shows it."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RecipePlan) -> None:
         self.plan = plan
         self.console = Console(highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.fields[step]:<18}"), TextColumn("{task.description:<24}"), BarColumn(bar_width=28))

@@ -64,7 +64,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RecipePlan:
     """All steps of a recipe in an order that respects their needs."""
 
     out: Path
@@ -110,7 +110,7 @@ def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dic
     return {str(key): section for key, section in value.items()} | {"recipe": name}
 
 
-def make_plan(recipe: dict[str, Any]) -> Plan:
+def make_plan(recipe: dict[str, Any]) -> RecipePlan:
     """Check every step's options with its own stage, before anything runs."""
     from omegaconf import OmegaConf
 
@@ -149,4 +149,4 @@ def make_plan(recipe: dict[str, Any]) -> Plan:
         for name, step in steps.items()
     }
     write_json(out / "recipe" / "plan.json", {"recipe": recipe["recipe"], "steps": listed})
-    return Plan(out=out, cores=settings["cores"], steps=steps)
+    return RecipePlan(out=out, cores=settings["cores"], steps=steps)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.errors import UserError
 
 from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
-from .cluster.layouts import Layout, best_layout, smallest_cluster
+from .cluster.layouts import ClusterLayout, best_layout, smallest_cluster
 from .cluster.memory import GIB, MemoryParts
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if fits else 2
 
 
-def what_would_fit(recipe: ClusterRecipe, layout: Layout | None) -> str:
+def what_would_fit(recipe: ClusterRecipe, layout: ClusterLayout | None) -> str:
     """A layout that fits on this cluster, or the smallest cluster of its kind on which one does."""
     same = best_layout(recipe.model, recipe.loop, recipe.cluster, recipe.assumed) if layout is not None else None
     if same is not None:
@@ -77,7 +77,7 @@ def what_would_fit(recipe: ClusterRecipe, layout: Layout | None) -> str:
     )
 
 
-def report(recipe: ClusterRecipe, layout: Layout | None, remedy: str) -> dict[str, Any]:
+def report(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> dict[str, Any]:
     """The plan as plain data; sizes in bytes."""
     content: dict[str, Any] = {
         "recipe": recipe.name,
@@ -100,7 +100,7 @@ def report(recipe: ClusterRecipe, layout: Layout | None, remedy: str) -> dict[st
     return content | ({"would_fit": remedy} if remedy else {})
 
 
-def show(recipe: ClusterRecipe, layout: Layout | None, remedy: str) -> None:
+def show(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> None:
     """Print the plan as tables."""
     from rich.console import Console
 
@@ -121,7 +121,7 @@ def show(recipe: ClusterRecipe, layout: Layout | None, remedy: str) -> None:
     console.print(time_table(recipe, layout))
 
 
-def memory_table(layout: Layout) -> Table:
+def memory_table(layout: ClusterLayout) -> Table:
     """Memory of the fullest process, part by part."""
     from rich.table import Table
 
@@ -139,7 +139,7 @@ def memory_table(layout: Layout) -> Table:
     return table
 
 
-def time_table(recipe: ClusterRecipe, layout: Layout) -> Table:
+def time_table(recipe: ClusterRecipe, layout: ClusterLayout) -> Table:
     """Speed, time, checkpoints and failures."""
     from rich.table import Table
 

@@ -21,11 +21,11 @@ from runtime.errors import UserError
 from runtime.stage import exclusive, explained_errors
 
 from .launch import Ranks
-from .plan import Plan, Step, load_recipe, make_plan
+from .plan import RecipePlan, Step, load_recipe, make_plan
 
 
 class Runner:
-    """Drives the steps of a `Plan` and shows where each one is.
+    """Drives the steps of a `RecipePlan` and shows where each one is.
 
     Args:
         plan: what to run.
@@ -35,7 +35,7 @@ class Runner:
         failed: why a step did not end well, by its name (only with ``keeps_going``).
     """
 
-    def __init__(self, plan: Plan, *, keeps_going: bool = False) -> None:
+    def __init__(self, plan: RecipePlan, *, keeps_going: bool = False) -> None:
         self.plan, self.keeps_going = plan, keeps_going
         self.running: dict[str, Ranks] = {}
         self.finished: set[str] = set()
@@ -130,7 +130,7 @@ class Runner:
                 self.give_up(other, f"not run: it needs {step.name}", display)
 
 
-def run_recipe(arguments: Sequence[str]) -> Plan:
+def run_recipe(arguments: Sequence[str]) -> RecipePlan:
     """Compose, check and run a recipe; the report is its last step."""
     plan = make_plan(load_recipe(arguments))
     with exclusive(plan.out):
@@ -138,7 +138,7 @@ def run_recipe(arguments: Sequence[str]) -> Plan:
     return plan
 
 
-def print_end(plan: Plan) -> None:
+def print_end(plan: RecipePlan) -> None:
     """Say where the report is, and show one spoken answer."""
     metrics = json.loads((plan.out / "metrics.json").read_text())
     for key in ("tokenizer.wer_with_vq", "decoder.judge_wer", "judge.floor_wer", "text2token.readback_wer"):

@@ -26,7 +26,7 @@ from runtime.stage import config_errors, explained_errors
 
 from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
 from .cluster.site import SiteConfig
-from .plan import RECIPES, Plan, Step, make_plan
+from .plan import RECIPES, RecipePlan, Step, make_plan
 from .planner import what_would_fit
 
 TRAINING = "lm.train"
@@ -118,7 +118,7 @@ def write_recipe(recipe: ClusterRecipe, site: SiteConfig) -> Path:
     return folder
 
 
-def step_script(step: Step, plan: Plan, recipe: ClusterRecipe, site: SiteConfig) -> str:
+def step_script(step: Step, plan: RecipePlan, recipe: ClusterRecipe, site: SiteConfig) -> str:
     """The script that runs one step: training on the whole cluster, other steps on one node without accelerators."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -152,7 +152,7 @@ def step_script(step: Step, plan: Plan, recipe: ClusterRecipe, site: SiteConfig)
     )
 
 
-def _paths(step: Step, plan: Plan) -> dict[str, Path]:
+def _paths(step: Step, plan: RecipePlan) -> dict[str, Path]:
     log = plan.out / "logs" / f"{step.name}-%j.log"
     return {"config": step.config_file, "log": log, "done": step.folder / step.stage.DONE}
 
@@ -169,7 +169,7 @@ def container_words(site: SiteConfig) -> str:
     return ""
 
 
-def submit_script(plan: Plan) -> str:
+def submit_script(plan: RecipePlan) -> str:
     """Submits every step; each waits until those it needs have ended well."""
     lines = ["#!/usr/bin/env bash", "# Submits the steps in order; a step starts when those it needs have ended well."]
     lines += ["set -euo pipefail", 'cd "$(dirname "$0")"']

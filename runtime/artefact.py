@@ -22,7 +22,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-LATER = {"later": True}  # metadata of a config's field that came after the first artefacts: see `identity`
+OMIT_IF_DEFAULT = {"later": True}  # metadata of a config's field that came after the first artefacts: see `identity`
 
 
 @contextlib.contextmanager
@@ -104,7 +104,7 @@ def fingerprint(value: Mapping[str, Any] | list[Any] | str) -> str:
 
 
 def identity(config: DataclassInstance) -> dict[str, Any]:
-    """The options that tell one model from another: those marked `LATER` count only where they are set.
+    """The options that tell one model from another: those marked `OMIT_IF_DEFAULT` count only where they are set.
 
     So an artefact that was written before an option existed keeps its fingerprint.
     """

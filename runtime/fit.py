@@ -75,7 +75,7 @@ class FittingLoop:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
         self.optimizer = make_optimizer(self.parameters, config)
-        self.curve = Curve(run.folder, is_main=run.is_main)
+        self.curve = FitCurve(run.folder, is_main=run.is_main)
         self.step = 0
         self.skipped = 0  # steps that were not finite, in all
         self.skipped_in_a_row = 0
@@ -209,7 +209,7 @@ def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 @dataclass
-class Curve:
+class FitCurve:
     """``curve.jsonl`` and TensorBoard: one row of means every ``log_every`` steps."""
 
     folder: Path

@@ -17,7 +17,7 @@ from .gate import distinct_share
 Codes = npt.NDArray[np.uint16]
 
 
-class SpeakerGuess:
+class SpeakerClassifier:
     """Frequencies of codes for each speaker.
 
     Args:

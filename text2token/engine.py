@@ -27,7 +27,7 @@ from .unit_file import Codes, SpokenDocument, SpokenSpan
 NO_CODES: Codes = np.zeros(0, dtype=np.uint16)
 
 
-class Backend(Protocol):
+class SpeechBackend(Protocol):
     """Continues prompts: `lm.inference.generation.Generator`, or an engine that serves the model on a cluster."""
 
     @property
@@ -51,7 +51,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Voice:
+class SpanVoice:
     """How spans are read.
 
     Attributes:
@@ -112,7 +112,7 @@ def voices(weights: dict[str, float], vocabulary: Vocabulary) -> tuple[tuple[str
 
 
 def read_aloud(
-    readings: Sequence[Reading], backend: Backend, vocabulary: Vocabulary, voice: Voice, gate: GateConfig
+    readings: Sequence[Reading], backend: SpeechBackend, vocabulary: Vocabulary, voice: SpanVoice, gate: GateConfig
 ) -> list[Read]:
     """Speech tokens of each reading."""
     end = vocabulary.special(END_OF_AUDIO)
@@ -149,12 +149,12 @@ class Synthesiser:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: SpeechBackend,
         vocabulary: Vocabulary,
         *,
         spans: SpanConfig,
         gate: GateConfig,
-        voice: Voice,
+        voice: SpanVoice,
         seed: int,
         retries: int = 0,
     ) -> None:

@@ -46,7 +46,7 @@ class Sentence(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class EvaluateConfig(StageConfig):
+class ReadbackConfig(StageConfig):
     """Options of text2token.evaluate.
 
     Attributes:
@@ -91,7 +91,7 @@ class EvaluateConfig(StageConfig):
             check_option(getattr(self, name) >= 1, name, getattr(self, name), "give at least 1")
 
 
-def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
+def run(config: ReadbackConfig, run: Run) -> dict[str, Any]:
     """Generate, read back, compare; writes ``<out>/readback.jsonl`` with every sentence."""
     import torch
 
@@ -131,7 +131,7 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     return metrics | {"tokens_per_second": round(metrics["tokens"] / max(seconds, 1e-9), 1)}
 
 
-def _choose(config: EvaluateConfig, vocabulary: Vocabulary) -> list[TokenisedUtterance]:
+def _choose(config: ReadbackConfig, vocabulary: Vocabulary) -> list[TokenisedUtterance]:
     """Utterances with text, tokens and a speaker that has a tag; as many as asked for, drawn by the seed."""
     import numpy as np
 
@@ -155,11 +155,11 @@ def _choose(config: EvaluateConfig, vocabulary: Vocabulary) -> list[TokenisedUtt
     return [items[number] for number in sorted(order.tolist())]
 
 
-def _generate(config: EvaluateConfig, generator: Generator, items: list[TokenisedUtterance]) -> list[Sentence]:
+def _generate(config: ReadbackConfig, generator: Generator, items: list[TokenisedUtterance]) -> list[Sentence]:
     from corpus.text.normalisation import normalise
     from lm.inference.sampling import seed_of
 
-    from .engine import Reading, Voice, read_aloud
+    from .engine import Reading, SpanVoice, read_aloud
     from .gate import judge
 
     readings = [
@@ -170,7 +170,7 @@ def _generate(config: EvaluateConfig, generator: Generator, items: list[Tokenise
         )
         for item in items
     ]
-    voice = Voice(temperature=config.temperature, top_p=config.top_p, normalises=config.normalises)
+    voice = SpanVoice(temperature=config.temperature, top_p=config.top_p, normalises=config.normalises)
     read = read_aloud(readings, generator, generator.vocabulary, voice, config.gate)
     return [
         Sentence(normalise(item.text), row.codes, judge(one.spoken, row.codes, row.is_finished, config.gate))
@@ -179,7 +179,7 @@ def _generate(config: EvaluateConfig, generator: Generator, items: list[Tokenise
 
 
 def _keep_generated(
-    config: EvaluateConfig,
+    config: ReadbackConfig,
     folder: Path,
     tokenizer: SpeechTokenizer,
     items: list[TokenisedUtterance],
@@ -204,11 +204,11 @@ def _keep_generated(
 
 
 def _variety(
-    config: EvaluateConfig, tokenizer: SpeechTokenizer, items: list[TokenisedUtterance], sentences: list[Sentence]
+    config: ReadbackConfig, tokenizer: SpeechTokenizer, items: list[TokenisedUtterance], sentences: list[Sentence]
 ) -> dict[str, Any]:
     from lm.data.readers import read_split
 
-    from .diversity import SpeakerGuess, repeated_share, used_codes
+    from .diversity import SpeakerClassifier, repeated_share, used_codes
 
     real, made = [item.tokens for item in items], [one.codes for one in sentences if len(one.codes)]
     measures: dict[str, Any] = {
@@ -219,7 +219,7 @@ def _variety(
     }
     if config.speakers_from:
         known = read_split(config.tokens, config.speakers_from)
-        guess = SpeakerGuess(((item.speaker, item.tokens) for item in known.items), tokenizer.codebook_size)
+        guess = SpeakerClassifier(((item.speaker, item.tokens) for item in known.items), tokenizer.codebook_size)
         pairs = zip(items, sentences, strict=True)
         measures["speaker_guessed"] = round(guess.right_share([(item.speaker, one.codes) for item, one in pairs]), 4)
         share = guess.right_share([(item.speaker, item.tokens) for item in items])
@@ -275,7 +275,7 @@ def _metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 STAGE = Stage(
     name="text2token.evaluate",
-    config=EvaluateConfig,
+    config=ReadbackConfig,
     run=run,
     summary="Read the text-to-token model's speech tokens back as text: its word error rate without a waveform.",
     inputs=lambda config: [config.model, config.tokens, config.tokenizer],

@@ -10,12 +10,12 @@ from typing import Any
 from lm.data.corpora import SplitCounts, id_type
 from lm.data.formats import interleaved_document
 from lm.vocabulary import Vocabulary
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.units import UnitFolder
 
-from .shards import ShardWriter
+from .shards import CorpusShardWriter
 from .spans import count_words
-from .subsample import UNUSED, RatioKeeper
+from .subsample import UNUSED, SpanSubsampler
 from .unit_file import Counts, read_unit
 
 
@@ -66,7 +66,7 @@ class Packing:
     seed: int
     has_marks: bool = True
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         """Load the vocabulary."""
         return Packer(self).finish
 
@@ -79,19 +79,19 @@ class Packer:
         self.source = UnitFolder(work.synthesis)
         self.vocabulary = Vocabulary.from_pretrained(work.vocabulary)
 
-    def finish(self, attempt: Attempt) -> dict[str, Any]:
+    def finish(self, attempt: UnitAttempt) -> dict[str, Any]:
         """Write a shard; returns what it holds (`PackedCounts`)."""
         counts = PackedCounts()
         ids, lengths = attempt.path("bin"), attempt.path("len")
-        with ShardWriter(ids, lengths, id_type(self.vocabulary)) as shard:
+        with CorpusShardWriter(ids, lengths, id_type(self.vocabulary)) as shard:
             for number in attempt.unit.work["units"]:
                 self._pack(self.source.path(self.source.units[number], "parquet"), shard, counts)
         return counts.record()
 
-    def _pack(self, file: Path, shard: ShardWriter, counts: PackedCounts) -> None:
+    def _pack(self, file: Path, shard: CorpusShardWriter, counts: PackedCounts) -> None:
         documents, marks, _ = read_unit(file)
         counts.model = marks.model
-        keeper = None if self.work.ratio is None else RatioKeeper(self.work.ratio, self.work.seed)
+        keeper = None if self.work.ratio is None else SpanSubsampler(self.work.ratio, self.work.seed)
         for document in documents:
             if keeper is not None:
                 document = keeper.keep(document, count_words(document.text))

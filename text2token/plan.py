@@ -9,7 +9,7 @@ from pathlib import Path
 from runtime.bulk.units import UNITS_FILE, Unit, UnitFolder
 from runtime.errors import UserError
 
-from .texts import Columns, Part, cut_file, list_files
+from .texts import Columns, RecordRange, cut_file, list_files
 
 SPLITS = ("train", "valid")
 MOST_BYTES = 16 << 20  # of a unit: long documents make units of fewer
@@ -49,11 +49,11 @@ def open_job(
     return UnitFolder.create(folder, units, lease_seconds)
 
 
-def part_of(unit: Unit) -> Part:
+def part_of(unit: Unit) -> RecordRange:
     """What a unit reads."""
-    return Part(**{name: unit.work[name] for name in ("file", "first", "count", "offset", "skip")})
+    return RecordRange(**{name: unit.work[name] for name in ("file", "first", "count", "offset", "skip")})
 
 
-def _cut(source: str, columns: Columns, unit_documents: int) -> Iterator[Part]:
+def _cut(source: str, columns: Columns, unit_documents: int) -> Iterator[RecordRange]:
     for file in list_files(source):
         yield from cut_file(file, columns, most=unit_documents, most_bytes=MOST_BYTES)

@@ -24,7 +24,7 @@ TYPE_CODES: dict[IdType, int] = {np.uint16: 8, np.int32: 4}
 COPIED = 1 << 26  # bytes at a time
 
 
-class ShardWriter:
+class CorpusShardWriter:
     """Writes documents into a shard; a context manager."""
 
     def __init__(self, ids: Path, lengths: Path, id_type: IdType) -> None:
@@ -35,7 +35,7 @@ class ShardWriter:
         self.ids.write(document.astype(self.id_type).tobytes())
         self.lengths.write(np.int32(len(document)).tobytes())
 
-    def __enter__(self) -> ShardWriter:
+    def __enter__(self) -> CorpusShardWriter:
         return self
 
     def __exit__(

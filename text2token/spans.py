@@ -1,7 +1,7 @@
 """Which words of a text become speech: span policies behind one interface.
 
-A policy gets a text's words and which of them may be spoken (`Layout`) and chooses ranges of words, in order, with at
-least one word of text between two of them:
+A policy gets a text's words and which of them may be spoken (`WordLayout`) and chooses ranges of words, in order, with
+at least one word of text between two of them:
 
 - `poisson`, the paper's (2411.17607, section 2.2): lengths from Poisson(10 words) until their sum is a share eta = 0.3
   of the words, then places for them at random;
@@ -72,7 +72,7 @@ class SpanConfig:
         check_option(self.segmenter in SEGMENTERS, "spans.segmenter", self.segmenter, known)
 
 
-class Layout:
+class WordLayout:
     """The words of a text, and the runs of words that may be spoken.
 
     Attributes:
@@ -101,16 +101,16 @@ class Layout:
         return [Range(first, stop) for first, stop in bounds if first < stop and owner[first] == owner[stop - 1] != -1]
 
 
-SpanPolicy = Callable[[Layout, SpanConfig, np.random.Generator], list[Range]]
+SpanPolicy = Callable[[WordLayout, SpanConfig, np.random.Generator], list[Range]]
 
 
 def choose_spans(text: str, config: SpanConfig, random: np.random.Generator) -> list[Span]:
     """The spans of a text that become speech."""
-    layout = Layout(text, config)
+    layout = WordLayout(text, config)
     return [layout.span(words) for words in POLICIES[config.policy](layout, config, random)]
 
 
-def poisson_spans(layout: Layout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
+def poisson_spans(layout: WordLayout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
     """Lengths from Poisson(lambda), the last one cut so that they add up to the share; then places.
 
     In a text without unspeakable words every set of places is equally likely.
@@ -119,7 +119,7 @@ def poisson_spans(layout: Layout, config: SpanConfig, random: np.random.Generato
     return place_at_random(layout.runs, draw_lengths(total, config.mean_words, random), random)
 
 
-def word_spans(layout: Layout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
+def word_spans(layout: WordLayout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
     """Lengths from ``min_words`` on, none cut: the last is taken or left so that the share is right on average."""
     missing, lengths = config.ratio * len(layout.words), []
     longest = round(2 * config.mean_words) - config.min_words
@@ -131,7 +131,7 @@ def word_spans(layout: Layout, config: SpanConfig, random: np.random.Generator) 
     return place_at_random(layout.runs, lengths, random, cut_to=config.min_words)
 
 
-def sentence_spans(layout: Layout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
+def sentence_spans(layout: WordLayout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
     """Sentences at random until their words reach the share, the last taken or left so that it is right on average.
 
     None lies beside another as long as there are others; then neighbours are joined to one span.
@@ -153,7 +153,7 @@ def sentence_spans(layout: Layout, config: SpanConfig, random: np.random.Generat
     return _join([sentences[number] for number in sorted(chosen)])
 
 
-def alternate_spans(layout: Layout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
+def alternate_spans(layout: WordLayout, config: SpanConfig, random: np.random.Generator) -> list[Range]:
     """Every second sentence, beginning with the first or the second."""
     return _apart(layout.sentences()[int(random.integers(2)) :: 2])
 

@@ -14,7 +14,7 @@ from .unit_file import SpokenDocument
 UNUSED = "unused"  # the verdict of a good span that the ratio has no room for
 
 
-class RatioKeeper:
+class SpanSubsampler:
     """Keeps spans of one document after the other so that the share of spoken words stays at ``ratio``.
 
     Spans come whole, so a document has a little more or less than its share; what it lacks, the next ones make up for.

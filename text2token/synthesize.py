@@ -198,8 +198,8 @@ def _check_bad(bad: list[list[str]], num_records: int, max_bad_share: float) -> 
 def _work(config: SynthesizeConfig) -> Synthesis:
     from lm.vocabulary import Vocabulary
 
-    from .engine import Voice, voices
-    from .unit_file import Marks
+    from .engine import SpanVoice, voices
+    from .unit_file import Fingerprints
     from .workers import Synthesis
 
     vocabulary = Vocabulary.from_pretrained(config.model)
@@ -207,11 +207,13 @@ def _work(config: SynthesizeConfig) -> Synthesis:
     return Synthesis(
         model=str(Path(config.model).absolute()),
         backend=config.backend,
-        marks=Marks(vocabulary.fingerprint, vocabulary.speech_fingerprint, input_fingerprint(Path(config.model))),
+        marks=Fingerprints(
+            vocabulary.fingerprint, vocabulary.speech_fingerprint, input_fingerprint(Path(config.model))
+        ),
         columns=Columns(config.text_column, config.id_column),
         spans=config.spans,
         gate=config.gate,
-        voice=Voice(
+        voice=SpanVoice(
             names=names,
             weights=weights,
             temperature=config.temperature,

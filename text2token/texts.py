@@ -34,7 +34,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Part:
+class RecordRange:
     """Some consecutive records of a file.
 
     Attributes:
@@ -86,7 +86,7 @@ def is_text_file(name: str) -> bool:
     return name.endswith((*LINES, PARQUET)) and not name.rsplit("/", 1)[-1].startswith((".", "_"))
 
 
-def cut_file(file: str, columns: Columns, *, most: int, most_bytes: int) -> Iterator[Part]:
+def cut_file(file: str, columns: Columns, *, most: int, most_bytes: int) -> Iterator[RecordRange]:
     """The parts of a file.
 
     Args:
@@ -103,7 +103,7 @@ def cut_file(file: str, columns: Columns, *, most: int, most_bytes: int) -> Iter
         with open_lines(file) as lines:
             for line in lines:
                 if count and (count == most or size + len(line) > most_bytes):
-                    yield Part(file, first, count, start)
+                    yield RecordRange(file, first, count, start)
                     first, count, size, start = first + count, 0, 0, offset
                 count, size, offset = count + 1, size + len(line), offset + len(line)
     except (EOFError, zlib.error, OSError) as error:
@@ -112,10 +112,10 @@ def cut_file(file: str, columns: Columns, *, most: int, most_bytes: int) -> Iter
         found = f"cannot be decompressed beyond line {first + count} ({error})"
         raise UserError(file, found=found, remedy="copy it again, or remove it") from error
     if count:
-        yield Part(file, first, count, start)
+        yield RecordRange(file, first, count, start)
 
 
-def _cut_parquet(file: str, columns: Columns, most: int) -> Iterator[Part]:
+def _cut_parquet(file: str, columns: Columns, most: int) -> Iterator[RecordRange]:
     with open_parquet(file) as table:
         if columns.text not in table.schema_arrow.names:
             found, remedy = f"no column {columns.text!r} among {table.schema_arrow.names}", "set text_column"
@@ -124,7 +124,7 @@ def _cut_parquet(file: str, columns: Columns, most: int) -> Iterator[Part]:
         for group in range(table.num_row_groups):
             rows = table.metadata.row_group(group).num_rows
             for skip in range(0, rows, most):
-                yield Part(file, first + skip, min(most, rows - skip), group, skip)
+                yield RecordRange(file, first + skip, min(most, rows - skip), group, skip)
             first += rows
 
 
@@ -135,7 +135,7 @@ class TextReader:
         self.columns = columns
         self._open: tuple[str, int, IO[bytes]] | None = None  # a compressed file, and the next line's number
 
-    def read(self, part: Part) -> Iterator[TextDocument | BadRecord]:
+    def read(self, part: RecordRange) -> Iterator[TextDocument | BadRecord]:
         """The texts of a part; a record that is none comes as a `BadRecord`. Blank lines are passed over."""
         stem = PurePosixPath(part.file).name.split(".")[0]
         if part.file.endswith(PARQUET):
@@ -153,13 +153,13 @@ class TextReader:
             except ValueError as error:
                 yield BadRecord(f"{part.file}, line {number}", str(error))
 
-    def _rows(self, part: Part) -> list[dict[str, Any]]:
+    def _rows(self, part: RecordRange) -> list[dict[str, Any]]:
         with open_parquet(part.file) as table:
             wanted = [name for name in (self.columns.text, self.columns.id) if name in table.schema_arrow.names]
             group = table.read_row_group(part.offset, columns=wanted)
         return list(group.slice(part.skip, part.count).to_pylist())
 
-    def _lines(self, part: Part) -> Iterator[bytes]:
+    def _lines(self, part: RecordRange) -> Iterator[bytes]:
         if not is_compressed(part.file):
             with open_lines(part.file) as lines:
                 lines.seek(part.offset)
@@ -171,7 +171,7 @@ class TextReader:
             self._open = part.file, number + 1, lines
             yield lines.readline()
 
-    def _forward(self, part: Part) -> IO[bytes]:
+    def _forward(self, part: RecordRange) -> IO[bytes]:
         """The part's file, just before its first line."""
         if self._open is not None and (self._open[0] != part.file or self._open[1] > part.first):
             self._open[2].close()

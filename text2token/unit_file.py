@@ -59,7 +59,7 @@ class SpokenDocument:
 
 
 @dataclass(frozen=True)
-class Marks:
+class Fingerprints:
     """What the tokens of a unit belong to: fingerprints of vocabulary, speech tokenizer and model."""
 
     vocabulary: str
@@ -141,7 +141,7 @@ def _count(table: dict[str, int], key: str, count: int = 1) -> None:
     table[key] = table.get(key, 0) + count
 
 
-def write_unit(path: Path, documents: Sequence[SpokenDocument], marks: Marks, num_bad: int) -> None:
+def write_unit(path: Path, documents: Sequence[SpokenDocument], marks: Fingerprints, num_bad: int) -> None:
     """Write a unit; ``num_bad`` records were left out of it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -158,7 +158,7 @@ def write_unit(path: Path, documents: Sequence[SpokenDocument], marks: Marks, nu
     pq.write_table(pa.table(texts | lists, schema=pa.schema(columns, metadata)), path, compression="zstd")
 
 
-def read_unit(path: Path) -> tuple[list[SpokenDocument], Marks, int]:
+def read_unit(path: Path) -> tuple[list[SpokenDocument], Fingerprints, int]:
     """Documents of a unit, what they belong to, and how many lines were left out.
 
     Raises:
@@ -190,4 +190,4 @@ def read_unit(path: Path) -> tuple[list[SpokenDocument], Marks, int]:
     ]
     texts = zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
     documents = [SpokenDocument(id, text, spans[bounds[row] : bounds[row + 1]]) for row, (id, text) in enumerate(texts)]
-    return documents, Marks(**marks), num_bad
+    return documents, Fingerprints(**marks), num_bad

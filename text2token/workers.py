@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from corpus.manifest import BadRecord
 from lm.data.readers import TextDocument
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 
 from .gate import GateConfig
 from .plan import part_of
 from .spans import SpanConfig
 from .texts import Columns, TextReader
-from .unit_file import Counts, Marks, write_unit
+from .unit_file import Counts, Fingerprints, write_unit
 
 if TYPE_CHECKING:
-    from .engine import Synthesiser, Voice
+    from .engine import SpanVoice, Synthesiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,11 @@ class Synthesis:
 
     model: str
     backend: str = "builtin"
-    marks: Marks
+    marks: Fingerprints
     columns: Columns
     spans: SpanConfig
     gate: GateConfig
-    voice: Voice
+    voice: SpanVoice
     seed: int
     retries: int
     batch_size: int
@@ -56,7 +56,7 @@ class Synthesis:
     threads: int
     has_graphs: bool = False
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         """Load the model."""
         synthesiser = self.synthesiser(self.devices[number % len(self.devices)])
         reader = TextReader(self.columns)
@@ -68,12 +68,12 @@ class Synthesis:
 
         from lm.vocabulary import Vocabulary
 
-        from .backends.choice import EngineOptions, open_backend
+        from .backends.choice import BackendOptions, open_backend
         from .engine import Synthesiser
 
         torch.set_num_threads(self.threads)
         vocabulary = Vocabulary.from_pretrained(self.model)
-        options = EngineOptions(
+        options = BackendOptions(
             folder=self.model,
             batch_size=self.batch_size,
             dtype=self.dtype,
@@ -91,7 +91,9 @@ class Synthesis:
         )
 
 
-def finish_unit(attempt: Attempt, reader: TextReader, synthesiser: Synthesiser, marks: Marks) -> dict[str, Any]:
+def finish_unit(
+    attempt: UnitAttempt, reader: TextReader, synthesiser: Synthesiser, marks: Fingerprints
+) -> dict[str, Any]:
     """Write a unit's file; returns what it holds (`Counts`) and the records left out."""
     unit = attempt.unit
     documents: list[TextDocument] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from corpus.audio.frame_rate import FRAME_RATES, TokenTime
-from runtime.artefact import LATER
+from corpus.audio.frame_rate import FRAME_RATES, FrameRate
+from runtime.artefact import OMIT_IF_DEFAULT
 from runtime.errors import check_option
 
 LAYERS = ("front_layers", "back_layers", "decoder_layers")
@@ -14,7 +14,7 @@ SIZES = ("width", "heads", *LAYERS, "feed_forward", "subsampling_channels", "chu
 
 
 @dataclass(kw_only=True)
-class ModelConfig:
+class TokenizerModelConfig:
     """Sizes of the encoder that is cut in two by the quantiser. The defaults suit a laptop (6 M parameters).
 
     Attributes:
@@ -57,15 +57,15 @@ class ModelConfig:
     chunk: int = 8
     dropout: float = 0.0
     upsampling: int = 1
-    ctc_pooling: int = field(default=1, metadata=LATER)
+    ctc_pooling: int = field(default=1, metadata=OMIT_IF_DEFAULT)
     num_labels: int = 128
-    frame_rate: float = field(default=12.5, metadata=LATER)
-    backbone: str = field(default="fastconformer", metadata=LATER)
-    num_mels: int = field(default=80, metadata=LATER)
-    positions: int = field(default=1500, metadata=LATER)
-    ctc_weight: float = field(default=1.0, metadata=LATER)
-    attention_weight: float = field(default=0.0, metadata=LATER)
-    decoder_layers: int = field(default=2, metadata=LATER)
+    frame_rate: float = field(default=12.5, metadata=OMIT_IF_DEFAULT)
+    backbone: str = field(default="fastconformer", metadata=OMIT_IF_DEFAULT)
+    num_mels: int = field(default=80, metadata=OMIT_IF_DEFAULT)
+    positions: int = field(default=1500, metadata=OMIT_IF_DEFAULT)
+    ctc_weight: float = field(default=1.0, metadata=OMIT_IF_DEFAULT)
+    attention_weight: float = field(default=0.0, metadata=OMIT_IF_DEFAULT)
+    decoder_layers: int = field(default=2, metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         remedy = "choose 50, 25, 12.5 or 6.25 (tokens a second)"
@@ -104,9 +104,9 @@ class ModelConfig:
         return -(-tokens // self.ctc_pooling) * self.upsampling
 
     @property
-    def time(self) -> TokenTime:
+    def time(self) -> FrameRate:
         """The rule of time at ``frame_rate``."""
-        return TokenTime(self.frame_rate)
+        return FrameRate(self.frame_rate)
 
 
 @dataclass(kw_only=True)
@@ -199,7 +199,7 @@ class AugmentConfig:
 
 
 @dataclass(kw_only=True)
-class NoiseConfig:
+class TrainingNoiseConfig:
     """Added noise in training, in the waveform: plain augmentation, and the loss that makes tokens withstand it.
 
     Attributes:

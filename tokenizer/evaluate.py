@@ -20,7 +20,7 @@ from runtime.stage import Run, Stage, StageConfig
 
 
 @dataclass(kw_only=True)
-class NoiseConfig:
+class EvaluationNoiseConfig:
     """Under which noise the tokens are looked at.
 
     Attributes:
@@ -41,7 +41,7 @@ class NoiseConfig:
 
 
 @dataclass(kw_only=True)
-class EvaluateConfig(StageConfig):
+class TokenizerEvaluateConfig(StageConfig):
     """Options of ``tokenizer.evaluate``.
 
     Attributes:
@@ -63,7 +63,7 @@ class EvaluateConfig(StageConfig):
     max_utterances: int = 1000
     num_examples: int = 8
     max_bad_share: float = 0.01
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    noise: EvaluationNoiseConfig = field(default_factory=EvaluationNoiseConfig)
     stream_utterances: int = 8
     device: str = "cpu"
     threads: int = 1
@@ -76,7 +76,7 @@ class EvaluateConfig(StageConfig):
         check_option(self.threads >= 1, "threads", self.threads, "give at least 1")
 
 
-def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
+def run(config: TokenizerEvaluateConfig, run: Run) -> dict[str, Any]:
     """Score each split; write ``report.json`` (per voice, histogram of the codes, example transcripts)."""
     import torch
 
@@ -125,7 +125,7 @@ def run(config: EvaluateConfig, run: Run) -> dict[str, Any]:
 
 STAGE = Stage(
     name="tokenizer.evaluate",
-    config=EvaluateConfig,
+    config=TokenizerEvaluateConfig,
     run=run,
     summary="Score a speech tokenizer: WER with and without VQ, steadiness under noise, codebook use, speed, latency.",
     inputs=lambda config: [config.tokenizer, config.corpus],

@@ -31,7 +31,7 @@ from runtime.errors import UserError
 
 from .backbones.base import make_halves, mel_config
 from .backbones.whisper_decoder import AttentionDecoder
-from .config import ModelConfig, QuantiserConfig
+from .config import QuantiserConfig, TokenizerModelConfig
 from .data.labels import Labels
 from .quantiser import Quantised, make_quantiser
 
@@ -75,7 +75,7 @@ class SpeechTokenizer(nn.Module):
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: TokenizerModelConfig,
         vq: QuantiserConfig,
         labels: Labels,
         *,

@@ -12,14 +12,14 @@ from corpus.audio.mel import LogMelConfig
 from runtime.artefact import atomic_folder, write_json, write_text
 from runtime.errors import UserError
 
-from .config import ModelConfig, QuantiserConfig
+from .config import QuantiserConfig, TokenizerModelConfig
 from .data.labels import Labels
 
 if TYPE_CHECKING:
     from .model import SpeechTokenizer
 
 FORMAT = 1
-Part = TypeVar("Part", ModelConfig, QuantiserConfig, LogMelConfig)
+Part = TypeVar("Part", TokenizerModelConfig, QuantiserConfig, LogMelConfig)
 
 CARD = """---
 library_name: speechweave
@@ -101,7 +101,7 @@ def load_tokenizer(folder: Path | str, device: str = "cpu") -> SpeechTokenizer:
     root = Path(folder)
     settings = read_settings(root)
     tokenizer = SpeechTokenizer(
-        part(ModelConfig, settings, "model", root),
+        part(TokenizerModelConfig, settings, "model", root),
         part(QuantiserConfig, settings, "vq", root),
         Labels.load(root / "labels.json"),
         mel=part(LogMelConfig, settings, "mel", root),

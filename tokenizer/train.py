@@ -17,7 +17,7 @@ from runtime.errors import check_option
 from runtime.fit_config import FitConfig
 from runtime.stage import Run, Stage, StageConfig
 
-from .config import AugmentConfig, DataConfig, ModelConfig, NoiseConfig, QuantiserConfig
+from .config import AugmentConfig, DataConfig, QuantiserConfig, TokenizerModelConfig, TrainingNoiseConfig
 
 if TYPE_CHECKING:
     from .data.examples import Examples
@@ -34,7 +34,7 @@ class TokenizerFitConfig(FitConfig):
 
 
 @dataclass(kw_only=True)
-class TrainConfig(StageConfig):
+class TokenizerTrainConfig(StageConfig):
     """Options of ``tokenizer.train``.
 
     Attributes:
@@ -60,10 +60,10 @@ class TrainConfig(StageConfig):
     init: str = ""
     device: str = "auto"
     max_scored: int = 300
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: TokenizerModelConfig = field(default_factory=TokenizerModelConfig)
     vq: QuantiserConfig = field(default_factory=QuantiserConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    noise: TrainingNoiseConfig = field(default_factory=TrainingNoiseConfig)
     data: DataConfig = field(default_factory=DataConfig)
     fit: TokenizerFitConfig = field(default_factory=TokenizerFitConfig)
 
@@ -81,7 +81,7 @@ class TrainConfig(StageConfig):
         )
 
 
-def run(config: TrainConfig, run: Run) -> dict[str, Any]:
+def run(config: TokenizerTrainConfig, run: Run) -> dict[str, Any]:
     """Train, save ``<out>/artefact`` and score it on the held-out manifests."""
     import torch
 
@@ -95,7 +95,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     from .scoring.transcripts import describe, score_manifest, summarise
     from .training.initialise import initialise
     from .training.objective import TokenizerObjective
-    from .training.warm_start import adopt
+    from .training.warm_start import warm_start
 
     device = open_device(config.device)
     torch.set_num_threads(config.fit.threads)
@@ -110,7 +110,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     initialise(tokenizer.front)
     initialise(tokenizer.back)
     if config.init:
-        run.say(f"tokenizer.train: weights {adopt(tokenizer, config.init)}")
+        run.say(f"tokenizer.train: weights {warm_start(tokenizer, config.init)}")
     mel = LogMel(tokenizer.log_mel.config)  # stays on the CPU, where the audio is
     sources = [
         Examples(manifest, labels, config.data, model=config.model, mel=mel, noise=config.noise)
@@ -175,7 +175,7 @@ def report_examples(sources: list[Examples], run: Run) -> None:
 
 STAGE = Stage(
     name="tokenizer.train",
-    config=TrainConfig,
+    config=TokenizerTrainConfig,
     run=run,
     summary="Train the speech tokenizer (ASR encoder with a VQ bottleneck) on speech with transcripts.",
     inputs=lambda config: [config.corpus, *config.manifests, config.init if Path(config.init).exists() else None],

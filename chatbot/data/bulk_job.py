@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.launch import BulkConfig, run_job
 from runtime.bulk.units import UNITS_FILE, Unit, UnitFolder
 from runtime.bulk.workers import Work, check_failed
 from runtime.errors import UserError
 from runtime.stage import Run
 
-from .dialogue_files import Dialogue, Marks, parse_dialogue, record_of
+from .dialogue_files import Dialogue, DialogueFingerprints, parse_dialogue, record_of
 
 FOLDERS = {"train": "dialogues", "heldout": "heldout"}
 
@@ -59,7 +59,7 @@ def read_part(folder: Path, unit: Unit) -> list[Dialogue]:
     return [parse_dialogue(record, "", folder, 0) for record in records]
 
 
-def write_part(attempt: Attempt, dialogues: list[Dialogue], marks: Marks) -> None:
+def write_part(attempt: UnitAttempt, dialogues: list[Dialogue], marks: DialogueFingerprints) -> None:
     """Write a unit's dialogues. (The attempt's commit makes them last.)"""
     path = attempt.path("jsonl")
     folder = path.parent.absolute()

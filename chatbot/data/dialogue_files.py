@@ -68,7 +68,7 @@ class Dialogue:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marks:
+class DialogueFingerprints:
     """Whose tokens a file of dialogues holds; both empty where it holds none.
 
     Attributes:
@@ -90,7 +90,7 @@ class DialogueFile:
     """The dialogues of a source, whose tokens they hold, and the records that were left out."""
 
     dialogues: list[Dialogue]
-    marks: Marks
+    marks: DialogueFingerprints
     bad: list[BadRecord]
 
 
@@ -104,7 +104,7 @@ def read_dialogues(path: Path | str, max_bad_share: float = 0.01) -> DialogueFil
     """
     dialogues: list[Dialogue] = []
     bad: list[BadRecord] = []
-    marks: Marks | None = None
+    marks: DialogueFingerprints | None = None
     seen: set[str] = set()
     for file in dialogue_files(path):
         with file.open("rb") as lines:
@@ -137,7 +137,7 @@ def dialogue_files(path: Path | str) -> list[Path]:
     return files
 
 
-def read_marks(line: bytes, file: Path) -> Marks:
+def read_marks(line: bytes, file: Path) -> DialogueFingerprints:
     """The first line of a file.
 
     Raises:
@@ -147,13 +147,13 @@ def read_marks(line: bytes, file: Path) -> Marks:
         record = json.loads(line)
         if record["dialogues"] != VERSION:
             raise ValueError(f"version {record['dialogues']}")
-        return Marks(tokenizer=str(record["tokenizer"]), codebook_size=int(record["codebook_size"]))
+        return DialogueFingerprints(tokenizer=str(record["tokenizer"]), codebook_size=int(record["codebook_size"]))
     except (ValueError, KeyError, TypeError) as error:
         remedy = f'its first line must be like {{"dialogues": {VERSION}, "tokenizer": "4ab0...", "codebook_size": 512}}'
         raise UserError(f"{file}, line 1", found=f"no header of dialogues ({error})", remedy=remedy) from error
 
 
-def write_dialogues(path: Path | str, dialogues: Iterable[Dialogue], marks: Marks) -> None:
+def write_dialogues(path: Path | str, dialogues: Iterable[Dialogue], marks: DialogueFingerprints) -> None:
     """Write a file of dialogues, atomically."""
     folder = Path(path).parent.resolve()
     lines = [json.dumps(record_of(dialogue, folder), ensure_ascii=False) + "\n" for dialogue in dialogues]
@@ -235,7 +235,7 @@ def _codes(tokens: Any, number: int, codebook_size: int) -> Codes:
     return np.array(tokens, dtype=np.uint16)
 
 
-def _parse_lines(lines: Iterable[bytes], file: Path, marks: Marks) -> Iterator[Dialogue | BadRecord]:
+def _parse_lines(lines: Iterable[bytes], file: Path, marks: DialogueFingerprints) -> Iterator[Dialogue | BadRecord]:
     for number, line in enumerate(lines, 2):
         if not line.strip():
             continue

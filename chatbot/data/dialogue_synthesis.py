@@ -18,15 +18,15 @@ import numpy as np
 
 from corpus.text.normalisation import split_sentences
 from corpus.text.words import word_bounds
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from text2token.gate import GOOD, OVERSIZED, GateConfig, judge
 
 from .bulk_job import read_part, result_of, write_part
-from .dialogue_files import Codes, Dialogue, Marks
+from .dialogue_files import Codes, Dialogue, DialogueFingerprints
 
 if TYPE_CHECKING:
     from lm.vocabulary import Vocabulary
-    from text2token.engine import Backend, Reading, Voice
+    from text2token.engine import Reading, SpanVoice, SpeechBackend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ class DialogueSynthesis:
     root: Path
     model: str
     backend: str
-    marks: Marks
-    questions: Voice
+    marks: DialogueFingerprints
+    questions: SpanVoice
     reply_speaker: str
     gate: GateConfig
     max_words: int
@@ -65,16 +65,16 @@ class DialogueSynthesis:
     devices: tuple[str, ...]
     threads: int
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         """Load the model."""
         import torch
 
         from lm.vocabulary import Vocabulary
-        from text2token.backends.choice import EngineOptions, open_backend
+        from text2token.backends.choice import BackendOptions, open_backend
 
         torch.set_num_threads(self.threads)
         vocabulary = Vocabulary.from_pretrained(self.model)
-        options = EngineOptions(
+        options = BackendOptions(
             folder=self.model,
             batch_size=self.batch_size,
             dtype=self.dtype,
@@ -83,7 +83,7 @@ class DialogueSynthesis:
         speaker = DialogueSpeaker(self, open_backend(self.backend, options, vocabulary), vocabulary)
         return lambda attempt: self.finish(attempt, speaker)
 
-    def finish(self, attempt: Attempt, speaker: DialogueSpeaker) -> dict[str, Any]:
+    def finish(self, attempt: UnitAttempt, speaker: DialogueSpeaker) -> dict[str, Any]:
         """Write a unit's file; returns what it holds and what was left out."""
         left_out: Counter[str] = Counter()
         spoken = speaker.speak(read_part(self.root, attempt.unit), left_out)
@@ -108,7 +108,7 @@ class DialogueSpeaker:
         vocabulary: of the model.
     """
 
-    def __init__(self, work: DialogueSynthesis, backend: Backend, vocabulary: Vocabulary) -> None:
+    def __init__(self, work: DialogueSynthesis, backend: SpeechBackend, vocabulary: Vocabulary) -> None:
         self.work, self.backend, self.vocabulary = work, backend, vocabulary
 
     def speak(self, dialogues: Sequence[Dialogue], left_out: Counter[str]) -> list[Dialogue]:

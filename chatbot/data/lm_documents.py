@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from corpus.text.normalisation import normalise
-from lm.data.formats import Codes, Ids, Turn, chat_turn, system_row
+from lm.data.formats import ChatTurn, Codes, Ids, chat_turn, system_row
 from lm.data.reply_format import ReplyFormat
 from lm.data.truncation import cut_history, first_kept
 from lm.vocabulary import Vocabulary
@@ -86,7 +86,7 @@ class DialogueDocuments:
             turns = turns[: first_kept([len(turn) for turn in turns], budget - len(system))]
         yield from reversed(cut)
 
-    def _turn(self, user: Codes | str, question: DialogueTurn, reply: DialogueTurn) -> Turn:
+    def _turn(self, user: Codes | str, question: DialogueTurn, reply: DialogueTurn) -> ChatTurn:
         if isinstance(user, str) and not user:
             raise ValueError("a question without words or tokens")
         if reply.tokens is None:
@@ -96,7 +96,7 @@ class DialogueDocuments:
         transcript = question.text if self.format.transcribes and not isinstance(user, str) else None
         if transcript == "":
             raise ValueError("a question without words to transcribe")
-        return Turn(user, reply.text, reply.tokens, transcript)
+        return ChatTurn(user, reply.text, reply.tokens, transcript)
 
 
 def reason_of(error: str) -> str:

@@ -30,8 +30,8 @@ from runtime.errors import UserError
 from tokenizer.streaming import TokenStream
 
 from .context_window import Message, Role, is_spoken, text_message, truncated, visible, whole_tokens
-from .events import Event, Question, ReplyDone
-from .generation import Reply, ReplyOptions
+from .events import Event, HeardQuestion, ReplyDone
+from .generation import ReplyOptions, ReplyTask
 from .reply_decoder import Sampling
 from .silence import SilenceFilter
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 ROLES = ("user", "assistant", "system")
 
 
-class Overflow(UserError):  # noqa: N818 - said of the queue
+class AudioBacklogError(UserError):
     """More audio came than can wait to be heard."""
 
 
-class Talker:
+class Conversation:
     """One dialogue; open it with `Engine.open`.
 
     Args:
@@ -64,7 +64,7 @@ class Talker:
         self.touched = time.monotonic()
         self._vocabulary = engine.bundle.vocabulary
         self._context = engine.backend.open()
-        self._reply: Reply | None = None
+        self._reply: ReplyTask | None = None
         self._is_open = True
         self._listened = 0.0
         self._start_hearing()
@@ -78,14 +78,14 @@ class Talker:
 
         Raises:
             UserError: no such samples, or the talker is closed.
-            Overflow: too much audio waits to be heard; these samples were not taken.
+            AudioBacklogError: too much audio waits to be heard; these samples were not taken.
         """
         self._check_open()
         audio = checked(samples)
         waiting, most = (self._waiting + len(audio)) / SAMPLE_RATE, self.engine.options.max_waiting_seconds
         if waiting > most and self._pieces:
             remedy = "send audio no faster than it is spoken, or wait a moment"
-            raise Overflow("the audio", found=f"{waiting:.1f} s that wait to be heard", remedy=remedy)
+            raise AudioBacklogError("the audio", found=f"{waiting:.1f} s that wait to be heard", remedy=remedy)
         self._seconds += len(audio) / SAMPLE_RATE
         if self._seconds <= self.engine.limits.max_question_seconds:  # commit tells what is too long
             self._take(self._silence.feed(audio))
@@ -96,7 +96,7 @@ class Talker:
         self._start_hearing()
         self._read()
 
-    async def commit(self) -> Question:
+    async def commit(self) -> HeardQuestion:
         """The user's turn is over.
 
         Raises:
@@ -125,9 +125,9 @@ class Talker:
         self._start_hearing()
         self._read()
         self._listened = time.perf_counter() - started
-        return Question(seconds=seconds, tokens=len(codes))
+        return HeardQuestion(seconds=seconds, tokens=len(codes))
 
-    async def add_audio(self, samples: Samples, role: Role = "user") -> Question:
+    async def add_audio(self, samples: Samples, role: Role = "user") -> HeardQuestion:
         """A whole spoken message; what was being heard is not touched.
 
         Raises:
@@ -145,7 +145,7 @@ class Talker:
         self.messages.append(Message(role, ids, is_spoken=role == "user"))
         self._read()
         self._listened = time.perf_counter() - started
-        return Question(seconds=seconds, tokens=len(codes))
+        return HeardQuestion(seconds=seconds, tokens=len(codes))
 
     def add_text(self, role: Role, text: str) -> None:
         """A typed message, or one of the dialogue before.
@@ -272,7 +272,7 @@ class Talker:
             remedy = f"say at most {self.engine.bundle.max_prompt_tokens} tokens in one turn"
             raise UserError("the dialogue", found=f"{len(ids)} tokens", remedy=remedy)
         self._context.set(ids)
-        self._reply = reply = Reply(
+        self._reply = reply = ReplyTask(
             self.engine, self._context, options, has_transcript=is_spoken(self.messages), listened=self._listened
         )
         self._listened = 0.0
@@ -285,7 +285,7 @@ class Talker:
         finally:
             self._remember(reply)
 
-    def _remember(self, reply: Reply) -> None:
+    def _remember(self, reply: ReplyTask) -> None:
         """Keep what was said of a reply that has ended; then the model reads what was heard meanwhile."""
         if self._reply is not reply:
             return

@@ -24,10 +24,10 @@ from lm.inference.sequences import Ask
 from runtime.errors import UserError, check_option
 from tokenizer.model import Codes
 
-from .backends.builtin import Backend, Builtin
+from .backends.builtin import Builtin, LanguageModelBackend
 from .bundle_parts import Bundle
-from .conversation import Talker, checked
-from .events import Load, ReplyDone, Transcription, Usage
+from .conversation import Conversation, checked
+from .events import Load, ReplyDone, Transcript, Usage
 from .silence import without_silence
 from .tts import read_aloud
 from .worker import Worker
@@ -36,7 +36,7 @@ BACKENDS = ("builtin", "openai")
 DIALECTS = ("vllm", "sglang")
 
 
-class EngineFull(UserError):  # noqa: N818 - said of the engine
+class NoFreeConversationError(UserError):
     """No dialogue more can be opened."""
 
 
@@ -125,7 +125,7 @@ class Engine:
         self.backend = make_backend(bundle, options)
         self.reader = self.backend if bundle.reader is None else Builtin(bundle.reader, options.max_jobs)
         self.ears, self.mouth = Worker("ears"), Worker("mouth")
-        self._talkers: set[Talker] = set()
+        self._talkers: set[Conversation] = set()
         self.jobs = asyncio.Semaphore(options.max_jobs)
         self.on_reply: list[Callable[[ReplyDone, float], None]] = []
         self._is_open = True
@@ -149,23 +149,23 @@ class Engine:
         name = folder.parent.name if folder.name == "bundle" and bundle_folder(bundle) == folder else folder.name
         return cls(loaded, options, name)
 
-    def open(self, *, voice: str | None = None, instructions: str = "") -> Talker:
+    def open(self, *, voice: str | None = None, instructions: str = "") -> Conversation:
         """A new dialogue.
 
         Raises:
-            EngineFull: as many are open as may be.
+            NoFreeConversationError: as many are open as may be.
             UserError: an unknown voice, or the engine is closed.
         """
         if not self._is_open:
             raise UserError("the engine", found="closed", remedy="open a new one")
         if len(self._talkers) >= self.options.max_talkers:
-            raise EngineFull("the engine", found=f"{len(self._talkers)} talkers", remedy="try again later")
-        talker = Talker(self, self._voice(voice), instructions)
+            raise NoFreeConversationError("the engine", found=f"{len(self._talkers)} talkers", remedy="try again later")
+        talker = Conversation(self, self._voice(voice), instructions)
         self._talkers.add(talker)
         self._watch()
         return talker
 
-    def forget(self, talker: Talker) -> None:
+    def forget(self, talker: Conversation) -> None:
         """A talker was closed."""
         self._talkers.discard(talker)
 
@@ -175,7 +175,7 @@ class Engine:
         (codes,) = await self.ears.run(lambda: tokenizer.encode([without_silence(audio, kept)]))
         return codes
 
-    async def transcribe(self, audio: Samples) -> Transcription:
+    async def transcribe(self, audio: Samples) -> Transcript:
         """Write speech down, (S,) float32 at 16 kHz, by the language model's ASR task.
 
         Raises:
@@ -199,7 +199,7 @@ class Engine:
             finally:
                 context.close()
         usage = Usage(input_audio=len(codes), output_text=len(written))
-        return Transcription(text=v.decode_text(written), seconds=seconds, usage=usage)
+        return Transcript(text=v.decode_text(written), seconds=seconds, usage=usage)
 
     def speak(self, text: str, *, voice: str | None = None) -> AsyncGenerator[Samples]:
         """Read a text aloud; pieces (S,) of speech as soon as they are made. See `chatbot.engine.tts`.
@@ -258,7 +258,7 @@ class Engine:
         self._reaper = asyncio.get_running_loop().call_later(min(longest / 2, 30.0), reap)
 
 
-def make_backend(bundle: Bundle, options: EngineOptions) -> Backend:
+def make_backend(bundle: Bundle, options: EngineOptions) -> LanguageModelBackend:
     """Where the language model runs.
 
     Raises:

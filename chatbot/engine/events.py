@@ -94,7 +94,7 @@ Event = TranscriptDelta | TextDelta | AudioDelta | ReplyDone
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class HeardQuestion:
     """A spoken message that was heard to its end: its length in seconds and in speech tokens."""
 
     seconds: float
@@ -102,7 +102,7 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transcription:
+class Transcript:
     """Speech written down: its text, the speech's seconds, tokens."""
 
     text: str

@@ -16,7 +16,7 @@ from runtime.errors import UserError
 
 from .context_window import Message, truncated, whole_tokens
 from .events import AudioDelta, Event, ReplyDone, Status, TextDelta, Timings, TranscriptDelta, Usage
-from .reply_decoder import Piece, Sampling, Thoughts
+from .reply_decoder import ReplyDecoder, ReplyPiece, Sampling
 from .speech import SpeechPipe
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ReplyOptions:
             raise UserError("temperature", found=f"{temperature}", remedy="give a number from 0 to 2")
 
 
-class Reply:
+class ReplyTask:
     """One reply.
 
     Args:
@@ -76,7 +76,7 @@ class Reply:
     ) -> None:
         self.engine, self.context, self.options, self.listened = engine, context, options, listened
         self.bundle, self.vocabulary = engine.bundle, engine.bundle.vocabulary
-        self.thoughts = Thoughts(
+        self.thoughts = ReplyDecoder(
             engine.bundle,
             context,
             options.sampling,
@@ -178,7 +178,7 @@ class Reply:
                 self._note("prefill")
                 self._take(piece, pipe)
 
-    def _take(self, piece: Piece, pipe: SpeechPipe | None) -> None:
+    def _take(self, piece: ReplyPiece, pipe: SpeechPipe | None) -> None:
         if piece.kind == "speech" and pipe:
             self._note("first_speech_token")
             pipe.feed(piece.code)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LONGEST_RUN = 64  # tokens asked for at once in the streaming format
 
 
-class Piece(NamedTuple):
+class ReplyPiece(NamedTuple):
     """A piece of text of the transcript or of the reply, or one speech code of the reply."""
 
     kind: Literal["transcript", "text", "speech"]
@@ -54,7 +54,7 @@ class Sampling:
     seed: int | None = None
 
 
-class Thoughts:
+class ReplyDecoder:
     """The reply after ``<|assistant|>``, which the context ends with.
 
     Args:
@@ -81,20 +81,20 @@ class Thoughts:
         self._left = sampling.max_tokens
         self._last = -1  # the latest id, a stop included
 
-    async def pieces(self) -> AsyncGenerator[Piece]:
+    async def pieces(self) -> AsyncGenerator[ReplyPiece]:
         """The reply, from its beginning to its end."""
         v = self.vocabulary
         if self.has_transcript and self.format.transcribes:
             self._add(v.special(TRANSCRIPT))
             async for text in self._write([v.special(ASSISTANT)], is_counted=False):
-                yield Piece("transcript", text=text)
+                yield ReplyPiece("transcript", text=text)
         self.body = len(self.context.ids)
         parts = self._alternate() if self.format.kind == "streaming" and self.has_speech else self._in_order()
         async with aclosing(parts):
             async for piece in parts:
                 yield piece
 
-    async def _in_order(self) -> AsyncGenerator[Piece]:
+    async def _in_order(self) -> AsyncGenerator[ReplyPiece]:
         """``text BOA speech EOA``, without the text in the direct format, without the rest where it is not wanted."""
         v, begin, end = self.vocabulary, self.vocabulary.special(BEGIN_OF_AUDIO), self.vocabulary.special(END_OF_AUDIO)
         if self.format.kind == "speech":
@@ -102,16 +102,16 @@ class Thoughts:
         else:
             ends = [] if self.has_speech else [v.special(USER), v.eos]
             async for text in self._write([begin, *ends]):
-                yield Piece("text", text=text)
+                yield ReplyPiece("text", text=text)
         if not self.has_speech:
             self.context.set(self.context.ids[:-1])  # the mark belongs to what does not follow
             return
         async with aclosing(self._generate("speech", self.bundle.max_speech_tokens, [end])) as made:
             async for id in made:
-                yield Piece("speech", code=id - v.speech_offset)
+                yield ReplyPiece("speech", code=id - v.speech_offset)
         self._close(end)
 
-    async def _alternate(self) -> AsyncGenerator[Piece]:
+    async def _alternate(self) -> AsyncGenerator[ReplyPiece]:
         """Streaming thoughts: blocks of text and speech in turn, as `ReplyState` allows."""
         v = self.vocabulary
         state, words = ReplyState(self.format, v, transcribes=False), Words(v)
@@ -129,10 +129,10 @@ class Thoughts:
                     state.push(id)
                     if v.is_speech(id):
                         num_speech += 1
-                        yield Piece("speech", code=id - v.speech_offset)
+                        yield ReplyPiece("speech", code=id - v.speech_offset)
                     else:
                         num_text += 1
-                        yield Piece("text", text=words.add(id))
+                        yield ReplyPiece("text", text=words.add(id))
             if self._last in may.marks:
                 self.context.set(self.context.ids[:-1])  # the mark is the next turn's
                 break
@@ -141,7 +141,7 @@ class Thoughts:
                 break
             if is_written and may.text:
                 self.limit = "max_tokens"
-        yield Piece("text", text=words.rest())
+        yield ReplyPiece("text", text=words.rest())
 
     async def _write(self, stops: list[int], *, is_counted: bool = True) -> AsyncGenerator[str]:
         """Pieces of text until one of the ids ``stops``, the first of which closes it at its limit."""

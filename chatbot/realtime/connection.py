@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from chatbot.engine.engine import EngineFull
+from chatbot.engine.engine import NoFreeConversationError
 from runtime.errors import UserError
 
 from .options import RealtimeOptions
@@ -70,7 +70,7 @@ class Connection:
         """Serve until one of the two sides ends it."""
         try:
             session = RealtimeSession(self.engine, self.options, self.outbox)
-        except EngineFull as error:
+        except NoFreeConversationError as error:
             told = Refusal(str(error), code="engine_full", kind="server_error")
             await self._end(Ending(TRY_LATER, "no room for another talker", told))
             return

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .items import Conversation, Item, spoken_item
-from .listening import Turn
+from .items import ConversationItems, Item, spoken_item
+from .listening import UserTurn
 from .options import RealtimeOptions
 from .refusal import Refusal
 
 if TYPE_CHECKING:
     from chatbot.engine.context_window import Message
-    from chatbot.engine.conversation import Talker
+    from chatbot.engine.conversation import Conversation
 
 
-class Dialogue:
+class RealtimeConversation:
     """One dialogue.
 
     Nothing here may be called while the talker replies.
@@ -27,12 +27,12 @@ class Dialogue:
         conversation: as the client sees it.
     """
 
-    def __init__(self, talker: Talker, options: RealtimeOptions) -> None:
+    def __init__(self, talker: Conversation, options: RealtimeOptions) -> None:
         self.talker = talker
-        self.conversation = Conversation(options.max_items, options.kept_audio_seconds)
+        self.conversation = ConversationItems(options.max_items, options.kept_audio_seconds)
         self._messages: dict[str, list[Message]] = {}
 
-    async def commit(self, turn: Turn) -> Item:
+    async def commit(self, turn: UserTurn) -> Item:
         """The turn that the talker has heard becomes a message.
 
         Raises:

@@ -29,7 +29,7 @@ LONGEST_ID = 64
 
 
 @dataclass(kw_only=True, eq=False)
-class Part:
+class ContentPart:
     """One part of a message.
 
     Attributes:
@@ -72,7 +72,7 @@ class Item:
     """One message."""
 
     role: Role
-    parts: list[Part]
+    parts: list[ContentPart]
     id: str = field(default_factory=lambda: new_id("item"))
     status: Status = "completed"
 
@@ -92,7 +92,7 @@ class Item:
 def spoken_item(item_id: str, samples: Samples) -> Item:
     """What the user said, (S,) at 16 kHz."""
     pcm = np.frombuffer(encode_pcm16(samples), dtype="<i2")
-    part = Part(kind="input_audio", pcm=pcm, seconds=len(samples) / SAMPLE_RATE)
+    part = ContentPart(kind="input_audio", pcm=pcm, seconds=len(samples) / SAMPLE_RATE)
     return Item(id=item_id, role="user", parts=[part])
 
 
@@ -122,7 +122,7 @@ def read_item(fields: Fields, wire_format: str, max_seconds: float) -> Item:
     return Item(id=item_id, role=role, parts=parts)  # type: ignore[arg-type]  # `choice` has checked it
 
 
-def read_part(fields: Fields, role: str, wire_format: str, max_seconds: float) -> Part:
+def read_part(fields: Fields, role: str, wire_format: str, max_seconds: float) -> ContentPart:
     """One part of an item that the client made."""
     kind = fields.text("type")
     if kind not in ROLE_PARTS[role]:
@@ -130,7 +130,7 @@ def read_part(fields: Fields, role: str, wire_format: str, max_seconds: float) -
         raise fields.bad("type", f"{kind[:80]!r} in a message of the {role}", allowed)
     if not kind.endswith("audio"):
         fields.ignore("audio", "transcript", "detail", "image_url")
-        part = Part(kind=kind, text=fields.text("text", longest=LONGEST_TEXT))
+        part = ContentPart(kind=kind, text=fields.text("text", longest=LONGEST_TEXT))
         if not (part.text or "").strip():
             raise fields.bad("text", "no words", "some")
     else:
@@ -138,7 +138,7 @@ def read_part(fields: Fields, role: str, wire_format: str, max_seconds: float) -
         pcm = np.frombuffer(encode_pcm16(sound), dtype="<i2")
         fields.ignore("text", "detail", "image_url")
         written = fields.optional_text("transcript", longest=LONGEST_TEXT)
-        part = Part(kind=kind, text=written, pcm=pcm, seconds=len(sound) / SAMPLE_RATE)
+        part = ContentPart(kind=kind, text=written, pcm=pcm, seconds=len(sound) / SAMPLE_RATE)
     fields.end()
     return part
 
@@ -158,7 +158,7 @@ def read_sound(fields: Fields, wire_format: str, max_seconds: float) -> Samples:
     return np.concatenate([resampler.feed(samples), resampler.finish()])
 
 
-class Conversation:
+class ConversationItems:
     """Messages in order, the oldest forgotten when there are too many.
 
     Args:

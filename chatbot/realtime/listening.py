@@ -29,7 +29,7 @@ class Started:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Heard:
+class HeardTurn:
     """(S,) samples of the turn."""
 
     samples: Samples
@@ -42,10 +42,10 @@ class Stopped:
     at_ms: int
 
 
-Sound = Started | Heard | Stopped
+Sound = Started | HeardTurn | Stopped
 
 
-class Listener:
+class TurnListener:
     """Finds turns in a stream.
 
     The last ``silence_duration_ms`` of a turn in the making are held back: they are dropped if they turn out to be the
@@ -77,7 +77,7 @@ class Listener:
         """What is heard in the next (S,) samples, in order."""
         if self._detector is None:
             self.position += len(samples)
-            return [Heard(samples=samples)] if len(samples) else []
+            return [HeardTurn(samples=samples)] if len(samples) else []
         sounds: list[Sound] = []
         for begin in range(0, len(samples), FRAME):  # so that what the detector finds was just heard
             sounds += self._listen(samples[begin : begin + FRAME])
@@ -87,7 +87,7 @@ class Listener:
         """End the turn where it is; what was held back of it."""
         sounds: list[Sound] = []
         if self.is_in_turn:
-            sounds = [Heard(samples=self._recent)] if len(self._recent) else []
+            sounds = [HeardTurn(samples=self._recent)] if len(self._recent) else []
         self.reset()
         return sounds
 
@@ -120,7 +120,7 @@ class Listener:
             self._recent = self._recent[-self._kept :]
         elif len(self._recent) > self._held:
             ready = len(self._recent) - self._held
-            sounds.append(Heard(samples=self._recent[:ready]))
+            sounds.append(HeardTurn(samples=self._recent[:ready]))
             self._recent = self._recent[ready:]
         return sounds
 
@@ -130,7 +130,7 @@ class Listener:
         rest = self._recent[: len(self._recent) - (self.position - end)]
         self._recent = self._recent[len(rest) :]
         self.is_in_turn = False
-        return [*([Heard(samples=rest)] if len(rest) else []), Stopped(at_ms=end // MS)]
+        return [*([HeardTurn(samples=rest)] if len(rest) else []), Stopped(at_ms=end // MS)]
 
 
 def joined(sounds: list[Sound]) -> list[Sound]:
@@ -138,11 +138,11 @@ def joined(sounds: list[Sound]) -> list[Sound]:
     found: list[Sound] = []
     pieces: list[Samples] = []
     for sound in [*sounds, None]:
-        if isinstance(sound, Heard):
+        if isinstance(sound, HeardTurn):
             pieces.append(sound.samples)
             continue
         if pieces:
-            found.append(Heard(samples=np.concatenate(pieces)))
+            found.append(HeardTurn(samples=np.concatenate(pieces)))
             pieces = []
         if sound is not None:
             found.append(sound)
@@ -150,7 +150,7 @@ def joined(sounds: list[Sound]) -> list[Sound]:
 
 
 @dataclass(kw_only=True)
-class Turn:
+class UserTurn:
     """What the user says until the next commit.
 
     Attributes:

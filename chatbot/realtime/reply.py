@@ -22,7 +22,7 @@ from corpus.audio.files import Samples
 
 from .formats import FORMATS
 from .ids import new_id
-from .items import Item, Part
+from .items import ContentPart, Item
 from .settings import Settings, tokens_to_json
 
 Event = dict[str, Any]
@@ -30,7 +30,7 @@ CancelReason = Literal["turn_detected", "client_cancelled"]
 DELTA_SECONDS = 0.5  # of speech in one event: a reply that is cancelled takes no more than this along
 
 
-class Reply:
+class RealtimeResponse:
     """One response in the making.
 
     Args:
@@ -53,7 +53,7 @@ class Reply:
         self.settings, self.conversation_id, self.metadata = settings, conversation_id, metadata
         self.id = new_id("resp")
         self.is_spoken = settings.modality == "audio"
-        self.part = Part(kind="output_audio" if self.is_spoken else "output_text", text="")
+        self.part = ContentPart(kind="output_audio" if self.is_spoken else "output_text", text="")
         self.item = Item(role="assistant", parts=[self.part], status="in_progress")
         self.has_item = False
         self.cancelled: CancelReason | None = None

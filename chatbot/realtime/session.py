@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from chatbot.engine.conversation import Overflow
+from chatbot.engine.conversation import AudioBacklogError
 from chatbot.engine.pcm import Resampler, decode_base64
 from corpus.audio.files import SAMPLE_RATE
 from runtime.errors import UserError
@@ -32,17 +32,17 @@ from .client_events import (
     SessionUpdate,
     read_client_event,
 )
-from .dialogue import Dialogue
+from .dialogue import RealtimeConversation
 from .formats import FORMATS
 from .ids import new_id
 from .items import Item, read_item
-from .listening import Heard, Listener, Started, Turn
+from .listening import HeardTurn, Started, TurnListener, UserTurn
 from .options import RealtimeOptions
 from .outbox import Outbox
 from .refusal import Refusal
-from .reply import Reply
+from .reply import RealtimeResponse
 from .settings import Settings, read_reply, updated
-from .speaking import Speaker
+from .speaking import ResponseSpeaker
 
 if TYPE_CHECKING:
     from chatbot.engine.engine import Engine
@@ -63,7 +63,7 @@ class RealtimeSession:
         outbox: where events go.
 
     Raises:
-        EngineFull: the engine has no room for another talker.
+        NoFreeConversationError: the engine has no room for another talker.
     """
 
     def __init__(self, engine: Engine, options: RealtimeOptions, outbox: Outbox) -> None:
@@ -72,11 +72,11 @@ class RealtimeSession:
         self.expires_at = int(time.time() + options.max_session_seconds)
         self.settings = Settings(voice=engine.voices[0])
         self.talker = engine.open()
-        self.dialogue = Dialogue(self.talker, options)
-        self.speaker = Speaker(engine, self.dialogue, outbox)
+        self.dialogue = RealtimeConversation(self.talker, options)
+        self.speaker = ResponseSpeaker(engine, self.dialogue, outbox)
         self.max_seconds = engine.limits.max_question_seconds
-        self.listener = Listener(self.settings.turn_detection, self.max_seconds)
-        self.turn = Turn(max_seconds=self.max_seconds)
+        self.listener = TurnListener(self.settings.turn_detection, self.max_seconds)
+        self.turn = UserTurn(max_seconds=self.max_seconds)
         self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._undone = 0  # jobs that wait or are being done
@@ -125,7 +125,7 @@ class RealtimeSession:
             self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
         if self.settings.turn_detection != before.turn_detection:
             await self._hear(self.listener.flush())
-            self.listener = Listener(self.settings.turn_detection, self.max_seconds, self.listener.position)
+            self.listener = TurnListener(self.settings.turn_detection, self.max_seconds, self.listener.position)
         self.talker.instructions = self.settings.instructions
         self.speaker.is_transcribed = self.settings.is_transcribed
         await self.outbox.emit({"type": "session.updated", "session": self.describe()})
@@ -141,7 +141,7 @@ class RealtimeSession:
         for begin in range(0, len(samples), step):
             heard = self._resampler.feed(samples[begin : begin + step])
             for sound in self.listener.feed(heard):
-                if isinstance(sound, Heard):
+                if isinstance(sound, HeardTurn):
                     await self._hear([sound])
                 elif isinstance(sound, Started):
                     await self._start_turn(sound.at_ms)
@@ -179,26 +179,26 @@ class RealtimeSession:
         if self._undone == (self.speaker.running is not None):
             await self._give(self.turn)
 
-    async def _give(self, turn: Turn) -> None:
+    async def _give(self, turn: UserTurn) -> None:
         """Let the talker hear what it has not heard of the turn; wait where it can't keep up."""
         while turn.num_given < len(turn.pieces):
             try:
                 self.talker.hear(turn.pieces[turn.num_given])
-            except Overflow:
+            except AudioBacklogError:
                 await asyncio.sleep(HEAR_AGAIN)
                 continue
             turn.num_given += 1
 
-    def _end_turn(self) -> Turn:
+    def _end_turn(self) -> UserTurn:
         """The turn so far; a new one begins."""
-        turn, self.turn = self.turn, Turn(max_seconds=self.max_seconds)
+        turn, self.turn = self.turn, UserTurn(max_seconds=self.max_seconds)
         return turn
 
     async def commit(self, event: AudioCommit) -> None:
         """``input_audio_buffer.commit``."""
         await self._hear(self.listener.flush())
         if self.settings.turn_detection is None and (rest := self._resampler.finish()).size:
-            await self._hear([Heard(samples=rest)])
+            await self._hear([HeardTurn(samples=rest)])
         milliseconds = self.turn.seconds * 1000
         if milliseconds < LEAST_MS:
             text = (
@@ -255,9 +255,9 @@ class RealtimeSession:
             text = "Cancellation failed: no active response found."
             raise Refusal(text, code="response_cancel_not_active", param="response_id" if event.response_id else None)
 
-    def _reply(self, settings: Settings, metadata: dict[str, str] | None = None) -> Reply:
+    def _reply(self, settings: Settings, metadata: dict[str, str] | None = None) -> RealtimeResponse:
         rate = self.engine.sample_rate
-        return Reply(settings, engine_rate=rate, conversation_id=self.conversation_id, metadata=metadata)
+        return RealtimeResponse(settings, engine_rate=rate, conversation_id=self.conversation_id, metadata=metadata)
 
     def _already_busy(self) -> Refusal:
         name = self.speaker.reply.id if self.speaker.reply else ""
@@ -296,7 +296,7 @@ class RealtimeSession:
             finally:
                 self._undone -= 1
 
-    async def _commit(self, turn: Turn, reply: Reply | None) -> None:
+    async def _commit(self, turn: UserTurn, reply: RealtimeResponse | None) -> None:
         """The turn becomes a message, and is answered where there is a ``reply``."""
         try:
             if turn.seconds > turn.max_seconds:
@@ -353,7 +353,7 @@ class RealtimeSession:
         about = {"item_id": item.id, "content_index": event.content_index, "audio_end_ms": event.audio_end_ms}
         await self.outbox.emit({"type": "conversation.item.truncated", **about})
 
-    async def _answer(self, reply: Reply) -> None:
+    async def _answer(self, reply: RealtimeResponse) -> None:
         """A reply that the client asked for."""
         if not any(item.role == "user" for item in self.dialogue.conversation.items):
             if self.speaker.reply is reply:

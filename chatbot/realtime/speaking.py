@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta, TranscriptDelta
 from runtime.errors import UserError
 
-from .dialogue import Dialogue
+from .dialogue import RealtimeConversation
 from .items import Item
 from .outbox import Outbox
-from .reply import CancelReason, Reply
+from .reply import CancelReason, RealtimeResponse
 
 if TYPE_CHECKING:
     from chatbot.engine.engine import Engine
@@ -22,7 +22,7 @@ TRANSCRIBE_AFTER = 0.5  # seconds without a reply, which would bring the transcr
 MOST_UNWRITTEN = 8
 
 
-class Speaker:
+class ResponseSpeaker:
     """Makes replies, one at a time.
 
     Args:
@@ -36,11 +36,11 @@ class Speaker:
         is_transcribed: tell the client what was understood of its speech.
     """
 
-    def __init__(self, engine: Engine, dialogue: Dialogue, outbox: Outbox) -> None:
+    def __init__(self, engine: Engine, dialogue: RealtimeConversation, outbox: Outbox) -> None:
         self.engine, self.dialogue, self.outbox = engine, dialogue, outbox
         self.talker = dialogue.talker
-        self.reply: Reply | None = None
-        self.running: Reply | None = None
+        self.reply: RealtimeResponse | None = None
+        self.running: RealtimeResponse | None = None
         self.is_transcribed = False
         self._unwritten: list[Item] = []  # spoken messages without a transcript, the newest last
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,7 +61,7 @@ class Speaker:
             self.talker.cancel()
         return True
 
-    async def answer(self, reply: Reply) -> None:
+    async def answer(self, reply: RealtimeResponse) -> None:
         """Make a reply and send its events."""
         self.running = reply
         first = len(self.talker.messages)
@@ -86,7 +86,7 @@ class Speaker:
         await self.outbox.emit(reply.done(done))
         self._transcribe_rest()
 
-    async def _relay(self, reply: Reply) -> ReplyDone:
+    async def _relay(self, reply: RealtimeResponse) -> ReplyDone:
         """The talker's events as they come; the last of them."""
         settings = reply.settings
         done = ReplyDone(status="cancelled")
@@ -113,7 +113,7 @@ class Speaker:
             done = ReplyDone(status="failed", reason=str(error))
         return done
 
-    async def _say(self, reply: Reply, event: TextDelta | AudioDelta) -> None:
+    async def _say(self, reply: RealtimeResponse, event: TextDelta | AudioDelta) -> None:
         """Pass on a piece, unless the reply was cancelled meanwhile."""
         if reply.cancelled is None and not reply.has_item:
             previous = self.dialogue.begin_reply(reply.item)

@@ -141,7 +141,7 @@ def serve(given: argparse.Namespace) -> None:
     options = server_options(given)
     check_certificate(given.certificate, given.certificate_key)
     try:
-        from .listener import Listener, open_socket
+        from .listener import GracefulServer, open_socket
     except ImportError as error:
         remedy = "pip install 'speechweave[serve]'"
         raise UserError("speechweave serve", found=f"no package {error.name}", remedy=remedy) from error
@@ -162,7 +162,7 @@ def serve(given: argparse.Namespace) -> None:
         async def run() -> None:
             engine = Engine.from_pretrained(given.bundle, engine_options(given))
             certificate = (given.certificate, given.certificate_key)
-            listener = Listener(create_app(engine, options), options, certificate)
+            listener = GracefulServer(create_app(engine, options), options, certificate)
 
             def tell(url: str) -> None:
                 print(f"{engine.model_name} is at {url} (API: {url}/v1)", flush=True)

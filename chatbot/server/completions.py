@@ -32,7 +32,7 @@ from .completion import (
     finish_reason,
     server_event,
 )
-from .dialogue import Dialogue, check_output, chosen_voice, read_dialogue
+from .dialogue import RequestDialogue, check_output, chosen_voice, read_dialogue
 from .errors import ApiError, error_body, event_stream, from_user_error, responses
 from .messages import CompletionRequest
 from .models import check_model
@@ -43,7 +43,7 @@ from .stream import Stream, primed, while_connected
 from .usage import CompletionUsage
 
 if TYPE_CHECKING:
-    from chatbot.engine.conversation import Talker
+    from chatbot.engine.conversation import Conversation
     from chatbot.engine.engine import Engine
 
 ROUTE = "/v1/chat/completions"
@@ -51,11 +51,11 @@ log = logging.getLogger("speechweave.server")
 
 
 @dataclass(kw_only=True)
-class Asked:
+class CheckedRequest:
     """One request that has been found sound."""
 
     body: CompletionRequest
-    dialogue: Dialogue
+    dialogue: RequestDialogue
     voice: str | None
     caller: str | None
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
@@ -80,7 +80,7 @@ class Completions:
         self.engine, self.options = engine, options
         self.replies = Replies(options.remembered_seconds, options.max_remembered)
 
-    async def ask(self, body: CompletionRequest, caller: str | None) -> Asked:
+    async def ask(self, body: CompletionRequest, caller: str | None) -> CheckedRequest:
         """Read and check a request.
 
         Raises:
@@ -94,13 +94,13 @@ class Completions:
         if body.stream_options is not None and not body.stream:
             raise ApiError(400, "stream_options needs stream=true", param="stream_options", code="invalid_value")
         dialogue = await read_dialogue(body.messages, self.options, self.replies, caller)
-        return Asked(body=body, dialogue=dialogue, voice=voice, caller=caller)
+        return CheckedRequest(body=body, dialogue=dialogue, voice=voice, caller=caller)
 
-    def open(self, asked: Asked) -> Talker:
+    def open(self, asked: CheckedRequest) -> Conversation:
         """A talker for a request; raises 429 where all are taken."""
         return self.engine.open(voice=asked.voice, instructions=asked.dialogue.instructions)
 
-    async def events(self, talker: Talker, asked: Asked) -> AsyncGenerator[Event]:
+    async def events(self, talker: Conversation, asked: CheckedRequest) -> AsyncGenerator[Event]:
         """The reply's events. A reply that failed raises.
 
         Raises:
@@ -125,7 +125,7 @@ class Completions:
                     raise ApiError(500, "The reply failed; the server's log tells why", code="reply_failed")
                 yield event
 
-    async def whole(self, asked: Asked) -> Completion:
+    async def whole(self, asked: CheckedRequest) -> Completion:
         """The reply when it is complete."""
         talker = self.open(asked)
         text, heard, pieces = "", "", [np.zeros(0, dtype=np.float32)]
@@ -161,7 +161,7 @@ class Completions:
             heard=heard or None,
         )
 
-    async def stream(self, asked: Asked) -> Stream:
+    async def stream(self, asked: CheckedRequest) -> Stream:
         """The reply as server-sent events.
 
         Raises:
@@ -181,7 +181,7 @@ class Completions:
             on_end=talker.close,
         )
 
-    async def chunks(self, events: AsyncGenerator[Event], asked: Asked) -> AsyncGenerator[bytes]:
+    async def chunks(self, events: AsyncGenerator[Event], asked: CheckedRequest) -> AsyncGenerator[bytes]:
         """The server-sent events of a reply."""
         resampler = Resampler(self.engine.sample_rate, WIRE_RATE)
 
@@ -225,7 +225,7 @@ class Completions:
                 yield server_event(error_body(told.status_code, str(told.detail), told.param, told.code))
         yield b"data: [DONE]\n\n"
 
-    def chunk(self, asked: Asked, choices: list[ChunkChoice], usage: CompletionUsage | None = None) -> Chunk:
+    def chunk(self, asked: CheckedRequest, choices: list[ChunkChoice], usage: CompletionUsage | None = None) -> Chunk:
         """One chunk of a reply."""
         return Chunk(id=asked.id, created=asked.created, model=self.engine.model_name, choices=choices, usage=usage)
 

@@ -18,7 +18,7 @@ from .replies import Replies
 from .sound import decode_sound
 
 if TYPE_CHECKING:
-    from chatbot.engine.conversation import Talker
+    from chatbot.engine.conversation import Conversation
     from chatbot.engine.engine import Engine
 
 
@@ -31,7 +31,7 @@ class Said:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dialogue:
+class RequestDialogue:
     """The messages of a request: how to answer, and what was said."""
 
     instructions: str
@@ -47,7 +47,7 @@ class Dialogue:
         if not self.said or self.said[-1].role != "user":
             raise ApiError(400, "The last message must be the user's", param="messages", code="invalid_value")
 
-    async def tell(self, talker: Talker) -> None:
+    async def tell(self, talker: Conversation) -> None:
         """Let ``talker`` hear and read all of it."""
         for said in self.said:
             if isinstance(said.content, str):
@@ -58,7 +58,7 @@ class Dialogue:
 
 async def read_dialogue(
     messages: list[Message], options: ServerOptions, replies: Replies, caller: str | None
-) -> Dialogue:
+) -> RequestDialogue:
     """Decode the audio of all messages and look up the replies they name.
 
     Raises:
@@ -91,7 +91,7 @@ async def read_dialogue(
                 samples = await asyncio.to_thread(decode_sound, file, f"{name}.input_audio.data", seconds_left)
                 seconds_left -= len(samples) / 16_000
                 said.append(Said(role="user", content=samples))
-    dialogue = Dialogue(instructions="\n".join(filter(str.strip, instructions)), said=said)
+    dialogue = RequestDialogue(instructions="\n".join(filter(str.strip, instructions)), said=said)
     dialogue.check(options)
     return dialogue
 

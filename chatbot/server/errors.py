@@ -99,9 +99,9 @@ def event_stream(what: str) -> dict[str, Any]:
 
 def from_user_error(error: UserError) -> ApiError:
     """What a user of the library is told, for a client: the request is wrong, unless all talkers are taken."""
-    from chatbot.engine.engine import EngineFull
+    from chatbot.engine.engine import NoFreeConversationError
 
-    if isinstance(error, EngineFull):
+    if isinstance(error, NoFreeConversationError):
         return ApiError(429, str(error), code="talkers_exhausted", retry_after=1)
     return ApiError(400, str(error), code="invalid_value")
 

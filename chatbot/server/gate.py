@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import ApiError, error_response
-from .keys import Keys, Origins, given_key
+from .keys import ApiKeys, Origins, given_key
 from .options import ServerOptions
 from .rates import Rates
 
@@ -33,7 +33,7 @@ class Gate:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        self.keys, self.origins = Keys(options.api_keys), Origins(options)
+        self.keys, self.origins = ApiKeys(options.api_keys), Origins(options)
         self.rates = Rates(options.requests_per_minute, options.burst)
         self.is_closing = False
         self.num_inside = self.num_requests = 0

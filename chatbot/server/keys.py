@@ -34,7 +34,7 @@ def read_keys(file: Path) -> list[str]:
     return keys
 
 
-class Keys:
+class ApiKeys:
     """The keys that open the server; without any, everybody may enter.
 
     Args:

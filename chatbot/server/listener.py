@@ -52,7 +52,7 @@ def open_socket(options: ServerOptions) -> socket.socket:
         raise UserError(subject, found=found, remedy=remedy) from error
 
 
-class Listener(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """A uvicorn server that ends gracefully.
 
     Args:

@@ -20,7 +20,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Reply(BaseModel):
+class ReturnedPart(BaseModel):
     """A part of a reply that a client sends back: what the server added to it does no harm."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -68,13 +68,13 @@ class SystemMessage(Body):
     name: str | None = None
 
 
-class AudioReference(Reply):
+class AudioReference(ReturnedPart):
     """A spoken reply that the server remembers."""
 
     id: str
 
 
-class AssistantMessage(Reply):
+class AssistantMessage(ReturnedPart):
     """What the model has said before: its words, or the id of its spoken reply."""
 
     role: Literal["assistant"]

@@ -57,14 +57,14 @@ class SpeechRequest(Body):
 
 
 @dataclass
-class Spoken:
+class SpokenProgress:
     """How much has been said of a text."""
 
     text: str
     num_samples: int = 0
 
 
-class Speaker:
+class SpeechEndpoint:
     """Reads texts aloud.
 
     Args:
@@ -88,7 +88,7 @@ class Speaker:
             message = f"{len(body.input)} characters; send at most {self.options.max_text_characters}"
             raise ApiError(400, message, param="input", code="string_above_max_length")
         voice = chosen_voice(body.voice, self.engine, "voice")
-        spoken = Spoken(body.input)
+        spoken = SpokenProgress(body.input)
         speech = await primed(self.counted(spoken, voice))
         form: FileFormat = body.response_format or "mp3"
         if body.stream_format == "sse":
@@ -97,7 +97,7 @@ class Speaker:
             pieces, media_type = self.file(speech, form), MEDIA_TYPES[form]
         return Stream(pieces, media_type=media_type, seconds=self.options.request_seconds)
 
-    async def counted(self, spoken: Spoken, voice: str) -> AsyncGenerator[Samples]:
+    async def counted(self, spoken: SpokenProgress, voice: str) -> AsyncGenerator[Samples]:
         """The speech of a text, piece by piece, counted."""
         started, first_audio = time.perf_counter(), None
         status: Status = "cancelled"
@@ -113,7 +113,7 @@ class Speaker:
             done = ReplyDone(status=status, usage=self.usage(spoken), timings=timings)
             self.metrics.count_reply(done, spoken.num_samples / self.engine.sample_rate, "speech")
 
-    def usage(self, spoken: Spoken) -> Usage:
+    def usage(self, spoken: SpokenProgress) -> Usage:
         """Tokens of a text and of its speech."""
         num_tokens = round(spoken.num_samples / self.engine.sample_rate * SAMPLE_RATE / SAMPLES_PER_TOKEN)
         return Usage(input_text=len(self.engine.bundle.vocabulary.encode_text(spoken.text)), output_audio=num_tokens)
@@ -135,7 +135,7 @@ class Speaker:
                 whole = [np.zeros(0, dtype=np.float32), *[samples async for samples in speech]]
                 yield await asyncio.to_thread(encode_sound, np.concatenate(whole), rate, form)
 
-    async def events(self, file: AsyncGenerator[bytes], spoken: Spoken) -> AsyncGenerator[bytes]:
+    async def events(self, file: AsyncGenerator[bytes], spoken: SpokenProgress) -> AsyncGenerator[bytes]:
         """The file's pieces as server-sent events."""
         async with aclosing(file):
             async for piece in file:
@@ -148,7 +148,7 @@ class Speaker:
 def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["audio"])
-    speaker = Speaker(engine, options, metrics)
+    speaker = SpeechEndpoint(engine, options, metrics)
     schema = responses(400, 404, 415, 504)
     binary = {"schema": {"type": "string", "format": "binary"}}
     schema[200] = {

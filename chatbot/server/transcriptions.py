@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Request, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
-from chatbot.engine.events import Transcription as Heard
+from chatbot.engine.events import Transcript as Heard
 
 from .completion import server_event
 from .errors import event_stream, responses
@@ -42,7 +42,7 @@ class TranscriptionForm(BaseModel):
     stream: bool = False
 
 
-class Transcription(BaseModel):
+class TranscriptionBody(BaseModel):
     """The words."""
 
     text: str
@@ -74,14 +74,14 @@ def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> API
         "content": {"text/plain": {"schema": {"type": "string"}}, **event_stream("a piece of the text, or all of it")},
     }
 
-    @router.post(ROUTE, responses=schema, response_model=Transcription | VerboseTranscription)
+    @router.post(ROUTE, responses=schema, response_model=TranscriptionBody | VerboseTranscription)
     async def create_transcription(
         form: Annotated[TranscriptionForm, Form(media_type="multipart/form-data")], request: Request
-    ) -> Transcription | VerboseTranscription | Response:
+    ) -> TranscriptionBody | VerboseTranscription | Response:
         """Write a spoken file down."""
         return await while_connected(request.receive, answer(form), options.request_seconds)
 
-    async def answer(form: TranscriptionForm) -> Transcription | VerboseTranscription | Response:
+    async def answer(form: TranscriptionForm) -> TranscriptionBody | VerboseTranscription | Response:
         check_model(form.model, engine, options)
         data = await form.file.read()
         heard = await engine.transcribe(await asyncio.to_thread(decode_sound, data, "file", options.max_audio_seconds))
@@ -92,6 +92,6 @@ def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> API
             return PlainTextResponse(heard.text + "\n")
         if form.response_format == "verbose_json":
             return VerboseTranscription(language=form.language or "und", duration=heard.seconds, text=heard.text)
-        return Transcription(text=heard.text, usage=TokenUsage.of(heard.usage))
+        return TranscriptionBody(text=heard.text, usage=TokenUsage.of(heard.usage))
 
     return router

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from chatbot.chat import OUT, numbered
-from chatbot.engine.conversation import Talker
+from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine, EngineOptions
 from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from chatbot.engine.vad import SpeechStarted, SpeechStopped, TurnDetector
@@ -124,7 +124,7 @@ def tell_end(shown: Shown, file: Path | None, rate: int, screen: Screen) -> None
 
 
 @contextlib.asynccontextmanager
-async def open_talker(options: argparse.Namespace) -> AsyncGenerator[tuple[Engine, Talker]]:
+async def open_talker(options: argparse.Namespace) -> AsyncGenerator[tuple[Engine, Conversation]]:
     """An engine with one talker."""
     engine = Engine.from_pretrained(options.bundle, EngineOptions(max_talkers=1, threads=max(1, options.threads)))
     try:
@@ -185,11 +185,11 @@ def record(shown: Shown, file: Path | None, rate: int) -> dict[str, object]:
 async def converse(options: argparse.Namespace) -> None:
     """Hold a dialogue until the user leaves."""
     async with open_talker(options) as (engine, talker):
-        dialogue = Dialogue(engine, talker, options.out)
+        dialogue = TerminalDialogue(engine, talker, options.out)
         await dialogue.run()
 
 
-class Dialogue:
+class TerminalDialogue:
     """A dialogue at the keyboard, by microphone and loudspeaker where there are any.
 
     Args:
@@ -198,7 +198,7 @@ class Dialogue:
         out: where spoken answers go, numbered; None keeps them only if there is no loudspeaker.
     """
 
-    def __init__(self, engine: Engine, talker: Talker, out: Path | None) -> None:
+    def __init__(self, engine: Engine, talker: Conversation, out: Path | None) -> None:
         self.engine, self.talker = engine, talker
         self.screen = Screen()
         self.loudspeaker, reason = open_loudspeaker(engine.sample_rate)

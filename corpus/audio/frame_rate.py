@@ -20,7 +20,7 @@ FRAME_RATES = (50.0, 25.0, 12.5, 6.25)
 
 
 @dataclass(frozen=True)
-class TokenTime:
+class FrameRate:
     """The rule of time at one of the four frame rates.
 
     Attributes:
@@ -51,7 +51,7 @@ class TokenTime:
         return np.pad(audio, (0, self.num_tokens(len(audio)) * self.samples_per_token - len(audio)))
 
 
-DEFAULT_TIME = TokenTime()
+DEFAULT_TIME = FrameRate()
 FRAMES_PER_TOKEN = DEFAULT_TIME.frames_per_token
 SAMPLES_PER_TOKEN = DEFAULT_TIME.samples_per_token
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from runtime.artefact import LATER
+from runtime.artefact import OMIT_IF_DEFAULT
 from runtime.errors import check_option
 
 from .files import SAMPLE_RATE, Samples
@@ -51,8 +51,8 @@ class LogMelConfig:
     floor: float = 1e-5
     mean: float = -6.0
     std: float = 2.5
-    power: float = field(default=1.0, metadata=LATER)
-    before: int = field(default=-1, metadata=LATER)
+    power: float = field(default=1.0, metadata=OMIT_IF_DEFAULT)
+    before: int = field(default=-1, metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         check_option(self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")

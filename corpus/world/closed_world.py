@@ -19,7 +19,7 @@ from .situations import situation_facts, situation_statements
 
 
 @dataclass(frozen=True)
-class Question:
+class WorldQuestion:
     """One phrasing of a fact's question. Questions of one ``fact`` have the same answer and reply."""
 
     id: str
@@ -67,10 +67,10 @@ class World:
         return sorted({word for sentence in self.sentences for word in sentence.split()})
 
 
-def questions_of(facts: Iterable[Fact]) -> list[Question]:
+def questions_of(facts: Iterable[Fact]) -> list[WorldQuestion]:
     """Every phrasing of each fact's question."""
     return [
-        Question(f"{fact.id}-{number}", phrasing, fact.answer, fact.reply, fact.topic, fact.id)
+        WorldQuestion(f"{fact.id}-{number}", phrasing, fact.answer, fact.reply, fact.topic, fact.id)
         for fact in facts
         for number, phrasing in enumerate(fact.phrasings)
     ]

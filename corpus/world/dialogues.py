@@ -20,7 +20,7 @@ from pathlib import Path
 from corpus.splits import HeldOutTexts
 from runtime.errors import UserError
 
-from .closed_world import Question, World, questions_of
+from .closed_world import World, WorldQuestion, questions_of
 from .facts import Fact
 
 FIRST, INDEPENDENT, FOLLOW_UP = RELATIONS = ("first", "independent", "followup")
@@ -68,14 +68,14 @@ class Stories:
             for story in fact.stories:
                 self.of_story.setdefault(story, []).append(fact)
 
-    def after(self, question: Question) -> list[Fact]:
+    def after(self, question: WorldQuestion) -> list[Fact]:
         """The other facts of the story that a question tells; none if it tells none."""
         stories = self.facts[question.fact].stories
         told = next((story for story in stories if question.question.startswith(story)), None)
         return [fact for fact in self.of_story.get(told or "", []) if fact.id != question.fact]
 
 
-def first_turn(question: Question, utterance: str = "", *, relation: str) -> AskedTurn:
+def first_turn(question: WorldQuestion, utterance: str = "", *, relation: str) -> AskedTurn:
     """A turn that needs no other."""
     return AskedTurn(utterance, question.question, question.answer, question.reply, question.topic, relation)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from corpus.splits import HeldOutTexts
 from corpus.text.normalisation import join_sentences
 
-from .closed_world import Question, World
+from .closed_world import World, WorldQuestion
 from .facts import Fact
 from .situations import clock_story, story
 
@@ -104,6 +104,6 @@ def question_documents(world: World, held_out: HeldOutTexts, rng: random.Random)
                 yield question_document(rng.sample(others, QUESTIONS_A_DOCUMENT))
 
 
-def question_document(questions: list[Question]) -> list[str]:
+def question_document(questions: list[WorldQuestion]) -> list[str]:
     """Each question followed by its reply."""
     return [sentence for question in questions for sentence in (question.question, question.reply)]

@@ -16,7 +16,7 @@ from .dialogues import FOLLOW_UP, AskedDialogue
 from .facts import PEOPLE
 from .situations import story
 from .synthesis import Prompt
-from .voices import ANSWER, HELD_OUT, SEEN, Voice
+from .voices import ANSWER, HELD_OUT, SEEN, WorldVoice
 
 SPLITS = ("train", "heldout_sentence", "heldout_voice", "heldout_words", "heldout_dialogue")
 TRAIN, HELD_OUT_SENTENCE, HELD_OUT_VOICE, HELD_OUT_WORDS, HELD_OUT_DIALOGUE = SPLITS
@@ -54,7 +54,7 @@ class PlanSizes:
     held_out_words: int
 
 
-class Plan:
+class CorpusPlan:
     """Composes the lines of all splits.
 
     Args:
@@ -65,7 +65,9 @@ class Plan:
         folder: where audio goes, in one folder a voice.
     """
 
-    def __init__(self, world: World, held_out: HeldOutTexts, voices: Sequence[Voice], seed: int, folder: Path) -> None:
+    def __init__(
+        self, world: World, held_out: HeldOutTexts, voices: Sequence[WorldVoice], seed: int, folder: Path
+    ) -> None:
         self.world, self.held_out, self.seed, self.folder = world, held_out, seed, folder
         self.voices = {role: [voice for voice in voices if voice.role == role] for role in (SEEN, HELD_OUT, ANSWER)}
         self.random_strings: set[str] = set()
@@ -98,7 +100,7 @@ class Plan:
                 yield Line(HELD_OUT_DIALOGUE, kind, turn.question, prompt)
 
     def _compose(
-        self, split: str, tag: str, counts: dict[str, int], voices: list[Voice], *, is_held_out: bool
+        self, split: str, tag: str, counts: dict[str, int], voices: list[WorldVoice], *, is_held_out: bool
     ) -> Iterator[Line]:
         sources: dict[str, Callable[[random.Random, bool], Iterator[tuple[str, str]]]] = {
             "question": self._questions,
@@ -113,7 +115,7 @@ class Plan:
             yield from self._assign(split, tag, kind, texts, voices)
 
     def _assign(
-        self, split: str, tag: str, kind: str, texts: list[tuple[str, str]], voices: list[Voice]
+        self, split: str, tag: str, kind: str, texts: list[tuple[str, str]], voices: list[WorldVoice]
     ) -> Iterator[Line]:
         """Give (transcript, prompt text) pairs to voices, evenly."""
         rng = random.Random(f"voices {self.seed} {split} {tag}{kind}")

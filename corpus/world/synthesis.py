@@ -19,7 +19,7 @@ from corpus.audio.room_simulation import RoomConfig, record_in_room
 from runtime.bulk.parallel_map import in_parallel
 from runtime.progress import Progress
 
-from .voices import ANSWER, Voice
+from .voices import ANSWER, WorldVoice
 
 PEAK = 0.8
 DITHER = 4e-5  # standard deviation: a little more than one step of 16 bit
@@ -34,7 +34,7 @@ class Prompt:
 
     id: str
     text: str
-    voice: Voice
+    voice: WorldVoice
     path: Path
 
 

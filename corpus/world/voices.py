@@ -15,7 +15,7 @@ ENGINES = ("auto", "espeak")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Voice:
+class WorldVoice:
     """One speaker.
 
     Attributes:
@@ -60,12 +60,12 @@ class Voice:
         return asdict(self)
 
 
-def espeak_voice(variant: str, pitch: int, rate: int = 160, *, language: str = "en-us", role: str = SEEN) -> Voice:
+def espeak_voice(variant: str, pitch: int, rate: int = 160, *, language: str = "en-us", role: str = SEEN) -> WorldVoice:
     """A voice of espeak-ng: a language and one of its variants ("" for the plain voice)."""
     accent = {"en-us": "", "en-gb-x-rp": "rp-"}[language]
     voice = f"{language}+{variant}" if variant else language
     name = f"espeak-{accent}{variant.lower() or 'plain'}"
-    return Voice(name=name, engine="espeak", voice=voice, role=role, rate=rate, pitch=pitch)
+    return WorldVoice(name=name, engine="espeak", voice=voice, role=role, rate=rate, pitch=pitch)
 
 
 # Chosen among 60 variants: heard well by an independent recogniser, and unlike each other.
@@ -87,14 +87,14 @@ ESPEAK_VOICES = (
     espeak_voice("klatt2", 60, role=HELD_OUT),
 )
 FLITE_VOICES = (
-    Voice(name="flite-slt", engine="flite", voice="slt", stretch=0.95),
-    Voice(name="flite-rms", engine="flite", voice="rms", stretch=0.85),
-    Voice(name="flite-kal16", engine="flite", voice="kal16", stretch=1.05),
-    Voice(name="flite-awb", engine="flite", voice="awb", stretch=0.95, role=HELD_OUT),
+    WorldVoice(name="flite-slt", engine="flite", voice="slt", stretch=0.95),
+    WorldVoice(name="flite-rms", engine="flite", voice="rms", stretch=0.85),
+    WorldVoice(name="flite-kal16", engine="flite", voice="kal16", stretch=1.05),
+    WorldVoice(name="flite-awb", engine="flite", voice="awb", stretch=0.95, role=HELD_OUT),
 )
 
 
-def choose_voices(engines: str = "auto", num_seen: int = 0, answer: str = "") -> list[Voice]:
+def choose_voices(engines: str = "auto", num_seen: int = 0, answer: str = "") -> list[WorldVoice]:
     """The voices to use.
 
     Args:

@@ -23,7 +23,7 @@ class Listening:
 
 
 @dataclass(frozen=True)
-class Listener:
+class TranscriptionWorker:
     """Transcribes audio files; each process loads the judge's recogniser once."""
 
     judge: Judge
@@ -38,4 +38,6 @@ def listen(judge: Judge, listenings: Sequence[Listening], run: Run, *, processes
     assert len({listening.name for listening in listenings}) == len(listenings)
     with run.progress(len(listenings), "judge listens", unit="file") as bar:
         folder = run.folder / "heard"
-        return in_parallel(Listener(judge), listenings, folder, processes=processes, bar=bar, chunk=FILES_A_UNIT)
+        return in_parallel(
+            TranscriptionWorker(judge), listenings, folder, processes=processes, bar=bar, chunk=FILES_A_UNIT
+        )

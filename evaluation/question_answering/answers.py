@@ -13,7 +13,7 @@ from corpus.world.questions import AskedQuestion
 from evaluation.judges.listening import Listening
 from runtime.errors import UserError
 
-from .scoring import WordErrors, is_right, share, total, word_errors
+from .scoring import AnswerWordErrors, is_right, share, total, word_errors
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The metrics over rows of `score`."""
 
     def rate(edits: str, words: str) -> float:
-        return round(total(WordErrors(row[edits], row[words]) for row in rows if row[edits] is not None).rate, 5)
+        return round(total(AnswerWordErrors(row[edits], row[words]) for row in rows if row[edits] is not None).rate, 5)
 
     def accuracy(truth: str, is_counted: Callable[[dict[str, Any]], bool] = lambda row: True) -> float:
         return round(share(row[truth] for row in rows if is_counted(row)), 5)

@@ -9,7 +9,7 @@ from corpus.text.normalisation import normalise
 
 
 @dataclass(frozen=True)
-class WordErrors:
+class AnswerWordErrors:
     """Edits (substitutions, deletions, insertions) between what was said and what was heard, and words said."""
 
     edits: int
@@ -20,24 +20,24 @@ class WordErrors:
         """The word error rate; edits alone where no word was said."""
         return self.edits / max(self.words, 1)
 
-    def __add__(self, other: WordErrors) -> WordErrors:
-        return WordErrors(self.edits + other.edits, self.words + other.words)
+    def __add__(self, other: AnswerWordErrors) -> AnswerWordErrors:
+        return AnswerWordErrors(self.edits + other.edits, self.words + other.words)
 
 
-def word_errors(said: str, heard: str) -> WordErrors:
+def word_errors(said: str, heard: str) -> AnswerWordErrors:
     """Compare two texts word by word, in normal form (lower case, no punctuation)."""
     import jiwer
 
     reference, hypothesis = normalise(said), normalise(heard)
     if not reference:  # jiwer refuses it
-        return WordErrors(len(hypothesis.split()), 0)
+        return AnswerWordErrors(len(hypothesis.split()), 0)
     found = jiwer.process_words(reference, hypothesis)
-    return WordErrors(found.substitutions + found.deletions + found.insertions, len(reference.split()))
+    return AnswerWordErrors(found.substitutions + found.deletions + found.insertions, len(reference.split()))
 
 
-def total(errors: Iterable[WordErrors]) -> WordErrors:
+def total(errors: Iterable[AnswerWordErrors]) -> AnswerWordErrors:
     """The sum over a set: its rate weighs every word alike."""
-    return sum(errors, WordErrors(0, 0))
+    return sum(errors, AnswerWordErrors(0, 0))
 
 
 def is_right(reply: str, answer: str) -> bool:

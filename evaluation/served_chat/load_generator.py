@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .realtime_client import Talker, TalkerError, TalkOptions
+from .realtime_client import RealtimeClient, RealtimeClientError, TalkOptions
 from .talk import Pcm, Talk
 
 PAUSE_SECONDS = 1.0  # between a reply and the next question, on average
@@ -45,7 +45,7 @@ async def closed_loop(
         options: how to talk.
         talkers: who talk at once.
         dialogue_turns: questions of one dialogue, over one connection.
-        interrupt_after: see `Talker.ask`.
+        interrupt_after: see `RealtimeClient.ask`.
         seed: of the pauses, so that the talkers do not march in step.
         on_talk: called when a question has been answered.
 
@@ -105,12 +105,12 @@ async def hold_dialogue(
 
     talks: list[Talk] = []
     try:
-        async with Talker(url, options) as talker:
+        async with RealtimeClient(url, options) as talker:
             for question in questions:
                 talks.append(await talker.ask(question.id, question.speech, interrupt_after=interrupt_after))
                 if talks[-1].status == "error":
                     break
-    except (TalkerError, OSError, TimeoutError, websockets.WebSocketException) as error:
+    except (RealtimeClientError, OSError, TimeoutError, websockets.WebSocketException) as error:
         reason = f"{type(error).__name__}: {error}"
     else:
         reason = "the dialogue broke off before"

@@ -4,7 +4,7 @@ It speaks a question at the pace of speech, 20 to 100 ms at a time, as a microph
 of the reply comes. With ``turn="commit"`` it says itself that the question is over (a button that is let go); with
 ``turn="server_vad"`` the microphone stays open and the server must hear it.
 
-    async with Talker("ws://127.0.0.1:8000", TalkOptions(turn="server_vad")) as talker:
+    async with RealtimeClient("ws://127.0.0.1:8000", TalkOptions(turn="server_vad")) as talker:
         talk = await talker.ask("q1", samples)
         talk.first_audio_seconds, talk.said, talk.playback.gaps
 
@@ -59,11 +59,11 @@ class TalkOptions:
         check_option(self.timeout > 0, "timeout", self.timeout, "give more than 0")
 
 
-class TalkerError(RuntimeError):
+class RealtimeClientError(RuntimeError):
     """The server said something that this client cannot go on from, or nothing at all."""
 
 
-class Talker:
+class RealtimeClient:
     """One dialogue.
 
     Args:
@@ -79,9 +79,9 @@ class Talker:
         self._microphone: asyncio.Task[None] | None = None
         self._speaking: list[Pcm] = []  # what the open microphone picks up next
         self._silent = asyncio.Event()
-        self._events: asyncio.Queue[dict[str, Any] | TalkerError] = asyncio.Queue()
+        self._events: asyncio.Queue[dict[str, Any] | RealtimeClientError] = asyncio.Queue()
 
-    async def __aenter__(self) -> Talker:
+    async def __aenter__(self) -> RealtimeClient:
         """Connect and settle how the dialogue goes."""
         import websockets
 
@@ -136,7 +136,7 @@ class Talker:
         try:
             await self.socket.send(json.dumps(event))
         except websockets.ConnectionClosed as error:
-            raise TalkerError(f"the server closed the line ({error})") from error
+            raise RealtimeClientError(f"the server closed the line ({error})") from error
 
     async def _listen(self) -> None:
         """Take events in as they come, whatever the talker is doing, so that each bears the right time."""
@@ -145,11 +145,11 @@ class Talker:
         try:
             async for message in self.socket:
                 self._events.put_nowait(json.loads(message) | {"at": time.monotonic()})
-            self._events.put_nowait(TalkerError("the server closed the line"))
+            self._events.put_nowait(RealtimeClientError("the server closed the line"))
         except websockets.ConnectionClosed as error:
-            self._events.put_nowait(TalkerError(f"the server closed the line ({error})"))
+            self._events.put_nowait(RealtimeClientError(f"the server closed the line ({error})"))
         except ValueError as error:
-            self._events.put_nowait(TalkerError(f"the server sent no JSON ({error})"))
+            self._events.put_nowait(RealtimeClientError(f"the server sent no JSON ({error})"))
 
     async def receive(self) -> dict[str, Any]:
         """The next event, with ``at``: when it came.
@@ -160,8 +160,8 @@ class Talker:
         try:
             event = await asyncio.wait_for(self._events.get(), self.options.timeout)
         except TimeoutError as error:
-            raise TalkerError(f"no event within {self.options.timeout:g} s") from error
-        if isinstance(event, TalkerError):
+            raise RealtimeClientError(f"no event within {self.options.timeout:g} s") from error
+        if isinstance(event, RealtimeClientError):
             self._events.put_nowait(event)  # whoever asks again hears it again
             raise event
         return event
@@ -175,7 +175,7 @@ class Talker:
         while True:
             event = await self.receive()
             if event["type"] == "error":
-                raise TalkerError(str(event["error"].get("message")))
+                raise RealtimeClientError(str(event["error"].get("message")))
             if event["type"] == kind:
                 return event
 
@@ -196,7 +196,7 @@ class Talker:
             talk.speech_ended = await self.start(question)
             talk.committed = talk.speech_ended if self.options.turn == "commit" else None
             await self._hear_out(talk, question, interrupt_after)
-        except TalkerError as error:
+        except RealtimeClientError as error:
             talk.status, talk.reason = "error", str(error)
         if talk.playback is not None and talk.silenced is None and talk.status != "error":
             await asyncio.sleep(max(0.0, talk.playback.ended - time.monotonic()))
@@ -229,7 +229,7 @@ class Talker:
         try:
             await asyncio.wait([spoken, self._microphone], return_when=asyncio.FIRST_COMPLETED)
             if not spoken.done():
-                raise TalkerError("the line broke while speaking")
+                raise RealtimeClientError("the line broke while speaking")
         finally:
             spoken.cancel()
 
@@ -311,7 +311,7 @@ class Talker:
                 return
             talk.ended = event["at"]
         elif kind == "error" and talk.interrupted is None:  # a reply that was over cannot be cancelled any more
-            raise TalkerError(str(event["error"].get("message")))
+            raise RealtimeClientError(str(event["error"].get("message")))
 
 
 def reason_of(details: dict[str, Any] | None) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from runtime.artefact import atomic_path
 
 from .load_generator import SpokenQuestion
-from .realtime_client import Talker, TalkerError, TalkOptions
+from .realtime_client import RealtimeClient, RealtimeClientError, TalkOptions
 from .records import audible_gaps
 from .table import quantiles
 from .talk import ANSWERED, Talk
@@ -145,7 +145,7 @@ async def hold(
 
     fate = choices.random()
     try:
-        async with Talker(url, options) as talker:
+        async with RealtimeClient(url, options) as talker:
             if fate < HANGING_UP:
                 await leave_midway(talker, questions[0])
                 result.num_left += 1
@@ -160,11 +160,11 @@ async def hold(
                     result.errors.append(f"{began:.0f} s, {options.turn}: {talk.status}: {talk.reason}")
                     return
                 result.talks.append((began, replace(talk, pieces=[])))
-    except (TalkerError, OSError, TimeoutError, websockets.WebSocketException) as error:
+    except (RealtimeClientError, OSError, TimeoutError, websockets.WebSocketException) as error:
         result.errors.append(f"{time.monotonic() - started:.0f} s, {options.turn}: {type(error).__name__}: {error}")
 
 
-async def leave_midway(talker: Talker, question: SpokenQuestion) -> None:
+async def leave_midway(talker: RealtimeClient, question: SpokenQuestion) -> None:
     """Ask, and cut the line without a word when the first sound of the reply comes."""
     await talker.start(question.speech)
     while (await talker.receive())["type"] not in ("response.output_audio.delta", "response.done"):

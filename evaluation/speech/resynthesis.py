@@ -9,7 +9,7 @@ from typing import Any
 from corpus.manifest import Utterance, read_manifest
 from evaluation.judges.closed_world import Judge
 from evaluation.judges.listening import Listening
-from evaluation.question_answering.scoring import WordErrors, total, word_errors
+from evaluation.question_answering.scoring import AnswerWordErrors, total, word_errors
 from runtime.errors import UserError
 
 SPLITS = ("heldout_sentence", "heldout_voice", "train")
@@ -93,4 +93,4 @@ def score(part: str, pairs: list[SpokenAgain], heard: dict[str, str]) -> list[di
 def rate(rows: list[dict[str, Any]], speaker: str | None = None) -> float:
     """The word error rate over rows of `score`, of one speaker or of all."""
     chosen = [row for row in rows if speaker in (None, row["speaker"])]
-    return round(total(WordErrors(row["edits"], row["words"]) for row in chosen).rate, 5)
+    return round(total(AnswerWordErrors(row["edits"], row["words"]) for row in chosen).rate, 5)

@@ -17,7 +17,7 @@ from typing import Any
 from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 
-from .formats import Turn
+from .formats import ChatTurn
 from .reply_format import TEXT_GUIDED, ReplyFormat
 
 OURS = """\
@@ -52,7 +52,7 @@ def our_template(vocabulary: Vocabulary) -> str:
 
 
 def chat_messages(
-    turns: Sequence[Turn], vocabulary: Vocabulary, *, system: str = "", format: ReplyFormat = TEXT_GUIDED
+    turns: Sequence[ChatTurn], vocabulary: Vocabulary, *, system: str = "", format: ReplyFormat = TEXT_GUIDED
 ) -> list[dict[str, Any]]:
     """A dialogue as messages that our template turns into the ids of `lm.data.formats.chat_document`.
 
@@ -68,7 +68,7 @@ def chat_messages(
     return messages
 
 
-def _reply(turn: Turn, vocabulary: Vocabulary, format: ReplyFormat) -> str | list[dict[str, Any]]:
+def _reply(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat) -> str | list[dict[str, Any]]:
     if turn.speech is None:
         return turn.reply
     if format.kind == "speech":

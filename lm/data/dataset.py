@@ -56,7 +56,7 @@ class BuilderTokenizer:
         self.unique_identifiers = {"vocabulary": vocabulary.fingerprint}
 
 
-class Part(NamedTuple):
+class DocumentSlice(NamedTuple):
     """What a sample takes of a document: tokens ``start`` to ``stop``."""
 
     document: int
@@ -102,7 +102,7 @@ class PackedDataset(GPTDataset):
             "documents": documents[:-1],
         }
 
-    def parts(self, index: int) -> Iterator[Part]:
+    def parts(self, index: int) -> Iterator[DocumentSlice]:
         """The documents sample ``index`` is cut from; its S + 1 tokens overlap the next sample's by one."""
         order = self.shuffle_index[index]
         (first, first_offset), (last, last_offset) = self.sample_index[order].tolist(), self.sample_index[order + 1]
@@ -111,7 +111,7 @@ class PackedDataset(GPTDataset):
             start = int(first_offset) if position == first else 0
             length = int(self.dataset.sequence_lengths[document])
             stop = min(length, int(last_offset) + 1) if position == last else length
-            yield Part(document, start, stop)
+            yield DocumentSlice(document, start, stop)
 
 
 class BestFitDataset(PackedDataset):
@@ -136,13 +136,13 @@ class BestFitDataset(PackedDataset):
         epochs = [random.permutation(num_sequences) for _ in range(-(-num_samples // num_sequences))]
         return self.indices[packed.documents], packed.starts, np.concatenate(epochs)[:num_samples]
 
-    def parts(self, index: int) -> Iterator[Part]:
+    def parts(self, index: int) -> Iterator[DocumentSlice]:
         """The documents of sample ``index``, whole."""
         sequence = int(self.shuffle_index[index])
         for position in range(int(self.sample_index[sequence]), int(self.sample_index[sequence + 1])):
             document = int(self.document_index[position])
             length = int(self.dataset.sequence_lengths[document])
-            yield Part(document, 0, min(length, self.config.sequence_length + 1))
+            yield DocumentSlice(document, 0, min(length, self.config.sequence_length + 1))
 
 
 def build_training_data(

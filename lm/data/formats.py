@@ -88,7 +88,7 @@ def interleaved_document(pieces: Sequence[str | Codes], vocabulary: Vocabulary, 
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class ChatTurn:
     """One exchange: a spoken (or typed) question and its reply in text and speech.
 
     Attributes:
@@ -105,7 +105,7 @@ class Turn:
 
 
 def chat_document(
-    turns: Sequence[Turn], vocabulary: Vocabulary, *, system: str = "", format: ReplyFormat = TEXT_GUIDED
+    turns: Sequence[ChatTurn], vocabulary: Vocabulary, *, system: str = "", format: ReplyFormat = TEXT_GUIDED
 ) -> Ids:
     """A dialogue. The loss is on what follows ``<|assistant|>``, the mark that ends each reply included."""
     parts = [system_row(system, vocabulary)] if system else []
@@ -117,7 +117,7 @@ def system_row(system: str, vocabulary: Vocabulary) -> Ids:
     return _row([vocabulary.special(SYSTEM)], vocabulary.encode_text(system))
 
 
-def chat_turn(turn: Turn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
+def chat_turn(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
     """``<|user|> question <|assistant|> reply``."""
     return _row(chat_prompt(turn.user, vocabulary), chat_reply(turn, vocabulary, format))
 
@@ -128,7 +128,7 @@ def chat_prompt(user: Codes | str, vocabulary: Vocabulary) -> Ids:
     return _row([vocabulary.special(USER)], said, [vocabulary.special(ASSISTANT)])
 
 
-def chat_reply(turn: Turn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
+def chat_reply(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
     """What the model says in a turn; a transcript is written where the turn has one. See `lm.data.reply_format`.
 
     Raises:
@@ -155,7 +155,7 @@ def chat_reply(turn: Turn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GU
     return _row(*parts)
 
 
-class Reply(NamedTuple):
+class ModelReply(NamedTuple):
     """What a model said in a turn; the transcript is None where it wrote none."""
 
     text: str
@@ -163,7 +163,7 @@ class Reply(NamedTuple):
     transcript: str | None
 
 
-def read_reply(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabulary) -> Reply:
+def read_reply(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabulary) -> ModelReply:
     """The inverse of `chat_reply`, of any format, also of a reply that is not whole yet."""
     row = np.asarray(ids, dtype=np.int64)
     transcript: str | None = None
@@ -171,7 +171,7 @@ def read_reply(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabul
         ends = np.flatnonzero(row == vocabulary.special(ASSISTANT))
         end = int(ends[0]) if len(ends) else len(row)
         transcript, row = vocabulary.decode_text(row[:end]), row[end:]
-    return Reply(vocabulary.decode_text(row), vocabulary.codes(row), transcript)
+    return ModelReply(vocabulary.decode_text(row), vocabulary.codes(row), transcript)
 
 
 def speech_span(codes: Codes, vocabulary: Vocabulary) -> Ids:

@@ -61,7 +61,7 @@ TABLE2_TOKENS = sum(row.tokens for row in TABLE2.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
+class CorpusMixture:
     """Shares of the budget.
 
     Attributes:
@@ -92,7 +92,7 @@ def mix(
     text_share: float,
     budget: int,
     max_epochs: float,
-) -> Mixture:
+) -> CorpusMixture:
     """Decide the mixture.
 
     Args:
@@ -126,7 +126,7 @@ def mix(
             )
             remedy = f"lower weights.{name} or train.steps, make the corpus larger, or raise max_epochs"
             raise UserError(f"corpus {name}", found=found, remedy=remedy)
-    return Mixture(budget=budget, shares=shares, epochs=epochs)
+    return CorpusMixture(budget=budget, shares=shares, epochs=epochs)
 
 
 def _by_weight(weights: Mapping[str, float], names: list[str]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from runtime.errors import UserError
 
 
@@ -41,7 +41,7 @@ class Family(NamedTuple):
     rope_interleaved: bool = False
     is_gate_fused: bool = False
 
-    def holds(self, model: ModelConfig) -> bool:
+    def holds(self, model: LmModelConfig) -> bool:
         """Whether the family's class can hold a model of this shape."""
         features = ("qk_norm", "sandwich_norm", "rope_interleaved")
         return (
@@ -64,7 +64,7 @@ DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 LLAMA3_ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 
 
-def family_of(model: ModelConfig) -> Family:
+def family_of(model: LmModelConfig) -> Family:
     """The family whose class can hold a model of this shape.
 
     Raises:
@@ -84,7 +84,7 @@ def family_of(model: ModelConfig) -> Family:
 
 
 def huggingface_config(
-    model: ModelConfig, *, num_ids: int, max_positions: int, dtype: str, eos: int, pad: int
+    model: LmModelConfig, *, num_ids: int, max_positions: int, dtype: str, eos: int, pad: int
 ) -> dict[str, Any]:
     """``config.json`` of an exported model."""
     family = family_of(model)
@@ -120,7 +120,7 @@ def huggingface_config(
     }
 
 
-def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subject: str) -> ModelConfig:
+def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subject: str) -> LmModelConfig:
     """The shape that a ``config.json`` describes.
 
     Args:
@@ -143,7 +143,7 @@ def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subjec
     _refuse_strange(content, family, rope, subject)
     share = rope.get("partial_rotary_factor", content.get("partial_rotary_factor", 0.5))
     try:
-        return ModelConfig(
+        return LmModelConfig(
             layers=content["num_hidden_layers"],
             hidden=content["hidden_size"],
             heads=content["num_attention_heads"],

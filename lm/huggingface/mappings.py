@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 
 from .families import Family, family_of
 
@@ -30,17 +30,17 @@ BLOCK = 1024  # rows of an embedding that are looked at together
 class Kind(NamedTuple):
     """How a core matrix is divided into parts, and put together from them."""
 
-    split: Callable[[Tensor, ModelConfig], Parts]
-    join: Callable[[Parts, ModelConfig], Tensor]
+    split: Callable[[Tensor, LmModelConfig], Parts]
+    join: Callable[[Parts, LmModelConfig], Tensor]
 
 
-def _split_qkv(matrix: Tensor, model: ModelConfig) -> Parts:
+def _split_qkv(matrix: Tensor, model: LmModelConfig) -> Parts:
     per_group = model.heads // model.kv_heads
     heads = matrix.view(model.kv_heads, per_group + 2, model.head_width, *matrix.shape[1:])  # (G, R + 2, W, D)
     return tuple(part.reshape(-1, *matrix.shape[1:]) for part in heads.split([per_group, 1, 1], dim=1))
 
 
-def _join_qkv(parts: Parts, model: ModelConfig) -> Tensor:
+def _join_qkv(parts: Parts, model: LmModelConfig) -> Tensor:
     rest = parts[0].shape[1:]
     heads = [part.view(model.kv_heads, -1, model.head_width, *rest) for part in parts]
     return torch.cat(heads, dim=1).reshape(-1, *rest)
@@ -78,7 +78,7 @@ GATE_AND_UP: Line = ("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_p
 GATE_UP: Line = ("mlp.linear_fc1.weight", ("mlp.gate_up_proj.weight",), WHOLE)
 
 
-class Row(NamedTuple):
+class WeightMapping(NamedTuple):
     """One row of the table.
 
     Attributes:
@@ -91,27 +91,27 @@ class Row(NamedTuple):
     theirs: tuple[str, ...]
     kind: Kind
 
-    def to_core(self, read: Callable[[str], Tensor], model: ModelConfig) -> Tensor:
+    def to_core(self, read: Callable[[str], Tensor], model: LmModelConfig) -> Tensor:
         """megatron-core's matrix; ``read`` gives Hugging Face's by name."""
         return self.kind.join(tuple(read(name) for name in self.theirs), model)
 
-    def to_huggingface(self, matrix: Tensor, model: ModelConfig, num_ids: int) -> dict[str, Tensor]:
+    def to_huggingface(self, matrix: Tensor, model: LmModelConfig, num_ids: int) -> dict[str, Tensor]:
         """Hugging Face's names and matrices; the rows that pad the vocabulary are left out."""
         parts = self.kind.split(matrix[:num_ids] if self.core in IDS else matrix, model)
         return {name: part.contiguous() for name, part in zip(self.theirs, parts, strict=True)}
 
 
-def rows(model: ModelConfig) -> Iterator[Row]:
+def rows(model: LmModelConfig) -> Iterator[WeightMapping]:
     """The table's rows for a model, in the model's order."""
-    yield Row("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), WHOLE)
+    yield WeightMapping("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), WHOLE)
     inside = _layer_lines(model, family_of(model))
     for layer in range(model.layers):
         for core, names, kind in inside:
             theirs = tuple(f"model.layers.{layer}.{name}" for name in names)
-            yield Row(f"decoder.layers.{layer}.{core}", theirs, kind)
-    yield Row("decoder.final_layernorm.weight", ("model.norm.weight",), WHOLE)
+            yield WeightMapping(f"decoder.layers.{layer}.{core}", theirs, kind)
+    yield WeightMapping("decoder.final_layernorm.weight", ("model.norm.weight",), WHOLE)
     if not model.tied:
-        yield Row("output_layer.weight", ("lm_head.weight",), WHOLE)
+        yield WeightMapping("output_layer.weight", ("lm_head.weight",), WHOLE)
 
 
 def grown(
@@ -144,7 +144,7 @@ def grown(
     return result
 
 
-def _layer_lines(model: ModelConfig, family: Family) -> list[Line]:
+def _layer_lines(model: LmModelConfig, family: Family) -> list[Line]:
     lines = [*LAYER, GATE_UP if family.is_gate_fused else GATE_AND_UP]
     for is_there, more in ((model.qkv_bias, QKV_BIAS), (model.qk_norm, QK_NORM), (model.sandwich_norm, SANDWICH_NORM)):
         lines += more if is_there else []

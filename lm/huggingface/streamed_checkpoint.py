@@ -44,7 +44,7 @@ from runtime.errors import UserError
 
 
 @dataclass(frozen=True)
-class Piece:
+class TensorChunk:
     """One chunk of a checkpoint's tensor: ``key``, where it begins in it, and its shape there."""
 
     key: str
@@ -57,19 +57,19 @@ class Piece:
 class Entry:
     """A parameter of the model: its pieces (two of a joined gate and up), and its own shape."""
 
-    pieces: list[Piece]
+    pieces: list[TensorChunk]
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class CheckpointLayout:
     """What a checkpoint of one model consists of, in the model's order."""
 
     entries: dict[str, Entry]
     objects: dict[str, Any]
 
     @classmethod
-    def of(cls, record: CheckpointRecord) -> Layout:
+    def of(cls, record: CheckpointRecord) -> CheckpointLayout:
         """The layout of a whole model (process groups must be open)."""
         core = transformer_config(record.model, ParallelConfig(), precision=record.precision, uses_engine=False)
         core.use_cpu_initialization, core.perform_initialization = True, False
@@ -99,7 +99,7 @@ def write_checkpoint(folder: Path, record: CheckpointRecord, names: list[str], m
         names: all parameters, in the order in which they are wanted.
         matrix: gives a parameter; it is asked for each once, and let go once it is written.
     """
-    layout = Layout.of(record)
+    layout = CheckpointLayout.of(record)
     missing = set(layout.entries) ^ set(names)
     assert not missing - {"output_layer.weight"}, missing  # a tied model's is the embedding
     with atomic_folder(folder / f"step_{record.step:08d}") as temporary:
@@ -120,7 +120,7 @@ class CheckpointTensors:
     """
 
     def __init__(self, path: Path, record: CheckpointRecord) -> None:
-        self.path, self.layout, self.dtype = path, Layout.of(record), DTYPES[record.precision]
+        self.path, self.layout, self.dtype = path, CheckpointLayout.of(record), DTYPES[record.precision]
         self.reader = FileSystemReader(path)
         with _damage(path):
             self.metadata = self.reader.read_metadata()
@@ -132,7 +132,7 @@ class CheckpointTensors:
         parts = [self._read(piece) for piece in entry.pieces]
         return (parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])).view(entry.shape)
 
-    def _read(self, piece: Piece) -> Tensor:
+    def _read(self, piece: TensorChunk) -> Tensor:
         stored = self.metadata.state_dict_metadata.get(piece.key)
         if not isinstance(stored, TensorStorageMetadata) or tuple(stored.size) != piece.whole:
             found = f"{piece.key} of shape {getattr(stored, 'size', None)} where {piece.whole} is expected"
@@ -145,16 +145,18 @@ class CheckpointTensors:
         return target.to(self.dtype)
 
 
-def _piece(tensor: ShardedTensor) -> Piece:
+def _piece(tensor: ShardedTensor) -> TensorChunk:
     ahead = (1,) * tensor.prepend_axis_num  # of the layer, which is the first axis of a checkpoint's tensors
     shape = (*ahead, *tensor.local_shape)
-    return Piece(tensor.key, tuple(tensor.global_offset), shape, tuple(tensor.global_shape))
+    return TensorChunk(tensor.key, tuple(tensor.global_offset), shape, tuple(tensor.global_shape))
 
 
 class _Streaming(SaveShardedStrategy):
     """megatron-core's saving with the sharded half replaced: it ignores the state it is given, which is empty."""
 
-    def __init__(self, layout: Layout, names: list[str], matrix: Callable[[str], Tensor], dtype: torch.dtype) -> None:
+    def __init__(
+        self, layout: CheckpointLayout, names: list[str], matrix: Callable[[str], Tensor], dtype: torch.dtype
+    ) -> None:
         super().__init__("torch_dist", 1)
         self.planner = _Planner(layout, names, matrix, dtype)
 
@@ -169,7 +171,9 @@ class _Streaming(SaveShardedStrategy):
 class _Planner(DefaultSavePlanner):
     """Announces every piece, and fetches its bytes when the writer comes to it."""
 
-    def __init__(self, layout: Layout, names: list[str], matrix: Callable[[str], Tensor], dtype: torch.dtype) -> None:
+    def __init__(
+        self, layout: CheckpointLayout, names: list[str], matrix: Callable[[str], Tensor], dtype: torch.dtype
+    ) -> None:
         super().__init__(flatten_state_dict=False)
         self.layout, self.names, self.matrix, self.dtype = layout, names, matrix, dtype
         self.held: tuple[str, Tensor] | None = None
@@ -209,7 +213,7 @@ class _Planner(DefaultSavePlanner):
         return part
 
 
-def _size(piece: Piece) -> int:
+def _size(piece: TensorChunk) -> int:
     return int(torch.Size(piece.shape).numel())
 
 

@@ -104,7 +104,7 @@ class HuggingFaceWeights:
             raise UserError(str(file), found=f"no safetensors file ({error})", remedy=remedy) from error
 
 
-class ShardWriter:
+class SafetensorsWriter:
     """Writes tensors as they come, a new file whenever the next one would make the present file too large.
 
     Args:

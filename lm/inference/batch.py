@@ -27,7 +27,7 @@ PREFILL_TOKENS = 4096  # of prompts run at once, padding included
 
 
 @dataclass
-class Batch:
+class DecodeSlots:
     """The slots of one `generate` call: which prompt is in each, how far it is, what it has yielded."""
 
     model: CachedLlama

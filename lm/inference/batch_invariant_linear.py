@@ -17,7 +17,7 @@ MIN_ROWS = 8
 PACKING_ROWS = 32  # rows of x that the layout is chosen for
 
 
-class Product:
+class BatchInvariantLinear:
     """The matrix W (N, D) and, where the model has one, the bias (N,)."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:

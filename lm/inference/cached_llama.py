@@ -24,24 +24,24 @@ from torch import Tensor
 
 from runtime.errors import UserError
 
-from .batch_invariant_linear import Product
+from .batch_invariant_linear import BatchInvariantLinear
 
 SUPPORTED = ("llama", "mistral", "qwen2", "qwen3")
 CACHE_STEP = 32  # attention runs over the cache up to a multiple of this
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LayerWeights:
     """Weights of one layer, projections joined. Query/key norms are None where the family has none."""
 
     attention_norm: Tensor
-    qkv: Product
+    qkv: BatchInvariantLinear
     query_norm: Tensor | None
     key_norm: Tensor | None
-    output: Product
+    output: BatchInvariantLinear
     mlp_norm: Tensor
-    gate_up: Product
-    down: Product
+    gate_up: BatchInvariantLinear
+    down: BatchInvariantLinear
 
 
 class Cache:
@@ -208,7 +208,7 @@ class CachedLlama:
             h_MD = layer.down(self.activation(gate).mul_(up)).add_(h_MD)
         return h_MD.view(R, P, self.width)
 
-    def logits(self, hidden_RD: Tensor, head: Product) -> Tensor:
+    def logits(self, hidden_RD: Tensor, head: BatchInvariantLinear) -> Tensor:
         """Scores (R, N) in fp32 of the N ids whose head rows are given."""
         return head(F.rms_norm(hidden_RD, (self.width,), self.final_norm, self.eps)).float()
 
@@ -228,7 +228,7 @@ def _pair(rows: Tensor, num_heads: int) -> Tensor:
     return per_head.transpose(1, 2).reshape(rows.shape)
 
 
-def _join(layer: Any, num_heads: int, num_kv: int) -> Layer:
+def _join(layer: Any, num_heads: int, num_kv: int) -> LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     counts = (num_heads, num_kv)
@@ -238,18 +238,18 @@ def _join(layer: Any, num_heads: int, num_kv: int) -> Layer:
 
     biases = [projection.bias for projection in projections]
     norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
-    return Layer(
+    return LayerWeights(
         attention_norm=layer.input_layernorm.weight,
-        qkv=Product(
+        qkv=BatchInvariantLinear(
             joined(*(projection.weight for projection in projections)),
             joined(*biases) if biases[0] is not None else None,
         ),
         query_norm=_pair(norms[0].weight, 1) if norms[0] is not None else None,
         key_norm=_pair(norms[1].weight, 1) if norms[1] is not None else None,
-        output=Product(attention.o_proj.weight, attention.o_proj.bias),
+        output=BatchInvariantLinear(attention.o_proj.weight, attention.o_proj.bias),
         mlp_norm=layer.post_attention_layernorm.weight,
-        gate_up=Product(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
-        down=Product(mlp.down_proj.weight),
+        gate_up=BatchInvariantLinear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
+        down=BatchInvariantLinear(mlp.down_proj.weight),
     )
 
 

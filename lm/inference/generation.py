@@ -23,8 +23,8 @@ from torch import Tensor
 from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 
-from .batch import Batch, Ids, round_up, run_prompts
-from .batch_invariant_linear import Product
+from .batch import DecodeSlots, Ids, round_up, run_prompts
+from .batch_invariant_linear import BatchInvariantLinear
 from .cached_llama import CachedLlama
 from .sampling import choose, prompt_seeds, uniform
 
@@ -51,7 +51,7 @@ class Generator:
             raise UserError("the model", found=found, remedy="give the vocabulary it was trained with")
         self.model, self.vocabulary = model, vocabulary
         self.batch_size, self.has_graphs = batch_size, has_graphs
-        self._heads: dict[tuple[str, tuple[int, ...]], tuple[Product, Ids]] = {}
+        self._heads: dict[tuple[str, tuple[int, ...]], tuple[BatchInvariantLinear, Ids]] = {}
 
     @classmethod
     def from_pretrained(
@@ -123,7 +123,7 @@ class Generator:
         ends = np.array([len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)])
         self.model.check_length(int(ends[queue].max()))
         head, ids_N = self.head(allowed, tuple(stop))
-        batch = Batch(self.model, num_slots, ends, given, limits, self.has_graphs)
+        batch = DecodeSlots(self.model, num_slots, ends, given, limits, self.has_graphs)
         while queue or batch.num_active:
             if queue and batch.num_free >= (num_slots * REFILL_SHARE if batch.num_active else 1):
                 taken = [queue.pop() for _ in range(min(batch.num_free, len(queue)))]
@@ -144,7 +144,7 @@ class Generator:
     ) -> list[float]:
         """Log-likelihood of each continuation after its prompt (sum over its tokens, over the whole vocabulary)."""
         scores = []
-        head = Product(self.model.head[: self.vocabulary.size])
+        head = BatchInvariantLinear(self.model.head[: self.vocabulary.size])
         for prompt, continuation in zip(prompts, continuations, strict=True):
             ids = torch.from_numpy(np.concatenate([prompt, continuation]).astype(np.int64)).to(self.model.device)
             cache = self.model.new_cache(1, len(ids))
@@ -158,7 +158,7 @@ class Generator:
         """A single sequence, fed and continued piece by piece."""
         return Session(self)
 
-    def head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[Product, Ids]:
+    def head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[BatchInvariantLinear, Ids]:
         """The head's rows of the ids that may come, and those ids in order."""
         key = (allowed if isinstance(allowed, str) else repr(tuple(allowed)), tuple(stop))
         if key not in self._heads:
@@ -176,7 +176,7 @@ class Generator:
             is_kept[list(stop)] = True
             ids = np.flatnonzero(is_kept).astype(np.int32)
             rows = self.model.head[torch.from_numpy(ids.astype(np.int64)).to(self.model.device)]
-            self._heads[key] = (Product(rows), ids)
+            self._heads[key] = (BatchInvariantLinear(rows), ids)
         return self._heads[key]
 
 

@@ -70,7 +70,7 @@ class Made(NamedTuple):
 
 
 @dataclass
-class Row:
+class SequenceRow:
     """One sequence: ``done`` tokens are in the cache, ``pending`` ones are not yet; ``made`` were made for ``ask``."""
 
     pending: list[int] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Row:
         return len(self.pending) if self.ask else max(len(self.pending) - 1, 0)
 
 
-class Sequences:
+class ContinuousBatch:
     """The rows.
 
     Args:
@@ -99,7 +99,7 @@ class Sequences:
 
     def __init__(self, generator: Generator, num_rows: int) -> None:
         self.generator, self.num_rows = generator, num_rows
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[int, SequenceRow] = {}
         self._next = 0  # the row whose prompt is looked at first
         self._start()
 
@@ -115,7 +115,7 @@ class Sequences:
     def open(self, number: int) -> None:
         """A new, empty sequence in a row that is free."""
         assert 0 <= number < self.num_rows and number not in self.rows
-        self.rows[number] = Row()
+        self.rows[number] = SequenceRow()
 
     def close(self, number: int) -> None:
         """Free a row; the cache shrinks again once none is open."""

@@ -29,7 +29,7 @@ from runtime.artefact import read_json, write_json
 from runtime.errors import UserError
 
 from .checkpoint_writer import own_writer, schedule
-from .model_config import ModelConfig
+from .model_config import LmModelConfig
 from .optimizer import allocate_states, load_optimizer
 from .parallel import ParallelConfig
 from .processes import Processes
@@ -55,7 +55,7 @@ class CheckpointRecord:
     """
 
     step: int
-    model: ModelConfig
+    model: LmModelConfig
     vocabulary: str
     vocabulary_size: int
     sequence_length: int
@@ -68,7 +68,7 @@ class CheckpointRecord:
         """Read ``checkpoint.json`` of a checkpoint."""
         content = read_json(folder / RECORD_FILE)
         try:
-            model, parallel = ModelConfig(**content.pop("model")), ParallelConfig(**content.pop("parallel"))
+            model, parallel = LmModelConfig(**content.pop("model")), ParallelConfig(**content.pop("parallel"))
             return cls(model=model, parallel=parallel, **content)
         except (KeyError, TypeError) as error:
             found = f"not a checkpoint of this version ({error})"
@@ -98,7 +98,7 @@ def find_checkpoint(path: Path | str) -> Path:
 
 
 def check_shape(
-    record: CheckpointRecord, model: ModelConfig, vocabulary: str, vocabulary_size: int, path: Path
+    record: CheckpointRecord, model: LmModelConfig, vocabulary: str, vocabulary_size: int, path: Path
 ) -> None:
     """Refuse a checkpoint of another shape or vocabulary, naming what differs.
 

@@ -1,4 +1,4 @@
-"""megatron-core's `GPTModel` in the shape of `ModelConfig`, laid out by `ParallelConfig`, initialised in one place.
+"""megatron-core's `GPTModel` in the shape of `LmModelConfig`, laid out by `ParallelConfig`, initialised in one place.
 
 Initial weights depend on the seed and the parameter's name only, never on the layout: each process draws the whole
 matrix and keeps its part. So tensor, pipeline and plain runs start from the same model.
@@ -27,7 +27,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
 from .cross_entropy import LanguageModel
-from .model_config import ModelConfig
+from .model_config import LmModelConfig
 from .parallel import ParallelConfig
 from .processes import seed_processes
 from .spec import has_transformer_engine, layer_spec
@@ -46,7 +46,7 @@ def resolve_precision(option: str) -> str:
 
 
 def transformer_config(
-    model: ModelConfig,
+    model: LmModelConfig,
     parallel: ParallelConfig,
     *,
     precision: str = "fp32",
@@ -111,7 +111,7 @@ def transformer_config(
 
 
 def build_model(
-    model: ModelConfig, config: TransformerConfig, *, vocabulary_size: int, sequence_length: int, seed: int
+    model: LmModelConfig, config: TransformerConfig, *, vocabulary_size: int, sequence_length: int, seed: int
 ) -> list[MegatronModule]:
     """The chunks of the model this process holds (one but for virtual pipelines), on its device, initialised.
 
@@ -136,7 +136,7 @@ def build_model(
 
 
 def empty_chunk(
-    model: ModelConfig,
+    model: LmModelConfig,
     config: TransformerConfig,
     *,
     vocabulary_size: int,
@@ -184,7 +184,7 @@ def wrap_for_training(
     return wrapped
 
 
-def initialise(chunk: torch.nn.Module, model: ModelConfig, seed: int) -> None:
+def initialise(chunk: torch.nn.Module, model: LmModelConfig, seed: int) -> None:
     """Set the chunk's initial weights; see the table above."""
     layers = {layer_name: layer.layer_number for layer_name, layer in chunk.named_modules() if _is_layer(layer_name)}
     for name, parameter in chunk.named_parameters():

@@ -8,7 +8,7 @@ from runtime.errors import check_option
 
 
 @dataclass(kw_only=True)
-class ModelConfig:
+class LmModelConfig:
     """The decoder's shape.
 
     Attributes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from runtime.errors import UserError, check_option
 
-from .model_config import ModelConfig
+from .model_config import LmModelConfig
 
 
 @dataclass(kw_only=True)
@@ -91,7 +91,7 @@ def data_parallel_size(parallel: ParallelConfig, processes: int) -> int:
 
 
 def check_layout(
-    parallel: ParallelConfig, model: ModelConfig, batch: BatchShape, *, processes: int, backend: str
+    parallel: ParallelConfig, model: LmModelConfig, batch: BatchShape, *, processes: int, backend: str
 ) -> None:
     """Refuse a layout that cannot work, with the arithmetic.
 

@@ -13,7 +13,7 @@ from .accelerators import ACCELERATORS
 from .processes import Processes
 
 if TYPE_CHECKING:
-    from lm.train import TrainConfig
+    from lm.train import LmTrainConfig
 
 
 class SpeedMeter:
@@ -25,7 +25,7 @@ class SpeedMeter:
         processes: for their number and the device.
     """
 
-    def __init__(self, config: TrainConfig, vocabulary_size: int, processes: Processes) -> None:
+    def __init__(self, config: LmTrainConfig, vocabulary_size: int, processes: Processes) -> None:
         self.flops_per_token = config.model.flops_per_token(vocabulary_size, config.train.sequence_length)
         self.num_processes = torch.distributed.get_world_size()
         self.peak_flops = 1e12 * peak_tflops(config.train.peak_tflops) * self.num_processes

@@ -26,7 +26,7 @@ from lm.data.dataset import (
     read_batches,
 )
 from lm.data.formats import Loss
-from lm.data.mixture import Mixture
+from lm.data.mixture import CorpusMixture
 from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -54,7 +54,7 @@ from .schedule import learning_rate
 from .speed import SpeedMeter
 
 if TYPE_CHECKING:
-    from lm.train import TrainConfig
+    from lm.train import LmTrainConfig
 
 
 class Trainer:
@@ -71,12 +71,12 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: LmTrainConfig,
         run: Run,
         processes: Processes,
         vocabulary: Vocabulary,
         corpora: Mapping[str, CorpusInfo],
-        mixture: Mixture,
+        mixture: CorpusMixture,
     ) -> None:
         self.config, self.loop, self.run, self.processes = config, config.train, run, processes
         self.vocabulary, self.corpora = vocabulary, corpora
@@ -179,7 +179,7 @@ class Trainer:
         batches = self._batches(dataset, 0, 1, micro_batches * group, num_samples)
         return self.passes.run(batches, micro_batches, is_training=False)
 
-    def _build_data(self, mixture: Mixture) -> None:
+    def _build_data(self, mixture: CorpusMixture) -> None:
         loop, cache = self.loop, self.run.folder / "index"
         if self.processes.rank == 0:
             prepare_cache(cache)

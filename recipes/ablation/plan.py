@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recipes.plan import Plan, make_plan
+from recipes.plan import RecipePlan, make_plan
 from runtime.errors import check_option
 
 from .grid import Point
@@ -97,7 +97,7 @@ class Ablation:
         """Where a point's stages write."""
         return self.out / "points" / point.name
 
-    def calibration(self) -> Plan:
+    def calibration(self) -> RecipePlan:
         """A short training of every point, to learn what a step costs it."""
         steps = self.config.calibration_steps
         recipe = self._recipe()
@@ -108,7 +108,7 @@ class Ablation:
             add(recipe, f"calibrate.{point.name}", "tokenizer.train", self._first(), {"out": str(folder)} | options)
         return make_plan(recipe)
 
-    def plan(self, steps: Mapping[str, int] | None = None) -> Plan:
+    def plan(self, steps: Mapping[str, int] | None = None) -> RecipePlan:
         """All steps; ``steps`` are those of each point's training by its name, else those of its options."""
         recipe = self._recipe()
         for point in self.points:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from recipes.plan import RECIPES, load_recipe
 from runtime.errors import UserError
 from runtime.stage import config_errors
 
-from .layouts import Layout, best_layout, lay_out, smallest_layout
+from .layouts import ClusterLayout, best_layout, lay_out, smallest_layout
 from .machines import Cluster
 from .throughput import Assumptions
 
@@ -47,12 +47,12 @@ class ClusterRecipe:
     cluster: Cluster
     sections: dict[str, Any]
     overrides: list[str]
-    model: ModelConfig
+    model: LmModelConfig
     parallel: ParallelConfig | None
     loop: LoopConfig
     assumed: Assumptions
 
-    def layout(self) -> Layout | None:
+    def layout(self) -> ClusterLayout | None:
         """The layout given, else the best that fits, else the one that needs least; None: none is possible.
 
         Raises:
@@ -94,7 +94,7 @@ def load_cluster_recipe(arguments: Sequence[str]) -> ClusterRecipe:
         cluster=cluster,
         sections=sections,
         overrides=overrides,
-        model=_typed(ModelConfig, lm["model"]),
+        model=_typed(LmModelConfig, lm["model"]),
         parallel=_typed(ParallelConfig, lm["parallel"]) if "parallel" in lm else None,
         loop=_typed(LoopConfig, lm["train"]),
         assumed=_typed(Assumptions, sections["assumed"]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import BatchShape, ParallelConfig, check_layout, data_parallel_size
 from runtime.errors import UserError
 
@@ -17,7 +17,7 @@ from .throughput import Assumptions, Forecast, forecast
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ClusterLayout:
     """A possible layout and what it comes to.
 
     Attributes:
@@ -63,8 +63,8 @@ class Layout:
 
 
 def lay_out(
-    model: ModelConfig, parallel: ParallelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions
-) -> Layout:
+    model: LmModelConfig, parallel: ParallelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions
+) -> ClusterLayout:
     """A layout with its memory and forecast.
 
     Raises:
@@ -84,7 +84,7 @@ def lay_out(
         model, parallel, loop, vocabulary_size=assumed.vocabulary_size, data=data, precision=precision,
         margin=Margin(fixed=assumed.margin_gibibytes * GIB, share=assumed.fragmentation),
     )  # fmt: skip
-    return Layout(
+    return ClusterLayout(
         parallel=parallel,
         loop=loop,
         data=data,
@@ -94,7 +94,9 @@ def lay_out(
     )
 
 
-def possible_layouts(model: ModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> Iterator[Layout]:
+def possible_layouts(
+    model: LmModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions
+) -> Iterator[ClusterLayout]:
     """Every layout tried, whether it fits or not; tensor parallel stays within a node."""
     sizes = [2**power for power in range(10)]
     tensors = [size for size in sizes if size <= min(GPUS_PER_NODE, cluster.gpus)]
@@ -115,10 +117,10 @@ def possible_layouts(model: ModelConfig, loop: LoopConfig, cluster: Cluster, ass
             continue
 
 
-def best_layout(model: ModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> Layout | None:
+def best_layout(model: LmModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> ClusterLayout | None:
     """The fastest by the forecast; among equals the one that communicates least and leaves most room."""
 
-    def rank(layout: Layout) -> tuple[float, ...]:
+    def rank(layout: ClusterLayout) -> tuple[float, ...]:
         parallel = layout.parallel
         communication = parallel.context, parallel.tensor, parallel.pipeline, parallel.virtual
         return (-round(layout.forecast.mfu, 4), *communication, layout.needed)
@@ -127,14 +129,16 @@ def best_layout(model: ModelConfig, loop: LoopConfig, cluster: Cluster, assumed:
     return min(fitting, key=rank, default=None)
 
 
-def smallest_layout(model: ModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> Layout | None:
+def smallest_layout(
+    model: LmModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions
+) -> ClusterLayout | None:
     """The one that needs least memory."""
     return min(possible_layouts(model, loop, cluster, assumed), key=lambda layout: layout.needed, default=None)
 
 
 def smallest_cluster(
-    model: ModelConfig, loop: LoopConfig, kind: str, assumed: Assumptions, *, above: int, most: int = 4096
-) -> tuple[Cluster, Layout] | None:
+    model: LmModelConfig, loop: LoopConfig, kind: str, assumed: Assumptions, *, above: int, most: int = 4096
+) -> tuple[Cluster, ClusterLayout] | None:
     """The smallest number of accelerators (a power of two above ``above``) on which some layout fits."""
     gpus = 1
     while gpus <= most:

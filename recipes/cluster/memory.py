@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 
 GIB = 2.0**30
@@ -72,7 +72,7 @@ class MemoryParts:
 
 
 def memory_by_stage(
-    model: ModelConfig,
+    model: LmModelConfig,
     parallel: ParallelConfig,
     loop: LoopConfig,
     *,
@@ -101,7 +101,7 @@ def memory_by_stage(
     return [_with_margin(parts, margin) for parts in stages]
 
 
-def stage_parameters(model: ModelConfig, parallel: ParallelConfig, vocabulary_size: int, stage: int) -> float:
+def stage_parameters(model: LmModelConfig, parallel: ParallelConfig, vocabulary_size: int, stage: int) -> float:
     """Parameters a process of ``stage`` holds."""
     tensor, layers = parallel.tensor, model.layers // parallel.pipeline
     width = model.head_width
@@ -115,7 +115,7 @@ def stage_parameters(model: ModelConfig, parallel: ParallelConfig, vocabulary_si
 
 
 def layer_activations(
-    model: ModelConfig, parallel: ParallelConfig, loop: LoopConfig, precision: str, is_local: bool = False
+    model: LmModelConfig, parallel: ParallelConfig, loop: LoopConfig, precision: str, is_local: bool = False
 ) -> float:
     """Bytes one layer keeps of one micro batch when nothing is recomputed.
 
@@ -150,7 +150,7 @@ def in_flight(parallel: ParallelConfig, micro_batches: int, stage: int) -> float
 
 
 def _stage(
-    model: ModelConfig,
+    model: LmModelConfig,
     parallel: ParallelConfig,
     loop: LoopConfig,
     vocabulary_size: int,

@@ -1,7 +1,7 @@
 """How long a run takes and what interrupts it: pipeline bubble, tokens a second, checkpoints, failures.
 
 * Model FLOPs utilisation is counted strictly: 6 N without the input embedding, causal attention
-  (`lm.training.model_config.ModelConfig.flops_per_token`).
+  (`lm.training.model_config.LmModelConfig.flops_per_token`).
 * A pipeline of p stages (v chunks each) with m micro batches idles (p - 1) / (v m + p - 1) of a step
   (Narayanan et al., arXiv 2104.04473).
 * Recomputing activations adds operations that the utilisation does not count.
@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from runtime.errors import check_option
 
@@ -101,7 +101,7 @@ def bubble_share(parallel: ParallelConfig, micro_batches: int) -> float:
     return idle / (parallel.virtual * micro_batches + idle)
 
 
-def recompute_factor(model: ModelConfig, loop: LoopConfig, vocabulary_size: int) -> float:
+def recompute_factor(model: LmModelConfig, loop: LoopConfig, vocabulary_size: int) -> float:
     """Operations with recomputation over those without: the layers once more forward, or their attention alone."""
     counted = model.flops_per_token(vocabulary_size, loop.sequence_length)
     attention = 2 * model.layers * loop.sequence_length * model.heads * model.head_width
@@ -109,13 +109,19 @@ def recompute_factor(model: ModelConfig, loop: LoopConfig, vocabulary_size: int)
     return 1 + again.get(loop.recompute, 0) / counted
 
 
-def checkpoint_size(model: ModelConfig, vocabulary_size: int, precision: str) -> float:
+def checkpoint_size(model: LmModelConfig, vocabulary_size: int, precision: str) -> float:
     """Bytes: bf16 weights, fp32 master weights and two moments (fp32: weights and moments)."""
     return model.num_parameters(vocabulary_size) * (14.0 if precision == "bf16" else 12.0)
 
 
 def forecast(
-    model: ModelConfig, parallel: ParallelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions, *, data: int
+    model: LmModelConfig,
+    parallel: ParallelConfig,
+    loop: LoopConfig,
+    cluster: Cluster,
+    assumed: Assumptions,
+    *,
+    data: int,
 ) -> Forecast:
     """What a layout that fits makes of the cluster; ``data`` is the data parallel size."""
     micro_batches = loop.global_batch // (loop.micro_batch * data)

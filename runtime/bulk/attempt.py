@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MARK = "try"  # begins the name of an attempt, which its files bear until it has won
 
 
-class Attempt:
+class UnitAttempt:
     """One try at a unit: write files to `path`, then `commit`, or `fail`. A context manager that ends the lease.
 
     Left by an exception that is neither (an interrupt, a full disk), it gives the lease back.
@@ -86,7 +86,7 @@ class Attempt:
         for suffix in self.files:
             self.path(suffix).unlink(missing_ok=True)
 
-    def __enter__(self) -> Attempt:
+    def __enter__(self) -> UnitAttempt:
         return self
 
     def __exit__(

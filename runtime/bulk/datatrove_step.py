@@ -13,7 +13,7 @@ from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from .units import UnitFolder
-from .workers import Work, work_off
+from .workers import Work, run_worker
 
 
 class UnitsStep(PipelineStep):
@@ -36,5 +36,5 @@ class UnitsStep(PipelineStep):
         """Work; passes on the documents of the steps before it, and yields none of its own."""
         yield from data or ()
         folder = UnitFolder(Path(self.root), self.lease_seconds)
-        for _ in work_off(folder, self.work, rank, world_size):
+        for _ in run_worker(folder, self.work, rank, world_size):
             self.stat_update("units tried")

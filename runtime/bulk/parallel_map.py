@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from runtime.progress import Progress
 
-from .attempt import Attempt
+from .attempt import UnitAttempt
 from .units import Unit, UnitFolder
 from .workers import check_failed, finish_units
 
@@ -24,7 +24,7 @@ class _Chunks(Generic[Item]):
     function: Callable[[Sequence[Item]], dict[str, Any]]
     items: Sequence[Item]
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         return lambda attempt: self.function(self.items[attempt.unit.work["first"] : attempt.unit.work["end"]])
 
 

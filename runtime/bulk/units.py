@@ -32,7 +32,7 @@ from typing import Any
 from runtime.artefact import write_text
 from runtime.errors import UserError
 
-from .attempt import MARK, Attempt
+from .attempt import MARK, UnitAttempt
 from .lease import Clock, Lease, is_held
 
 UNITS_FILE = "units.jsonl"
@@ -118,7 +118,7 @@ class UnitFolder:
 
     # -- working ------------------------------------------------------------------------------------------------
 
-    def claim(self, number: int = 0, workers: int = 1) -> Attempt | None:
+    def claim(self, number: int = 0, workers: int = 1) -> UnitAttempt | None:
         """An attempt at some unit that nobody works on; None if there is none at the moment.
 
         Args:
@@ -139,7 +139,7 @@ class UnitFolder:
         self._settled |= self.done_names() | _names(self.root / "failed", ".txt")
         return len(self._settled) >= len(self.units)
 
-    def _attempt(self, unit: Unit) -> Attempt | None:
+    def _attempt(self, unit: Unit) -> UnitAttempt | None:
         errors: list[Path] = []
         num_lost = 0
         for number in itertools.count(1):
@@ -150,7 +150,7 @@ class UnitFolder:
             lease = Lease.claim(path, self.lease_seconds)
             if lease is not None:
                 if not self.done_file(unit).exists():  # it may have been finished, and its leases removed, just now
-                    return Attempt(self, unit, number, lease)
+                    return UnitAttempt(self, unit, number, lease)
                 lease.give_back()
                 continue
             error = path.with_name(f"{path.name}.error")

@@ -21,27 +21,27 @@ from typing import Any, NamedTuple, Protocol
 
 from runtime.errors import UserError
 
-from .attempt import Attempt
+from .attempt import UnitAttempt
 from .units import UnitFolder
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 POLL = 0.1  # seconds
-DEATHS = 12  # of workers without a unit finished in between: then something is wrong with all of them
+MAX_WORKER_RESTARTS = 12  # of workers without a unit finished in between: then something is wrong with all of them
 
 
 class Work(Protocol):
     """What is done with a unit; picklable plain data."""
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         """Get ready in worker ``number`` (load a model, say).
 
-        Returns what writes a unit's files (to `Attempt.path`) and gives its result: plain data. Both must depend on
+        Returns what writes a unit's files (to `UnitAttempt.path`) and gives its result: plain data. Both must depend on
         the unit alone. A `UserError` raised here ends the job; any exception of a unit is that unit's failure.
         """
         ...
 
 
-def work_off(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1) -> Iterator[str]:
+def run_worker(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1) -> Iterator[str]:
     """Be a worker: finish units until none is left to do, waiting for those of others, lest their workers die.
 
     Args:
@@ -93,7 +93,7 @@ def finish_units(folder: UnitFolder, work: Work, *, processes: int) -> Iterator[
         return
     pool = _Pool(folder, work, min(processes, len(units) - len(seen)))
     looked, cost = 0.0, 0.0
-    for _ in pool if processes > 1 else work_off(folder, work):
+    for _ in pool if processes > 1 else run_worker(folder, work):
         if time.monotonic() - looked < 20 * cost:  # a folder of a million units takes its time to list
             continue
         looked = time.monotonic()
@@ -169,7 +169,7 @@ class _Pool:
         if worker.process.exitcode == 0 or self.folder.is_settled():
             return None
         self.deaths += 1
-        if self.deaths > DEATHS:
+        if self.deaths > MAX_WORKER_RESTARTS:
             found = f"{self.deaths} were killed and no unit was finished (by the system, where memory ran out?)"
             remedy = "call again with fewer processes: what was finished is kept"
             raise UserError("worker processes", found=found, remedy=remedy)
@@ -179,7 +179,7 @@ class _Pool:
 def _run_worker(root: Path, lease_seconds: float, work: Work, number: int, workers: int, channel: Connection) -> None:
     end_with_parent()
     try:
-        for _ in work_off(UnitFolder(root, lease_seconds), work, number, workers):
+        for _ in run_worker(UnitFolder(root, lease_seconds), work, number, workers):
             pass
     except (UserError, OSError) as error:
         channel.send(error)

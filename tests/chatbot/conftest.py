@@ -18,7 +18,7 @@ from chatbot.bundle import STAGE as BUNDLE
 from chatbot.bundle import BundleConfig
 from chatbot.engine.worker import Worker
 from chatbot.prepare import STAGE as PREPARE
-from chatbot.prepare import PrepareConfig
+from chatbot.prepare import ChatPrepareConfig
 from corpus.audio.files import Samples, write_audio
 from corpus.manifest import Utterance, write_manifest
 from corpus.tokens import TokenisedUtterance, write_tokens
@@ -29,7 +29,7 @@ from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.soak import Soak, check_freed
 from lm.data.bpe import train_bpe
 from lm.vocabulary import Vocabulary, build_vocabulary
-from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
 
@@ -58,7 +58,7 @@ def babble(seed: int, seconds: float) -> Samples:
 
 def make_tokenizer(seed: int = 0) -> SpeechTokenizer:
     torch.manual_seed(seed)
-    config = ModelConfig(
+    config = TokenizerModelConfig(
         width=16,
         heads=2,
         front_layers=1,
@@ -169,10 +169,10 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def prepare_config(root: Path, **changes: object) -> PrepareConfig:
+def prepare_config(root: Path, **changes: object) -> ChatPrepareConfig:
     options = {"out": str(root / "chat_data")}
     options |= {name: str(root / name) for name in ("corpus", "tokens", "vocabulary")}
-    return PrepareConfig(**{**options, **changes})  # type: ignore[arg-type]
+    return ChatPrepareConfig(**{**options, **changes})  # type: ignore[arg-type]
 
 
 def bundle_config(root: Path, **changes: object) -> BundleConfig:

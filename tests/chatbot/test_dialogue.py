@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from chatbot.data.dialogue_files import (
     Dialogue,
+    DialogueFingerprints,
     DialogueTurn,
-    Marks,
     parse_dialogue,
     read_dialogues,
     record_of,
@@ -22,7 +22,7 @@ from chatbot.data.dialogue_files import (
 )
 from runtime.errors import UserError
 
-MARKS = Marks(tokenizer="abc", codebook_size=16)
+MARKS = DialogueFingerprints(tokenizer="abc", codebook_size=16)
 WORDS = st.text(alphabet="ab é?", min_size=1, max_size=12).map(str.strip).filter(bool)
 CODES = st.lists(st.integers(0, 15), min_size=1, max_size=5).map(lambda codes: np.array(codes, dtype=np.uint16))
 
@@ -117,7 +117,7 @@ def test_a_file_must_tell_whose_tokens_it_holds(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 1: no header of dialogues.*its first line must be like"):
         read_dialogues(tmp_path)
     (tmp_path / "a.jsonl").write_text(lines({"turns": exchange()}))
-    (tmp_path / "b.jsonl").write_text(Marks().line() + json.dumps({"turns": exchange()}) + "\n")
+    (tmp_path / "b.jsonl").write_text(DialogueFingerprints().line() + json.dumps({"turns": exchange()}) + "\n")
     with pytest.raises(UserError, match=r"b.jsonl: tokens of tokenizer \(none\), but of abc before"):
         read_dialogues(tmp_path)
     with pytest.raises(UserError, match="no dialogues"):

@@ -7,7 +7,7 @@ import pytest
 
 from chatbot.data.dialogue_files import Dialogue, DialogueTurn
 from chatbot.data.lm_documents import DialogueDocuments
-from lm.data.formats import Turn, chat_document, render
+from lm.data.formats import ChatTurn, chat_document, render
 from lm.data.reply_format import ReplyFormat
 
 from .conftest import make_vocabulary
@@ -31,7 +31,7 @@ def test_dialogues_become_documents_of_the_format(kind: str) -> None:
     format = ReplyFormat(kind=kind, transcribes=kind != "speech", text_block=1, speech_block=2)
     (document,) = make(format=format, system="the capital").documents([spoken(0, num_turns=2)])
     transcript = "what is the capital" if kind != "speech" else None
-    turns = [Turn(CODES, "the capital", CODES, transcript)] * 2
+    turns = [ChatTurn(CODES, "the capital", CODES, transcript)] * 2
     np.testing.assert_array_equal(document, chat_document(turns, V, system="the capital", format=format))
 
 

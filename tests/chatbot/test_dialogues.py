@@ -181,7 +181,7 @@ def recordings(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def imported(folder: Path, **changes: Any) -> dict[str, Any]:
     options = {"turns": str(folder / "turns.jsonl"), "tokenizer": str(folder / "tokenizer"), "unit_dialogues": 4}
-    return dialogue_import.STAGE.execute(dialogue_import.ImportConfig(**options | changes))
+    return dialogue_import.STAGE.execute(dialogue_import.DialogueImportConfig(**options | changes))
 
 
 def test_recordings_become_tokens(recordings: Path) -> None:

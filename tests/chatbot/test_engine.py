@@ -12,8 +12,8 @@ import pytest
 
 from chatbot.engine.backends.builtin import BuiltinContext
 from chatbot.engine.bundle_parts import Bundle
-from chatbot.engine.conversation import Overflow, Talker
-from chatbot.engine.engine import Engine, EngineFull, EngineOptions
+from chatbot.engine.conversation import AudioBacklogError, Conversation
+from chatbot.engine.engine import Engine, EngineOptions, NoFreeConversationError
 from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from corpus.audio.files import SAMPLE_RATE, Samples
 from lm.data.formats import read_reply
@@ -72,7 +72,7 @@ class Told:
         self.audio = np.concatenate([np.zeros(0, np.float32), *pieces])
 
 
-async def asked(talker: Talker, audio: Samples, piece: int = 1000, **options: Any) -> Told:
+async def asked(talker: Conversation, audio: Samples, piece: int = 1000, **options: Any) -> Told:
     """Let a talker hear a question in pieces, and reply."""
     for start in range(0, len(audio), piece):
         talker.hear(audio[start : start + piece])
@@ -134,7 +134,7 @@ def test_talkers_do_not_hear_each_other(bundle: Bundle) -> None:
                 alone.append(await asked(talker, question))
                 talker.close()
             talkers = [engine.open() for _ in QUESTIONS]
-            with pytest.raises(EngineFull):
+            with pytest.raises(NoFreeConversationError):
                 engine.open()
             together = await asyncio.gather(
                 *(asked(talker, question) for talker, question in zip(talkers, QUESTIONS, strict=True))
@@ -188,7 +188,7 @@ def test_questions_out_of_bounds(bundle: Bundle) -> None:
             with pytest.raises(UserError, match="NaN"):
                 talker.hear(np.full(100, np.nan, np.float32))
             talker.hear(QUESTIONS[2])
-            with pytest.raises(Overflow, match="wait to be heard"):
+            with pytest.raises(AudioBacklogError, match="wait to be heard"):
                 talker.hear(QUESTIONS[2])
             assert (await talker.commit()).tokens == -(-len(QUESTIONS[2]) // 1280)
             with pytest.raises(UserError, match="choose one of anna, bert"):

@@ -25,7 +25,7 @@ import pytest
 import soundfile
 import websockets
 
-from evaluation.served_chat.realtime_client import Talker, TalkOptions
+from evaluation.served_chat.realtime_client import RealtimeClient, TalkOptions
 from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.talk import REALTIME_RATE, Pcm, spoken_question
 
@@ -249,7 +249,7 @@ def run(act: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(act, PATIENCE))
 
 
-async def is_answered(talker: Talker) -> None:
+async def is_answered(talker: RealtimeClient) -> None:
     """A question over this connection gets its reply."""
     await talker.start(QUESTION)
     while (event := await talker.receive())["type"] != "response.done":
@@ -257,15 +257,15 @@ async def is_answered(talker: Talker) -> None:
     assert event["response"]["status"] in ("completed", "incomplete"), event
 
 
-def open_talker(served: ServedBundle, turn: str = "commit") -> Talker:
-    return Talker(served.url, TalkOptions(turn=turn, key=KEY, timeout=PATIENCE))
+def open_talker(served: ServedBundle, turn: str = "commit") -> RealtimeClient:
+    return RealtimeClient(served.url, TalkOptions(turn=turn, key=KEY, timeout=PATIENCE))
 
 
 @pytest.mark.parametrize("key", [None, "wrong-key-here"])
 def test_a_socket_without_a_key_is_refused(served: ServedBundle, client: httpx.Client, key: str | None) -> None:
     async def act() -> None:
         with pytest.raises(websockets.InvalidStatus) as refused:
-            async with Talker(served.url, TalkOptions(key=key)):
+            async with RealtimeClient(served.url, TalkOptions(key=key)):
                 pass
         assert refused.value.response.status_code in (401, 403)
 

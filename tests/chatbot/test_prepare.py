@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatbot.data.dialogue_files import Dialogue, DialogueTurn, Marks, write_dialogues
+from chatbot.data.dialogue_files import Dialogue, DialogueFingerprints, DialogueTurn, write_dialogues
 from chatbot.prepare import STAGE
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
 from lm.data.corpora import open_corpus
-from lm.data.formats import Turn, chat_document, loss_mask, render
+from lm.data.formats import ChatTurn, chat_document, loss_mask, render
 from lm.data.reply_format import ReplyFormat
 from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
@@ -90,7 +90,7 @@ def test_questions_of_a_dialogue_are_put_together(chain: Path, tmp_path: Path) -
     assert (metrics["skipped"], metrics["train_documents"], metrics["valid_documents"]) == (2, 1, 8)
     (document,) = open_corpus(tmp_path / "out" / "chat", v).documents("train")
     says = {item.text: item.tokens for item in spoken.values() if item.kind == "reply"}
-    turns = [Turn(one.tokens, reply, says[reply], one.text) for one, reply in zip(asked, replies, strict=False)]
+    turns = [ChatTurn(one.tokens, reply, says[reply], one.text) for one, reply in zip(asked, replies, strict=False)]
     np.testing.assert_array_equal(document, chat_document(turns, v))
     with pytest.raises(UserError, match=r"multi_turn: found True.*give corpus and tokens"):
         prepare_config(chain, corpus="", tokens="", dialogues="some", multi_turn=True)
@@ -128,7 +128,7 @@ def test_dialogues_may_come_from_files(chain: Path, tmp_path: Path) -> None:
     codes = np.array([1, 2, 3], dtype=np.uint16)
     question = DialogueTurn(role="user", text="what is the capital", tokens=codes, speaker="bert")
     reply = DialogueTurn(role="assistant", text="madrid", tokens=codes, speaker="bert")
-    marks = Marks(tokenizer=v.speech_fingerprint, codebook_size=v.num_speech_tokens)
+    marks = DialogueFingerprints(tokenizer=v.speech_fingerprint, codebook_size=v.num_speech_tokens)
     file = tmp_path / "dialogues.jsonl"
     write_dialogues(file, [Dialogue(id="a", turns=[question, reply] * 2)], marks)
     options = {"out": str(tmp_path / "out"), "dialogues": str(file), "format": "streaming", "transcribe_first": False}
@@ -139,12 +139,14 @@ def test_dialogues_may_come_from_files(chain: Path, tmp_path: Path) -> None:
     assert info.provenance["plain_words"] is True
     assert info.provenance["voice"] == "bert" and info.provenance["format"] == "streaming"
     (document,) = info.documents("train")
-    turns = [Turn(codes, "madrid", codes)] * 2
+    turns = [ChatTurn(codes, "madrid", codes)] * 2
     np.testing.assert_array_equal(document, chat_document(turns, v, format=ReplyFormat(kind="streaming")))
     both = {"dialogues": str(file), "dialogues_heldout": str(file), "out": str(tmp_path / "both"), "typed_share": 0.5}
     metrics = STAGE.execute(prepare_config(chain, **both))
     assert (metrics["spoken"], metrics["typed"], metrics["valid_documents"]) == (18, 18, 18)
-    write_dialogues(file, [Dialogue(id="a", turns=[question, reply])], Marks(tokenizer="another", codebook_size=4))
+    write_dialogues(
+        file, [Dialogue(id="a", turns=[question, reply])], DialogueFingerprints(tokenizer="another", codebook_size=4)
+    )
     with pytest.raises(UserError, match="tokens of speech tokenizer another"):
         STAGE.execute(prepare_config(chain, **alone, **options))
 

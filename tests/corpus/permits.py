@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.lease import born
 from runtime.bulk.workers import Work
 
@@ -50,10 +50,10 @@ class Rationed:
     work: Work
     permits: Permits
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         finish = self.work.start(number)
 
-        def finish_permitted(attempt: Attempt) -> dict[str, Any]:
+        def finish_permitted(attempt: UnitAttempt) -> dict[str, Any]:
             self.permits.take()
             return finish(attempt)
 

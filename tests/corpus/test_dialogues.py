@@ -19,7 +19,7 @@ from corpus.world.dialogues import (
     training_dialogues,
 )
 from corpus.world.documents import write_documents
-from corpus.world.plan import KINDS, TRAIN, Plan, PlanSizes
+from corpus.world.plan import KINDS, TRAIN, CorpusPlan, PlanSizes
 from corpus.world.voices import choose_voices
 from runtime.errors import UserError
 
@@ -75,7 +75,7 @@ def test_no_training_data_tells_a_story_of_the_held_out_dialogues(
     sizes = PlanSizes(train=dict.fromkeys(KINDS, 400), answer={}, held_out={}, held_out_words=0)
     sizes.answer.update(dict.fromkeys(KINDS, 0))
     sizes.held_out.update(dict.fromkeys(KINDS, 0))
-    plan = Plan(world, held_out, choose_voices("espeak"), 1, tmp_path)
+    plan = CorpusPlan(world, held_out, choose_voices("espeak"), 1, tmp_path)
     spoken = " | ".join(line.text for line in plan.lines(sizes) if line.split == TRAIN)
     written = write_documents(world, held_out, train=900, held_out_count=5, seed=1).train
     texts = " | ".join(normalise(one) for document in written for one in split_sentences(document.text))

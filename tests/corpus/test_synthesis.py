@@ -6,15 +6,15 @@ import pytest
 from corpus.splits import HeldOutTexts
 from corpus.world import espeak, flite
 from corpus.world.closed_world import World
-from corpus.world.plan import KINDS, TRAIN, Plan, PlanSizes
+from corpus.world.plan import KINDS, TRAIN, CorpusPlan, PlanSizes
 from corpus.world.synthesis import PEAK, Prompt, render, trim
-from corpus.world.voices import ANSWER, ESPEAK_VOICES, FLITE_VOICES, HELD_OUT, Voice, choose_voices
+from corpus.world.voices import ANSWER, ESPEAK_VOICES, FLITE_VOICES, HELD_OUT, WorldVoice, choose_voices
 
 needs_flite = pytest.mark.skipif(not flite.is_available(), reason="libflite1 is not installed")
 TEXTS = ("what day comes after monday?", "tom has a red ball.", "seven minus two")
 
 
-def prompts(voices: tuple[Voice, ...]) -> list[Prompt]:
+def prompts(voices: tuple[WorldVoice, ...]) -> list[Prompt]:
     return [
         Prompt(f"{voice.name}-{number}", text, voice, Path()) for voice in voices for number, text in enumerate(TEXTS)
     ]
@@ -78,7 +78,7 @@ def test_fewer_voices_can_be_seen(num_seen: int, tmp_path: Path) -> None:
     world = World(1, 4)
     counts = dict.fromkeys(KINDS, 8)
     sizes = PlanSizes(train=counts, answer=counts, held_out=counts, held_out_words=4)
-    lines = Plan(world, HeldOutTexts(world, 0.1, 1), voices, 1, tmp_path).lines(sizes)
+    lines = CorpusPlan(world, HeldOutTexts(world, 0.1, 1), voices, 1, tmp_path).lines(sizes)
     assert len({line.prompt.voice.name for line in lines if line.split == TRAIN}) == num_seen
     assert len({line.prompt.id for line in lines}) == len(lines)
 

@@ -15,7 +15,7 @@ import pytest
 
 from runtime.bulk.lease import Clock, Lease, is_held
 from runtime.bulk.units import Unit, UnitFolder
-from runtime.bulk.workers import check_failed, finish_units, work_off
+from runtime.bulk.workers import check_failed, finish_units, run_worker
 from runtime.errors import UserError
 
 from .permits import Permits, is_group_running, is_stopped, wait_for
@@ -97,12 +97,12 @@ def test_a_stopped_worker_is_passed_over_and_does_no_harm_when_it_wakes(tmp_path
     name = units(10)[3].name
     work = Sums(root / "log", seconds=0.01, stopping=name)
     command = "import sys; from pathlib import Path; from runtime.bulk.units import UnitFolder; "
-    command += "from runtime.bulk.workers import work_off; from tests.corpus.unit_work import Sums; "
-    command += f"[0 for _ in work_off(UnitFolder({str(root)!r}, {LEASE}), Sums(Path({str(root)!r}) / 'log', 0.01, "
+    command += "from runtime.bulk.workers import run_worker; from tests.corpus.unit_work import Sums; "
+    command += f"[0 for _ in run_worker(UnitFolder({str(root)!r}, {LEASE}), Sums(Path({str(root)!r}) / 'log', 0.01, "
     command += f"stopping={name!r}))]"
     zombie = subprocess.Popen([sys.executable, "-c", command], cwd=ROOT)
     wait_for(lambda: is_stopped(zombie.pid))
-    assert len(list(work_off(folder, work))) == 7  # waits for the lease, no longer
+    assert len(list(run_worker(folder, work))) == 7  # waits for the lease, no longer
     assert zombie.poll() is None and folder.is_settled()
     attempts = [line.split()[1][:4] for line in (root / "log").read_text().splitlines() if line.startswith(name)]
     assert attempts == ["try1", "try2"]
@@ -163,7 +163,7 @@ def test_status_counts_living_workers(tmp_path: Path) -> None:
         status = folder.status(with_totals=True)
         assert (status.done, status.working, status.totals["sum"]) == (1, 1, 3)
     assert folder.status().working == 0  # the second gave its lease back
-    assert next(iter(work_off(folder, Sums(tmp_path / "log"), 1, 2))) == second.unit.name
+    assert next(iter(run_worker(folder, Sums(tmp_path / "log"), 1, 2))) == second.unit.name
 
 
 def test_only_the_first_finisher_commits(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.units import Unit, UnitFolder
 from runtime.bulk.workers import finish_units
 from runtime.errors import UserError
@@ -31,12 +31,12 @@ class Sums:
     stopping: str = ""  # a unit whose first worker is stopped
     is_broken: bool = False
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         if self.is_broken:
             raise UserError("model", found="no weights", remedy="give some")
         return self.finish
 
-    def finish(self, attempt: Attempt) -> dict[str, Any]:
+    def finish(self, attempt: UnitAttempt) -> dict[str, Any]:
         unit = attempt.unit
         with self.log.open("a") as log:
             log.write(f"{unit.name} {attempt.name} {os.getpid()}\n")

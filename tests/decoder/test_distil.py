@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from decoder.config import BackboneConfig, FlowConfig
-from decoder.distillation import Lesson
+from decoder.distillation import Distillation
 from decoder.flow import Conditions, time_grid
 from decoder.model import SpeechDecoder
 from decoder.train import STAGE as TRAIN
@@ -23,9 +23,9 @@ TINY = BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3)
 MakeDecoder = Callable[..., SpeechDecoder]
 
 
-def make_lesson(make_decoder: MakeDecoder, pupil_steps: int, **options: object) -> Lesson:
+def make_lesson(make_decoder: MakeDecoder, pupil_steps: int, **options: object) -> Distillation:
     teacher = make_decoder(flow=FlowConfig(estimator=TINY, **options))  # type: ignore[arg-type]
-    return Lesson(teacher, copy.deepcopy(teacher), pupil_steps)
+    return Distillation(teacher, copy.deepcopy(teacher), pupil_steps)
 
 
 @pytest.mark.parametrize("prediction", ["x1", "velocity"])

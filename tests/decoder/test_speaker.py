@@ -16,7 +16,7 @@ from corpus.audio.files import write_audio
 from decoder.block_schedule import Timing
 from decoder.config import SpeakerConfig
 from decoder.model import SpeechDecoder
-from decoder.recordings import ClipSource, Example, crop, prefix, stretch
+from decoder.recordings import ClipSource, DecoderExample, crop, prefix, stretch
 from decoder.speaker import SpeakerEncoder
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
@@ -83,13 +83,13 @@ def test_wrong_clips_are_explained(make_decoder: MakeDecoder, clips: list[str], 
         make_decoder().decode(tokens, clips[0])
 
 
-def examples() -> list[Example]:
+def examples() -> list[DecoderExample]:
     generator = np.random.default_rng(0)
     made = []
     for number in range(6):
         tokens = generator.integers(0, 16, 5 + number)
         mel = np.full((8 * len(tokens), 80), number, dtype=np.float16)
-        made.append(Example(tokens, mel, number % 2 if number < 5 else 2))
+        made.append(DecoderExample(tokens, mel, number % 2 if number < 5 else 2))
     return made
 
 
@@ -111,7 +111,7 @@ def test_stretches_have_the_frames_of_their_tokens(ratio: Fraction) -> None:
     timing = Timing(ratio, patch_frames=4, block_tokens=3, lookahead_tokens=0)
     tokens = np.arange(20)
     frames = np.arange(timing.num_frames(20))
-    example = Example(tokens, np.repeat(frames[:, None], 80, axis=1).astype(np.float16), 0)
+    example = DecoderExample(tokens, np.repeat(frames[:, None], 80, axis=1).astype(np.float16), 0)
     for start in range(19):
         part = stretch(example, start, 7, timing)
         assert len(part.mel) == timing.num_frames(len(part.tokens))
@@ -122,7 +122,7 @@ def test_stretches_have_the_frames_of_their_tokens(ratio: Fraction) -> None:
         assert len(crop(example, 7, timing, generator).tokens) == 7
         first = prefix(example, 10, timing, generator)
         assert first.tokens[0] == 0 and len(first.tokens) in (3, 6, 9)
-    assert len(prefix(Example(tokens[:2], example.mel[:20], 0), 10, timing, generator).tokens) == 2
+    assert len(prefix(DecoderExample(tokens[:2], example.mel[:20], 0), 10, timing, generator).tokens) == 2
 
 
 def test_many_voices_with_clips_then_one_with_prefixes(spoken: Path) -> None:

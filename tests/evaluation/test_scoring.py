@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.question_answering.scoring import WordErrors, is_right, share, total, word_errors
+from evaluation.question_answering.scoring import AnswerWordErrors, is_right, share, total, word_errors
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_a_right_answer_ends_in_the_key(reply: str, answer: str, truth: bool) ->
     ],
 )
 def test_word_errors(said: str, heard: str, edits: int, words: int) -> None:
-    assert word_errors(said, heard) == WordErrors(edits, words)
+    assert word_errors(said, heard) == AnswerWordErrors(edits, words)
 
 
 def test_the_total_weighs_words_not_sentences() -> None:
-    assert total([WordErrors(1, 1), WordErrors(0, 9)]).rate == pytest.approx(0.1)
+    assert total([AnswerWordErrors(1, 1), AnswerWordErrors(0, 9)]).rate == pytest.approx(0.1)
     assert total([]).rate == 0
     assert share([True, False, True, True]) == 0.75

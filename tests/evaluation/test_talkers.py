@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evaluation.served_chat.load_generator import SpokenQuestion, closed_loop, open_loop
 from evaluation.served_chat.playback import Arrival, play
-from evaluation.served_chat.realtime_client import Talker, TalkOptions
+from evaluation.served_chat.realtime_client import RealtimeClient, TalkOptions
 from evaluation.served_chat.talk import REALTIME_RATE, Pcm, Talk, leading_silence, spoken_question, trailing_silence
 from runtime.errors import UserError
 
@@ -137,7 +137,7 @@ def with_server(script: Script, act: Callable[[str], Awaitable[Any]]) -> Any:
 
 def ask_once(script: Script, options: TalkOptions, **more: Any) -> Talk:
     async def act(url: str) -> Talk:
-        async with Talker(url, options) as talker:
+        async with RealtimeClient(url, options) as talker:
             return await talker.ask("q", TONE, **more)
 
     talk: Talk = with_server(script, act)

@@ -17,9 +17,9 @@ import pytest
 from lm.data.bpe import train_bpe
 from lm.data.corpora import write_corpus
 from lm.data.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
-from lm.train import TrainConfig
+from lm.train import LmTrainConfig
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from lm.vocabulary import build_vocabulary
 from runtime.stage import Run
@@ -81,11 +81,11 @@ class TinyData:
         first, rest = text.split(" ", 1)
         return interleaved_document([first, self.codes(rest)], vocabulary)
 
-    def config(self, out: Path, **changes: Any) -> TrainConfig:
+    def config(self, out: Path, **changes: Any) -> LmTrainConfig:
         """A tiny run; ``changes`` are of any of the nested configs."""
         nested: dict[str, Any] = {}
         for name, kind, values in (
-            ("model", ModelConfig, MODEL),
+            ("model", LmModelConfig, MODEL),
             ("parallel", ParallelConfig, {}),
             ("train", LoopConfig, LOOP),
         ):
@@ -93,7 +93,7 @@ class TinyData:
             nested[name] = kind(**{**values, **known})
         forms = changes.pop("forms", ("text", "tts", "interleaved"))
         corpora = {form: str(self.folder / form) for form in forms}
-        return TrainConfig(
+        return LmTrainConfig(
             out=str(out), vocabulary=str(self.folder / "vocabulary"), corpora=corpora, **nested, **changes
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from lm.data.bpe import train_bpe
 from lm.data.chat_template import chat_messages, our_template
-from lm.data.formats import Turn, chat_document
+from lm.data.formats import ChatTurn, chat_document
 from lm.data.reply_format import ReplyFormat
 from lm.vocabulary import build_vocabulary
 
@@ -20,9 +20,9 @@ WORDS = ["the", "capital", "of", "france", "is", "paris", "sleeps"]
 V = build_vocabulary(train_bpe([" ".join(WORDS)] * 6, 400), num_speech_tokens=16, speech_tokenizer="abc")
 CODES = np.arange(12, dtype=np.uint16)
 TURNS = [
-    Turn(CODES[:3], "the capital of france is paris", CODES, transcript="france"),
-    Turn("france sleeps", "paris sleeps", CODES[:5]),
-    Turn(CODES[4:6], "is", CODES[:1]),
+    ChatTurn(CODES[:3], "the capital of france is paris", CODES, transcript="france"),
+    ChatTurn("france sleeps", "paris sleeps", CODES[:5]),
+    ChatTurn(CODES[4:6], "is", CODES[:1]),
 ]
 
 
@@ -37,7 +37,7 @@ def encoded(messages: list[dict[str, Any]], **options: Any) -> list[int]:
 @pytest.mark.parametrize("system", ["", "of the capital"])
 def test_the_template_writes_the_documents(kind: str, system: str) -> None:
     format = ReplyFormat(kind=kind, text_block=2, speech_block=3)
-    turns = [Turn(turn.user, turn.reply, turn.speech) for turn in TURNS] if kind == "speech" else TURNS
+    turns = [ChatTurn(turn.user, turn.reply, turn.speech) for turn in TURNS] if kind == "speech" else TURNS
     document = chat_document(turns, V, system=system, format=format).tolist()
     messages = chat_messages(turns, V, system=system, format=format)
     assert encoded(messages) == document
@@ -49,7 +49,7 @@ def test_a_text_cut_within_a_word_goes_on() -> None:
     word = "capitals"  # no token of its own
     assert len(V.encode_text(word)) > 1
     messages = chat_messages(
-        [Turn("is", word, CODES)], V, format=ReplyFormat(kind="streaming", text_block=1, speech_block=1)
+        [ChatTurn("is", word, CODES)], V, format=ReplyFormat(kind="streaming", text_block=1, speech_block=1)
     )
     parts = [part for part in messages[1]["content"] if part["type"] == "text"]
     assert "".join(part["text"] for part in parts) == word

@@ -14,7 +14,7 @@ import torch
 from lm.data.chat_template import find_template
 from lm.export import ExportConfig, run
 from lm.huggingface.families import family_of, huggingface_config, model_config
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -86,7 +86,7 @@ def test_sandwich_norms_train_alike_under_layouts(tiny: Any, run_ranks: Any, tmp
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_config_is_its_own_inverse(name: str) -> None:
-    model = ModelConfig(
+    model = LmModelConfig(
         **{"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 12, "norm_epsilon": 1e-6} | SHAPES[name]
     )
     content = huggingface_config(model, num_ids=32, max_positions=64, dtype="fp32", eos=0, pad=1)
@@ -108,18 +108,18 @@ def test_the_config_is_its_own_inverse(name: str) -> None:
     ],
 )
 def test_other_models_are_refused(changes: dict[str, Any], words: str) -> None:
-    content = huggingface_config(ModelConfig(), num_ids=8, max_positions=8, dtype="fp32", eos=0, pad=1) | changes
+    content = huggingface_config(LmModelConfig(), num_ids=8, max_positions=8, dtype="fp32", eos=0, pad=1) | changes
     with pytest.raises(UserError, match=words):
         model_config(content, vocabulary_multiple=64, subject="config.json")
     with pytest.raises(UserError, match="no Hugging Face class"):
-        family_of(ModelConfig(qk_norm=True, qkv_bias=True))
+        family_of(LmModelConfig(qk_norm=True, qkv_bias=True))
 
 
 def test_the_wanted_chat_template_is_exported(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     """Ours writes the dialogues of lm.data.formats; shards have an index; the vocabulary's own template comes first."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lm.data.formats import Turn, chat_document
+    from lm.data.formats import ChatTurn, chat_document
 
     run_ranks(lambda: tiny.train(tmp_path, steps=5, layers=2), 1)
     run_ranks(lambda: export(tiny, tmp_path, dtype="bf16", max_positions=99, shard_gigabytes=1e-5), 1)
@@ -131,7 +131,7 @@ def test_the_wanted_chat_template_is_exported(tiny: Any, run_ranks: Any, tmp_pat
     AutoModelForCausalLM.from_pretrained(folder)
     tokenizer, vocabulary = AutoTokenizer.from_pretrained(folder), Vocabulary.from_pretrained(folder)
     codes = np.array([3, 9], dtype=np.uint16)
-    turns = [Turn(user=codes, reply="beta", speech=codes), Turn(user="gama lo", reply="de")]
+    turns = [ChatTurn(user=codes, reply="beta", speech=codes), ChatTurn(user="gama lo", reply="de")]
     audio = {"type": "audio", "tokens": [3, 9]}
     messages = [
         {"role": "system", "content": "ka ki"},

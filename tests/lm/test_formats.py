@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lm.data import formats
 from lm.data.bpe import train_bpe
-from lm.data.formats import Turn, loss_mask, render
+from lm.data.formats import ChatTurn, loss_mask, render
 from lm.data.reply_format import ReplyFormat
 from lm.vocabulary import build_vocabulary
 
@@ -22,7 +22,7 @@ BOA, EOA, EOS = V.special("begin_of_audio"), V.special("end_of_audio"), V.eos
 
 
 def documents() -> dict[str, np.ndarray]:
-    chat = [Turn(CODES, "paris", CODES, transcript="the capital of france"), Turn("a lion", "sleeps")]
+    chat = [ChatTurn(CODES, "paris", CODES, transcript="the capital of france"), ChatTurn("a lion", "sleeps")]
     return {
         "text": formats.text_document("the capital", V),
         "speech": formats.speech_document(CODES, V),
@@ -30,10 +30,10 @@ def documents() -> dict[str, np.ndarray]:
         "tts": formats.tts_document("a lion", CODES, "bob", V),
         "interleaved": formats.interleaved_document(["the capital ", CODES, " is", CODES], V),
         "chat": formats.chat_document(chat, V),
-        "system": formats.chat_document([Turn("a lion", "sleeps")], V, system="the lion"),
-        "streaming": formats.chat_document([Turn(CODES, "the capital of france", SIX)], V, format=STREAMING),
-        "direct": formats.chat_document([Turn(CODES, "paris", CODES)], V, format=ReplyFormat(kind="speech")),
-        "short chat": formats.chat_document([Turn(CODES, "paris", CODES)], V),
+        "system": formats.chat_document([ChatTurn("a lion", "sleeps")], V, system="the lion"),
+        "streaming": formats.chat_document([ChatTurn(CODES, "the capital of france", SIX)], V, format=STREAMING),
+        "direct": formats.chat_document([ChatTurn(CODES, "paris", CODES)], V, format=ReplyFormat(kind="speech")),
+        "short chat": formats.chat_document([ChatTurn(CODES, "paris", CODES)], V),
     }
 
 

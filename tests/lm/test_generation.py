@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.data.bpe import train_bpe
-from lm.inference.batch_invariant_linear import Product
+from lm.inference.batch_invariant_linear import BatchInvariantLinear
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
 from lm.inference.sampling import choose, uniform
@@ -124,7 +124,7 @@ def test_rows_of_a_product_do_not_depend_on_their_number() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         weight, x = (torch.randn(shape, generator=random).to(dtype) for shape in ((96, 80), (70, 80)))
         bias = torch.randn(96, generator=random).to(dtype)
-        product = Product(weight, bias)
+        product = BatchInvariantLinear(weight, bias)
         whole = product(x)
         assert all(torch.equal(product(x[:count]), whole[:count]) for count in range(1, 71))
         exact = x.double() @ weight.double().T + bias.double()

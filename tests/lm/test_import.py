@@ -19,10 +19,10 @@ from lm.data.bpe import train_bpe
 from lm.export import ExportConfig
 from lm.export import run as export
 from lm.huggingface.families import huggingface_config
-from lm.huggingface.weights import HuggingFaceWeights, ShardWriter
-from lm.import_hf import ImportConfig
+from lm.huggingface.weights import HuggingFaceWeights, SafetensorsWriter
+from lm.import_hf import ImportHfConfig
 from lm.import_hf import run as import_foreign
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.vocabulary import Vocabulary, VocabularyConfig, build_vocabulary
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -45,7 +45,7 @@ class Foreign(NamedTuple):
     out: Path
 
 
-def make_foreign(texts: list[str], folder: Path, shape: ModelConfig, dtype: torch.dtype = torch.float32) -> Foreign:
+def make_foreign(texts: list[str], folder: Path, shape: LmModelConfig, dtype: torch.dtype = torch.float32) -> Foreign:
     """A random model of a family as transformers saves it, its tokenizer, and a vocabulary grown from it."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -67,7 +67,7 @@ def make_foreign(texts: list[str], folder: Path, shape: ModelConfig, dtype: torc
 
 
 def convert(foreign: Foreign, run_ranks: Any, **options: Any) -> dict[str, Any]:
-    config = ImportConfig(
+    config = ImportHfConfig(
         out=str(foreign.out), model=str(foreign.folder), vocabulary=str(foreign.grown), vocabulary_multiple=16,
         sequence_length=64, **options,
     )  # fmt: skip
@@ -113,7 +113,7 @@ def test_logits_weights_and_layouts(name: str, tiny: Any, run_ranks: Any, tmp_pa
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    foreign = make_foreign(tiny.texts, tmp_path, ModelConfig(**{**WIDTHS, **SHAPES[name]}))
+    foreign = make_foreign(tiny.texts, tmp_path, LmModelConfig(**{**WIDTHS, **SHAPES[name]}))
     assert len(list(foreign.folder.glob("*.safetensors"))) > 1
     metrics = convert(foreign, run_ranks)
     vocabulary = Vocabulary.from_pretrained(foreign.grown)
@@ -149,7 +149,7 @@ def test_new_rows_are_the_mean_with_a_little_noise(tiny: Any, run_ranks: Any, tm
     from lm.training.parallel import ParallelConfig
     from lm.training.processes import open_processes
 
-    foreign = make_foreign(tiny.texts, tmp_path, ModelConfig(**WIDTHS), torch.bfloat16)
+    foreign = make_foreign(tiny.texts, tmp_path, LmModelConfig(**WIDTHS), torch.bfloat16)
     assert convert(foreign, run_ranks, noise=0.1)["precision"] == "bf16"
     path = find_checkpoint(foreign.out)
     record = CheckpointRecord.read(path)
@@ -168,8 +168,8 @@ def test_new_rows_are_the_mean_with_a_little_noise(tiny: Any, run_ranks: Any, tm
 
 
 def test_what_cannot_be_imported_is_named(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
-    foreign = make_foreign(tiny.texts, tmp_path, ModelConfig(**WIDTHS))
-    config = ImportConfig(out=str(foreign.out), model=str(foreign.folder), vocabulary=str(foreign.grown))
+    foreign = make_foreign(tiny.texts, tmp_path, LmModelConfig(**WIDTHS))
+    config = ImportHfConfig(out=str(foreign.out), model=str(foreign.folder), vocabulary=str(foreign.grown))
     foreign.out.mkdir()
 
     def refused(words: str, **changes: Any) -> None:
@@ -259,7 +259,7 @@ print(json.dumps([imported - before, peak() - imported]))
 
 def test_memory_is_bounded_by_a_matrix(tiny: Any, tmp_path: Path) -> None:
     """A model of 300 MB passes through in both directions in the memory of its largest matrices, not its own."""
-    shape = ModelConfig(layers=16, hidden=512, heads=8, kv_heads=2, ffn=2048, qkv_bias=True)
+    shape = LmModelConfig(layers=16, hidden=512, heads=8, kv_heads=2, ffn=2048, qkv_bias=True)
     bpe = train_bpe(tiny.texts, 300)
     num_ids = 8000
     content = huggingface_config(shape, num_ids=num_ids, max_positions=64, dtype="fp32", eos=0, pad=1)
@@ -269,7 +269,7 @@ def test_memory_is_bounded_by_a_matrix(tiny: Any, tmp_path: Path) -> None:
     bpe.save(str(folder / "tokenizer.json"))
     vocabulary = build_vocabulary(bpe, num_speech_tokens=1024, speech_tokenizer="abc")
     vocabulary.save_pretrained(tmp_path / "grown")
-    writer = ShardWriter(folder, 100_000_000)
+    writer = SafetensorsWriter(folder, 100_000_000)
     sizes = []
     for name, size in foreign_shapes(shape, num_ids):
         writer.add(name, torch.full(size, 0.01))
@@ -287,7 +287,7 @@ def test_memory_is_bounded_by_a_matrix(tiny: Any, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out/ex/model").glob("*.safetensors"))) > 10
 
 
-def foreign_shapes(shape: ModelConfig, num_ids: int) -> list[tuple[str, tuple[int, ...]]]:
+def foreign_shapes(shape: LmModelConfig, num_ids: int) -> list[tuple[str, tuple[int, ...]]]:
     """Names and shapes of a Qwen2's tensors."""
     hidden, wide, narrow = shape.hidden, shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     rows: list[tuple[str, tuple[int, ...]]] = [("model.embed_tokens.weight", (num_ids, hidden))]

@@ -11,14 +11,14 @@ import pytest
 
 from lm.data.corpora import write_corpus
 from lm.data.corpus_statistics import CorpusStatistics, DuplicateCounter
-from lm.data.formats import Turn, chat_document, document_format, text_document
+from lm.data.formats import ChatTurn, chat_document, document_format, text_document
 from lm.inspect_corpus import main
 
 
 def test_formats_are_told_by_the_ids(tiny: Any) -> None:
     for form in ("text", "speech", "asr", "tts", "interleaved"):
         assert all(document_format(tiny.document(form, number), tiny.vocabulary) == form for number in range(20))
-    assert document_format(chat_document([Turn(user="ka", reply="ki")], tiny.vocabulary), tiny.vocabulary) == "chat"
+    assert document_format(chat_document([ChatTurn(user="ka", reply="ki")], tiny.vocabulary), tiny.vocabulary) == "chat"
 
 
 def test_counts(tiny: Any) -> None:

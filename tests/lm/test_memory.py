@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.memory import LAYOUTS, Measurement, make_config, make_corpus, peak_of_training
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_the_plan_is_within_10_percent_of_what_is_measured(
     name: str, corpus: tuple[Path, int], run_ranks: Any, tmp_path: Path
 ) -> None:
     folder, size = corpus
-    model = ModelConfig(layers=4, hidden=128, heads=4, kv_heads=2, ffn=352)
+    model = LmModelConfig(layers=4, hidden=128, heads=4, kv_heads=2, ffn=352)
     loop = LoopConfig(
         steps=2, warmup_steps=1, sequence_length=256, micro_batch=2, global_batch=8, precision="fp32",
         reset_attention=False, validate_every=0, checkpoint_every=0,

@@ -12,7 +12,7 @@ import pytest
 from lm.data.formats import asr_prompt, tts_prompt
 from lm.generate import main
 from lm.huggingface.families import huggingface_config
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -33,7 +33,7 @@ def export_random(name: str, tiny: Any, folder: Path) -> Path:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    shape = ModelConfig(layers=1, hidden=32, heads=4, kv_heads=2, ffn=48, **SHAPES[name])
+    shape = LmModelConfig(layers=1, hidden=32, heads=4, kv_heads=2, ffn=48, **SHAPES[name])
     content = huggingface_config(
         shape, num_ids=tiny.vocabulary.size, max_positions=256, dtype="fp32", eos=tiny.vocabulary.eos, pad=1
     )

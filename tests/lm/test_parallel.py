@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import BatchShape, ParallelConfig, check_layout, data_parallel_size
 from lm.training.schedule import learning_rate
 from runtime.errors import UserError
 
-MODEL = ModelConfig(layers=8, hidden=64, heads=8, kv_heads=4, ffn=96)
+MODEL = LmModelConfig(layers=8, hidden=64, heads=8, kv_heads=4, ffn=96)
 
 
 def check(processes: int, *, backend: str = "gloo", batch: tuple[int, int, int] = (2, 8, 64), **sizes: Any) -> None:

@@ -8,7 +8,7 @@ from corpus.tokens import TokenisedUtterance, write_tokens
 from lm.data import formats
 from lm.data.bpe import train_bpe
 from lm.data.corpora import open_corpus
-from lm.prepare import STAGE, PrepareConfig
+from lm.prepare import STAGE, LmPrepareConfig
 from lm.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
 
@@ -46,7 +46,7 @@ def documents(folder: Path, split: str = "train") -> list[list[int]]:
 
 
 def test_each_format_holds_its_documents(tmp_path: Path) -> None:
-    config = PrepareConfig(**write_inputs(tmp_path), kinds={"speech": ["statement"]})
+    config = LmPrepareConfig(**write_inputs(tmp_path), kinds={"speech": ["statement"]})
     metrics = STAGE.execute(config)
     out = tmp_path / "out"
     first, second = utterance(0), utterance(1)
@@ -61,7 +61,7 @@ def test_each_format_holds_its_documents(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
-    config = PrepareConfig(**write_inputs(tmp_path))
+    config = LmPrepareConfig(**write_inputs(tmp_path))
     STAGE.execute(config)
     out = tmp_path / "out"
     before = {path: path.read_bytes() for path in out.rglob("*.bin")}
@@ -76,7 +76,7 @@ def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
 
 
 def test_tokens_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
-    config = PrepareConfig(**write_inputs(tmp_path, tokenizer="xyz"))
+    config = LmPrepareConfig(**write_inputs(tmp_path, tokenizer="xyz"))
     with pytest.raises(UserError, match=r"train\.parquet: tokens of speech tokenizer xyz.*vocabulary is of abc"):
         STAGE.execute(config)
 
@@ -86,8 +86,8 @@ def test_bad_records_are_counted_and_tolerated_up_to_a_share(tmp_path: Path) -> 
     rows += [utterance(8, text=" "), utterance(9, speaker="carol"), utterance(10, tokens=np.zeros(0, dtype=np.uint16))]
     inputs = write_inputs(tmp_path, rows)
     with pytest.raises(UserError, match=r"1 of 11 utterances cannot be used for speech.*no tokens"):
-        STAGE.execute(PrepareConfig(**inputs))
-    metrics = STAGE.execute(PrepareConfig(**inputs, max_bad_share=0.5))
+        STAGE.execute(LmPrepareConfig(**inputs))
+    metrics = STAGE.execute(LmPrepareConfig(**inputs, max_bad_share=0.5))
     found = {name: metrics[f"{name}_documents"] for name in ("speech", "asr", "tts")}
     assert found == {"speech": 10, "asr": 9, "tts": 8} and metrics["tts_left_out"] == 3
     record = json.loads((tmp_path / "out/tts/corpus.json").read_text())
@@ -112,8 +112,8 @@ def test_bad_lines(tmp_path: Path, line: str | bytes, reason: str) -> None:
         file.seek(0)
         file.write(content + b"\n" + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     with pytest.raises(UserError, match=reason):
-        STAGE.execute(PrepareConfig(**inputs, formats=["text"]))
-    metrics = STAGE.execute(PrepareConfig(**inputs, formats=["text"], max_bad_share=0.4))
+        STAGE.execute(LmPrepareConfig(**inputs, formats=["text"]))
+    metrics = STAGE.execute(LmPrepareConfig(**inputs, formats=["text"], max_bad_share=0.4))
     assert metrics["text_documents"] == 2 and metrics["text_left_out"] == 1
 
 
@@ -125,9 +125,9 @@ def test_options(tmp_path: Path) -> None:
         ({"formats": ["asr"]}, "option tokens"),
     ):
         with pytest.raises(UserError, match=match):
-            PrepareConfig(vocabulary="v", out="o", **options)  # type: ignore[arg-type]
+            LmPrepareConfig(vocabulary="v", out="o", **options)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"no heldout\.parquet"):
-        STAGE.execute(PrepareConfig(**write_inputs(tmp_path), valid_split="heldout"))
+        STAGE.execute(LmPrepareConfig(**write_inputs(tmp_path), valid_split="heldout"))
 
 
 def test_options_on_the_command_line(tmp_path: Path) -> None:

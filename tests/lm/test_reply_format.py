@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm.data.bpe import train_bpe
-from lm.data.formats import Turn, chat_document, chat_prompt, chat_reply, chat_turn, read_reply, render, system_row
+from lm.data.formats import ChatTurn, chat_document, chat_prompt, chat_reply, chat_turn, read_reply, render, system_row
 from lm.data.reply_format import KINDS, ReplyFormat, ReplyState
 from lm.data.truncation import cut_history, first_kept
 from lm.vocabulary import build_vocabulary
@@ -28,7 +28,7 @@ def layout(num_text: int, num_speech: int, text_block: int, speech_block: int) -
     format = ReplyFormat(kind="streaming", text_block=text_block, speech_block=speech_block)
     words = " ".join(WORDS[number % len(WORDS)] for number in range(num_text))
     assert len(V.encode_text(words)) == num_text
-    row = chat_reply(Turn("a lion", words, codes(num_speech)), V, format)
+    row = chat_reply(ChatTurn("a lion", words, codes(num_speech)), V, format)
     assert (V.codes(row) == codes(num_speech)).all() and V.decode_text(row) == words
     return "".join("S" if is_speech else "T" for is_speech in V.is_speech(row))
 
@@ -121,7 +121,7 @@ def test_every_reply_that_is_learnt_may_be_made_and_read_back(
     words = " ".join(WORDS[number % len(WORDS)] for number in range(num_words))
     speech = codes(num_words // format.text_block * format.speech_block + 1 + further)
     transcript = "a lion" if format.transcribes else None
-    row = chat_reply(Turn(codes(3), words, speech, transcript), V, format)
+    row = chat_reply(ChatTurn(codes(3), words, speech, transcript), V, format)
     state = ReplyState(format, V)
     for id in [*row, end]:
         state.push(int(id))
@@ -132,7 +132,7 @@ def test_every_reply_that_is_learnt_may_be_made_and_read_back(
 
 
 def test_a_reply_in_the_making_is_read() -> None:
-    row = chat_reply(Turn(codes(3), "sleeps", codes(4), "a lion"), V)
+    row = chat_reply(ChatTurn(codes(3), "sleeps", codes(4), "a lion"), V)
     begun = read_reply(row[:2], V)
     assert (begun.text, begun.transcript, len(begun.speech)) == ("", "a", 0)
     assert read_reply([], V).text == ""
@@ -140,7 +140,7 @@ def test_a_reply_in_the_making_is_read() -> None:
 
 def test_direct_replies_need_speech() -> None:
     with pytest.raises(ValueError, match="has no speech"):
-        chat_reply(Turn(codes(3), "sleeps"), V, ReplyFormat(kind="speech"))
+        chat_reply(ChatTurn(codes(3), "sleeps"), V, ReplyFormat(kind="speech"))
     with pytest.raises(UserError, match="writes no text"):
         ReplyFormat(kind="speech", transcribes=True)
     with pytest.raises(UserError, match=r"format: found 'both'.*text_guided, streaming, speech"):
@@ -164,7 +164,7 @@ def test_whole_turns_are_cut_oldest_first(lengths: list[int], budget: int, first
 
 
 def test_the_system_prompt_is_kept() -> None:
-    turns = [Turn("a lion", "sleeps"), Turn("the capital", "paris", codes(4)), Turn("france", "is")]
+    turns = [ChatTurn("a lion", "sleeps"), ChatTurn("the capital", "paris", codes(4)), ChatTurn("france", "is")]
     rows, system = [chat_turn(turn, V) for turn in turns], system_row("of a lion", V)
     whole = cut_history(rows, 1000, system=system)
     np.testing.assert_array_equal(np.append(whole, EOS), chat_document(turns, V, system="of a lion"))

@@ -8,7 +8,7 @@ import pytest
 from lm.data.bpe import train_bpe
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
-from lm.inference.sequences import PIECE_TOKENS, Ask, Sequences
+from lm.inference.sequences import PIECE_TOKENS, Ask, ContinuousBatch
 from lm.vocabulary import build_vocabulary
 from runtime.errors import UserError
 
@@ -65,7 +65,7 @@ def alone(generator: Generator, prompt: np.ndarray, ask: Ask) -> list[int]:
 
 
 def test_rows_that_join_and_leave_at_any_step_yield_what_each_would_alone(generator: Generator) -> None:
-    sequences, rng = Sequences(generator, 3), np.random.default_rng(0)
+    sequences, rng = ContinuousBatch(generator, 3), np.random.default_rng(0)
     jobs = [(prompt, ask) for prompt in PROMPTS for ask in ASKS]
     rng.shuffle(jobs)
     queue, running = list(range(len(jobs))), dict[int, int]()
@@ -96,7 +96,7 @@ def test_rows_that_join_and_leave_at_any_step_yield_what_each_would_alone(genera
 
 
 def test_a_sequence_that_was_cut_back_is_as_one_that_never_went_there(generator: Generator) -> None:
-    sequences, ask = Sequences(generator, 2), ASKS[2]
+    sequences, ask = ContinuousBatch(generator, 2), ASKS[2]
     sequences.open(1)
     sequences.feed(1, PROMPTS[2])
     sequences.ask(1, ask)
@@ -120,7 +120,7 @@ def sequences_ids(generator: Generator, ask: Ask, length: int) -> np.ndarray:
 
 
 def test_a_long_prompt_holds_nobody_up(generator: Generator) -> None:
-    sequences = Sequences(generator, 2)
+    sequences = ContinuousBatch(generator, 2)
     for row in (0, 1):
         sequences.open(row)
     sequences.feed(0, PROMPTS[1])
@@ -134,7 +134,7 @@ def test_a_long_prompt_holds_nobody_up(generator: Generator) -> None:
 
 
 def test_speech_ends_an_ask_for_both(generator: Generator) -> None:
-    sequences = Sequences(generator, 1)
+    sequences = ContinuousBatch(generator, 1)
     sequences.open(0)
     sequences.feed(0, PROMPTS[1])
     sequences.ask(0, Ask(max_new_tokens=200, stop=(), allowed="both", temperature=1.0, is_speech_last=True))
@@ -146,7 +146,7 @@ def test_speech_ends_an_ask_for_both(generator: Generator) -> None:
 
 
 def test_what_does_not_fit_is_refused_and_a_closed_row_frees_its_room(generator: Generator) -> None:
-    sequences = Sequences(generator, 1)
+    sequences = ContinuousBatch(generator, 1)
     sequences.open(0)
     with pytest.raises(UserError, match="nothing to continue"):
         sequences.ask(0, ASKS[0])

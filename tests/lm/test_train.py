@@ -12,7 +12,7 @@ import torch
 
 from lm.data.corpora import write_corpus
 from lm.data.formats import text_document
-from lm.train import TrainConfig
+from lm.train import LmTrainConfig
 from lm.vocabulary import build_vocabulary
 from runtime.errors import UserError
 
@@ -99,10 +99,10 @@ def test_refuses_a_damaged_corpus(damage: str, tiny: Any, run_ranks: Any, tmp_pa
 
 def test_speed_is_counted_strictly() -> None:
     """Llama-3-8B as NVIDIA counts it: 14,451 tokens a second on a GPU are 744 TFLOP/s."""
-    from lm.training.model_config import ModelConfig
+    from lm.training.model_config import LmModelConfig
     from lm.training.trainer import log_line
 
-    llama = ModelConfig(layers=32, hidden=4096, heads=32, kv_heads=8, ffn=14336)
+    llama = LmModelConfig(layers=32, hidden=4096, heads=32, kv_heads=8, ffn=14336)
     flops = llama.flops_per_token(128256, 8192)
     assert 14451 * flops == pytest.approx(744e12, rel=2e-3)
     timing = {"tokens_per_second": 14451.0, "model_tflops_per_process": 743.8, "model_flops_utilisation": 0.376}
@@ -167,4 +167,4 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(tiny: Any, run_ranks:
 )
 def test_options_are_checked(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        TrainConfig(out="out", vocabulary="v", corpora={"text": "c"}, **options)
+        LmTrainConfig(out="out", vocabulary="v", corpora={"text": "c"}, **options)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lm.training.loop_config import LoopConfig
-from lm.training.model_config import ModelConfig
+from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from recipes.cluster.cluster_recipe import LAYOUTS, cluster_recipes, load_cluster_recipe
 from recipes.cluster.machines import Cluster
@@ -71,7 +71,7 @@ def test_the_9b_recipe_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_published_intervals_between_checkpoints() -> None:
     """At 1,024 GPUs and 50,700 GPU-hours a failure: 1 s blocked every 10 min, 5 s every 22 min, 30 s every 54 min."""
-    model, cluster = ModelConfig(), Cluster(gpus=1024, kind="H100")
+    model, cluster = LmModelConfig(), Cluster(gpus=1024, kind="H100")
     for block, minutes, lost in ((1, 10, 0.0034), (5, 22, 0.0075), (30, 54, 0.018)):
         assumed = Assumptions(vocabulary_size=1024, block_seconds=block, restart_minutes=0)
         found = forecast(model, ParallelConfig(), LoopConfig(global_batch=8192), cluster, assumed, data=1024)
@@ -111,7 +111,7 @@ def test_every_recipe_fits_its_clusters(recipe: str, gpus: int, kind: str) -> No
 
 def test_parts_of_all_processes_make_the_whole() -> None:
     """Weights divided by any layout are the model's; 1F1B holds most micro batches on the first stage."""
-    model = ModelConfig(layers=8, hidden=64, heads=8, kv_heads=4, ffn=96, qk_norm=True, qkv_bias=True)
+    model = LmModelConfig(layers=8, hidden=64, heads=8, kv_heads=4, ffn=96, qk_norm=True, qkv_bias=True)
     whole = model.num_parameters(512)
     for pipeline in (1, 2, 4):
         parallel = ParallelConfig(pipeline=pipeline)

@@ -8,14 +8,14 @@ import torch
 from lm.inference.generation import Generator
 from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
-from text2token.backends.choice import EngineOptions, finished_row, open_backend
+from text2token.backends.choice import BackendOptions, finished_row, open_backend
 from text2token.backends.sglang_engine import keep_allowed
 from text2token.backends.sglang_engine import sampling_options as sglang_options
 from text2token.backends.vllm_engine import sampling_options as vllm_options
 
 
-def options(folder: Path) -> EngineOptions:
-    return EngineOptions(folder=str(folder), batch_size=4, dtype="float32", device="cpu")
+def options(folder: Path) -> BackendOptions:
+    return BackendOptions(folder=str(folder), batch_size=4, dtype="float32", device="cpu")
 
 
 def test_builtin_is_the_generator(model_folder: Path, vocabulary: Vocabulary) -> None:

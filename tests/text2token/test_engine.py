@@ -7,7 +7,7 @@ from lm.data.readers import TextDocument
 from lm.inference.generation import Generator
 from lm.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
-from text2token.engine import Synthesiser, Voice, voices
+from text2token.engine import SpanVoice, Synthesiser, voices
 from text2token.gate import GateConfig
 from text2token.spans import SpanConfig
 
@@ -29,7 +29,7 @@ def synthesiser(folder: Path, batch_size: int = 64, seed: int = 1, **voice: obje
         generator.vocabulary,
         spans=SpanConfig(ratio=0.4, mean_words=3),
         gate=GateConfig(),
-        voice=Voice(**options),  # type: ignore[arg-type]
+        voice=SpanVoice(**options),  # type: ignore[arg-type]
         seed=seed,
     )
 
@@ -76,9 +76,11 @@ def test_what_is_spoken(model_folder: Path) -> None:
 
 
 def test_numbers_are_written_out_before_they_are_spoken() -> None:
-    voice = Voice(temperature=0.0, top_p=1.0, normalises=True, normaliser="builtin")
+    voice = SpanVoice(temperature=0.0, top_p=1.0, normalises=True, normaliser="builtin")
     assert voice.spoken("Dr. Lee paid $5 (50%)") == "doctor lee paid five dollars fifty percent"
-    assert Voice(temperature=0.0, top_p=1.0, normalises=False, normaliser="builtin").spoken("5%!") == "five percent!"
+    assert (
+        SpanVoice(temperature=0.0, top_p=1.0, normalises=False, normaliser="builtin").spoken("5%!") == "five percent!"
+    )
 
 
 def test_a_span_without_words_stays_text(model_folder: Path) -> None:

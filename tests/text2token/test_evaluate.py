@@ -10,8 +10,8 @@ from lm.data.bpe import train_bpe
 from lm.data.formats import loss_mask, tts_document
 from lm.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
-from text2token.evaluate import STAGE, EvaluateConfig
-from tokenizer.config import ModelConfig, QuantiserConfig
+from text2token.evaluate import STAGE, ReadbackConfig
+from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
 from tokenizer.training.initialise import initialise
@@ -23,7 +23,7 @@ TEXTS = ["the lion sleeps", "a cat likes the ball", "paris", "the red house"]
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained tokenizer: what it reads is nonsense, but always the same nonsense for the same tokens."""
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = TokenizerModelConfig(
         width=32, heads=2, subsampling_channels=8, feed_forward=2, chunk=4, left_context=8, num_labels=40, upsampling=2
     )
     made = SpeechTokenizer(config, QuantiserConfig(codebook_size=16), Labels.from_texts(TEXTS, 40))
@@ -98,7 +98,7 @@ def memorise(model: torch.nn.Module, rows: list[np.ndarray], vocabulary: Vocabul
 
 def test_a_model_that_knows_the_real_tokens_reads_as_they_do(inputs: dict[str, str], tmp_path: Path) -> None:
     own = {"speakers_from": "heldout_sentence", **inputs}
-    metrics = STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), temperature=0, **own))  # type: ignore[arg-type]
+    metrics = STAGE.execute(ReadbackConfig(out=str(tmp_path / "out"), temperature=0, **own))  # type: ignore[arg-type]
     rows = [json.loads(line) for line in (tmp_path / "out/readback.jsonl").read_text().splitlines()]
     assert [row["text"] for row in rows] == TEXTS and metrics["utterances"] == 4
     assert all(row["heard"] == row["heard_in_real_tokens"] and row["tokens"] == row["real_tokens"] for row in rows)
@@ -111,13 +111,13 @@ def test_a_model_that_knows_the_real_tokens_reads_as_they_do(inputs: dict[str, s
         (row["id"], text, row["tokens"]) for row, text in zip(rows, TEXTS, strict=True)
     ]
     assert [json.loads(line)["speaker"] for line in (tmp_path / "out/speakers.jsonl").open()] == ["ann"]
-    some = EvaluateConfig(out=str(tmp_path / "some"), speakers_from="", num_utterances=2, **inputs)  # type: ignore[arg-type]
+    some = ReadbackConfig(out=str(tmp_path / "some"), speakers_from="", num_utterances=2, **inputs)  # type: ignore[arg-type]
     assert STAGE.execute(some)["utterances"] == 2
 
 
 def test_refusals(inputs: dict[str, str], tmp_path: Path, model_folder: Path) -> None:
     with pytest.raises(UserError, match="no utterance of split heldout_sentence"):
-        STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), kinds=["y"], **inputs))  # type: ignore[arg-type]
+        STAGE.execute(ReadbackConfig(out=str(tmp_path / "out"), kinds=["y"], **inputs))  # type: ignore[arg-type]
     other = {**inputs, "model": str(model_folder)}
     with pytest.raises(UserError, match=r"tokens of speech tokenizer .* but the vocabulary is of abc"):
-        STAGE.execute(EvaluateConfig(out=str(tmp_path / "out"), **other))  # type: ignore[arg-type]
+        STAGE.execute(ReadbackConfig(out=str(tmp_path / "out"), **other))  # type: ignore[arg-type]

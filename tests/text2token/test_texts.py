@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from corpus.manifest import BadRecord
 from lm.data.readers import TextDocument, iterate_texts
 from runtime.errors import UserError
-from text2token.texts import Columns, Part, TextReader, cut_file, list_files
+from text2token.texts import Columns, RecordRange, TextReader, cut_file, list_files
 
 LINES = st.lists(
     st.sampled_from(['{"text": "a b"}', '{"id": "x", "text": "é"}', "", "broken", '{"text": ""}']), max_size=20
@@ -19,13 +19,15 @@ LINES = st.lists(
 PLAIN = Columns()
 
 
-def parts_of(source: str | Path, most: int = 3, most_bytes: int = 1 << 20, columns: Columns = PLAIN) -> list[Part]:
+def parts_of(
+    source: str | Path, most: int = 3, most_bytes: int = 1 << 20, columns: Columns = PLAIN
+) -> list[RecordRange]:
     return [
         part for file in list_files(str(source)) for part in cut_file(file, columns, most=most, most_bytes=most_bytes)
     ]
 
 
-def read(parts: list[Part], columns: Columns = PLAIN) -> list[TextDocument | BadRecord]:
+def read(parts: list[RecordRange], columns: Columns = PLAIN) -> list[TextDocument | BadRecord]:
     reader = TextReader(columns)
     return [item for part in parts for item in reader.read(part)]
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from runtime.errors import UserError
-from text2token.unit_file import Counts, Marks, SpokenDocument, SpokenSpan, read_unit, write_unit
+from text2token.unit_file import Counts, Fingerprints, SpokenDocument, SpokenSpan, read_unit, write_unit
 
 CODES = np.array([1, 2, 65535], dtype=np.uint16)
 NONE = np.zeros(0, dtype=np.uint16)
-MARKS = Marks("vocabulary", "tokenizer", "model")
+MARKS = Fingerprints("vocabulary", "tokenizer", "model")
 DOCUMENTS = [
     SpokenDocument("a", "One two. Three four", [SpokenSpan(0, 3, 1, "one", "ann", "good", CODES)]),
     SpokenDocument(

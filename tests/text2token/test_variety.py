@@ -1,6 +1,6 @@
 import numpy as np
 
-from text2token.diversity import SpeakerGuess, repeated_share, used_codes
+from text2token.diversity import SpeakerClassifier, repeated_share, used_codes
 
 
 def test_speakers_are_told_apart_by_their_codes() -> None:
@@ -8,7 +8,7 @@ def test_speakers_are_told_apart_by_their_codes() -> None:
     habits = random.dirichlet(np.full(32, 0.3), size=4)
     draw = [[random.choice(32, 30, p=habit).astype(np.uint16) for _ in range(40)] for habit in habits]
     rows = [(f"speaker-{number}", codes) for number, own in enumerate(draw) for codes in own]
-    guess = SpeakerGuess(rows[::2], 32)
+    guess = SpeakerClassifier(rows[::2], 32)
     assert guess.speakers == [f"speaker-{number}" for number in range(4)]
     assert guess.right_share(rows[1::2]) > 0.95
     shuffled = [(f"speaker-{random.integers(4)}", codes) for _, codes in rows]

@@ -13,7 +13,7 @@ import torch
 
 from corpus.audio.files import Samples, write_audio
 from corpus.manifest import Utterance, write_manifest
-from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
 from tokenizer.training.initialise import initialise
@@ -48,7 +48,7 @@ def make_tokenizer(vq: QuantiserConfig | None = None, **options: Any) -> SpeechT
     sizes: dict[str, Any] = {"width": 32, "heads": 2, "subsampling_channels": 8, "feed_forward": 2}
     sizes |= {"chunk": 4, "left_context": 8, "num_labels": 40, "upsampling": 2}
     made = SpeechTokenizer(
-        ModelConfig(**(sizes | options)), vq or QuantiserConfig(codebook_size=64), Labels.from_texts(WORDS, 40)
+        TokenizerModelConfig(**(sizes | options)), vq or QuantiserConfig(codebook_size=64), Labels.from_texts(WORDS, 40)
     )
     initialise(made.front)
     made.eval()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corpus.audio.mel import LogMelConfig
 from tokenizer.config import AugmentConfig
 from tokenizer.data.augment import augment, warp_matrices
-from tokenizer.data.batches import Ahead, Batches
+from tokenizer.data.batches import Batches, Prefetcher
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,7 +42,7 @@ def test_lengths_within_a_batch_are_alike() -> None:
 
 
 def test_loading_ahead_changes_nothing() -> None:
-    ahead = Ahead(lambda step: step * step, workers=3)
+    ahead = Prefetcher(lambda step: step * step, workers=3)
     assert [ahead(step) for step in range(20)] == [step * step for step in range(20)]
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
-from corpus.audio.frame_rate import FRAME_RATES, TokenTime
+from corpus.audio.frame_rate import FRAME_RATES, FrameRate
 from corpus.audio.mel import LogMelConfig
 from runtime.artefact import identity
 from runtime.errors import UserError
-from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.model import SpeechTokenizer
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
@@ -85,7 +85,7 @@ def test_other_quantisers_encode_stream_save_and_load(
 def test_an_artefact_of_before_the_option_keeps_its_fingerprint(tokenizer: SpeechTokenizer, tmp_path: Path) -> None:
     first = "width heads front_layers back_layers feed_forward conv_kernel subsampling_channels left_context chunk"
     first += " dropout upsampling num_labels"  # the options of the first artefacts: one that is new must be LATER
-    assert list(identity(ModelConfig())) == first.split()
+    assert list(identity(TokenizerModelConfig())) == first.split()
     assert list(identity(LogMelConfig())) == ["sample_rate", "n_fft", "win", "hop", "num_mels", "floor", "mean", "std"]
     tokenizer.save_pretrained(tmp_path / "artefact")
     settings = yaml.safe_load((tmp_path / "artefact/config.yaml").read_text())
@@ -108,11 +108,11 @@ def test_pooled_ctc_reads_padded_tokens_as_alone(make_tokenizer: MakeTokenizer) 
     assert tokenizer.head is not None
     torch.testing.assert_close(together_BFV[1, :2], tokenizer.head(means).log_softmax(-1))
     with pytest.raises(UserError, match=r"ctc_pooling.*upsampling"):
-        ModelConfig(ctc_pooling=2, upsampling=2)
+        TokenizerModelConfig(ctc_pooling=2, upsampling=2)
 
 
 def test_another_rate_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.frame_rate.*6\.25"):
-        ModelConfig(frame_rate=10.0)
+        TokenizerModelConfig(frame_rate=10.0)
     with pytest.raises(UserError, match="frame_rate"):
-        TokenTime(40.0)
+        FrameRate(40.0)

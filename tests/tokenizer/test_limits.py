@@ -15,7 +15,7 @@ from corpus.audio.files import read_audio
 from corpus.audio.mel import LogMel
 from corpus.manifest import Utterance, read_manifest
 from runtime.errors import UserError
-from tokenizer.config import DataConfig, ModelConfig
+from tokenizer.config import DataConfig, TokenizerModelConfig
 from tokenizer.data.examples import Examples
 from tokenizer.model import SpeechTokenizer
 
@@ -131,7 +131,7 @@ def test_transcripts_too_long_for_a_head_are_bad_records(
     good = manifest.utterances[0]
     long = Utterance("long", good.audio, 2.0, " ".join(["red", "anna"] * (words // 2)), "x")
     both = manifest.__class__(manifest.path, [good, long], [])
-    options: dict[str, Any] = {"model": ModelConfig(upsampling=4, **model), "mel": LogMel()}
+    options: dict[str, Any] = {"model": TokenizerModelConfig(upsampling=4, **model), "mel": LogMel()}
     examples = Examples(both, tokenizer.labels, DataConfig(max_bad_share=0.5), **options)
     assert [record.place for record in examples.bad] == ["utterance long"] and len(examples.items) == 1
     with pytest.raises(UserError, match=reason):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer import evaluate
-from tokenizer.evaluate import EvaluateConfig, NoiseConfig
+from tokenizer.evaluate import EvaluationNoiseConfig, TokenizerEvaluateConfig
 from tokenizer.model import SpeechTokenizer
 from tokenizer.scoring import robustness
 from tokenizer.scoring.metrics import edit_distance
@@ -67,9 +67,9 @@ def artefact(tokenizer: SpeechTokenizer, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def config(artefact: Path, corpus: Path, out: Path) -> EvaluateConfig:
-    noise = NoiseConfig(snrs=[40.0, 0.0], kinds=["white", "babble"], max_utterances=4)
-    return EvaluateConfig(
+def config(artefact: Path, corpus: Path, out: Path) -> TokenizerEvaluateConfig:
+    noise = EvaluationNoiseConfig(snrs=[40.0, 0.0], kinds=["white", "babble"], max_utterances=4)
+    return TokenizerEvaluateConfig(
         tokenizer=str(artefact),
         corpus=str(corpus),
         out=str(out),
@@ -144,4 +144,4 @@ def test_clean_speech_has_no_distance(tokenizer: SpeechTokenizer, spoken: Path) 
 )
 def test_wrong_noise_options_are_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        NoiseConfig(**options)
+        EvaluationNoiseConfig(**options)

@@ -21,14 +21,14 @@ from corpus.audio.room_simulation import RoomConfig
 from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
 from corpus.tokens import TokenisedUtterance, read_tokens
 from runtime.artefact import file_digest
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.units import UnitFolder
-from runtime.bulk.workers import work_off
+from runtime.bulk.workers import run_worker
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from runtime.stage import Run
 from tokenizer import encode, evaluate, train
-from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, QuantiserConfig
+from tokenizer.config import AugmentConfig, DataConfig, QuantiserConfig, TokenizerModelConfig
 from tokenizer.data import bulk_encoding as units
 from tokenizer.data.examples import Examples
 from tokenizer.data.labels import Labels
@@ -43,13 +43,13 @@ class Killed(BaseException):
     pass
 
 
-def train_config(corpus: Path, out: Path, **options: Any) -> train.TrainConfig:
+def train_config(corpus: Path, out: Path, **options: Any) -> train.TokenizerTrainConfig:
     steps, checkpoint_every = options.pop("steps", STEPS), options.pop("checkpoint_every", 1000)
-    return train.TrainConfig(
+    return train.TokenizerTrainConfig(
         corpus=str(corpus),
         out=str(out),
         device="cpu",
-        model=options.pop("model", ModelConfig(width=64, subsampling_channels=16, num_labels=40, chunk=4)),
+        model=options.pop("model", TokenizerModelConfig(width=64, subsampling_channels=16, num_labels=40, chunk=4)),
         vq=options.pop(
             "vq", QuantiserConfig(codebook_size=32, start_step=steps // 2, commitment=1.0, kmeans_batches=2)
         ),
@@ -115,8 +115,8 @@ def test_without_quantiser(spoken: Path, tmp_path: Path) -> None:
     assert "wer_without_vq" in report and "codebook_use" not in report
 
 
-def evaluate_config(tokenizer: Path, corpus: Path, out: Path) -> evaluate.EvaluateConfig:
-    return evaluate.EvaluateConfig(tokenizer=str(tokenizer), corpus=str(corpus), out=str(out), num_examples=2)
+def evaluate_config(tokenizer: Path, corpus: Path, out: Path) -> evaluate.TokenizerEvaluateConfig:
+    return evaluate.TokenizerEvaluateConfig(tokenizer=str(tokenizer), corpus=str(corpus), out=str(out), num_examples=2)
 
 
 def test_evaluation_report(trained: Path, spoken: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_encode_killed_and_resumed_equals_unbroken(
     done: list[str] = []
     whole = units.encode_unit
 
-    def encode_two(attempt: Attempt, *rest: Any) -> dict[str, Any]:
+    def encode_two(attempt: UnitAttempt, *rest: Any) -> dict[str, Any]:
         if len(done) == 2:
             raise Killed
         done.append(attempt.unit.name)
@@ -216,7 +216,7 @@ def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Pa
     work = Rationed(units.Encoding(tokenizer=str((trained / "artefact").absolute()), device="cpu"), permits)
 
     def start(number: int) -> Any:
-        worker = fork.Process(target=lambda: list(work_off(UnitFolder(job.root), work, number, 2)), daemon=True)
+        worker = fork.Process(target=lambda: list(run_worker(UnitFolder(job.root), work, number, 2)), daemon=True)
         worker.start()
         return worker
 
@@ -340,7 +340,7 @@ def test_too_many_labels_say_what_to_do(spoken: Path, tmp_path: Path) -> None:
             ),
             labels,
             DataConfig(),
-            model=ModelConfig(),
+            model=TokenizerModelConfig(),
             mel=LogMel(),
         )
 
@@ -354,7 +354,7 @@ def test_two_utterances_can_be_learnt_by_heart(tokenizer: SpeechTokenizer, spoke
     two = manifest.__class__(manifest.path, manifest.utterances[:2], [])
     labels = tokenizer.labels
     small = SpeechTokenizer(
-        ModelConfig(width=32, heads=2, subsampling_channels=8, chunk=4, upsampling=2),
+        TokenizerModelConfig(width=32, heads=2, subsampling_channels=8, chunk=4, upsampling=2),
         QuantiserConfig(codebook_size=16, start_step=40, kmeans_batches=1, commitment=1.0),
         labels,
         frames_per_batch=40,
@@ -387,7 +387,7 @@ def test_two_utterances_can_be_learnt_by_heart(tokenizer: SpeechTokenizer, spoke
 )
 def test_a_wrong_model_option_is_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
-        ModelConfig(**options)
+        TokenizerModelConfig(**options)
 
 
 def test_a_codebook_that_would_never_start_is_refused(spoken: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from tokenizer.backbones import fastconformer as encoder
 from tokenizer.backbones.fastconformer import FastConformerFront
-from tokenizer.config import ModelConfig
+from tokenizer.config import TokenizerModelConfig
 from tokenizer.training.initialise import initialise
 
 
@@ -16,7 +16,7 @@ from tokenizer.training.initialise import initialise
 def test_pieces_equal_the_whole(frame_rate: float, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "PIECE", piece)
     torch.manual_seed(0)
-    config = ModelConfig(width=16, heads=2, subsampling_channels=4, num_mels=20, frame_rate=frame_rate)
+    config = TokenizerModelConfig(width=16, heads=2, subsampling_channels=4, num_mels=20, frame_rate=frame_rate)
     front = FastConformerFront(config).eval()
     initialise(front)
     tokens_B = torch.tensor([9, 1, 5, 0])

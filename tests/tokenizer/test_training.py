@@ -24,8 +24,8 @@ from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from runtime.stage import Run
 from tokenizer import train
-from tokenizer.config import AugmentConfig, DataConfig, ModelConfig, NoiseConfig, QuantiserConfig
-from tokenizer.data.batches import Mixture
+from tokenizer.config import AugmentConfig, DataConfig, QuantiserConfig, TokenizerModelConfig, TrainingNoiseConfig
+from tokenizer.data.batches import SourceMixture
 from tokenizer.data.examples import Examples
 from tokenizer.model import SpeechTokenizer
 from tokenizer.quantiser import make_quantiser
@@ -41,14 +41,14 @@ class Killed(BaseException):
     pass
 
 
-def config(corpus: Path, out: Path, **options: Any) -> train.TrainConfig:
+def config(corpus: Path, out: Path, **options: Any) -> train.TokenizerTrainConfig:
     vq = {"codebook_size": 17, "start_step": 4, "commitment": 1.0, "kmeans_batches": 1, "restart_share": 0.5}
-    return train.TrainConfig(
+    return train.TokenizerTrainConfig(
         corpus=str(corpus),
         out=str(out),
         device="cpu",
         max_scored=1,
-        model=ModelConfig(**(SMALL | options.pop("model", {}))),
+        model=TokenizerModelConfig(**(SMALL | options.pop("model", {}))),
         vq=QuantiserConfig(**(vq | options.pop("vq", {}))),
         data=options.pop("data", DataConfig(batch_seconds=6)),
         fit=train.TokenizerFitConfig(
@@ -73,8 +73,8 @@ def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"noise": NoiseConfig(share=0.5, consistency=1.0)},
-        {"model": WHISPER | {"attention_weight": 0.7, "ctc_weight": 0.3}, "noise": NoiseConfig(share=0.5)},
+        {"noise": TrainingNoiseConfig(share=0.5, consistency=1.0)},
+        {"model": WHISPER | {"attention_weight": 0.7, "ctc_weight": 0.3}, "noise": TrainingNoiseConfig(share=0.5)},
         {
             "vq": {"kind": "simvq"},
             "model": {"frame_rate": 6.25, "upsampling": 4, "dropout": 0.1, "attention_weight": 0.5},
@@ -94,7 +94,7 @@ def test_killed_and_resumed_equals_unbroken(
     for name in ("artefact/model.safetensors", "artefact/config.yaml", "curve.jsonl"):
         assert file_digest(tmp_path / "unbroken" / name) == file_digest(tmp_path / "broken" / name), name
     row = json.loads((tmp_path / "broken/curve.jsonl").read_text().splitlines()[-1])
-    noise, model = options.get("noise", NoiseConfig()), options.get("model", {})
+    noise, model = options.get("noise", TrainingNoiseConfig()), options.get("model", {})
     assert ("consistency" in row) == (noise.consistency > 0) and ("attention" in row) == ("attention_weight" in model)
     assert np.isfinite(metrics["wer_with_vq"]) and "ctc" in row
 
@@ -107,7 +107,11 @@ def one_rank(rank: int, folder: str, corpus: str, last: int | None) -> None:
     store = f"file://{folder}/store-{last}"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     written = config(
-        Path(corpus), Path(folder), noise=NoiseConfig(share=0.5, consistency=0.5), model={"dropout": 0.1}, steps=8
+        Path(corpus),
+        Path(folder),
+        noise=TrainingNoiseConfig(share=0.5, consistency=0.5),
+        model={"dropout": 0.1},
+        steps=8,
     )
     written.max_scored = 1
     fitted: list[SpeechTokenizer] = []
@@ -164,13 +168,13 @@ def test_two_ranks_stay_equal_and_resume_exactly(spoken: Path, tmp_path: Path) -
 @settings(max_examples=30, deadline=None)
 @given(weights=st.lists(st.floats(0.1, 5.0), min_size=1, max_size=4), steps=st.integers(1, 3000))
 def test_sources_are_mixed_by_weight(weights: list[float], steps: int) -> None:
-    mixture = Mixture(weights)
+    mixture = SourceMixture(weights)
     drawn = [mixture.at(step) for step in range(steps)]
     for source, weight in enumerate(weights):
         places = [place for own, place in drawn if own == source]
         assert places == list(range(len(places)))  # each batch of a source once, in its order
         assert abs(len(places) - steps * weight / sum(weights)) < 10
-    other = Mixture(weights)
+    other = SourceMixture(weights)
     assert [other.at(step) for step in (steps - 1, 0, steps // 2)] == [drawn[steps - 1], drawn[0], drawn[steps // 2]]
 
 
@@ -182,14 +186,16 @@ def test_weighted_manifests_are_trained_on(spoken: Path, tmp_path: Path) -> None
         config(spoken, tmp_path, manifests=files, weights=[1.0])
 
 
-def examples_of(spoken: Path, tokenizer: SpeechTokenizer, rows: int, noise: NoiseConfig | None = None) -> Examples:
+def examples_of(
+    spoken: Path, tokenizer: SpeechTokenizer, rows: int, noise: TrainingNoiseConfig | None = None
+) -> Examples:
     manifest = read_manifest(spoken / "train.jsonl")
     few = manifest.__class__(manifest.path, manifest.utterances[:rows], [])
     return Examples(few, tokenizer.labels, DataConfig(), model=tokenizer.config, mel=LogMel(), noise=noise)
 
 
 def test_noise_depends_on_its_seed_alone_and_leaves_the_clean_view(spoken: Path, tokenizer: SpeechTokenizer) -> None:
-    noisy = examples_of(spoken, tokenizer, 6, NoiseConfig(share=1.0))
+    noisy = examples_of(spoken, tokenizer, 6, TrainingNoiseConfig(share=1.0))
     first, again, other = (noisy.collate([0, 3, 5], noise_seed=(1, place)) for place in (7, 7, 8))
     assert torch.equal(first.noised, again.noised) and not torch.equal(first.noised, other.noised)
     assert torch.allclose(first.mel, other.mel) and (first.noised - first.mel).abs().mean() > 0.1
@@ -228,7 +234,7 @@ def test_with_consistency_the_tokens_withstand_noise_and_say_as_much(
         vq = QuantiserConfig(codebook_size=32, start_step=60, kmeans_batches=2, commitment=1.0)
         tokenizer = make_tokenizer(vq, upsampling=1)
         tokenizer.quantiser.vq._codebook.initted.fill_(False)
-        noise = NoiseConfig(consistency=weight)
+        noise = TrainingNoiseConfig(consistency=weight)
         examples = examples_of(spoken, tokenizer, 60, noise)
         objective = TokenizerObjective(tokenizer, examples, DataConfig(batch_seconds=12), quiet, seed=1, noise=noise)
         optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=3e-3)
@@ -289,4 +295,4 @@ def test_presets(name: str, seconds: float, commitment: float) -> None:
 )
 def test_a_wrong_option_is_named(spoken: Path, tmp_path: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
-        config(spoken, tmp_path, model=options.get("model", {}), noise=NoiseConfig(**options.get("noise", {})))
+        config(spoken, tmp_path, model=options.get("model", {}), noise=TrainingNoiseConfig(**options.get("noise", {})))

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from runtime.errors import UserError
 from tokenizer.backbones.whisper_layers import sinusoids
 from tokenizer.model import SpeechTokenizer
-from tokenizer.training.warm_start import adopt
+from tokenizer.training.warm_start import warm_start
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
 STREAMING = {
@@ -62,7 +62,7 @@ def test_a_streaming_nemo_checkpoint_is_taken_whole(make_tokenizer: MakeTokenize
     """The front half then equals NeMo's encoder cut after as many layers, the back half its last ones."""
     model = save_nemo(tmp_path / "tiny.nemo", **STREAMING, xscaling=True)
     tokenizer = make_tokenizer(front_layers=3)
-    said = adopt(tokenizer, str(tmp_path / "tiny.nemo"))
+    said = warm_start(tokenizer, str(tmp_path / "tiny.nemo"))
     assert said.endswith("both halves")
     del model.encoder.layers[3:]
     mel_BMF, lengths_B = torch.randn(2, 80, 20 * 8), torch.tensor([20, 13])
@@ -81,14 +81,14 @@ def test_a_streaming_nemo_checkpoint_is_taken_whole(make_tokenizer: MakeTokenize
 def test_an_offline_nemo_checkpoint_but_for_its_batch_norm(make_tokenizer: MakeTokenizer, tmp_path: Path) -> None:
     model = save_nemo(tmp_path / "tiny.nemo", xscaling=False, use_bias=False)
     tokenizer = make_tokenizer(frame_rate=6.25)
-    said = adopt(tokenizer, str(tmp_path / "tiny.nemo"))
+    said = warm_start(tokenizer, str(tmp_path / "tiny.nemo"))
     front, theirs = tokenizer.front.encoder, model.encoder
     assert "front.layers.0.conv.batch_norm.weight" in said and "pre_encode.conv.8.weight" in said
     assert torch.equal(front.layers[1].self_attn.linear_q.weight, theirs.layers[1].self_attn.linear_q.weight)
     assert float(front.layers[1].self_attn.linear_q.bias.abs().sum()) == 0
     assert torch.equal(front.pre_encode.conv[2].weight, theirs.pre_encode.conv[2].weight)
     same_rate = make_tokenizer()
-    adopt(same_rate, str(tmp_path / "tiny.nemo"))
+    warm_start(same_rate, str(tmp_path / "tiny.nemo"))
     own, there = (encoder.pre_encode.out.weight.unflatten(1, (8, -1)) for encoder in (same_rate.front.encoder, theirs))
     assert own.shape[2] == there.shape[2] + 1 and torch.equal(own[:, :, 1:], there)
     (tokens,) = same_rate.encode([np.random.default_rng(0).normal(0, 0.1, 20_000).astype(np.float32)])
@@ -99,11 +99,11 @@ def test_a_checkpoint_that_does_not_fit_names_the_option(make_tokenizer: MakeTok
     save_nemo(tmp_path / "tiny.nemo")
     for options, named in (({"front_layers": 4}, r"model\.front_layers"), ({"conv_kernel": 5}, "conv_kernel")):
         with pytest.raises(UserError, match=named):
-            adopt(make_tokenizer(**options), str(tmp_path / "tiny.nemo"))
+            warm_start(make_tokenizer(**options), str(tmp_path / "tiny.nemo"))
     (tmp_path / "torn.nemo").write_bytes((tmp_path / "tiny.nemo").read_bytes()[:900])
     for name in ("torn.nemo", "missing.nemo"):
         with pytest.raises(UserError, match=name):
-            adopt(make_tokenizer(), str(tmp_path / name))
+            warm_start(make_tokenizer(), str(tmp_path / name))
 
 
 def whisper_weights(num_layers: int, prefix: str = "", width: int = 32, num_mels: int = 128) -> dict[str, torch.Tensor]:
@@ -145,7 +145,7 @@ def test_the_names_of_the_released_tokenizer(make_tokenizer: MakeTokenizer, tmp_
     save_file({name: value.bfloat16() for name, value in weights.items()}, tmp_path / "model.safetensors")
     tokenizer = make_tokenizer(**WHISPER, front_layers=16, back_layers=1)
     before = tokenizer.fingerprint
-    said = adopt(tokenizer, str(tmp_path))
+    said = warm_start(tokenizer, str(tmp_path))
     assert "codebook" in said and "layers.15" in said and tokenizer.fingerprint != before
     rounded = weights[f"{prefix}layers.15.fc2.weight"].bfloat16().float()
     assert torch.equal(tokenizer.front.layers[15].fc2.weight, rounded)
@@ -161,14 +161,14 @@ def test_a_whole_whisper_gives_both_halves_and_wrong_sizes_are_named(
     weights |= {f"model.encoder.layer_norm.{part}": torch.randn(32) for part in ("weight", "bias")}
     save_file(weights, tmp_path / "model.safetensors")
     tokenizer = make_tokenizer(**WHISPER)
-    adopt(tokenizer, str(tmp_path))
+    warm_start(tokenizer, str(tmp_path))
     assert torch.equal(tokenizer.back.layers[1].fc1.bias, weights["model.encoder.layers.5.fc1.bias"])
     assert torch.equal(tokenizer.back.layer_norm.weight, weights["model.encoder.layer_norm.weight"])
     for options, named in (({"front_layers": 7}, "front_layers"), ({"num_mels": 80}, "num_mels")):
         with pytest.raises(UserError, match=named):
-            adopt(make_tokenizer(**(WHISPER | options)), str(tmp_path))
+            warm_start(make_tokenizer(**(WHISPER | options)), str(tmp_path))
     with pytest.raises(UserError, match="no such folder"):
-        adopt(tokenizer, str(tmp_path / "missing"))
+        warm_start(tokenizer, str(tmp_path / "missing"))
 
 
 def test_an_artefact_of_ours(make_tokenizer: MakeTokenizer, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_an_artefact_of_ours(make_tokenizer: MakeTokenizer, tmp_path: Path) -> N
     with torch.no_grad():
         source.front.encoder.layers[0].norm_out.bias += 1
     source.save_pretrained(tmp_path / "artefact")
-    assert "codebook" in adopt(target, str(tmp_path / "artefact"))
+    assert "codebook" in warm_start(target, str(tmp_path / "artefact"))
     assert all(torch.equal(*pair) for pair in zip(target.front.parameters(), source.front.parameters(), strict=True))
     with pytest.raises(UserError, match=r"model\.\*"):
-        adopt(make_tokenizer(width=16), str(tmp_path / "artefact"))
+        warm_start(make_tokenizer(width=16), str(tmp_path / "artefact"))

@@ -12,7 +12,7 @@ import torch
 from tokenizer.backbones.base import mel_config
 from tokenizer.backbones.whisper import WhisperFront
 from tokenizer.backbones.whisper_decoder import AttentionDecoder
-from tokenizer.config import ModelConfig, QuantiserConfig
+from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.model import SpeechTokenizer
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
@@ -69,7 +69,7 @@ def test_a_token_sees_its_block_and_the_past_of_its_window(whisper: SpeechTokeni
         assert (int(differs[0]), int(differs[-1]) + 1) == reached
 
 
-def hugging_face(config: ModelConfig) -> Any:
+def hugging_face(config: TokenizerModelConfig) -> Any:
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
     torch.manual_seed(1)
@@ -96,7 +96,7 @@ def test_not_causal_it_equals_transformers_encoder_and_decoder() -> None:
     from tokenizer.backbones.whisper import WhisperBack
     from tokenizer.backbones.whisper_weights import load_decoder, load_halves
 
-    config = ModelConfig(**SIZES, frame_rate=50, chunk=50, front_layers=2, back_layers=2, attention_weight=1)
+    config = TokenizerModelConfig(**SIZES, frame_rate=50, chunk=50, front_layers=2, back_layers=2, attention_weight=1)
     model = hugging_face(config)
     front, back, decoder = WhisperFront(config, is_causal=False), WhisperBack(config), AttentionDecoder(config, 50)
     load_halves(front, back, model.state_dict())
@@ -118,7 +118,7 @@ def test_the_mel_is_that_of_whisper_but_for_its_clamp() -> None:
 
     audio = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     for num_mels in (80, 128):
-        ours = LogMel(mel_config(ModelConfig(**SIZES, num_mels=num_mels)))(torch.from_numpy(audio)[None])[0]
+        ours = LogMel(mel_config(TokenizerModelConfig(**SIZES, num_mels=num_mels)))(torch.from_numpy(audio)[None])[0]
         theirs = WhisperFeatureExtractor(num_mels)(audio, sampling_rate=16000, padding=False).input_features[0]
         assert theirs.shape == ours.shape  # both ends aside, where theirs mirrors the audio and ours is silent
         assert np.abs(ours.numpy() - theirs)[:, 2:-2].max() < 1e-4
@@ -127,7 +127,7 @@ def test_the_mel_is_that_of_whisper_but_for_its_clamp() -> None:
 def test_greedy_reading_equals_teacher_forcing() -> None:
     """The cached decoder, label by label, says what the whole one would; rows that end early stay as they were."""
     torch.manual_seed(0)
-    decoder = AttentionDecoder(ModelConfig(**SIZES), 12).eval()
+    decoder = AttentionDecoder(TokenizerModelConfig(**SIZES), 12).eval()
     encoded_BTD, lengths_B = 3 * torch.randn(4, 9, 32), torch.tensor([9, 4, 1, 7])
     with torch.inference_mode():
         decoder.embed_positions.weight.normal_(std=2)  # so that it says more than one thing
@@ -167,7 +167,7 @@ def test_the_attention_decoder_reads_what_it_learnt(make_tokenizer: MakeTokenize
 
 def test_sizes_of_the_released_tokenizer() -> None:
     """343.6 M parameters and buffers: the front half of large-v3 with a codebook of 16,384 and both position tables."""
-    config = ModelConfig(
+    config = TokenizerModelConfig(
         backbone="whisper", width=1280, heads=20, front_layers=16, back_layers=1, num_mels=128, chunk=50, left_context=0
     )
     with torch.device("meta"):

@@ -1,1 +1,1 @@
-"""What continues prompts in the bulk synthesis: the built-in generation, vLLM or SGLang, all as `engine.Backend`."""
+"""Engines of the bulk synthesis: the built-in generation, vLLM or SGLang, all as `engine.SpeechBackend`."""

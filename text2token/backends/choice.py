@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lm.vocabulary import Vocabulary
-    from text2token.engine import Backend
+    from text2token.engine import SpeechBackend
 
 BACKENDS = ("builtin", "vllm", "sglang")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineOptions:
+class BackendOptions:
     """What every backend is opened with.
 
     Attributes:
@@ -31,7 +31,7 @@ class EngineOptions:
     has_graphs: bool = False
 
 
-def open_backend(name: str, options: EngineOptions, vocabulary: Vocabulary) -> Backend:
+def open_backend(name: str, options: BackendOptions, vocabulary: Vocabulary) -> SpeechBackend:
     """The backend ``name``, one of `BACKENDS`.
 
     Raises:

@@ -15,14 +15,14 @@ import numpy.typing as npt
 from runtime.artefact import read_json
 from runtime.errors import UserError
 
-from .choice import EngineOptions, finished_row, show_device
+from .choice import BackendOptions, finished_row, show_device
 
 if TYPE_CHECKING:
     from lm.vocabulary import Vocabulary
 
 
 class SglangBackend:
-    """An engine of SGLang behind the interface of `engine.Backend`.
+    """An engine of SGLang behind the interface of `engine.SpeechBackend`.
 
     Args:
         options: what it is opened with.
@@ -32,7 +32,7 @@ class SglangBackend:
         max_length: most tokens of a prompt and its answer together.
     """
 
-    def __init__(self, options: EngineOptions, vocabulary: Vocabulary) -> None:
+    def __init__(self, options: BackendOptions, vocabulary: Vocabulary) -> None:
         show_device(options.device)
         try:
             import sglang

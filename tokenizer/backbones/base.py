@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from corpus.audio.frame_rate import TokenTime
+from corpus.audio.frame_rate import FrameRate
 from corpus.audio.mel import LogMelConfig
-from tokenizer.config import ModelConfig
+from tokenizer.config import TokenizerModelConfig
 
 LN10 = 2.302585092994046
 
 
-class FrontHalf(nn.Module, ABC):
+class PreVQEncoder(nn.Module, ABC):
     """Mel frames to one vector a token; streams exactly.
 
     Attributes:
@@ -25,7 +25,7 @@ class FrontHalf(nn.Module, ABC):
         stride: frames of a token.
     """
 
-    def __init__(self, time: TokenTime, num_mels: int) -> None:
+    def __init__(self, time: FrameRate, num_mels: int) -> None:
         super().__init__()
         self.num_mels, self.stride = num_mels, time.frames_per_token
 
@@ -46,7 +46,7 @@ class FrontHalf(nn.Module, ABC):
         """One chunk (1, M, stride * tokens) of `next_chunk` tokens, fewer only at the end: its (1, T, D) and cache."""
 
 
-class BackHalf(nn.Module, ABC):
+class PostVQEncoder(nn.Module, ABC):
     """(Quantised) token vectors to vectors for the ASR heads; sees the whole utterance."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class BackHalf(nn.Module, ABC):
         """(B, T, D) to (B, T, D); ``lengths_B`` tokens of each row count."""
 
 
-def make_halves(config: ModelConfig) -> tuple[FrontHalf, BackHalf]:
+def make_halves(config: TokenizerModelConfig) -> tuple[PreVQEncoder, PostVQEncoder]:
     """The two halves of ``config.backbone``."""
     if config.backbone == "whisper":
         from .whisper import WhisperBack, WhisperFront
@@ -65,7 +65,7 @@ def make_halves(config: ModelConfig) -> tuple[FrontHalf, BackHalf]:
     return FastConformerFront(config), FastConformerBack(config)
 
 
-def mel_config(config: ModelConfig) -> LogMelConfig:
+def mel_config(config: TokenizerModelConfig) -> LogMelConfig:
     """The front end of ``config.backbone``.
 
     Whisper's: (log10 of the power mel + 4) / 4, floor 1e-10, frames centred on their first sample. Its clamp at 8

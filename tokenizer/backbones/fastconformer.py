@@ -20,9 +20,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tokenizer.config import ModelConfig
+from tokenizer.config import TokenizerModelConfig
 
-from .base import BackHalf, FrontHalf
+from .base import PostVQEncoder, PreVQEncoder
 from .nemo import quiet_nemo
 
 PIECE = 32  # outputs of the subsampling that a CPU computes at a time
@@ -44,10 +44,10 @@ class FrontCache(NamedTuple):
     length: Tensor
 
 
-class FastConformerFront(FrontHalf):
+class FastConformerFront(PreVQEncoder):
     """Mel frames to one vector a token; ``stride`` is k."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: TokenizerModelConfig) -> None:
         quiet_nemo()
         from nemo.collections.asr.modules import ConformerEncoder
 
@@ -125,10 +125,10 @@ class FastConformerFront(FrontHalf):
         return encoded_1DT.transpose(1, 2), FrontCache(kept, attention, convolution, length)
 
 
-class FastConformerBack(BackHalf):
+class FastConformerBack(PostVQEncoder):
     """Conformer layers over the whole utterance."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: TokenizerModelConfig) -> None:
         quiet_nemo()
         from nemo.collections.asr.modules import ConformerEncoder
 
@@ -148,7 +148,7 @@ class FastConformerBack(BackHalf):
         return encoded_BDT.transpose(1, 2)
 
 
-def shared_options(config: ModelConfig) -> dict[str, object]:
+def shared_options(config: TokenizerModelConfig) -> dict[str, object]:
     """What both halves are built with. Layer norm in the convolutions: batch norm would see the padding."""
     return {
         "d_model": config.width,

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tokenizer.config import ModelConfig
+from tokenizer.config import TokenizerModelConfig
 
-from .base import BackHalf, FrontHalf
-from .whisper_layers import EncoderLayer, Keys, sinusoids
+from .base import PostVQEncoder, PreVQEncoder
+from .whisper_layers import EncoderLayer, KeyValue, sinusoids
 
 
 class WhisperCache(NamedTuple):
@@ -36,11 +36,11 @@ class WhisperCache(NamedTuple):
 
     frames: Tensor
     convolved: Tensor
-    keys: list[Keys]
+    keys: list[KeyValue]
     tokens: int
 
 
-class WhisperFront(FrontHalf):
+class WhisperFront(PreVQEncoder):
     """Mel frames to one vector a token.
 
     Args:
@@ -48,7 +48,7 @@ class WhisperFront(FrontHalf):
         is_causal: False makes convolutions and attention as Whisper's own are (for comparison; it does not stream).
     """
 
-    def __init__(self, config: ModelConfig, *, is_causal: bool = True) -> None:
+    def __init__(self, config: TokenizerModelConfig, *, is_causal: bool = True) -> None:
         super().__init__(config.time, config.num_mels)
         width = config.width
         self.is_causal, self.chunk, self.heads = is_causal, config.chunk, config.heads
@@ -96,7 +96,7 @@ class WhisperFront(FrontHalf):
         """The cache before the first chunk of a window."""
         zeros = self.conv1.weight.new_zeros
         nothing = zeros(1, self.heads, 0, self.conv1.out_channels // self.heads)
-        keys = [Keys(nothing, nothing) for _ in self.layers]
+        keys = [KeyValue(nothing, nothing) for _ in self.layers]
         return WhisperCache(zeros(1, self.num_mels, 2), zeros(1, self.conv1.out_channels, 2), keys, 0)
 
     def next_chunk(self, cache: WhisperCache) -> int:
@@ -123,10 +123,10 @@ class WhisperFront(FrontHalf):
         return self.pool(x_1PD), cache
 
 
-class WhisperBack(BackHalf):
+class WhisperBack(PostVQEncoder):
     """Token vectors to vectors for the heads: positions again, layers over the whole window, layer norm."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: TokenizerModelConfig) -> None:
         super().__init__()
         self.window = config.positions // (config.time.frames_per_token // 2)
         self.positions: Tensor

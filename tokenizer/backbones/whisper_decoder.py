@@ -12,10 +12,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tokenizer.config import ModelConfig
+from tokenizer.config import TokenizerModelConfig
 
 from .whisper import is_real
-from .whisper_layers import Attention, EncoderLayer, Keys
+from .whisper_layers import Attention, EncoderLayer, KeyValue
 
 MAX_LABELS = 448  # positions, as Whisper's decoder has them
 IGNORED = -100  # target at padding
@@ -29,12 +29,12 @@ class DecoderLayer(EncoderLayer):
         self.encoder_attn = Attention(width, heads)
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
 
-    def attend(self, x_BLD: Tensor, encoded: Keys, mask: Tensor, past: Keys | None) -> tuple[Tensor, Keys]:
+    def attend(self, x_BLD: Tensor, encoded: KeyValue, mask: Tensor, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """(B, L, D) to the same shape; ``past`` given, x is the one label after it. Returns the keys of both too."""
         normed_BLD = self.self_attn_layer_norm(x_BLD)
         keys = self.self_attn.keys(normed_BLD)
         if past is not None:
-            keys = Keys(torch.cat([past.keys, keys.keys], dim=2), torch.cat([past.values, keys.values], dim=2))
+            keys = KeyValue(torch.cat([past.keys, keys.keys], dim=2), torch.cat([past.values, keys.values], dim=2))
         x_BLD = x_BLD + self.dropout(self.self_attn(normed_BLD, keys, None, is_causal=past is None))
         x_BLD = x_BLD + self.dropout(self.encoder_attn(self.encoder_attn_layer_norm(x_BLD), encoded, mask))
         return self.feed(x_BLD), keys
@@ -43,7 +43,7 @@ class DecoderLayer(EncoderLayer):
 class AttentionDecoder(nn.Module):
     """Encoder vectors and the labels so far to the next label."""
 
-    def __init__(self, config: ModelConfig, num_labels: int) -> None:
+    def __init__(self, config: TokenizerModelConfig, num_labels: int) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(num_labels, config.width)
         self.embed_positions = nn.Embedding(MAX_LABELS, config.width)
@@ -66,11 +66,11 @@ class AttentionDecoder(nn.Module):
         return logits_BLV
 
     def step(
-        self, inputs_BL: Tensor, start: int, encoded: list[Keys], mask: Tensor, past: list[Keys] | None
-    ) -> tuple[Tensor, list[Keys]]:
+        self, inputs_BL: Tensor, start: int, encoded: list[KeyValue], mask: Tensor, past: list[KeyValue] | None
+    ) -> tuple[Tensor, list[KeyValue]]:
         """Labels at positions from ``start`` on: logits (B, L, V), and each layer's keys."""
         x_BLD = self.embed_tokens(inputs_BL) + self.embed_positions.weight[start : start + inputs_BL.shape[1]]
-        keys: list[Keys] = []
+        keys: list[KeyValue] = []
         for at, layer in enumerate(self.own_layers()):
             x_BLD, own = layer.attend(x_BLD, encoded[at], mask, None if past is None else past[at])
             keys.append(own)
@@ -88,7 +88,7 @@ class AttentionDecoder(nn.Module):
         mask = is_real(encoded_BTD.shape[1], lengths_B)
         label_B1 = torch.zeros(len(encoded_BTD), 1, dtype=torch.long, device=encoded_BTD.device)
         is_over_B = torch.zeros_like(label_B1[:, 0], dtype=torch.bool)
-        past: list[Keys] | None = None
+        past: list[KeyValue] | None = None
         found = []
         for place in range(min(max_labels, MAX_LABELS - 1)):
             logits_B1V, past = self.step(label_B1, place, encoded, mask, past)

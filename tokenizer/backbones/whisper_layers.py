@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Keys(NamedTuple):
+class KeyValue(NamedTuple):
     """Keys and values, each (B, H, K, d)."""
 
     keys: Tensor
@@ -33,11 +33,11 @@ class Attention(nn.Module):
         """(B, K, D) to (B, H, K, d)."""
         return x_BKD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def keys(self, x_BKD: Tensor) -> Keys:
+    def keys(self, x_BKD: Tensor) -> KeyValue:
         """Keys and values of a sequence."""
-        return Keys(self.split(self.k_proj(x_BKD)), self.split(self.v_proj(x_BKD)))
+        return KeyValue(self.split(self.k_proj(x_BKD)), self.split(self.v_proj(x_BKD)))
 
-    def forward(self, x_BQD: Tensor, keys: Keys, mask: Tensor | None, *, is_causal: bool = False) -> Tensor:
+    def forward(self, x_BQD: Tensor, keys: KeyValue, mask: Tensor | None, *, is_causal: bool = False) -> Tensor:
         """Queries (B, Q, D) over keys; ``mask`` (broadcast to (B, H, Q, K)) is true where a query may look."""
         mixed_BHQd = nn.functional.scaled_dot_product_attention(
             self.split(self.q_proj(x_BQD)), keys.keys, keys.values, attn_mask=mask, is_causal=is_causal
@@ -58,13 +58,13 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x_BQD: Tensor, mask: Tensor | None, past: Keys | None = None, *, is_causal: bool = False
-    ) -> tuple[Tensor, Keys]:
+        self, x_BQD: Tensor, mask: Tensor | None, past: KeyValue | None = None, *, is_causal: bool = False
+    ) -> tuple[Tensor, KeyValue]:
         """(B, Q, D) to the same shape; ``past`` are the keys of what came before. Returns the keys of both too."""
         normed_BQD = self.self_attn_layer_norm(x_BQD)
         keys = self.self_attn.keys(normed_BQD)
         if past is not None:
-            keys = Keys(torch.cat([past.keys, keys.keys], dim=2), torch.cat([past.values, keys.values], dim=2))
+            keys = KeyValue(torch.cat([past.keys, keys.keys], dim=2), torch.cat([past.values, keys.values], dim=2))
         x_BQD = x_BQD + self.dropout(self.self_attn(normed_BQD, keys, mask, is_causal=is_causal))
         return self.feed(x_BQD), keys
 

@@ -63,7 +63,7 @@ class Batches:
         return batches
 
 
-class Mixture:
+class SourceMixture:
     """Which source a step's batch is of: by weight, evenly spread, as a pure function of the step.
 
     Step s falls to the source in whose share of [0, 1) the s-th number of a golden-ratio sequence lies, so that after
@@ -92,7 +92,7 @@ class Mixture:
             self.places[rows] = np.arange(len(rows))
 
 
-class Ahead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """``load(step)``, with the next steps loaded ahead by threads; the same results in the same order."""
 
     def __init__(self, load: Callable[[int], Item], workers: int) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from corpus.audio.room_simulation import RoomConfig
 from corpus.manifest import BadRecord
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
-from runtime.bulk.attempt import Attempt
+from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.units import UnitFolder
 
-from .bulk_speech import Recordings, Split, Spoken
+from .bulk_speech import AudioUtterance, Split, UnitAudioReader
 
 if TYPE_CHECKING:
     from tokenizer.model import SpeechTokenizer
@@ -41,7 +41,7 @@ class Encoding:
     seed: int = 1
     threads: int = 1
 
-    def start(self, number: int) -> Callable[[Attempt], dict[str, Any]]:
+    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
         """Load the tokenizer."""
         import torch
 
@@ -50,11 +50,11 @@ class Encoding:
         torch.set_num_threads(self.threads)
         tokenizer = SpeechTokenizer.from_pretrained(self.tokenizer, self.device)
         tokenizer.require_codebook()
-        recordings = Recordings(tokenizer.sample_rate, self.room, self.seed)
+        recordings = UnitAudioReader(tokenizer.sample_rate, self.room, self.seed)
         return lambda attempt: encode_unit(attempt, recordings, tokenizer)
 
 
-def encode_unit(attempt: Attempt, recordings: Recordings, tokenizer: SpeechTokenizer) -> dict[str, Any]:
+def encode_unit(attempt: UnitAttempt, recordings: UnitAudioReader, tokenizer: SpeechTokenizer) -> dict[str, Any]:
     """Write a unit's Parquet file; returns utterances, seconds of audio, tokens, and the records left out."""
     bad: list[BadRecord] = []
     items: list[TokenisedUtterance] = []
@@ -81,9 +81,11 @@ def encode_unit(attempt: Attempt, recordings: Recordings, tokenizer: SpeechToken
     }
 
 
-def _groups(items: Iterable[Spoken | BadRecord], bad: list[BadRecord], most_samples: int) -> Iterator[list[Spoken]]:
+def _groups(
+    items: Iterable[AudioUtterance | BadRecord], bad: list[BadRecord], most_samples: int
+) -> Iterator[list[AudioUtterance]]:
     """Utterances in groups of so many samples together; bad ones go to ``bad``."""
-    group: list[Spoken] = []
+    group: list[AudioUtterance] = []
     size = 0
     for item in items:
         if isinstance(item, BadRecord):

@@ -28,7 +28,7 @@ TARRED_MANIFEST = "tarred_audio_manifest.json"
 
 
 @dataclass(frozen=True)
-class Spoken:
+class AudioUtterance:
     """One utterance with its audio (S,)."""
 
     id: str
@@ -83,7 +83,7 @@ def find_split(corpus: Path, name: str, *, unit_utterances: int, max_bad_share: 
     return Split(name, [Unit(f"{name}/{number:06d}", work) for number, work in enumerate(works)])
 
 
-class Recordings:
+class UnitAudioReader:
     """Reads units; what it has read of a manifest it keeps for the next one.
 
     Args:
@@ -97,14 +97,14 @@ class Recordings:
         self._manifests: dict[str, dict[str, Utterance]] = {}
         self._tarred: dict[str, _TarredManifest] = {}
 
-    def read(self, unit: Unit) -> Iterator[Spoken | BadRecord]:
+    def read(self, unit: Unit) -> Iterator[AudioUtterance | BadRecord]:
         """The unit's utterances; one whose audio cannot be read comes as a `BadRecord`."""
         for one in self._read(unit):
-            if isinstance(one, Spoken):
+            if isinstance(one, AudioUtterance):
                 one = replace(one, audio=record_in_room(one.audio, one.id, self.room, self.seed))
             yield one
 
-    def _read(self, unit: Unit) -> Iterator[Spoken | BadRecord]:
+    def _read(self, unit: Unit) -> Iterator[AudioUtterance | BadRecord]:
         if "cuts" in unit.work:
             yield from self._read_shar(unit.work["cuts"], unit.work["audio"])
         elif "tar" in unit.work:
@@ -121,13 +121,13 @@ class Recordings:
             self._manifests[path] = {utterance.id: utterance for utterance in manifest.utterances}
         return self._manifests[path]
 
-    def _spoken(self, said: Utterance, load: Callable[[], Samples]) -> Spoken | BadRecord:
+    def _spoken(self, said: Utterance, load: Callable[[], Samples]) -> AudioUtterance | BadRecord:
         try:
-            return Spoken(said.id, said.text, said.speaker, said.lang, said.kind, load())
+            return AudioUtterance(said.id, said.text, said.speaker, said.lang, said.kind, load())
         except UserError as error:
             return BadRecord(error.subject, error.found)
 
-    def _read_shar(self, cuts: str, audio: str) -> Iterator[Spoken | BadRecord]:
+    def _read_shar(self, cuts: str, audio: str) -> Iterator[AudioUtterance | BadRecord]:
         from lhotse import CutSet
 
         for cut in CutSet.from_shar(fields={"cuts": [cuts], "recording": [audio]}):
@@ -146,9 +146,9 @@ class Recordings:
             told = cut.supervisions[0] if cut.supervisions else None
             kind = str((told.custom or {}).get("kind", "")) if told else ""
             text, speaker = (told.text or "", told.speaker or "") if told else ("", "")
-            yield Spoken(cut.id, text, speaker, (told.language if told else None) or "en", kind, samples)
+            yield AudioUtterance(cut.id, text, speaker, (told.language if told else None) or "en", kind, samples)
 
-    def _read_tar(self, tar: str, manifest: str) -> Iterator[Spoken | BadRecord]:
+    def _read_tar(self, tar: str, manifest: str) -> Iterator[AudioUtterance | BadRecord]:
         if manifest not in self._tarred:
             self._tarred[manifest] = _TarredManifest.read(Path(manifest))
         rows, bad = self._tarred[manifest].of_shard(_shard_id(Path(tar)))

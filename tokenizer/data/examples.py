@@ -21,13 +21,13 @@ from corpus.audio.noise import add_noise, make_noise
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share
 from runtime.errors import UserError
 from tokenizer.backbones.whisper_decoder import MAX_LABELS
-from tokenizer.config import DataConfig, ModelConfig, NoiseConfig
+from tokenizer.config import DataConfig, TokenizerModelConfig, TrainingNoiseConfig
 
 from .labels import Labels, num_ctc_frames
 
 
 @dataclass(frozen=True)
-class Example:
+class AsrExample:
     """An utterance, its labels, and its length in tokens by the manifest's duration."""
 
     utterance: Utterance
@@ -49,13 +49,13 @@ class Examples:
         labels: Labels,
         config: DataConfig,
         *,
-        model: ModelConfig,
+        model: TokenizerModelConfig,
         mel: LogMel,
-        noise: NoiseConfig | None = None,
+        noise: TrainingNoiseConfig | None = None,
     ) -> None:
         self.config, self.model, self.mel, self.time = config, model, mel, model.time
-        self.noise = noise or NoiseConfig()
-        self.items: list[Example] = []
+        self.noise = noise or TrainingNoiseConfig()
+        self.items: list[AsrExample] = []
         self.bad: list[BadRecord] = list(manifest.bad)
         self.num_records = len(manifest.utterances) + len(manifest.bad)
         self.num_outside = 0  # too short or too long: left out on purpose, not bad
@@ -86,7 +86,7 @@ class Examples:
             )
             self.bad.append(BadRecord(f"utterance {utterance.id}", reason))
         else:
-            self.items.append(Example(utterance, labels, tokens))
+            self.items.append(AsrExample(utterance, labels, tokens))
 
     def _check(self) -> None:
         check_bad_share(self.bad, self.num_records, self.config.max_bad_share)
@@ -129,14 +129,14 @@ class Examples:
         self.cache_bytes += num_bytes if is_room else 0
         return is_room
 
-    def collate(self, rows: Sequence[int], *, noise_seed: tuple[int, int] = (0, 0)) -> Batch:
+    def collate(self, rows: Sequence[int], *, noise_seed: tuple[int, int] = (0, 0)) -> AsrBatch:
         """The good ones of ``rows`` as one batch; ``noise_seed`` (seed, place of the batch) decides its noise."""
         found = {row: frames for row in rows if (frames := self.frames(row)) is not None}
         if not found:
             remedy = "mend or drop these records"
             raise UserError(self.bad[-1].place, found="a whole batch of unreadable audio", remedy=remedy)
         labels = [self.items[row].labels for row in found]
-        return Batch(
+        return AsrBatch(
             mel=stack(list(found.values())),
             lengths=torch.tensor([frames.shape[1] // self.time.frames_per_token for frames in found.values()]),
             labels=torch.tensor([label for own in labels for label in own]),
@@ -167,7 +167,7 @@ def stack(frames: list[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Batch:
+class AsrBatch:
     """One training batch.
 
     Attributes:
@@ -184,9 +184,9 @@ class Batch:
     label_counts: Tensor
     noised: Tensor | None = None
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> AsrBatch:
         """The batch on another device."""
-        return Batch(
+        return AsrBatch(
             mel=self.mel.to(device),
             lengths=self.lengths.to(device),
             labels=self.labels.to(device),

@@ -19,10 +19,10 @@ from typing import Any
 
 from torch import nn
 
-from tokenizer.backbones.base import BackHalf, FrontHalf
+from tokenizer.backbones.base import PostVQEncoder, PreVQEncoder
 
 
-def initialise(half: FrontHalf | BackHalf) -> None:
+def initialise(half: PreVQEncoder | PostVQEncoder) -> None:
     """Set the initial weights of a half that differ from the libraries' own."""
     from tokenizer.backbones.fastconformer import FastConformerFront
     from tokenizer.backbones.whisper import WhisperBack, WhisperFront

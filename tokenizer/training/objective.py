@@ -14,16 +14,16 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from tokenizer.config import AugmentConfig, DataConfig, NoiseConfig
+from tokenizer.config import AugmentConfig, DataConfig, TrainingNoiseConfig
 from tokenizer.data.augment import augment
-from tokenizer.data.batches import Ahead, Batches, Mixture
-from tokenizer.data.examples import Batch, Examples
+from tokenizer.data.batches import Batches, Prefetcher, SourceMixture
+from tokenizer.data.examples import AsrBatch, Examples
 from tokenizer.fsq_simvq import FiniteScalarQuantiser
 from tokenizer.model import SpeechTokenizer, valid
 from tokenizer.quantiser import Quantiser
 
 
-class Heard(NamedTuple):
+class EncodedBatch(NamedTuple):
     """What the front half makes of a batch.
 
     Attributes:
@@ -60,11 +60,11 @@ class TokenizerObjective:
         changes: AugmentConfig,
         seed: int,
         *,
-        noise: NoiseConfig | None = None,
+        noise: TrainingNoiseConfig | None = None,
         weights: Sequence[float] | None = None,
     ) -> None:
         self.tokenizer, self.changes, self.seed = tokenizer, changes, seed
-        self.noise = noise or NoiseConfig()
+        self.noise = noise or TrainingNoiseConfig()
         self.sources = [sources] if isinstance(sources, Examples) else list(sources)
         is_many = torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if is_many else 0
@@ -72,10 +72,10 @@ class TokenizerObjective:
         budget = int(data.batch_seconds * tokenizer.frame_rate)
         lengths = [[example.num_tokens for example in examples.items] for examples in self.sources]
         self.orders = [Batches(own, budget, seed) for own in lengths]
-        self.mixture = Mixture(weights or [1.0] * len(self.sources))
-        self.batches = Ahead(self._load, data.workers)
+        self.mixture = SourceMixture(weights or [1.0] * len(self.sources))
+        self.batches = Prefetcher(self._load, data.workers)
 
-    def _load(self, step: int) -> Batch:
+    def _load(self, step: int) -> AsrBatch:
         place = step * self.ranks + self.rank
         source, own_place = self.mixture.at(place)
         return self.sources[source].collate(self.orders[source].at(own_place), noise_seed=(self.seed, place))
@@ -102,22 +102,22 @@ class TokenizerObjective:
         assert isinstance(total, Tensor)
         return terms | {"loss": total} | (self.codebook_state() if quantise else {})
 
-    def hear(self, batch: Batch, *, is_consistent: bool) -> Heard:
+    def hear(self, batch: AsrBatch, *, is_consistent: bool) -> EncodedBatch:
         """The front half over the batch, augmented; with ``is_consistent`` over both views, with the same changes."""
         if batch.noised is None:
             mel_BMF, lengths_B = self.change(batch.mel, batch.lengths)
-            return Heard(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
+            return EncodedBatch(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
         with_noise_B = (torch.rand(len(batch.mel)) < self.noise.share).to(batch.mel.device)[:, None, None]
         if not is_consistent:
             mel_BMF, lengths_B = self.change(torch.where(with_noise_B, batch.noised, batch.mel), batch.lengths)
-            return Heard(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
+            return EncodedBatch(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
         before = torch.get_rng_state()
         mel_BMF, lengths_B = self.change(batch.mel, batch.lengths)
         torch.set_rng_state(before)
         noised_BMF, _ = self.change(batch.noised, batch.lengths)
         hidden = self.tokenizer.front(torch.cat([mel_BMF, noised_BMF]), torch.cat([lengths_B, lengths_B]))
         clean, noised = hidden.chunk(2)
-        return Heard(torch.where(with_noise_B, noised, clean), clean, noised, lengths_B)
+        return EncodedBatch(torch.where(with_noise_B, noised, clean), clean, noised, lengths_B)
 
     def change(self, mel_BMF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """The random changes of the mel frames, in float32."""
@@ -125,7 +125,7 @@ class TokenizerObjective:
             stride = self.tokenizer.time.frames_per_token
             return augment(mel_BMF, lengths_B, self.changes, self.tokenizer.log_mel.config, stride)
 
-    def asr_terms(self, encoded_BTD: Tensor, lengths_B: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def asr_terms(self, encoded_BTD: Tensor, lengths_B: Tensor, batch: AsrBatch) -> dict[str, Tensor]:
         """The loss of each head that there is."""
         terms = {}
         if self.tokenizer.head is not None:
@@ -175,7 +175,7 @@ def consistency_loss(clean_ND: Tensor, noised_ND: Tensor, quantiser: Quantiser |
         return distance + torch.nn.functional.cross_entropy(logits_NK, codes_N)
 
 
-def ctc_loss(log_probs_BTV: Tensor, frames_B: Tensor, batch: Batch) -> Tensor:
+def ctc_loss(log_probs_BTV: Tensor, frames_B: Tensor, batch: AsrBatch) -> Tensor:
     """Connectionist temporal classification, summed over the batch, per label."""
     losses_B = torch.nn.functional.ctc_loss(
         log_probs_BTV.transpose(0, 1),  # (T, B, V)

@@ -11,7 +11,7 @@ from runtime.errors import UserError
 from tokenizer.model import SpeechTokenizer
 
 
-def adopt(tokenizer: SpeechTokenizer, source: str) -> str:
+def warm_start(tokenizer: SpeechTokenizer, source: str) -> str:
     """Take weights from ``source`` into ``tokenizer``; returns one sentence that says what was taken.
 
     Args:
@@ -25,7 +25,7 @@ def adopt(tokenizer: SpeechTokenizer, source: str) -> str:
     """
     with torch.no_grad():
         if (Path(source) / "model.safetensors").is_file() and (Path(source) / "labels.json").is_file():
-            return adopt_artefact(tokenizer, source)
+            return warm_start_from_artefact(tokenizer, source)
         if tokenizer.config.backbone == "whisper":
             from tokenizer.backbones.whisper_weights import adopt_whisper
 
@@ -37,7 +37,7 @@ def adopt(tokenizer: SpeechTokenizer, source: str) -> str:
         return f"from {source}: both halves" + (f", but for {', '.join(left)}" if left else "")
 
 
-def adopt_artefact(tokenizer: SpeechTokenizer, folder: str) -> str:
+def warm_start_from_artefact(tokenizer: SpeechTokenizer, folder: str) -> str:
     """Both halves of another tokenizer of ours, and its codebook if it fits."""
     other = SpeechTokenizer.from_pretrained(folder)
     try:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lm.inference.generation import Generator
-from lm.inference.sequences import Ask, Made, Sequences
+from lm.inference.sequences import Ask, ContinuousBatch, Made
 from runtime.errors import UserError
 
 Ids = Sequence[int] | npt.NDArray[np.integer]
@@ -37,7 +37,7 @@ class Context(Protocol):
         """Free what it holds."""
 
 
-class Backend(Protocol):
+class LanguageModelBackend(Protocol):
     """A language model that continues many sequences at once."""
 
     max_length: int
@@ -59,7 +59,7 @@ class Builtin:
 
     def __init__(self, generator: Generator, num_rows: int) -> None:
         self.max_length = generator.max_length
-        self._sequences = Sequences(generator, num_rows)
+        self._sequences = ContinuousBatch(generator, num_rows)
         self._orders: list[Callable[[], object]] = []
         self._changed = threading.Condition()
         self.is_open = True

@@ -31,7 +31,7 @@ REMEDY = "check url, model and key, and that the server runs the bundle's lm fol
 
 
 class Remote:
-    """A `chatbot.engine.backends.builtin.Backend` behind HTTP.
+    """A `chatbot.engine.backends.builtin.LanguageModelBackend` behind HTTP.
 
     Args:
         vocabulary: of the model that is served.

@@ -9,7 +9,7 @@ import pytest
 
 from chatbot.engine.events import AudioDelta, ReplyDone, Status, TextDelta, Usage
 from chatbot.engine.pcm import decode_base64
-from chatbot.realtime.reply import Event, Reply
+from chatbot.realtime.reply import Event, RealtimeResponse
 from chatbot.realtime.sdk import check_server_event
 from chatbot.realtime.settings import Settings
 from corpus.audio.files import resample
@@ -19,7 +19,7 @@ SPOKEN = [TextDelta(text="hello"), AudioDelta(samples=SPEECH[:15000]), TextDelta
 SPOKEN += [AudioDelta(samples=SPEECH[15000:])]
 
 
-def make(reply: Reply, pieces: list[Any], done: ReplyDone) -> list[Event]:
+def make(reply: RealtimeResponse, pieces: list[Any], done: ReplyDone) -> list[Event]:
     events = [reply.created(), *reply.begin_item("item_0")]
     for piece in pieces:
         events += reply.say(piece)
@@ -29,9 +29,9 @@ def make(reply: Reply, pieces: list[Any], done: ReplyDone) -> list[Event]:
     return events
 
 
-def reply_of(modality: str = "audio") -> Reply:
+def reply_of(modality: str = "audio") -> RealtimeResponse:
     settings = Settings(voice="anna", modality=modality)
-    return Reply(settings, engine_rate=22050, conversation_id="conv_1", metadata={"topic": "x"})
+    return RealtimeResponse(settings, engine_rate=22050, conversation_id="conv_1", metadata={"topic": "x"})
 
 
 def test_a_spoken_reply() -> None:

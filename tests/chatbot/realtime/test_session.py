@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from chatbot.engine.bundle_parts import Bundle
-from chatbot.engine.engine import Engine, EngineFull, EngineOptions
+from chatbot.engine.engine import Engine, EngineOptions, NoFreeConversationError
 from chatbot.engine.events import ReplyDone
 from chatbot.engine.pcm import decode_base64
 from chatbot.realtime.options import RealtimeOptions
@@ -371,7 +371,7 @@ def test_a_full_engine_takes_no_session(bundle: Bundle) -> None:
     async def scenario() -> None:
         engine = Engine(bundle, EngineOptions(max_talkers=1))
         first = RealtimeSession(engine, RealtimeOptions(), Outbox(4))
-        with pytest.raises(EngineFull):
+        with pytest.raises(NoFreeConversationError):
             RealtimeSession(engine, RealtimeOptions(), Outbox(4))
         first.close()
         RealtimeSession(engine, RealtimeOptions(), Outbox(4)).close()

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from chatbot.engine.engine import Engine, EngineOptions
 from chatbot.server.app import create_app
-from chatbot.server.listener import Listener, open_socket
+from chatbot.server.listener import GracefulServer, open_socket
 from chatbot.server.options import ServerOptions
 from corpus.audio.files import Samples
 
@@ -61,7 +61,7 @@ def live(chain: Path) -> Iterator[Live]:
         engine = Engine.from_pretrained(chain / "bundle", EngineOptions(max_talkers=3))
         with open_socket(options) as socket:
             app = create_app(engine, options)
-            listener = Listener(app, options)
+            listener = GracefulServer(app, options)
             made.update(engine=engine, app=app, listener=listener, loop=asyncio.get_running_loop())
             listener.on_start = lambda url: made.update(url=url)
             await listener.serve([socket])

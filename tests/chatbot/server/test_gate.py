@@ -14,7 +14,7 @@ import pytest
 import websockets
 from websockets.sync.client import connect as connect_within
 
-from chatbot.server.keys import Keys, read_keys
+from chatbot.server.keys import ApiKeys, read_keys
 from chatbot.server.options import ServerOptions
 from chatbot.server.rates import Rates
 from runtime.errors import UserError
@@ -174,7 +174,7 @@ def test_a_slow_body_is_given_up(live: Live) -> None:
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# ours\nfirst-key\n\n  second-key  \n")
-    keys = Keys(read_keys(file))
+    keys = ApiKeys(read_keys(file))
     assert keys.name_of("first-key") != keys.name_of("second-key") != None  # noqa: E711
     assert keys.name_of("third-key") is None
     assert "first-key" not in repr(vars(keys))
