@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from runtime.artefact import read_json
@@ -92,7 +91,7 @@ def run_ablation(ablation: Ablation, command: str) -> dict[str, str]:
 
     steps: dict[str, int] = {}
     failed: dict[str, str] = {}
-    with exclusive_folder(ablation.out):
+    with exclusive(ablation.out):
         ablation.plan()  # checks every option before anything runs
         if ablation.config.budget == "cpu_seconds":
             calibration = Runner(ablation.calibration(), keeps_going=True)
@@ -107,14 +106,6 @@ def run_ablation(ablation: Ablation, command: str) -> dict[str, str]:
             failed |= runner.failed
         write_ablation(ablation, failed, command)
     return failed
-
-
-class exclusive_folder(exclusive):
-    """Holds the lock of the ablation's folder, which it makes first."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(folder)
 
 
 def affordable_steps(ablation: Ablation, point: Point) -> int:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.artefact import write_json, write_text
+from runtime.config import compose_config
 from runtime.errors import UserError, check_option
-from runtime.stage import Stage, StageConfig, compose_config
+from runtime.stage import Stage, StageConfig
 
 RECIPES = Path(__file__).parent
 ABLATION = "ablate_"

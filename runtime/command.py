@@ -1,13 +1,80 @@
-"""A command that is no stage (it looks at things, or answers): arguments as words, mistakes in one line."""
+"""Commands that are no stage: they show something or serve, have options like a stage, and no run folder.
+
+::
+
+    COMMAND = Command(name="lm.generate", words="lm generate", config=GenerateConfig, run=generate, positional="model",
+                      summary="...", example="runs/lm_export/model --text 'the capital of france'")
+    main = COMMAND.main
+
+    if __name__ == "__main__":
+        COMMAND.exit()
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from .config import Options, compose_config, option_help
 from .errors import UserError
 from .stage import explained_errors
+
+CommandConfig = TypeVar("CommandConfig", bound=Options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Generic[CommandConfig]):
+    """One command: its options, and the function that acts on them.
+
+    Attributes:
+        name: module path, e.g. ``"lm.generate"``.
+        words: the same for ``speechweave``, e.g. ``"lm generate"``.
+        config: dataclass derived from `runtime.config.Options`.
+        run: acts; raises `UserError` for what the user did.
+        summary: one line for ``--help``.
+        example: words after the command, shown in ``--help``; several lines for several examples.
+        positional: the option that takes words without a name.
+    """
+
+    name: str
+    words: str
+    config: type[CommandConfig]
+    run: Callable[[CommandConfig], None]
+    summary: str
+    example: str
+    positional: str = ""
+
+    def exit(self) -> None:
+        """Run with the process's arguments and leave with the exit status."""
+        sys.exit(self.main())
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Parse ``arguments`` (None: the process's own) and act; the exit status is 0, or 2 for a user's error."""
+        words = sys.argv[1:] if arguments is None else arguments
+        if "--help" in words or "-h" in words:
+            print(self.help())
+            return 0
+        try:
+            with explained_errors():
+                self.run(compose_config(self.name, self.config, words, positional=self.positional))
+        except UserError as error:
+            print(f"\nspeechweave {self.words}: error: {error}", file=sys.stderr)
+            return 2
+        except BrokenPipeError:  # the reader of our output (head, less) has gone: not our user's mistake
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return 0
+
+    def help(self) -> str:
+        """The text of ``--help``: what the command does, examples, its options with defaults and bounds."""
+        usage = f"{self.positional.upper()} " if self.positional else ""
+        lines = [self.summary, "", f"usage: speechweave {self.words} {usage}[key=value ...]", ""]
+        lines += [f"  speechweave {self.words} {example}" for example in self.example.splitlines()]
+        return "\n".join([*lines, "", *option_help(self.config)])
 
 
 def run_command(

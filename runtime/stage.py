@@ -1,4 +1,4 @@
-"""What every stage shares: the command line, the run folder, skipping, resuming, progress and clear errors.
+"""Stages: the command line, the run folder, skipping, resuming and clear errors that every step of a chain shares.
 
 A stage is one module with a config dataclass and a ``run`` function::
 
@@ -15,6 +15,7 @@ inputs is skipped; one that was interrupted is called again and finds its own ch
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import importlib.metadata
@@ -25,12 +26,13 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .artefact import file_digest, fingerprint, read_json, write_json, write_text
+from .config import Options, compose_config, option_help
 from .errors import UserError
 from .progress import Progress
 
@@ -39,7 +41,7 @@ VERSIONED_PACKAGES = ("torch", "megatron-core", "nemo-toolkit", "vector-quantize
 
 
 @dataclass(kw_only=True)
-class StageConfig:
+class StageConfig(Options):
     """The options that every stage has."""
 
     out: str
@@ -112,7 +114,7 @@ class Stage(Generic[Config]):
         return 0
 
     def compose(self, arguments: Sequence[str]) -> Config:
-        """Build the checked config from ``[--config FILE] [key=value ...]`` with Hydra's override grammar."""
+        """Build the checked config from ``[--config FILE] [key=value ...] [--key value ...]``."""
         return compose_config(self.name, self.config, arguments)
 
     def execute(self, config: Config) -> dict[str, Any]:
@@ -126,7 +128,6 @@ class Stage(Generic[Config]):
             return finished
         if not run.is_main:
             return self.run(config, run)
-        folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder):
             spent = self._prepare(folder, record)
             started = time.monotonic()
@@ -144,10 +145,7 @@ class Stage(Generic[Config]):
     def help(self) -> str:
         """The text of ``--help``: what the stage does, its options with their defaults, an example."""
         lines = [self.summary, "", f"  python -m {self.name} {self.example}", ""]
-        lines += [(self.config.__doc__ or "").strip(), "", "Options (key=value, Hydra's override grammar):"]
-        lines += [f"  {key}={value}" for key, value in option_defaults(self.config)]
-        lines += ["", "  --config FILE   a YAML file that sets options before the overrides", "  --help          this"]
-        return "\n".join(lines)
+        return "\n".join([*lines, *option_help(self.config)])
 
     def _record(self, config: Config) -> dict[str, Any]:
         """What identifies this run: stage, config (but for its place) and the fingerprints of what it reads."""
@@ -183,108 +181,34 @@ class Stage(Generic[Config]):
         return spent
 
 
-def compose_config(name: str, config_class: type[Config], arguments: Sequence[str]) -> Config:
-    """Build ``config_class`` from ``[--config FILE] [key=value ...]``.
-
-    Raises:
-        UserError: an unknown option, a value of the wrong type, or a check of the dataclass that fails.
-    """
-    from hydra import compose, initialize
-    from hydra.core.config_store import ConfigStore
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    words = list(arguments)
-    node = OmegaConf.structured(config_class)
-    if "--config" in words:
-        at = words.index("--config")
-        if at + 1 == len(words):
-            raise UserError("option --config", found="no file name", remedy="write --config FILE.yaml")
-        file = Path(words[at + 1])
-        del words[at : at + 2]
-        if not file.is_file():
-            raise UserError(str(file), found="no such file", remedy="give --config the path of a YAML file")
-        with config_errors(config_class):
-            node = OmegaConf.merge(node, OmegaConf.load(file))
-    for word in words:
-        if "=" not in word:
-            raise UserError(f"argument {word!r}", found="not of the form key=value", remedy="see --help for options")
-    tables = dictionary_options(config_class)
-    words = [f"++{word}" if word.startswith(tables) else word for word in words]  # Hydra's prefix for new keys
-    ConfigStore.instance().store(name=name, node=node)
-    GlobalHydra.instance().clear()
-    with config_errors(config_class), initialize(version_base="1.3", config_path=None):
-        value = OmegaConf.to_object(compose(name, overrides=words))
-    assert isinstance(value, config_class)
-    return value
-
-
-class config_errors:
-    """Turns Hydra's and OmegaConf's exceptions into one `UserError` that names the option and near names."""
-
-    def __init__(self, config_class: type) -> None:
-        self.config_class = config_class
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, UserError):
-            return
-        from difflib import get_close_matches
-
-        from hydra.errors import HydraException
-        from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
-
-        if not isinstance(error, HydraException | OmegaConfBaseException):
-            return
-        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        key = str(getattr(cause, "full_key", None) or "")
-        text = " ".join(str(cause).split("full_key:")[0].split())
-        if isinstance(cause, MissingMandatoryValue):
-            raise UserError(f"option {key}", found="not given", remedy=f"add {key}=VALUE") from error
-        known = [name for name, _ in option_defaults(self.config_class)]
-        if isinstance(cause, ConfigKeyError | ConfigAttributeError):
-            near = get_close_matches(key, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}? See" if near else "see"
-            raise UserError(f"option {key}", found="no such option", remedy=f"{hint} --help for all") from error
-        raise UserError(f"option {key}" if key else "options", found=text, remedy="see --help for types") from error
-
-
-class explained_errors:
-    """Turns the operating system's disk errors into a `UserError`."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, OSError) or isinstance(error, UserError):
-            return
+@contextlib.contextmanager
+def explained_errors() -> Iterator[None]:
+    """Turn the operating system's disk errors into a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
         place = str(error.filename or "the output folder")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "free some space and call again: what was finished is kept, and the stage goes on from there"
             raise UserError(place, found="the disk is full", remedy=remedy) from error
         if error.errno in (errno.EACCES, errno.EROFS):
             raise UserError(place, found="no permission to write or read", remedy="choose another out=") from error
+        raise
 
 
-class exclusive:
-    """Holds the lock of a run folder, so that two calls never write into one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / ".lock"
-
-    def __enter__(self) -> None:
-        self.file = self.path.open("w")
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder (made if missing), so that two calls never write into one folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.file.close()
             remedy = "wait for it, or choose another out="
-            raise UserError(str(self.path.parent), found="another process is writing here", remedy=remedy) from error
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
+            raise UserError(str(folder), found="another process is writing here", remedy=remedy) from error
+        yield
 
 
 def set_aside(folder: Path) -> None:
@@ -312,38 +236,6 @@ def input_fingerprint(path: Path) -> str:
     if sum(sizes.values()) > MAX_DIGESTED_BYTES:
         return fingerprint(sizes)
     return file_digest(path)
-
-
-def option_defaults(config_class: type, prefix: str = "") -> list[tuple[str, str]]:
-    """``(dotted option, default)`` of a config dataclass, nested ones included."""
-    from typing import get_type_hints
-
-    rows: list[tuple[str, str]] = []
-    hints = get_type_hints(config_class)
-    for field in fields(config_class):
-        kind = hints[field.name]
-        if isinstance(kind, type) and is_dataclass(kind):
-            rows += option_defaults(kind, f"{prefix}{field.name}.")
-        elif field.default is not MISSING:
-            rows.append((prefix + field.name, str(field.default)))
-        elif field.default_factory is not MISSING:
-            rows.append((prefix + field.name, str(field.default_factory())))
-        else:
-            rows.append((prefix + field.name, "(required)"))
-    return rows
-
-
-def dictionary_options(config_class: type, prefix: str = "") -> tuple[str, ...]:
-    """``"option."`` of each option that is a dictionary, whose keys the user makes up."""
-    from typing import get_origin, get_type_hints
-
-    found: list[str] = []
-    for name, kind in get_type_hints(config_class).items():
-        if isinstance(kind, type) and is_dataclass(kind):
-            found += dictionary_options(kind, f"{prefix}{name}.")
-        elif get_origin(kind) is dict:
-            found.append(f"{prefix}{name}.")
-    return tuple(found)
 
 
 def provenance() -> dict[str, Any]:

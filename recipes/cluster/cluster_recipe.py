@@ -16,8 +16,8 @@ from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from recipes.plan import RECIPES, load_recipe
+from runtime.config import config_errors
 from runtime.errors import UserError
-from runtime.stage import config_errors
 
 from .layouts import ClusterLayout, best_layout, lay_out, smallest_layout
 from .machines import Cluster

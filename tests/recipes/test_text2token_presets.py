@@ -4,7 +4,7 @@ import pytest
 
 import recipes
 from lm.train import STAGE as TRAIN
-from runtime.stage import compose_config
+from runtime.config import compose_config
 from text2token.synthesize import STAGE as SYNTHESIZE
 
 FOLDER = Path(recipes.__file__).parent
