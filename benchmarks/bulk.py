@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lm.data.bpe import train_bpe
-from lm.vocabulary import END_OF_AUDIO, Vocabulary, build_vocabulary
+from lm.data.special_tokens import SpecialToken
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.bulk.workers import finish_units
 from text2token.engine import SpanVoice, Synthesiser
 from text2token.gate import GateConfig
@@ -48,7 +49,7 @@ class AnswersAtOnce:
     max_length = 1 << 20
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.first, self.end = vocabulary.speech_offset, vocabulary.special(END_OF_AUDIO)
+        self.first, self.end = vocabulary.speech_offset, vocabulary.special(SpecialToken.END_OF_AUDIO)
         self.row = np.random.default_rng(0).integers(0, vocabulary.num_speech_tokens, 1 << 16) + self.first
 
     def generate(

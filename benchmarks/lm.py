@@ -32,16 +32,16 @@ import numpy as np
 import torch
 import transformers
 
-from lm.data.bpe import train_bpe
 from lm.data.corpora import CorpusInfo, write_corpus
 from lm.data.mixture import mix
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.train import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from lm.training.processes import open_processes
 from lm.training.trainer import Trainer
-from lm.vocabulary import Vocabulary, build_vocabulary
 from runtime.bulk.workers import end_with_parent
 from runtime.stage import Run
 

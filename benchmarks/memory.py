@@ -67,10 +67,10 @@ def make_corpus(folder: Path, num_speech_tokens: int) -> int:
     """A vocabulary and a text corpus of made-up words; returns the vocabulary's size."""
     import random
 
-    from lm.data.bpe import train_bpe
     from lm.data.corpora import write_corpus
     from lm.data.formats import text_document
-    from lm.vocabulary import build_vocabulary
+    from lm.data.text_tokenizers import train_bpe
+    from lm.data.vocabulary import build_vocabulary
 
     draw = random.Random(0)
     words = ["".join(draw.choice("bdfgklmnprst") + draw.choice("aeiou") for _ in range(2)) for _ in range(40)]

@@ -24,12 +24,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lm.data.bpe import train_bpe
 from lm.data.formats import tts_prompt
+from lm.data.special_tokens import SpecialToken
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
 from lm.inference.sampling import seed_of
-from lm.vocabulary import END_OF_AUDIO, Vocabulary, build_vocabulary
 from text2token.gate import GateConfig
 from text2token.spans import SpanConfig, choose_spans
 
@@ -154,7 +155,7 @@ def spans_of_texts(texts: Sequence[str], vocabulary: Vocabulary, most: int, *, e
             words = text[span.start : span.end].replace(".", "")
             prompts.append(tts_prompt(words, str(random.choice(speakers)), vocabulary))
             limits.append(gate.most_tokens(words) + 1 if ends_itself else span.num_words * TOKENS_A_WORD)
-    return Work(prompts[:most], limits[:most], vocabulary.special(END_OF_AUDIO) if ends_itself else None)
+    return Work(prompts[:most], limits[:most], vocabulary.special(SpecialToken.END_OF_AUDIO) if ends_itself else None)
 
 
 def made_texts(count: int = 200) -> list[str]:

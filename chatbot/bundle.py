@@ -52,7 +52,7 @@ class BundleConfig(StageConfig):
 
 def run(config: BundleConfig, run: Run) -> dict[str, Any]:
     """Copy the parts, check that they load and belong together, and put the bundle in place."""
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     from .engine.bundle_parts import Bundle
 

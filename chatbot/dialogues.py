@@ -143,7 +143,7 @@ def synthesis(config: DialoguesConfig, folder: Path) -> DialogueSynthesis:
     Raises:
         UserError: a speaker that the model does not know.
     """
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
     from text2token.engine import SpanVoice, voices
 
     from .data.dialogue_files import DialogueFingerprints

@@ -28,7 +28,7 @@ from runtime.stage import Run, Stage, StageConfig
 if TYPE_CHECKING:
     from lm.data.formats import Ids
     from lm.data.reply_format import ReplyFormat
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     from .data.dialogue_files import Dialogue
     from .data.lm_documents import DialogueDocuments
@@ -113,7 +113,7 @@ class ChatPrepareConfig(StageConfig):
 def run(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
     """Join questions with replies, read dialogues, and write the LM corpus."""
     from lm.data.corpora import write_corpus
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     from .data.lm_documents import DialogueDocuments
 

@@ -22,8 +22,8 @@ from .training.parallel import world_size
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .data.vocabulary import Vocabulary
     from .training.checkpoint import CheckpointRecord
-    from .vocabulary import Vocabulary
 
 TOLERANCE = 1e-4  # of fp32 logits
 
@@ -63,11 +63,11 @@ class ExportConfig(StageConfig):
 def run(config: ExportConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/model``; metrics tell the largest difference of a logit."""
     from .data.chat_template import find_template
+    from .data.vocabulary import Vocabulary
     from .huggingface.families import huggingface_config
     from .training.checkpoint import CheckpointRecord, check_shape, find_checkpoint
     from .training.parallel import ParallelConfig
     from .training.processes import open_processes
-    from .vocabulary import Vocabulary
 
     if world_size() > 1:
         raise UserError("lm.export", found=f"{world_size()} processes", remedy="run it as one process")

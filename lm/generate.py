@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from .vocabulary import Vocabulary
+    from .data.vocabulary import Vocabulary
 
 TASKS = ("continue", "asr", "tts", "chat")
 

@@ -59,6 +59,7 @@ def run(config: ImportHfConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/checkpoint`` (weights only, step 0) and ``<out>/model.yaml``."""
     from omegaconf import OmegaConf
 
+    from .data.vocabulary import Vocabulary
     from .huggingface.families import model_config
     from .huggingface.mappings import IDS, rows
     from .huggingface.streamed_checkpoint import write_checkpoint
@@ -66,7 +67,6 @@ def run(config: ImportHfConfig, run: Run) -> dict[str, Any]:
     from .training.checkpoint import CheckpointRecord
     from .training.parallel import ParallelConfig
     from .training.processes import open_processes
-    from .vocabulary import Vocabulary
 
     if world_size() > 1:
         raise UserError("lm.import_hf", found=f"{world_size()} processes", remedy="run it as one process")

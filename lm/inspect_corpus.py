@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .data.corpora import CorpusInfo
     from .data.corpus_statistics import CorpusStatistics
-    from .vocabulary import Vocabulary
+    from .data.vocabulary import Vocabulary
 
 SHOWS = ("first", "longest", "shortest", "duplicates")
 
@@ -63,7 +63,7 @@ def inspect(options: argparse.Namespace) -> None:
 
     from .data.corpora import open_corpus
     from .data.corpus_statistics import CorpusStatistics
-    from .vocabulary import Vocabulary
+    from .data.vocabulary import Vocabulary
 
     reports = []
     console = Console(highlight=False)
@@ -94,7 +94,7 @@ def find_vocabulary(folder: Path) -> Path:
     from runtime.artefact import read_json
 
     from .data.corpora import RECORD_FILE
-    from .vocabulary import Vocabulary
+    from .data.vocabulary import Vocabulary
 
     if not (folder / RECORD_FILE).is_file():
         raise UserError(str(folder), found=f"no LM corpus (no {RECORD_FILE})", remedy="give a corpus folder")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from corpus.tokens import TokenisedUtterance
 
     from .data.corpora import CorpusInfo
-    from .vocabulary import Vocabulary
+    from .data.vocabulary import Vocabulary
 
 PREPARED = ("text", "speech", "asr", "tts")
 
@@ -67,7 +67,7 @@ class LmPrepareConfig(StageConfig):
 def run(config: LmPrepareConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/<format>`` for each format; returns documents and tokens of each."""
     from .data.corpora import finished_corpus, write_corpus
-    from .vocabulary import Vocabulary
+    from .data.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     metrics: dict[str, Any] = {}

@@ -76,8 +76,8 @@ def run(config: LmTrainConfig, run: Run) -> dict[str, Any]:
 
     from .data.corpora import open_corpus
     from .data.mixture import mix
+    from .data.vocabulary import Vocabulary
     from .training.processes import backend_name, open_processes
-    from .vocabulary import Vocabulary
 
     torch.set_num_threads(config.train.threads)
     loop = config.train

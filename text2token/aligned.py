@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from corpus.tokens import TokenisedUtterance
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     Codes = npt.NDArray[np.uint16]
 
@@ -120,7 +120,7 @@ def aligned_pieces(
 def run(config: AlignedConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/interleaved``; returns what it holds."""
     from lm.data.corpora import finished_corpus, write_corpus
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     folder = run.folder / "interleaved"

@@ -16,8 +16,9 @@ from corpus.text.normalisation import normalise
 from corpus.text.spoken_form import spoken_form
 from lm.data.formats import tts_prompt
 from lm.data.readers import TextDocument
+from lm.data.special_tokens import SpecialToken
+from lm.data.vocabulary import Vocabulary
 from lm.inference.sampling import seed_of
-from lm.vocabulary import END_OF_AUDIO, Vocabulary
 from runtime.errors import UserError
 
 from .gate import EMPTY, GOOD, OVERSIZED, GateConfig, judge
@@ -115,7 +116,7 @@ def read_aloud(
     readings: Sequence[Reading], backend: SpeechBackend, vocabulary: Vocabulary, voice: SpanVoice, gate: GateConfig
 ) -> list[Read]:
     """Speech tokens of each reading."""
-    end = vocabulary.special(END_OF_AUDIO)
+    end = vocabulary.special(SpecialToken.END_OF_AUDIO)
     read = [Read(NO_CODES, is_finished=False, is_too_long=True)] * len(readings)
     prompts = [tts_prompt(one.spoken, one.speaker, vocabulary) for one in readings]
     limits = [gate.most_tokens(one.spoken) + 1 for one in readings]

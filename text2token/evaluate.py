@@ -30,8 +30,8 @@ from .gate import GateConfig
 
 if TYPE_CHECKING:
     from corpus.tokens import TokenisedUtterance
+    from lm.data.vocabulary import Vocabulary
     from lm.inference.generation import Generator
-    from lm.vocabulary import Vocabulary
     from tokenizer.model import SpeechTokenizer
 
     from .unit_file import Codes

@@ -125,7 +125,7 @@ def inspect_corpus(options: argparse.Namespace) -> None:
     """Print documents of a packed corpus."""
     from lm.data.corpora import open_corpus
     from lm.data.formats import render
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     if options.vocabulary is None:
         raise UserError("option --vocabulary", found="not given", remedy="a packed corpus is read with its vocabulary")

@@ -23,7 +23,7 @@ from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
     from lm.data.corpora import CorpusInfo, SplitCounts
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     from .packing import PackedCounts
 
@@ -60,7 +60,7 @@ class PackConfig(StageConfig):
 def run(config: PackConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/interleaved``; returns what it holds."""
     from lm.data.corpora import finished_corpus
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     from .card import write_card
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lm.data.corpora import SplitCounts, id_type
 from lm.data.formats import interleaved_document
-from lm.vocabulary import Vocabulary
+from lm.data.vocabulary import Vocabulary
 from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.units import UnitFolder
 

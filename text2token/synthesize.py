@@ -196,7 +196,7 @@ def _check_bad(bad: list[list[str]], num_records: int, max_bad_share: float) -> 
 
 
 def _work(config: SynthesizeConfig) -> Synthesis:
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     from .engine import SpanVoice, voices
     from .unit_file import Fingerprints

@@ -66,7 +66,7 @@ class Synthesis:
         """The model with all options."""
         import torch
 
-        from lm.vocabulary import Vocabulary
+        from lm.data.vocabulary import Vocabulary
 
         from .backends.choice import BackendOptions, open_backend
         from .engine import Synthesiser

@@ -25,7 +25,7 @@ from .bulk_job import read_part, result_of, write_part
 from .dialogue_files import Codes, Dialogue, DialogueFingerprints
 
 if TYPE_CHECKING:
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
     from text2token.engine import Reading, SpanVoice, SpeechBackend
 
 
@@ -69,7 +69,7 @@ class DialogueSynthesis:
         """Load the model."""
         import torch
 
-        from lm.vocabulary import Vocabulary
+        from lm.data.vocabulary import Vocabulary
         from text2token.backends.choice import BackendOptions, open_backend
 
         torch.set_num_threads(self.threads)

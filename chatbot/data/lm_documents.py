@@ -13,7 +13,7 @@ from corpus.text.normalisation import normalise
 from lm.data.formats import ChatTurn, Codes, Ids, chat_turn, system_row
 from lm.data.reply_format import ReplyFormat
 from lm.data.truncation import cut_history, first_kept
-from lm.vocabulary import Vocabulary
+from lm.data.vocabulary import Vocabulary
 
 from .dialogue_files import Dialogue, DialogueTurn
 

@@ -9,8 +9,8 @@ from chatbot.settings import ChatSettings, bundle_folder
 from corpus.audio.files import SAMPLE_RATE, Samples
 from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
 from decoder.model import SpeechDecoder
+from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Generator
-from lm.vocabulary import Vocabulary
 from runtime.artefact import read_json
 from runtime.errors import UserError
 from tokenizer.model import SpeechTokenizer

@@ -14,11 +14,12 @@ import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE
 from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
+from lm.data.special_tokens import SpecialToken
 from lm.data.truncation import first_kept
-from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, SYSTEM, USER, Vocabulary
+from lm.data.vocabulary import Vocabulary
 
 Role = Literal["user", "assistant", "system"]
-ROLES: dict[Role, str] = {"user": USER, "assistant": ASSISTANT, "system": SYSTEM}
+ROLES: dict[Role, str] = {"user": SpecialToken.USER, "assistant": SpecialToken.ASSISTANT, "system": SpecialToken.SYSTEM}
 
 
 @dataclass
@@ -86,7 +87,7 @@ def truncated(message: Message, num_heard: int, vocabulary: Vocabulary) -> Messa
     speech = [at for at, id in enumerate(body) if vocabulary.is_speech(id)]
     if num_heard <= 0:
         return Message(message.role, head, message.body)
-    begin, end = vocabulary.special(BEGIN_OF_AUDIO), vocabulary.special(END_OF_AUDIO)
+    begin, end = vocabulary.special(SpecialToken.BEGIN_OF_AUDIO), vocabulary.special(SpecialToken.END_OF_AUDIO)
     if num_heard >= len(speech):
         is_unfinished = begin in body and end not in body
         return Message(message.role, message.ids + ([end] if is_unfinished else []), message.body)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE, Samples
-from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, USER
+from lm.data.special_tokens import SpecialToken
 from runtime.errors import UserError
 from tokenizer.streaming import TokenStream
 
@@ -120,7 +120,7 @@ class Conversation:
         stream = self._stream
         rest = await self.engine.ears.run(stream.finish)
         codes = [*self._codes, *rest.tolist()]
-        ids = [*self._question(codes), self._vocabulary.special(END_OF_AUDIO)]
+        ids = [*self._question(codes), self._vocabulary.special(SpecialToken.END_OF_AUDIO)]
         self.messages.append(Message("user", ids, is_spoken=True))
         self._start_hearing()
         self._read()
@@ -139,9 +139,9 @@ class Conversation:
         self.engine.bundle.check_seconds(seconds)
         started = time.perf_counter()
         codes = await self.engine.listen(audio)
-        ids = [*self._question(codes.tolist()), self._vocabulary.special(END_OF_AUDIO)]
+        ids = [*self._question(codes.tolist()), self._vocabulary.special(SpecialToken.END_OF_AUDIO)]
         if role != "user":
-            ids[0] = self._vocabulary.special(ASSISTANT)
+            ids[0] = self._vocabulary.special(SpecialToken.ASSISTANT)
         self.messages.append(Message(role, ids, is_spoken=role == "user"))
         self._read()
         self._listened = time.perf_counter() - started
@@ -209,7 +209,7 @@ class Conversation:
 
     def _question(self, codes: list[int]) -> list[int]:
         v = self._vocabulary
-        return [v.special(USER), v.special(BEGIN_OF_AUDIO), *v.speech_ids(codes).tolist()]
+        return [v.special(SpecialToken.USER), v.special(SpecialToken.BEGIN_OF_AUDIO), *v.speech_ids(codes).tolist()]
 
     def _read(self) -> None:
         """Let the model read what is wanted now, unless it is replying."""
@@ -217,7 +217,7 @@ class Conversation:
             unfinished = [Message("user", self._question(self._codes), is_spoken=True)] if self._codes else []
             ids = self._visible([*self.messages, *unfinished])
             if not unfinished and self.messages and self.messages[-1].role == "user":
-                ids.append(self._vocabulary.special(ASSISTANT))  # that is how every reply begins
+                ids.append(self._vocabulary.special(SpecialToken.ASSISTANT))  # that is how every reply begins
             self._context.set(ids)
 
     def _visible(self, messages: list[Message], instructions: str | None = None) -> list[int]:
@@ -267,7 +267,7 @@ class Conversation:
             raise UserError("the talker", found="a reply is being made", remedy="wait for its end, or cancel it")
         if not any(message.role == "user" for message in self.messages):
             raise UserError("the talker", found="nothing to reply to", remedy="say or write something first")
-        ids = [*self._visible(self.messages, instructions), self._vocabulary.special(ASSISTANT)]
+        ids = [*self._visible(self.messages, instructions), self._vocabulary.special(SpecialToken.ASSISTANT)]
         if len(ids) > self.engine.bundle.max_prompt_tokens + 1:
             remedy = f"say at most {self.engine.bundle.max_prompt_tokens} tokens in one turn"
             raise UserError("the dialogue", found=f"{len(ids)} tokens", remedy=remedy)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from lm.data.reply_format import ReplyState
+from lm.data.special_tokens import SpecialToken
+from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Allowed
 from lm.inference.sampling import prompt_seeds, seed_of
 from lm.inference.sequences import Ask
-from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, TRANSCRIPT, USER, Vocabulary
 
 if TYPE_CHECKING:
     from .backends.builtin import Context
@@ -85,8 +86,8 @@ class ReplyDecoder:
         """The reply, from its beginning to its end."""
         v = self.vocabulary
         if self.has_transcript and self.format.transcribes:
-            self._add(v.special(TRANSCRIPT))
-            async for text in self._write([v.special(ASSISTANT)], is_counted=False):
+            self._add(v.special(SpecialToken.TRANSCRIPT))
+            async for text in self._write([v.special(SpecialToken.ASSISTANT)], is_counted=False):
                 yield ReplyPiece("transcript", text=text)
         self.body = len(self.context.ids)
         parts = self._alternate() if self.format.kind == "streaming" and self.has_speech else self._in_order()
@@ -96,11 +97,12 @@ class ReplyDecoder:
 
     async def _in_order(self) -> AsyncGenerator[ReplyPiece]:
         """``text BOA speech EOA``, without the text in the direct format, without the rest where it is not wanted."""
-        v, begin, end = self.vocabulary, self.vocabulary.special(BEGIN_OF_AUDIO), self.vocabulary.special(END_OF_AUDIO)
+        v = self.vocabulary
+        begin, end = v.special(SpecialToken.BEGIN_OF_AUDIO), v.special(SpecialToken.END_OF_AUDIO)
         if self.format.kind == "speech":
             self._add(begin)
         else:
-            ends = [] if self.has_speech else [v.special(USER), v.eos]
+            ends = [] if self.has_speech else [v.special(SpecialToken.USER), v.eos]
             async for text in self._write([begin, *ends]):
                 yield ReplyPiece("text", text=text)
         if not self.has_speech:

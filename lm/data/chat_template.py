@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 
 from .formats import ChatTurn
 from .reply_format import TEXT_GUIDED, ReplyFormat
+from .vocabulary import Vocabulary
 
 OURS = """\
 {%- set prefix = PREFIX -%}

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lm.vocabulary import Vocabulary
 from runtime.artefact import atomic_folder, read_json, write_json
 from runtime.errors import UserError
+
+from .vocabulary import Vocabulary
 
 RECORD_FILE = "corpus.json"
 SPLITS = ("train", "valid")

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lm.vocabulary import Vocabulary
-
 from .formats import document_format
+from .vocabulary import Vocabulary
 
 MAX_HASHES = 500_000  # about 100 MB
 NUM_EXTREMES = 5

@@ -29,12 +29,12 @@ from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegat
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from torch import Tensor
 
-from lm.vocabulary import Vocabulary
 from runtime.artefact import write_text
 
 from .corpora import CorpusInfo
 from .formats import Loss, loss_mask
 from .packing import best_fit
+from .vocabulary import Vocabulary
 
 PADDING = -1  # document number of padding
 

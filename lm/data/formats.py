@@ -24,9 +24,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lm.vocabulary import ASR, ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, SYSTEM, TRANSCRIPT, TTS, USER, Vocabulary
-
 from .reply_format import TEXT_GUIDED, ReplyFormat
+from .special_tokens import SpecialToken
+from .vocabulary import Vocabulary
 
 Format = Literal["text", "speech", "asr", "tts", "interleaved", "chat"]
 FORMATS: tuple[Format, ...] = ("text", "speech", "asr", "tts", "interleaved", "chat")
@@ -55,7 +55,7 @@ def asr_document(codes: Codes, text: str, vocabulary: Vocabulary) -> Ids:
 
 def asr_prompt(codes: Codes, vocabulary: Vocabulary) -> Ids:
     """``<|asr|> BOA speech EOA``: the model goes on with the transcript and EOS."""
-    return _row([vocabulary.special(ASR)], speech_span(codes, vocabulary))
+    return _row([vocabulary.special(SpecialToken.ASR)], speech_span(codes, vocabulary))
 
 
 def tts_document(text: str, codes: Codes, speaker: str, vocabulary: Vocabulary) -> Ids:
@@ -65,8 +65,8 @@ def tts_document(text: str, codes: Codes, speaker: str, vocabulary: Vocabulary) 
 
 def tts_prompt(text: str, speaker: str, vocabulary: Vocabulary) -> Ids:
     """``<|tts|> <|speaker_i|> text BOA``: the model goes on with the speech tokens and EOA."""
-    header = [vocabulary.special(TTS), vocabulary.speaker_id(speaker)]
-    return _row(header, vocabulary.encode_text(text), [vocabulary.special(BEGIN_OF_AUDIO)])
+    header = [vocabulary.special(SpecialToken.TTS), vocabulary.speaker_id(speaker)]
+    return _row(header, vocabulary.encode_text(text), [vocabulary.special(SpecialToken.BEGIN_OF_AUDIO)])
 
 
 def interleaved_document(pieces: Sequence[str | Codes], vocabulary: Vocabulary, *, has_marks: bool = True) -> Ids:
@@ -114,7 +114,7 @@ def chat_document(
 
 def system_row(system: str, vocabulary: Vocabulary) -> Ids:
     """``<|system|> text``, which begins a dialogue."""
-    return _row([vocabulary.special(SYSTEM)], vocabulary.encode_text(system))
+    return _row([vocabulary.special(SpecialToken.SYSTEM)], vocabulary.encode_text(system))
 
 
 def chat_turn(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
@@ -125,7 +125,7 @@ def chat_turn(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEXT
 def chat_prompt(user: Codes | str, vocabulary: Vocabulary) -> Ids:
     """``<|user|> question <|assistant|>``: the model goes on with its reply."""
     said = vocabulary.encode_text(user) if isinstance(user, str) else speech_span(user, vocabulary)
-    return _row([vocabulary.special(USER)], said, [vocabulary.special(ASSISTANT)])
+    return _row([vocabulary.special(SpecialToken.USER)], said, [vocabulary.special(SpecialToken.ASSISTANT)])
 
 
 def chat_reply(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
@@ -137,7 +137,7 @@ def chat_reply(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEX
     parts: list[Sequence[int] | Ids] = []
     if turn.transcript is not None:
         question = vocabulary.encode_text(turn.transcript)
-        parts += [[vocabulary.special(TRANSCRIPT)], question, [vocabulary.special(ASSISTANT)]]
+        parts += [[vocabulary.special(SpecialToken.TRANSCRIPT)], question, [vocabulary.special(SpecialToken.ASSISTANT)]]
     if format.kind == "speech":
         if turn.speech is None:
             raise ValueError("a reply of format speech has no speech")
@@ -167,8 +167,8 @@ def read_reply(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabul
     """The inverse of `chat_reply`, of any format, also of a reply that is not whole yet."""
     row = np.asarray(ids, dtype=np.int64)
     transcript: str | None = None
-    if len(row) and row[0] == vocabulary.special(TRANSCRIPT):
-        ends = np.flatnonzero(row == vocabulary.special(ASSISTANT))
+    if len(row) and row[0] == vocabulary.special(SpecialToken.TRANSCRIPT):
+        ends = np.flatnonzero(row == vocabulary.special(SpecialToken.ASSISTANT))
         end = int(ends[0]) if len(ends) else len(row)
         transcript, row = vocabulary.decode_text(row[:end]), row[end:]
     return ModelReply(vocabulary.decode_text(row), vocabulary.codes(row), transcript)
@@ -176,7 +176,7 @@ def read_reply(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabul
 
 def speech_span(codes: Codes, vocabulary: Vocabulary) -> Ids:
     """``BOA speech EOA``."""
-    marks = [vocabulary.special(BEGIN_OF_AUDIO)], [vocabulary.special(END_OF_AUDIO)]
+    marks = [vocabulary.special(SpecialToken.BEGIN_OF_AUDIO)], [vocabulary.special(SpecialToken.END_OF_AUDIO)]
     return _row(marks[0], vocabulary.speech_ids(codes), marks[1])
 
 
@@ -211,14 +211,14 @@ def loss_mask(ids: npt.NDArray[np.integer], vocabulary: Vocabulary, *, loss: Los
     number[starts[1:]] = 1
     number = np.cumsum(number)  # which document each position is in
     header = ids[starts]
-    is_asr, is_tts = header == special(ASR), header == special(TTS)
-    is_chat = (header == special(USER)) | (header == special(SYSTEM))
+    is_asr, is_tts = header == special(SpecialToken.ASR), header == special(SpecialToken.TTS)
+    is_chat = (header == special(SpecialToken.USER)) | (header == special(SpecialToken.SYSTEM))
     # A switch at p turns the loss on (1) or off (0) from p on, until the next one; -1 is no switch.
     switch = np.full(len(ids) + 1, -1, dtype=np.int8)
-    switch[1:][(ids == special(END_OF_AUDIO)) & is_asr[number]] = 1
-    switch[:-1][(ids == special(BEGIN_OF_AUDIO)) & is_tts[number]] = 1
-    switch[1:][(ids == special(ASSISTANT)) & is_chat[number]] = 1
-    switch[1:][((ids == special(USER)) | (ids == special(SYSTEM))) & is_chat[number]] = 0
+    switch[1:][(ids == special(SpecialToken.END_OF_AUDIO)) & is_asr[number]] = 1
+    switch[:-1][(ids == special(SpecialToken.BEGIN_OF_AUDIO)) & is_tts[number]] = 1
+    switch[1:][(ids == special(SpecialToken.ASSISTANT)) & is_chat[number]] = 1
+    switch[1:][((ids == special(SpecialToken.USER)) | (ids == special(SpecialToken.SYSTEM))) & is_chat[number]] = 0
     switch[starts] = np.where(is_asr | is_tts | is_chat, 0, 1)
     switch = switch[:-1]
     latest = np.maximum.accumulate(np.where(switch >= 0, np.arange(len(ids)), 0))
@@ -232,7 +232,7 @@ def loss_mask(ids: npt.NDArray[np.integer], vocabulary: Vocabulary, *, loss: Los
 def is_of_speech(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
     """Which ids (T,) belong to speech: its tokens, and the special tokens that end it; all else belongs to text."""
     is_speech = vocabulary.is_speech(ids)
-    ends_before = is_speech | (ids == vocabulary.special(END_OF_AUDIO))
+    ends_before = is_speech | (ids == vocabulary.special(SpecialToken.END_OF_AUDIO))
     is_end = np.zeros(len(ids), dtype=bool)
     is_end[1:] = ends_before[:-1] & ~vocabulary.is_text(ids[1:])
     return is_speech | is_end
@@ -241,8 +241,8 @@ def is_of_speech(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> npt.ND
 def document_format(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> Format:
     """The format of one document, told by its ids alone: its header, else what it is made of."""
     special = vocabulary.special
-    by_header: dict[int, Format] = {special(ASR): "asr", special(TTS): "tts"}
-    by_header |= {special(USER): "chat", special(SYSTEM): "chat"}
+    by_header: dict[int, Format] = {special(SpecialToken.ASR): "asr", special(SpecialToken.TTS): "tts"}
+    by_header |= {special(SpecialToken.USER): "chat", special(SpecialToken.SYSTEM): "chat"}
     if int(ids[0]) in by_header:
         return by_header[int(ids[0])]
     if not vocabulary.is_speech(ids).any():

@@ -16,8 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from lm.vocabulary import ASSISTANT, BEGIN_OF_AUDIO, END_OF_AUDIO, TRANSCRIPT, USER, Vocabulary
 from runtime.errors import check_option
+
+from .special_tokens import SpecialToken
+from .vocabulary import Vocabulary
 
 Kind = Literal["text_guided", "streaming", "speech"]
 KINDS: tuple[Kind, ...] = ("text_guided", "streaming", "speech")
@@ -124,9 +126,10 @@ class ReplyState:
         self._is_heard = not (format.transcribes if transcribes is None else transcribes)  # the transcript is written
         self._num_text = self._num_speech = 0  # of the block, in the streaming format
         self._is_closed = False  # EOA was written
-        self._ends = (vocabulary.special(USER), vocabulary.eos)
-        self._begin, self._end = vocabulary.special(BEGIN_OF_AUDIO), vocabulary.special(END_OF_AUDIO)
-        self._transcript, self._assistant = vocabulary.special(TRANSCRIPT), vocabulary.special(ASSISTANT)
+        special = vocabulary.special
+        self._ends = (special(SpecialToken.USER), vocabulary.eos)
+        self._begin, self._end = special(SpecialToken.BEGIN_OF_AUDIO), special(SpecialToken.END_OF_AUDIO)
+        self._transcript, self._assistant = special(SpecialToken.TRANSCRIPT), special(SpecialToken.ASSISTANT)
 
     @property
     def next(self) -> Next:

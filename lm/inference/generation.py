@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lm.vocabulary import Vocabulary
+from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 
 from .batch import DecodeSlots, Ids, round_up, run_prompts

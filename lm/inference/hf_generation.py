@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from lm.vocabulary import BEGIN_OF_AUDIO, END_OF_AUDIO, Vocabulary
+from lm.data.special_tokens import SpecialToken
+from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 
 from .sampling import choose, prompt_seeds, uniform
@@ -48,7 +49,8 @@ class ModalityProcessor(LogitsProcessor):
         assert allowed in ALLOWED
         every = np.arange(num_ids)
         is_speech = vocabulary.is_speech(every)
-        self.begin, self.end = vocabulary.special(BEGIN_OF_AUDIO), vocabulary.special(END_OF_AUDIO)
+        self.begin = vocabulary.special(SpecialToken.BEGIN_OF_AUDIO)
+        self.end = vocabulary.special(SpecialToken.END_OF_AUDIO)
         inside = is_speech | (every == self.end)
         if allowed == "text":
             outside = vocabulary.is_text(every) & (every < vocabulary.size)

@@ -27,7 +27,7 @@ from lm.data.dataset import (
 )
 from lm.data.formats import Loss
 from lm.data.mixture import CorpusMixture
-from lm.vocabulary import Vocabulary
+from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 from runtime.stage import Run
 

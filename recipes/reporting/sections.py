@@ -222,7 +222,7 @@ def interleaving_section(results: Results) -> Section | None:
         return None
     from lm.data.corpora import open_corpus
     from lm.data.formats import render
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.from_pretrained(vocabulary_folder / "vocabulary")
     documents = open_corpus(folder / "interleaved", vocabulary).documents("train")

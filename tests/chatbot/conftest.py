@@ -27,8 +27,8 @@ from decoder.model import SpeechDecoder
 from decoder.vocoder import Vocoder
 from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.soak import Soak, check_freed
-from lm.data.bpe import train_bpe
-from lm.vocabulary import Vocabulary, build_vocabulary
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer

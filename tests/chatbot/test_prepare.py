@@ -15,7 +15,7 @@ from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
 from lm.data.corpora import open_corpus
 from lm.data.formats import ChatTurn, chat_document, loss_mask, render
 from lm.data.reply_format import ReplyFormat
-from lm.vocabulary import Vocabulary
+from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 
 from .conftest import CAPITALS, make_vocabulary, prepare_config

@@ -13,8 +13,8 @@ from chatbot.bundle import STAGE
 from chatbot.engine.bundle_parts import Bundle
 from chatbot.engine.engine import Engine
 from lm.data.formats import tts_prompt
+from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Generator
-from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 
 from .conftest import bundle_config, make_vocabulary, save_lm

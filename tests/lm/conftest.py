@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from lm.data.bpe import train_bpe
 from lm.data.corpora import write_corpus
 from lm.data.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
 from lm.train import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
-from lm.vocabulary import build_vocabulary
 from runtime.stage import Run
 
 SPEAKERS = ("anna", "bert")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from lm.data.bpe import train_bpe
 from lm.data.chat_template import chat_messages, our_template
 from lm.data.formats import ChatTurn, chat_document
 from lm.data.reply_format import ReplyFormat
-from lm.vocabulary import build_vocabulary
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
 
 WORDS = ["the", "capital", "of", "france", "is", "paris", "sleeps"]
 V = build_vocabulary(train_bpe([" ".join(WORDS)] * 6, 400), num_speech_tokens=16, speech_tokenizer="abc")

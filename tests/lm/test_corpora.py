@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm.data.bpe import train_bpe
 from lm.data.corpora import open_corpus, write_corpus
 from lm.data.formats import interleaved_document, speech_document, text_document
-from lm.vocabulary import build_vocabulary
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
 from runtime.errors import UserError
 
 BPE = train_bpe(["the capital of france is paris"] * 4, 400)

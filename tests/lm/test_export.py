@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from lm.data.chat_template import find_template
+from lm.data.vocabulary import Vocabulary
 from lm.export import ExportConfig, run
 from lm.huggingface.families import family_of, huggingface_config, model_config
 from lm.training.model_config import LmModelConfig
-from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 from runtime.stage import Run
 

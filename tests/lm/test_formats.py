@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm.data import formats
-from lm.data.bpe import train_bpe
 from lm.data.formats import ChatTurn, loss_mask, render
 from lm.data.reply_format import ReplyFormat
-from lm.vocabulary import build_vocabulary
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
 
 BPE = train_bpe(["the capital of france is paris", "a lion sleeps"] * 4, 400)
 V = build_vocabulary(BPE, num_speech_tokens=16, speech_tokenizer="abc", speakers=["ann", "bob"])

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.data.bpe import train_bpe
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.batch_invariant_linear import BatchInvariantLinear
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
 from lm.inference.sampling import choose, uniform
-from lm.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
 
 torch.set_num_threads(1)

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.data.bpe import train_bpe
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.export import ExportConfig
 from lm.export import run as export
 from lm.huggingface.families import huggingface_config
@@ -23,7 +24,6 @@ from lm.huggingface.weights import HuggingFaceWeights, SafetensorsWriter
 from lm.import_hf import ImportHfConfig
 from lm.import_hf import run as import_foreign
 from lm.training.model_config import LmModelConfig
-from lm.vocabulary import Vocabulary, VocabularyConfig, build_vocabulary
 from runtime.errors import UserError
 from runtime.stage import Run
 
@@ -204,7 +204,7 @@ def test_a_base_tokenizer_needs_an_eos(tmp_path: Path) -> None:
     from tokenizers import AddedToken, processors
 
     from corpus.tokens import TokenisedUtterance, write_tokens
-    from lm.vocabulary import STAGE
+    from lm.vocabulary import STAGE, VocabularyConfig
 
     row = TokenisedUtterance("u", np.arange(5, dtype=np.uint16), "the sea", 0.4, "ann")
     write_tokens(tmp_path / "tokens/train.parquet", [row], tokenizer="abc", codebook_size=16, frame_rate=12.5)

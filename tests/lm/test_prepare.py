@@ -6,10 +6,10 @@ import pytest
 
 from corpus.tokens import TokenisedUtterance, write_tokens
 from lm.data import formats
-from lm.data.bpe import train_bpe
 from lm.data.corpora import open_corpus
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.prepare import STAGE, LmPrepareConfig
-from lm.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
 
 TEXTS = ["the capital of france is paris. the lion sleeps.", "what is the capital of france"]

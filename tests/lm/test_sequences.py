@@ -5,11 +5,11 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from lm.data.bpe import train_bpe
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
 from lm.inference.sequences import PIECE_TOKENS, Ask, ContinuousBatch
-from lm.vocabulary import build_vocabulary
 from runtime.errors import UserError
 
 V = build_vocabulary(

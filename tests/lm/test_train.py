@@ -12,8 +12,8 @@ import torch
 
 from lm.data.corpora import write_corpus
 from lm.data.formats import text_document
+from lm.data.vocabulary import build_vocabulary
 from lm.train import LmTrainConfig
-from lm.vocabulary import build_vocabulary
 from runtime.errors import UserError
 
 

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.tokens import TokenisedUtterance, write_tokens
-from lm.data.bpe import train_bpe
-from lm.vocabulary import SPECIALS, STAGE, Vocabulary, VocabularyConfig, audio_token, build_vocabulary
+from lm.data.special_tokens import SpecialToken, audio_token
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
+from lm.vocabulary import STAGE, VocabularyConfig
 from runtime.errors import UserError
 
 TEXTS = ["the capital of france is paris.", "what is the capital of france", "the lion is happy. the lion sleeps."] * 4
@@ -50,7 +52,7 @@ def test_each_frequent_word_is_one_token_wherever_it_stands() -> None:
 
 
 def test_layout() -> None:
-    ids = [VOCABULARY.special(name) for name in SPECIALS]
+    ids = [VOCABULARY.special(name) for name in SpecialToken]
     assert ids == sorted(set(ids)) and VOCABULARY.special("asr") == VOCABULARY.special("<|asr|>")
     assert VOCABULARY.speakers == {"ann": ids[-1] + 1, "bob": ids[-1] + 2}
     assert VOCABULARY.speech_offset == ids[-1] + 3 and VOCABULARY.size == VOCABULARY.speech_offset + 32
@@ -97,7 +99,7 @@ def test_saved_vocabulary_is_the_same_and_transformers_loads_it(tmp_path: Path) 
 
 def test_training_is_deterministic_across_processes() -> None:
     code = (
-        "from lm.data.bpe import train_bpe; from runtime.artefact import fingerprint;"
+        "from lm.data.text_tokenizers import train_bpe; from runtime.artefact import fingerprint;"
         f"print(fingerprint(train_bpe({TEXTS!r}, 400).to_str()))"
     )
     marks = {

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.data.bpe import train_bpe
-from lm.vocabulary import Vocabulary, build_vocabulary
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 
 torch.set_num_threads(1)
 WORDS = "the capital of france is paris a lion sleeps in house and cat likes red ball very much"

@@ -7,7 +7,8 @@ import pytest
 from corpus.tokens import TokenisedUtterance, write_tokens
 from lm.data.corpora import open_corpus
 from lm.data.formats import interleaved_document, loss_mask
-from lm.vocabulary import BEGIN_OF_AUDIO, END_OF_AUDIO, Vocabulary
+from lm.data.special_tokens import SpecialToken
+from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 from text2token.aligned import STAGE, AlignedConfig, TimedWord, aligned_pieces, cut_speech, timed_words
 from text2token.spans import Span, SpanConfig
@@ -85,7 +86,7 @@ def test_documents_of_real_speech(tmp_path: Path, inputs: dict[str, str], vocabu
 def test_marks_are_optional(vocabulary: Vocabulary) -> None:
     pieces = ["the ", CODES[:3], " cat"]
     marked, plain = (interleaved_document(pieces, vocabulary, has_marks=has_marks) for has_marks in (True, False))
-    marks = [vocabulary.special(BEGIN_OF_AUDIO), vocabulary.special(END_OF_AUDIO)]
+    marks = [vocabulary.special(SpecialToken.BEGIN_OF_AUDIO), vocabulary.special(SpecialToken.END_OF_AUDIO)]
     assert [int(id) for id in marked if id not in marks] == plain.tolist() and len(plain) == len(marked) - 2
     assert loss_mask(plain, vocabulary).all()
     text_only = loss_mask(plain, vocabulary, loss="text")

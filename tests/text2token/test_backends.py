@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Generator
-from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 from text2token.backends.choice import BackendOptions, finished_row, open_backend
 from text2token.backends.sglang_engine import keep_allowed

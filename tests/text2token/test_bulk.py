@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.bulk import AnswersAtOnce, NoSynthesis, run_engine, write_texts
 from lm.data.corpora import open_corpus
-from lm.vocabulary import Vocabulary
+from lm.data.vocabulary import Vocabulary
 from runtime.bulk.lease import born
 from runtime.bulk.units import UnitFolder
 from text2token import pack, synthesize

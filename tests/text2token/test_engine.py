@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lm.data.readers import TextDocument
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.generation import Generator
-from lm.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
 from text2token.engine import SpanVoice, Synthesiser, voices
 from text2token.gate import GateConfig
@@ -116,7 +116,7 @@ def test_speakers_are_checked(vocabulary: Vocabulary) -> None:
         voices({"dora": 1.0}, vocabulary)
     with pytest.raises(UserError, match=r"speakers\.ann"):
         voices({"ann": 0.0}, vocabulary)
-    from lm.data.bpe import train_bpe
+    from lm.data.text_tokenizers import train_bpe
 
     mute = build_vocabulary(train_bpe(["a"], 300), num_speech_tokens=4, speech_tokenizer="abc")
     with pytest.raises(UserError, match="no speaker"):

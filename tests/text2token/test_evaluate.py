@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
-from lm.data.bpe import train_bpe
 from lm.data.formats import loss_mask, tts_document
-from lm.vocabulary import Vocabulary, build_vocabulary
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
 from text2token.evaluate import STAGE, ReadbackConfig
 from tokenizer.config import QuantiserConfig, TokenizerModelConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm.data.bpe import train_bpe
 from lm.data.corpora import open_corpus
-from lm.vocabulary import Vocabulary, build_vocabulary
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
 from text2token import inspect, pack, status, synthesize
 from text2token.unit_file import read_unit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
     from text2token.engine import SpeechBackend
 
 BACKENDS = ("builtin", "vllm", "sglang")

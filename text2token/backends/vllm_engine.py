@@ -18,7 +18,7 @@ from runtime.errors import UserError
 from .choice import BackendOptions, finished_row, show_device
 
 if TYPE_CHECKING:
-    from lm.vocabulary import Vocabulary
+    from lm.data.vocabulary import Vocabulary
 
 
 class VllmBackend:

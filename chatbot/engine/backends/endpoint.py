@@ -20,9 +20,9 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Allowed
 from lm.inference.sequences import Ask
-from lm.vocabulary import Vocabulary
 from runtime.errors import UserError
 
 LIFT = 100.0  # the greatest bias that OpenAI's API knows

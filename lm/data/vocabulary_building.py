@@ -1,0 +1,71 @@
+"""The vocabulary of tokenised speech and texts: a trained or a base model's text half, and tags for its speakers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from runtime.artefact import atomic_folder
+
+from .readers import Texts, read_split, read_texts
+from .special_tokens import SpecialToken
+from .text_tokenizers import base_eos, read_base_tokenizer, train_bpe
+from .vocabulary import build_vocabulary, read_template
+
+NUM_SAMPLES = 1000  # texts, and as many transcripts, on which tokens per word are measured
+
+
+def write_vocabulary(
+    folder: Path,
+    *,
+    tokens: str,
+    texts: str,
+    base: str,
+    eos: str,
+    num_text_tokens: int,
+    num_speakers: int,
+    max_bad_share: float,
+) -> dict[str, Any]:
+    """Build the vocabulary into ``folder``; the arguments are the options of `lm.vocabulary`. Returns its metrics."""
+    base_path = Path(base)
+    text_tokenizer = read_base_tokenizer(base_path) if base else None
+    eos = eos or (base_eos(base_path, text_tokenizer) if text_tokenizer else SpecialToken.END_OF_TEXT)
+    speech = read_split(tokens, "train")
+    documents = read_texts(texts, max_bad_share) if texts else Texts([], [])
+    transcripts = [item.text for item in speech.items]
+    if text_tokenizer is None:
+        text_tokenizer = train_bpe(
+            [*(document.text for document in documents.documents), *transcripts], num_text_tokens
+        )
+    vocabulary = build_vocabulary(
+        text_tokenizer,
+        num_speech_tokens=speech.codebook_size,
+        speech_tokenizer=speech.tokenizer,
+        frame_rate=speech.frame_rate,
+        speakers=most_frequent((item.speaker for item in speech.items if item.speaker), num_speakers or None),
+        num_speakers=num_speakers or None,
+        eos=eos,
+        chat_template=read_template(base_path if base_path.is_dir() else base_path.parent) if base else None,
+    )
+    with atomic_folder(folder) as temporary:
+        vocabulary.save_pretrained(temporary)
+    samples = [document.text for document in documents.documents[:NUM_SAMPLES]] + transcripts[:NUM_SAMPLES]
+    num_words = sum(len(text.split()) for text in samples)
+    num_tokens = sum(len(ids) for ids in vocabulary.encode_texts(samples))
+    return {
+        "size": vocabulary.size,
+        "text_tokens": vocabulary.num_text_tokens,
+        "speech_tokens": vocabulary.num_speech_tokens,
+        "speakers": len(vocabulary.speakers),
+        "tokens_per_word": round(num_tokens / max(num_words, 1), 4),
+        "bad_texts": len(documents.bad),
+        "fingerprint": vocabulary.fingerprint,
+    }
+
+
+def most_frequent(speakers: Iterable[str], count: int | None) -> list[str]:
+    """The ``count`` most frequent speakers (None: all), in alphabetical order."""
+    counts = Counter(speakers)
+    return sorted(sorted(counts, key=lambda name: (-counts[name], name))[:count])
