@@ -1,137 +1,352 @@
-"""What a client may say: one dataclass for each event of the protocol, read from a WebSocket message and checked.
+"""Client events of the Realtime protocol as pydantic models, and the reading of one from a WebSocket message.
 
-`session.update` and `response.create` keep their fields unread, as their meaning depends on the session
-(`chatbot.realtime.settings`); so does the item of `conversation.item.create` (`chatbot.realtime.items`).
+Fields that this server cannot honour are refused by name unless they ask for nothing (`refused_unless`); fields that
+tune OpenAI's own machinery (tracing, truncation, reasoning) are typed `Ignored` and change nothing. Null stands for an
+absent field.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from .fields import Fields, kind_of
-from .refusal import Refusal
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from .formats import FORMATS
+from .refusal import UNSUPPORTED, Refusal, json_type, refusal_of
 
 LONGEST_AUDIO_MS = 86_400_000
+LONGEST_NAME = 512  # characters of an id
+LONGEST_INSTRUCTIONS = 16_384  # characters; the model's context is far shorter
+LONGEST_TEXT = 65_536  # characters of one part of a message
+MOST_TOKENS = 4_096
+MOST_PARTS = 64
+MODALITIES = (["audio"], ["text"])
+
+Ignored = Any
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_AUDIO_MS)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClientEvent:
+def refused_unless(reason: str, *harmless: object) -> AfterValidator:
+    """The check of a field that is not served: only None and ``harmless`` values, which ask for nothing, pass."""
+
+    def check(value: Any) -> Any:
+        if any(value == each and type(value) is type(each) for each in (None, *harmless)):
+            return value
+        raise PydanticCustomError(UNSUPPORTED, "{reason}", {"reason": reason})
+
+    return AfterValidator(check)
+
+
+def invalid_value(found: str, expected: str) -> PydanticCustomError:
+    """The error of a value of the right type that is out of place."""
+    return PydanticCustomError(
+        "invalid_value", "found {found}, expected {expected}", {"found": found, "expected": expected}
+    )
+
+
+def one_modality(value: Any) -> Any:
+    """``["audio"]`` (speech brings its transcript along) or ``["text"]``."""
+    if value is not None and value not in MODALITIES:
+        raise invalid_value(repr(value)[:80], '["audio"] or ["text"]')
+    return value
+
+
+def string_table(value: Any) -> Any:
+    """Up to 16 strings by name."""
+    is_table = isinstance(value, dict) and len(value) <= 16
+    if value is not None and not (
+        is_table and all(isinstance(text, str) and len(text) <= 512 and len(key) <= 64 for key, text in value.items())
+    ):
+        raise invalid_value("something else", "up to 16 strings of up to 512 characters")
+    return value
+
+
+class ProtocolObject(BaseModel):
+    """An object of the protocol: an unknown field or a value of another JSON type is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class AudioFormat(ProtocolObject):
+    """Encoding of audio on the wire; the sample rate of each is fixed."""
+
+    type: str | None = None
+    rate: int | None = None
+
+    @field_validator("type")
+    @classmethod
+    def _check_type(cls, value: str | None) -> str | None:
+        if value is not None and value not in FORMATS:
+            raise invalid_value(repr(value[:80]), f"one of {', '.join(map(repr, FORMATS))}")
+        return value
+
+    @field_validator("rate")
+    @classmethod
+    def _check_rate(cls, value: int | None, info: ValidationInfo) -> int | None:
+        fixed = FORMATS[info.data.get("type") or "audio/pcm"].rate
+        if value not in (None, fixed):
+            raise invalid_value(str(value)[:40], str(fixed))
+        return value
+
+    @property
+    def name(self) -> str:
+        """Key of `chatbot.realtime.formats.FORMATS`."""
+        return self.type or "audio/pcm"
+
+
+class VoiceObject(ProtocolObject):
+    """A voice by its id."""
+
+    id: str
+
+
+class AudioOutput(ProtocolObject):
+    """How replies sound."""
+
+    format: AudioFormat | None = None
+    voice: VoiceObject | None = None
+    speed: Annotated[Any, refused_unless("speech has the speed that the model gives it", 1, 1.0)] = None
+
+    @field_validator("voice", mode="before")
+    @classmethod
+    def _read_name(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+
+class TurnDetection(ProtocolObject):
+    """Server-side voice activity detection; what is absent stays as it was."""
+
+    type: str | None = None
+    threshold: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)] = None
+    prefix_padding_ms: Annotated[int | None, Field(ge=0, le=5_000)] = None
+    silence_duration_ms: Annotated[int | None, Field(ge=100, le=10_000)] = None
+    create_response: bool | None = None
+    interrupt_response: bool | None = None
+    idle_timeout_ms: Annotated[Any, refused_unless("the server does not speak unasked")] = None
+
+    @field_validator("type")
+    @classmethod
+    def _check_type(cls, value: str | None) -> str | None:
+        if value == "semantic_vad":
+            reason = "semantic turn detection is not served; use server_vad, or null and commit yourself"
+            raise PydanticCustomError(UNSUPPORTED, "{reason}", {"reason": reason})
+        if value not in (None, "server_vad"):
+            raise invalid_value(repr(value[:80]), "'server_vad'")
+        return value
+
+
+class InputTranscription(ProtocolObject):
+    """That the client wants to be told what was understood of its speech."""
+
+    language: Annotated[str | None, Field(max_length=16)] = None
+    model: Ignored = None
+    prompt: Ignored = None
+    delay: Ignored = None
+    keywords: Ignored = None
+    languages: Ignored = None
+
+
+class AudioInput(ProtocolObject):
+    """How the client's audio arrives, and who finds the ends of turns."""
+
+    format: AudioFormat | None = None
+    transcription: InputTranscription | None = None
+    turn_detection: TurnDetection | None = None
+    noise_reduction: Annotated[Any, refused_unless("audio is taken as it is; send null")] = None
+
+
+class ResponseAudio(ProtocolObject):
+    """Audio of one response."""
+
+    output: AudioOutput | None = None
+
+
+class SessionAudio(ResponseAudio):
+    """Audio of a session."""
+
+    input: AudioInput | None = None
+
+
+class ResponseOptions(ProtocolObject):
+    """Options that a session and a single response share."""
+
+    output_modalities: Annotated[Any, AfterValidator(one_modality)] = None
+    instructions: Annotated[str | None, Field(max_length=LONGEST_INSTRUCTIONS)] = None
+    max_output_tokens: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None,
+        BeforeValidator(lambda value: None if value == "inf" else value),
+    ] = None
+    tools: Annotated[Any, refused_unless("the model calls no tools; send none", [])] = None
+    tool_choice: Annotated[Any, refused_unless("the model calls no tools", "auto", "none")] = None
+    prompt: Annotated[Any, refused_unless("prompt templates are not kept here; send instructions")] = None
+    reasoning: Ignored = None
+    parallel_tool_calls: Ignored = None
+
+
+class SessionObject(ResponseOptions):
+    """The ``session`` of a ``session.update``."""
+
+    type: str
+    audio: SessionAudio | None = None
+    include: Annotated[Any, refused_unless("log probabilities are not given", [])] = None
+    model: Ignored = None
+    tracing: Ignored = None
+    truncation: Ignored = None
+    id: Ignored = None
+    object: Ignored = None
+    expires_at: Ignored = None
+    client_secret: Ignored = None
+
+    @field_validator("type")
+    @classmethod
+    def _check_type(cls, value: str) -> str:
+        if value == "transcription":
+            reason = "transcription sessions are not served; use a realtime session with audio.input.transcription"
+            raise PydanticCustomError(UNSUPPORTED, "{reason}", {"reason": reason})
+        if value != "realtime":
+            raise invalid_value(repr(value[:80]), "'realtime'")
+        return value
+
+
+class ResponseObject(ResponseOptions):
+    """The ``response`` of a ``response.create``."""
+
+    audio: ResponseAudio | None = None
+    conversation: Annotated[Any, refused_unless("replies outside the conversation are not served", "auto")] = None
+    input: Annotated[Any, refused_unless("a reply is always to the whole conversation; create items instead")] = None
+    metadata: Annotated[Any, AfterValidator(string_table)] = None
+
+
+class PartObject(ProtocolObject):
+    """One part of a message: text, or audio in base64 with its transcript where there is one."""
+
+    type: str
+    text: Annotated[str | None, Field(max_length=LONGEST_TEXT)] = None
+    audio: str | None = None
+    transcript: Annotated[str | None, Field(max_length=LONGEST_TEXT)] = None
+    detail: Ignored = None
+    image_url: Ignored = None
+
+
+class ItemObject(ProtocolObject):
+    """The ``item`` of a ``conversation.item.create``: a message (the model calls no tools)."""
+
+    type: str
+    role: Literal["user", "assistant", "system"]
+    content: Annotated[list[PartObject], Field(min_length=1, max_length=MOST_PARTS)]
+    id: Annotated[str | None, Field(max_length=64)] = None
+    object: Ignored = None
+    status: Ignored = None
+
+    @field_validator("type")
+    @classmethod
+    def _check_type(cls, value: str) -> str:
+        if value != "message":
+            reason = f"items of type {value[:80]!r} are not served, the model calls no tools; send a message"
+            raise PydanticCustomError(UNSUPPORTED, "{reason}", {"reason": reason})
+        return value
+
+
+class ClientEvent(ProtocolObject):
     """Any event; ``event_id`` is the client's own name for it."""
 
-    event_id: str | None
+    type: str
+    event_id: Name | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class SessionUpdate(ClientEvent):
     """Change the settings."""
 
-    session: Fields
+    session: SessionObject
 
 
-@dataclass(frozen=True, kw_only=True)
 class AudioAppend(ClientEvent):
     """More of the user's speech, in base64."""
 
     audio: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AudioCommit(ClientEvent):
     """The user's turn is over."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AudioClear(ClientEvent):
     """Forget the speech since the last commit."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ItemCreate(ClientEvent):
     """Add a message, after ``previous_item_id`` ("root": in front; None: at the end)."""
 
-    item: Fields
-    previous_item_id: str | None
+    item: ItemObject
+    previous_item_id: Name | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class ItemDelete(ClientEvent):
     """Take a message out."""
 
     item_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ItemRetrieve(ClientEvent):
-    """Show a message with its sound."""
+    """Show a message with its audio."""
 
     item_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ItemTruncate(ClientEvent):
     """Of a spoken reply only the first ``audio_end_ms`` were played."""
 
     item_id: str
-    content_index: int
-    audio_end_ms: int
+    content_index: Milliseconds
+    audio_end_ms: Milliseconds
 
 
-@dataclass(frozen=True, kw_only=True)
 class ResponseCreate(ClientEvent):
     """Reply now."""
 
-    response: Fields | None
+    response: ResponseObject | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class ResponseCancel(ClientEvent):
     """Stop the reply."""
 
-    response_id: str | None
+    response_id: Name | None = None
 
 
-def read_item_create(fields: Fields, event_id: str | None) -> ItemCreate:
-    """A ``conversation.item.create``."""
-    item = Fields(fields.require("item"), "item")
-    return ItemCreate(event_id=event_id, item=item, previous_item_id=fields.optional_text("previous_item_id"))
+class OutputAudioClear(ClientEvent):
+    """Clear what WebRTC still plays: not for WebSockets."""
 
 
-def read_truncate(fields: Fields, event_id: str | None) -> ItemTruncate:
-    """A ``conversation.item.truncate``."""
-    return ItemTruncate(
-        event_id=event_id,
-        item_id=fields.text("item_id"),
-        content_index=fields.integer("content_index", low=0, high=LONGEST_AUDIO_MS),
-        audio_end_ms=fields.integer("audio_end_ms", low=0, high=LONGEST_AUDIO_MS),
-    )
+class EventEnvelope(ClientEvent):
+    """The fields that every event has; the others are not looked at."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
-def read_clear_output(fields: Fields, event_id: str | None) -> ClientEvent:
-    """An ``output_audio_buffer.clear``, which is not for WebSockets."""
-    message = "output_audio_buffer.clear is for WebRTC and SIP only: stop playing, and send response.cancel."
-    raise Refusal(message, code="unsupported_event", param="type")
-
-
-READERS: dict[str, Callable[[Fields, str | None], ClientEvent]] = {
-    "session.update": lambda fields, event_id: SessionUpdate(
-        event_id=event_id, session=Fields(fields.require("session"), "session")
-    ),
-    "input_audio_buffer.append": lambda fields, event_id: AudioAppend(event_id=event_id, audio=fields.text("audio")),
-    "input_audio_buffer.commit": lambda fields, event_id: AudioCommit(event_id=event_id),
-    "input_audio_buffer.clear": lambda fields, event_id: AudioClear(event_id=event_id),
-    "conversation.item.create": read_item_create,
-    "conversation.item.delete": lambda fields, event_id: ItemDelete(event_id=event_id, item_id=fields.text("item_id")),
-    "conversation.item.retrieve": lambda fields, event_id: ItemRetrieve(
-        event_id=event_id, item_id=fields.text("item_id")
-    ),
-    "conversation.item.truncate": read_truncate,
-    "response.create": lambda fields, event_id: ResponseCreate(event_id=event_id, response=fields.object("response")),
-    "response.cancel": lambda fields, event_id: ResponseCancel(
-        event_id=event_id, response_id=fields.optional_text("response_id")
-    ),
-    "output_audio_buffer.clear": read_clear_output,
+EVENTS: dict[str, type[ClientEvent]] = {
+    "session.update": SessionUpdate,
+    "input_audio_buffer.append": AudioAppend,
+    "input_audio_buffer.commit": AudioCommit,
+    "input_audio_buffer.clear": AudioClear,
+    "conversation.item.create": ItemCreate,
+    "conversation.item.delete": ItemDelete,
+    "conversation.item.retrieve": ItemRetrieve,
+    "conversation.item.truncate": ItemTruncate,
+    "response.create": ResponseCreate,
+    "response.cancel": ResponseCancel,
+    "output_audio_buffer.clear": OutputAudioClear,
 }
 
 
@@ -139,7 +354,7 @@ def read_client_event(message: str | bytes | None) -> ClientEvent:
     """The event in one WebSocket message.
 
     Raises:
-        Refusal: no text, no JSON, no event of the protocol, or one with wrong fields; it bears the event's id where
+        Refusal: no text, no JSON, no event of the protocol, or one with wrong fields; it carries the event's id where
             that could be read.
     """
     if not isinstance(message, str):
@@ -151,21 +366,25 @@ def read_client_event(message: str | bytes | None) -> ClientEvent:
         raise Refusal(f"The message is no JSON: {str(error)[:200]}.", code="invalid_json") from error
     event_id = value.get("event_id") if isinstance(value, dict) else None
     try:
-        return read_fields(value)
+        return validate_event(value)
     except Refusal as refusal:
         refusal.event_id = event_id if isinstance(event_id, str) else None
         raise
 
 
-def read_fields(value: object) -> ClientEvent:
+def validate_event(value: object) -> ClientEvent:
     """The event in a JSON value."""
     if not isinstance(value, dict):
-        raise Refusal(f"An event is a JSON object, not {kind_of(value)}.", code="invalid_type")
-    fields = Fields(value)
-    event_id = fields.optional_text("event_id")
-    kind = fields.text("type")
-    if kind not in READERS:
-        raise fields.bad("type", repr(kind[:80]), "one of " + ", ".join(map(repr, READERS)))
-    event = READERS[kind](fields, event_id)
-    fields.end()
-    return event
+        raise Refusal(f"An event is a JSON object, not {json_type(value)}.", code="invalid_type")
+    try:
+        kind = EventEnvelope.model_validate(value).type
+        if kind not in EVENTS:
+            expected = ", ".join(map(repr, EVENTS))
+            text = f"Invalid value for 'type': found {kind[:80]!r}, expected one of {expected}."
+            raise Refusal(text, code="invalid_value", param="type")
+        if EVENTS[kind] is OutputAudioClear:
+            text = "output_audio_buffer.clear is for WebRTC and SIP only: stop playing, and send response.cancel."
+            raise Refusal(text, code="unsupported_event", param="type")
+        return EVENTS[kind].model_validate(value)
+    except ValidationError as error:
+        raise refusal_of(error) from error

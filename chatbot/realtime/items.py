@@ -15,7 +15,7 @@ from chatbot.engine.pcm import Resampler, decode_base64, decode_pcm16, encode_ba
 from corpus.audio.files import SAMPLE_RATE, Samples
 from runtime.errors import UserError
 
-from .fields import Fields
+from .client_events import ItemObject, PartObject
 from .formats import FORMATS
 from .ids import new_id
 from .refusal import Refusal
@@ -23,9 +23,6 @@ from .refusal import Refusal
 Role = Literal["user", "assistant", "system"]
 Status = Literal["completed", "incomplete", "in_progress"]
 ROLE_PARTS = {"user": ("input_text", "input_audio"), "assistant": ("output_text",), "system": ("input_text",)}
-LONGEST_TEXT = 65_536  # characters of one part
-MOST_PARTS = 64
-LONGEST_ID = 64
 
 
 @dataclass(kw_only=True, eq=False)
@@ -96,66 +93,60 @@ def spoken_item(item_id: str, samples: Samples) -> Item:
     return Item(id=item_id, role="user", parts=[part])
 
 
-def read_item(fields: Fields, wire_format: str, max_seconds: float) -> Item:
-    """The item of a ``conversation.item.create``.
+def make_item(wanted: ItemObject, wire_format: str, max_seconds: float) -> Item:
+    """The item that a ``conversation.item.create`` describes.
 
     Args:
-        fields: the ``item`` object.
+        wanted: the ``item`` object.
         wire_format: of speech in it.
         max_seconds: of speech in one part.
 
     Raises:
-        Refusal: no message, or one with parts that its role can't have.
+        Refusal: parts that its role cannot have, no words, or audio that cannot be decoded or is too long.
     """
-    kind = fields.text("type")
-    if kind != "message":
-        message = f"Items of type {kind[:80]!r} are not served: the model calls no tools. Send a message."
-        raise Refusal(message, code="unsupported_parameter", param=fields.name("type"))
-    role = fields.choice("role", tuple(ROLE_PARTS))
-    contents = fields.objects("content")
-    if not 1 <= len(contents) <= MOST_PARTS:
-        raise fields.bad("content", f"{len(contents)} parts", f"1 to {MOST_PARTS}")
-    item_id = fields.optional_text("id", longest=LONGEST_ID) or new_id("item")
-    fields.ignore("object", "status")
-    fields.end()
-    parts = [read_part(content, role, wire_format, max_seconds) for content in contents]
-    return Item(id=item_id, role=role, parts=parts)  # type: ignore[arg-type]  # `choice` has checked it
+    parts = [
+        make_part(part, f"item.content[{number}]", wanted.role, wire_format, max_seconds)
+        for number, part in enumerate(wanted.content)
+    ]
+    return Item(id=wanted.id or new_id("item"), role=wanted.role, parts=parts)
 
 
-def read_part(fields: Fields, role: str, wire_format: str, max_seconds: float) -> ContentPart:
-    """One part of an item that the client made."""
-    kind = fields.text("type")
-    if kind not in ROLE_PARTS[role]:
+def make_part(wanted: PartObject, path: str, role: Role, wire_format: str, max_seconds: float) -> ContentPart:
+    """One part of an item that the client made; ``path`` names it in errors."""
+    if wanted.type not in ROLE_PARTS[role]:
         allowed = " or ".join(map(repr, ROLE_PARTS[role]))
-        raise fields.bad("type", f"{kind[:80]!r} in a message of the {role}", allowed)
-    if not kind.endswith("audio"):
-        fields.ignore("audio", "transcript", "detail", "image_url")
-        part = ContentPart(kind=kind, text=fields.text("text", longest=LONGEST_TEXT))
-        if not (part.text or "").strip():
-            raise fields.bad("text", "no words", "some")
-    else:
-        sound = read_sound(fields, wire_format, max_seconds)
+        raise _invalid(f"{path}.type", f"{wanted.type[:80]!r} in a message of the {role}", allowed)
+    needed = "audio" if wanted.type.endswith("audio") else "text"
+    if getattr(wanted, needed) is None:
+        name = f"{path}.{needed}"
+        raise Refusal(f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
+    if wanted.audio is not None and needed == "audio":
+        sound = decode_sound(wanted.audio, f"{path}.audio", wire_format, max_seconds)
         pcm = np.frombuffer(encode_pcm16(sound), dtype="<i2")
-        fields.ignore("text", "detail", "image_url")
-        written = fields.optional_text("transcript", longest=LONGEST_TEXT)
-        part = ContentPart(kind=kind, text=written, pcm=pcm, seconds=len(sound) / SAMPLE_RATE)
-    fields.end()
-    return part
+        return ContentPart(kind=wanted.type, text=wanted.transcript, pcm=pcm, seconds=len(sound) / SAMPLE_RATE)
+    if not (wanted.text or "").strip():
+        raise _invalid(f"{path}.text", "no words", "some")
+    return ContentPart(kind=wanted.type, text=wanted.text)
 
 
-def read_sound(fields: Fields, wire_format: str, max_seconds: float) -> Samples:
-    """The whole speech in ``audio``, (S,) at 16 kHz."""
+def decode_sound(encoded: str, path: str, wire_format: str, max_seconds: float) -> Samples:
+    """Speech in base64 as (S,) at 16 kHz."""
     wire = FORMATS[wire_format]
     try:
-        data = decode_base64(fields.text("audio"), fields.name("audio"))
+        data = decode_base64(encoded, path)
         seconds = len(data) / wire.sample_bytes / wire.rate
         if seconds > max_seconds:
-            raise fields.bad("audio", f"{seconds:.1f} s", f"at most {max_seconds:.1f} s")
+            raise _invalid(path, f"{seconds:.1f} s", f"at most {max_seconds:.1f} s")
         samples = wire.decode(data)
     except UserError as error:
-        raise Refusal.of(error, code="invalid_audio", param=fields.name("audio")) from error
+        raise Refusal.of(error, code="invalid_audio", param=path) from error
     resampler = Resampler(wire.rate, SAMPLE_RATE)
     return np.concatenate([resampler.feed(samples), resampler.finish()])
+
+
+def _invalid(path: str, found: str, expected: str) -> Refusal:
+    text = f"Invalid value for '{path}': found {found}, expected {expected}."
+    return Refusal(text, code="invalid_value", param=path)
 
 
 class ConversationItems:

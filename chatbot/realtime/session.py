@@ -35,13 +35,13 @@ from .client_events import (
 from .dialogue import RealtimeConversation
 from .formats import FORMATS
 from .ids import new_id
-from .items import Item, read_item
+from .items import Item, make_item
 from .listening import HeardTurn, Started, TurnListener, UserTurn
 from .options import RealtimeOptions
 from .outbox import Outbox
 from .refusal import Refusal
 from .reply import RealtimeResponse
-from .settings import Settings, read_reply, updated
+from .settings import Settings, response_settings, updated
 from .speaking import ResponseSpeaker
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class RealtimeSession:
 
     async def create_item(self, event: ItemCreate) -> None:
         """``conversation.item.create``."""
-        item = read_item(event.item, self.settings.input_format, self.max_seconds)
+        item = make_item(event.item, self.settings.input_format, self.max_seconds)
         self._later(lambda: self._add(item, event.previous_item_id), event.event_id)
 
     async def delete_item(self, event: ItemDelete) -> None:
@@ -240,7 +240,8 @@ class RealtimeSession:
 
     async def create_response(self, event: ResponseCreate) -> None:
         """``response.create``."""
-        settings, metadata = read_reply(event.response, self.settings, self.engine.voices)
+        settings = response_settings(event.response, self.settings, self.engine.voices)
+        metadata = event.response.metadata if event.response else None
         if self.speaker.is_busy:
             raise self._already_busy()
         reply = self._reply(settings, metadata)

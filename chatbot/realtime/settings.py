@@ -1,8 +1,4 @@
-"""What a session is set to, and how ``session.update`` changes it: the fields that are there, nothing else.
-
-What this server can't do is refused by name (tools, semantic VAD, transcription sessions, ...); fields that only tune
-OpenAI's own machinery (tracing, truncation, reasoning, parallel_tool_calls) are accepted and change nothing.
-"""
+"""Settings of a session, and the changes that ``session.update`` and ``response.create`` make to them."""
 
 from __future__ import annotations
 
@@ -12,31 +8,26 @@ from typing import Any
 
 from chatbot.engine.vad import TurnOptions
 
-from .fields import Fields
+from .client_events import AudioFormat, AudioInput, ResponseObject, SessionObject, TurnDetection
 from .formats import FORMATS
 from .refusal import Refusal
 
-MODALITIES = ("audio", "text")
-LONGEST_INSTRUCTIONS = 16_384  # characters; the model's context is far shorter
-MOST_TOKENS = 4_096
-DEFAULT_VOICES = frozenset(
-    (
-        "default",
-        "alloy",
-        "ash",
-        "ballad",
-        "cedar",
-        "coral",
-        "echo",
-        "fable",
-        "marin",
-        "nova",
-        "onyx",
-        "sage",
-        "shimmer",
-        "verse",
-    )
+# OpenAI's names, and "default", stand for the server's first voice.
+OPENAI_VOICES = (
+    "alloy",
+    "ash",
+    "ballad",
+    "cedar",
+    "coral",
+    "echo",
+    "fable",
+    "marin",
+    "nova",
+    "onyx",
+    "sage",
+    "shimmer",
 )
+DEFAULT_VOICES = frozenset(("default", "verse", *OPENAI_VOICES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +47,11 @@ class ServerVad:
     silence_duration_ms: int = 500
     create_response: bool = True
     interrupt_response: bool = True
+
+    def updated(self, wanted: TurnDetection) -> ServerVad:
+        """These options with those that a client names laid over."""
+        named = {name: value for name in vars(self) if (value := getattr(wanted, name)) is not None}
+        return replace(self, **named)
 
     def turn_options(self) -> TurnOptions:
         """As the turn detector takes it."""
@@ -127,155 +123,71 @@ class Settings:
         }
 
 
-def updated(settings: Settings, fields: Fields, voices: Sequence[str]) -> Settings:
-    """``settings`` with the ``session`` of a ``session.update`` laid over.
+def updated(settings: Settings, session: SessionObject, voices: Sequence[str]) -> Settings:
+    """``settings`` with the fields that a ``session.update`` names laid over.
 
     Raises:
-        Refusal: a field of the wrong type or value, an unknown one, or one that this server can't serve.
+        Refusal: a voice that there is not.
     """
-    kind = fields.choice("type", ("realtime", "transcription"))
-    if kind == "transcription":
-        message = "Transcription sessions are not served: use a realtime session with audio.input.transcription."
-        raise Refusal(message, code="unsupported_parameter", param="session.type")
-    settings = replace(settings, **reply_changes(fields, voices))
-    audio = fields.object("audio")
-    if audio:
-        audio.ignore("output")
-        heard = audio.object("input")
-        if heard:
-            settings = replace(settings, **input_changes(heard, settings))
-            heard.end()
-        audio.end()
-    fields.ignore("model", "tracing", "truncation", "id", "object", "expires_at", "client_secret")
-    fields.refuse("include", "log probabilities are not told", unless=(None, []))
-    fields.end()
-    return settings
+    changes = response_changes(session, voices, "session")
+    if session.audio and session.audio.input:
+        changes |= input_changes(session.audio.input, settings)
+    return replace(settings, **changes)
 
 
-def reply_changes(fields: Fields, voices: Sequence[str]) -> dict[str, Any]:
-    """What a session and a single reply have in common: modality, instructions, tokens, voice, format."""
+def response_settings(response: ResponseObject | None, settings: Settings, voices: Sequence[str]) -> Settings:
+    """The settings of one reply: ``response`` of a ``response.create`` laid over the session's.
+
+    Raises:
+        Refusal: a voice that there is not.
+    """
+    return settings if response is None else replace(settings, **response_changes(response, voices, "response"))
+
+
+def response_changes(wanted: SessionObject | ResponseObject, voices: Sequence[str], path: str) -> dict[str, Any]:
+    """Changes of `Settings` that a session and a response have in common; ``path`` is the object's, for errors."""
     changes: dict[str, Any] = {}
-    if fields.raw("output_modalities") is not None:
-        changes["modality"] = modality(fields)
-    if fields.raw("instructions") is not None:
-        changes["instructions"] = fields.text("instructions", longest=LONGEST_INSTRUCTIONS)
-    if "max_output_tokens" in fields:
-        limit = fields.raw("max_output_tokens")
-        is_open = limit is None or limit == "inf"
-        changes["max_output_tokens"] = None if is_open else fields.integer("max_output_tokens", low=1, high=MOST_TOKENS)
-    fields.refuse("tools", "the model calls no tools; send none", unless=(None, []))
-    fields.refuse("tool_choice", "the model calls no tools", unless=(None, "auto", "none"))
-    fields.refuse("prompt", "prompt templates are not kept here; send instructions")
-    fields.ignore("reasoning", "parallel_tool_calls")
-    audio = fields.object("audio")
-    spoken = audio.object("output") if audio else None
-    if spoken:
-        if spoken.raw("voice") is not None:
-            changes["voice"] = voice(spoken, voices)
-        if "format" in spoken:
-            changes["output_format"] = wire_format(spoken)
-        spoken.refuse("speed", "speech has the speed that the model gives it", unless=(None, 1, 1.0))
-        spoken.end()
+    if wanted.output_modalities is not None:
+        (changes["modality"],) = wanted.output_modalities
+    if wanted.instructions is not None:
+        changes["instructions"] = wanted.instructions
+    if "max_output_tokens" in wanted.model_fields_set:
+        changes["max_output_tokens"] = wanted.max_output_tokens
+    output = wanted.audio.output if wanted.audio else None
+    if output is not None:
+        if output.voice is not None:
+            changes["voice"] = voice_named(output.voice.id, voices, f"{path}.audio.output.voice")
+        if "format" in output.model_fields_set:
+            changes["output_format"] = (output.format or AudioFormat()).name
     return changes
 
 
-def modality(fields: Fields) -> str:
-    """The one modality of ``output_modalities``; audio brings its transcript along."""
-    value = fields.raw("output_modalities")
-    if not isinstance(value, list) or len(value) != 1 or value[0] not in MODALITIES:
-        raise fields.bad("output_modalities", repr(value)[:80], '["audio"] or ["text"]')
-    return str(value[0])
-
-
-def voice(fields: Fields, voices: Sequence[str]) -> str:
-    """A voice by name or as ``{"id": name}``; ``default`` and OpenAI's names stand for the server's first."""
-    is_named = isinstance(fields.raw("voice"), dict)
-    name = Fields(fields.raw("voice"), fields.name("voice")).text("id") if is_named else fields.text("voice")
+def voice_named(name: str, voices: Sequence[str], param: str) -> str:
+    """The server's voice of a name; ``default`` and OpenAI's names stand for its first."""
     if name in voices:
         return name
     if name in DEFAULT_VOICES:
         return voices[0]
-    raise fields.bad("voice", repr(name[:80]), "one of " + ", ".join(map(repr, voices)))
+    expected = ", ".join(map(repr, voices))
+    text = f"Invalid value for '{param}': found {name[:80]!r}, expected one of {expected}."
+    raise Refusal(text, code="invalid_value", param=param)
 
 
-def wire_format(fields: Fields) -> str:
-    """The name of an audio format."""
-    wanted = fields.object("format")
-    if wanted is None:
-        return "audio/pcm"
-    kind = wanted.choice("type", tuple(FORMATS), "audio/pcm")
-    rate = FORMATS[kind].rate
-    wanted.integer("rate", rate, low=rate, high=rate)
-    wanted.end()
-    return kind
-
-
-def input_changes(fields: Fields, settings: Settings) -> dict[str, Any]:
-    """What ``session.audio.input`` changes."""
+def input_changes(wanted: AudioInput, settings: Settings) -> dict[str, Any]:
+    """Fields of `Settings` that ``session.audio.input`` changes; those that are there count, null too."""
     changes: dict[str, Any] = {}
-    if "format" in fields:
-        changes["input_format"] = wire_format(fields)
-    fields.refuse("noise_reduction", "sound is heard as it is; send null")
-    if "transcription" in fields:
-        heard = fields.object("transcription")
-        changes["is_transcribed"] = heard is not None
-        changes["transcription_language"] = heard.optional_text("language", longest=16) if heard else None
-        if heard:
-            heard.ignore("model", "prompt", "delay", "keywords", "languages")
-            heard.end()
-    if "turn_detection" in fields:
-        detection = fields.object("turn_detection")
-        changes["turn_detection"] = server_vad(detection, settings.turn_detection) if detection else None
+    if "format" in wanted.model_fields_set:
+        changes["input_format"] = (wanted.format or AudioFormat()).name
+    if "transcription" in wanted.model_fields_set:
+        changes["is_transcribed"] = wanted.transcription is not None
+        changes["transcription_language"] = wanted.transcription.language if wanted.transcription else None
+    if "turn_detection" in wanted.model_fields_set:
+        before = settings.turn_detection or ServerVad()
+        detection = wanted.turn_detection
+        changes["turn_detection"] = before.updated(detection) if detection is not None else None
     return changes
-
-
-def server_vad(fields: Fields, before: ServerVad | None) -> ServerVad:
-    """Turn detection; fields that are not there stay as they were."""
-    kind = fields.choice("type", ("server_vad", "semantic_vad"), "server_vad")
-    if kind != "server_vad":
-        message = "Semantic turn detection is not served: use server_vad, or null and commit yourself."
-        raise Refusal(message, code="unsupported_parameter", param=fields.name("type"))
-    was = before or ServerVad()
-    detection = ServerVad(
-        threshold=fields.number("threshold", was.threshold, low=0.0, high=1.0),
-        prefix_padding_ms=fields.integer("prefix_padding_ms", was.prefix_padding_ms, low=0, high=5_000),
-        silence_duration_ms=fields.integer("silence_duration_ms", was.silence_duration_ms, low=100, high=10_000),
-        create_response=fields.boolean("create_response", was.create_response),
-        interrupt_response=fields.boolean("interrupt_response", was.interrupt_response),
-    )
-    fields.refuse("idle_timeout_ms", "the server does not speak unasked")
-    fields.end()
-    return detection
 
 
 def tokens_to_json(limit: int | None) -> int | str:
     """A limit of tokens as the protocol writes it."""
     return "inf" if limit is None else limit
-
-
-def read_reply(
-    fields: Fields | None, settings: Settings, voices: Sequence[str]
-) -> tuple[Settings, dict[str, str] | None]:
-    """The settings of one reply, and the client's metadata: ``response`` of a ``response.create`` over the session's.
-
-    Raises:
-        Refusal: a field of the wrong type or value, an unknown one, or one that this server can't serve.
-    """
-    if fields is None:
-        return settings, None
-    settings = replace(settings, **reply_changes(fields, voices))
-    audio = fields.object("audio")
-    if audio:
-        audio.ignore("output")
-        audio.end()
-    fields.refuse("conversation", "replies outside the conversation are not served", unless=(None, "auto"))
-    fields.refuse("input", "a reply is always to the whole conversation; create items instead")
-    metadata = fields.raw("metadata")
-    if metadata is not None and not (
-        isinstance(metadata, dict)
-        and len(metadata) <= 16
-        and all(isinstance(value, str) and len(value) <= 512 and len(key) <= 64 for key, value in metadata.items())
-    ):
-        raise fields.bad("metadata", "something else", "up to 16 strings of up to 512 characters")
-    fields.end()
-    return settings, metadata

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.realtime.client_events import AudioAppend, ItemTruncate, read_client_event
-from chatbot.realtime.items import read_item
+from chatbot.realtime.items import make_item
 from chatbot.realtime.refusal import Refusal
 from chatbot.realtime.sdk import check_server_event
-from chatbot.realtime.settings import Settings, read_reply, updated
+from chatbot.realtime.settings import Settings, response_settings, updated
 
 VOICES = ["anna", "bert"]
 CREATE = "conversation.item.create"
@@ -34,9 +34,9 @@ def read(message: Any) -> None:
     if hasattr(event, "session"):
         updated(Settings(voice="anna"), event.session, VOICES)
     if hasattr(event, "response"):
-        read_reply(event.response, Settings(voice="anna"), VOICES)
+        response_settings(event.response, Settings(voice="anna"), VOICES)
     if hasattr(event, "item"):
-        read_item(event.item, "audio/pcm", 2.0)
+        make_item(event.item, "audio/pcm", 2.0)
 
 
 WRONG = [
@@ -153,11 +153,11 @@ def test_a_refusal_names_the_event() -> None:
 
 def test_events_are_read() -> None:
     assert read_client_event('{"type":"input_audio_buffer.append","audio":"AAA=","event_id":"e"}') == AudioAppend(
-        event_id="e", audio="AAA="
+        type="input_audio_buffer.append", event_id="e", audio="AAA="
     )
     message = {"type": "conversation.item.truncate", "item_id": "i", "content_index": 0, "audio_end_ms": 40}
     assert read_client_event(json.dumps(message)) == ItemTruncate(
-        event_id=None, item_id="i", content_index=0, audio_end_ms=40
+        type="conversation.item.truncate", item_id="i", content_index=0, audio_end_ms=40
     )
 
 

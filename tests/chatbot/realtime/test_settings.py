@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from chatbot.realtime.fields import Fields
+from chatbot.realtime.client_events import ResponseObject, SessionObject
 from chatbot.realtime.sdk import check_server_event
-from chatbot.realtime.settings import ServerVad, Settings, read_reply, updated
+from chatbot.realtime.settings import ServerVad, Settings, response_settings, updated
 
 VOICES = ["anna", "bert"]
 
 
 def update(settings: Settings, **fields: Any) -> Settings:
-    return updated(settings, Fields({"type": "realtime"} | fields, "session"), VOICES)
+    return updated(settings, SessionObject(**({"type": "realtime"} | fields)), VOICES)
 
 
 def told(settings: Settings) -> dict[str, Any]:
@@ -58,10 +58,11 @@ def test_openai_s_voices_stand_for_the_first() -> None:
 def test_one_reply_may_differ_from_its_session() -> None:
     session = Settings(voice="anna", instructions="be brief")
     fields = {"output_modalities": ["text"], "audio": {"output": {"voice": "bert"}}, "metadata": {"topic": "x"}}
-    settings, metadata = read_reply(Fields(fields, "response"), session, VOICES)
+    response = ResponseObject.model_validate(fields)
+    settings = response_settings(response, session, VOICES)
     assert (settings.modality, settings.voice, settings.instructions) == ("text", "bert", "be brief")
-    assert metadata == {"topic": "x"}
-    assert read_reply(None, session, VOICES) == (session, None)
+    assert response.metadata == {"topic": "x"}
+    assert response_settings(None, session, VOICES) == session
 
 
 def test_the_check_itself_finds_what_is_wrong() -> None:
