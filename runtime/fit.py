@@ -4,8 +4,8 @@ A run that was killed and called again ends with the same bits as one that was n
 buffers (the codebook's running averages too), optimiser, step, torch's random state and the half-filled row of the
 curve. For that, ``loss(step)`` must draw its data from the step and its randomness from torch's global generator.
 
-Under ``torchrun`` (an initialised process group) gradients are averaged over the ranks; ``loss`` then gives each
-rank its own share of the batch.
+With several ranks (`runtime.data_parallel`) DistributedDataParallel averages the gradients over them; ``loss`` then
+gives each rank its own share of the batch, and only the main rank writes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .artefact import atomic_path, write_text
+from .data_parallel import gather, num_ranks, rank
 from .errors import UserError
 from .fit_config import FitConfig
 from .stage import Run
@@ -35,10 +37,11 @@ def fit(model: nn.Module, loss: LossFunction, config: FitConfig, run: Run, *, de
 
     Args:
         model: its parameters that require gradients are fitted; its buffers are kept in the checkpoint.
-        loss: from the step (0, 1, ...) to named scalar terms; ``"loss"`` is back-propagated, all are logged.
+        loss: from the step (0, 1, ...) to named scalar terms; ``"loss"`` is back-propagated, all are logged (those of
+            the main rank).
         config: the options.
         run: its folder receives ``checkpoint/``, ``curve.jsonl`` and ``tensorboard/``.
-        description: the name beside the progress bar.
+        description: the name in front of the progress bar.
 
     Raises:
         UserError: more than ``config.max_bad_steps`` steps in a row were not finite.
@@ -46,6 +49,7 @@ def fit(model: nn.Module, loss: LossFunction, config: FitConfig, run: Run, *, de
     torch.set_num_threads(config.threads)
     loop = FittingLoop(model, config, run)
     loop.resume()
+    loss = synchronised_loss(model, loss)
     model.train()
     with run.progress(config.steps, description, start=loop.step, unit="step") as bar:
         while loop.step < config.steps:
@@ -56,6 +60,32 @@ def fit(model: nn.Module, loss: LossFunction, config: FitConfig, run: Run, *, de
     loop.curve.close()
     if loop.skipped:
         run.say(f"{description}: {loop.skipped} of {config.steps} steps were not finite and were skipped")
+
+
+class LossModule(nn.Module):
+    """A model with its loss as ``forward``, as DistributedDataParallel wants it.
+
+    Only ``"loss"`` keeps its graph: a parameter that another term alone depends on takes no gradient.
+    """
+
+    def __init__(self, model: nn.Module, loss: LossFunction) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, step: int) -> dict[str, Tensor]:
+        """The terms of ``step``."""
+        return {name: term if name == "loss" else term.detach() for name, term in self.loss(step).items()}
+
+
+def synchronised_loss(model: nn.Module, loss: LossFunction) -> LossFunction:
+    """``loss``, whose backward pass leaves the mean over the ranks in each gradient (one process: ``loss`` itself).
+
+    Buffers are not broadcast: the tokenizer's codebook keeps its running averages equal by itself.
+    """
+    if num_ranks() == 1:
+        return loss
+    # Which parameters take a gradient changes from step to step (codebook, discriminators, conditions dropped).
+    return DistributedDataParallel(LossModule(model, loss), broadcast_buffers=False, find_unused_parameters=True)
 
 
 def learning_rate(config: FitConfig, step: int) -> float:
@@ -89,7 +119,6 @@ class FittingLoop:
             terms = loss(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
-        average_gradients(self.parameters)
         limit = self.config.clip_norm or math.inf
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], limit)
         if math.isfinite(float(norm)):
@@ -159,18 +188,12 @@ class FittingLoop:
 
 def gather_states(state: Tensor, device: torch.device) -> list[Tensor]:
     """The state of a random generator on each rank: the ranks draw differently often."""
-    if not torch.distributed.is_initialized():
-        return [state]
-    sent = state.to(device)
-    states = [torch.empty_like(sent) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(states, sent)
-    return [received.cpu() for received in states]
+    return [own.clone() for own in gather(state.to(device)).cpu()]  # torch takes no view as a state
 
 
 def own_state(states: list[Tensor]) -> Tensor:
     """This rank's of the states in a checkpoint; the first where it was written by fewer ranks."""
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    return states[rank] if rank < len(states) else states[0]
+    return states[rank()] if rank() < len(states) else states[0]
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.optim.AdamW:
@@ -182,21 +205,6 @@ def make_optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.o
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
     )
-
-
-def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over the ranks (nothing to do outside a process group)."""
-    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-        return
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
-    pieces = flat.split([parameter.numel() for parameter in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = piece.view_as(parameter)
 
 
 def newest_checkpoint(folder: Path) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.config import option
 from runtime.errors import check_option
 from runtime.fit_config import FitConfig
 from runtime.stage import Run, Stage, StageConfig
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 class TokenizerFitConfig(FitConfig):
     """`FitConfig` with the defaults of a laptop run."""
 
-    steps: int = 1400
-    learning_rate: float = 1.2e-3
-    warmup_steps: int = 100
-    checkpoint_every: int = 100
+    steps: int = option(1400, at_least=1)
+    learning_rate: float = option(1.2e-3, above=0)
+    warmup_steps: int = option(100, at_least=0)
+    checkpoint_every: int = option(100, at_least=1)
 
 
 @dataclass(kw_only=True)
@@ -87,6 +88,7 @@ def run(config: TokenizerTrainConfig, run: Run) -> dict[str, Any]:
 
     from corpus.audio.mel import LogMel
     from corpus.manifest import read_manifest
+    from runtime.data_parallel import open_device
     from runtime.fit import fit
 
     from .data.examples import Examples
@@ -144,21 +146,6 @@ def run(config: TokenizerTrainConfig, run: Run) -> dict[str, Any]:
     )
     tokenizer.save_pretrained(run.folder / "artefact", metrics)
     return metrics
-
-
-def open_device(wanted: str) -> str:
-    """The device of this rank; under torchrun the process group is opened."""
-    import torch
-    import torch.distributed
-
-    is_cuda = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if is_cuda else "gloo")
-    if not is_cuda:
-        return "cpu"
-    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    torch.cuda.set_device(device)
-    return device
 
 
 def report_examples(sources: list[Examples], run: Run) -> None:
