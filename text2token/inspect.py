@@ -72,7 +72,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def documents(folder: Path) -> Iterator[SpokenDocument]:
     """The documents of the finished units of a synthesis, in order."""
-    from runtime.bulk.units import UnitFolder
+    from runtime.bulk.job import UnitFolder
 
     from .unit_file import read_unit
 

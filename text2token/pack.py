@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.bulk.job import UnitFolder
 from runtime.bulk.launch import BulkConfig, run_job
-from runtime.bulk.units import Unit, UnitFolder
+from runtime.bulk.unit import Unit
 from runtime.bulk.workers import check_failed
 from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig
@@ -120,7 +121,7 @@ def check_ratio(source: UnitFolder, config: PackConfig) -> None:
     """Raise a `UserError` if there is less speech than the ratio asks for."""
     if config.ratio is None:
         return
-    results = [record["result"] for unit, record in source.records() if unit.work["split"] == "train"]
+    results = [record.result for unit, record in source.records() if unit.work["split"] == "train"]
     spoken, words = sum(one["spoken_words"] for one in results), sum(one["words"] for one in results)
     if spoken < config.ratio * words:
         found = f"{config.ratio} asked for, but {spoken / max(words, 1):.4f} of the words were synthesised"
@@ -172,8 +173,8 @@ def _merge(job: UnitFolder, source: UnitFolder, vocabulary: Vocabulary, folder: 
     cpu_seconds = 0.0
     for unit, record in job.records():
         split = unit.work["split"]
-        counts[split].merge(record["result"])
-        cpu_seconds += record["cpu_seconds"]
+        counts[split].merge(record.result)
+        cpu_seconds += record.cpu_seconds
         shards[split].append((job.path(unit, "bin"), job.path(unit, "len")))
     if not counts["train"].documents:
         remedy = "check the texts: every document was left out, or there were none"
@@ -213,12 +214,12 @@ def _provenance(train: PackedCounts, valid: PackedCounts, source: UnitFolder, cp
         "valid_realised_ratio": round(valid.realised_ratio, 5),
         "spans_by_speaker": dict(sorted(train.speakers.items())),
         "words_of_spans": {length: train.lengths[length] for length in sorted(train.lengths, key=int)},
-        "bad_records": sum(len(record["result"]["bad"]) for record in records),
+        "bad_records": sum(len(record.result["bad"]) for record in records),
         "failed_units": len(source.failed_names()),
         "cost": {
-            "synthesis_worker_seconds": round(sum(record["seconds"] for record in records), 1),
-            "synthesis_cpu_seconds": round(sum(record["cpu_seconds"] for record in records), 1),
-            "synthesis_tokens": sum(record["result"]["tokens"] for record in records),
+            "synthesis_worker_seconds": round(sum(record.seconds for record in records), 1),
+            "synthesis_cpu_seconds": round(sum(record.cpu_seconds for record in records), 1),
+            "synthesis_tokens": sum(record.result["tokens"] for record in records),
             "packing_cpu_seconds": round(cpu_seconds, 1),
         },
     }

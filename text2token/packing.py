@@ -11,7 +11,7 @@ from lm.data.corpora import SplitCounts, id_type
 from lm.data.formats import interleaved_document
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.attempt import UnitAttempt
-from runtime.bulk.units import UnitFolder
+from runtime.bulk.job import UnitFolder
 
 from .shards import CorpusShardWriter
 from .spans import count_words

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime.bulk.units import UNITS_FILE, Unit, UnitFolder
+from runtime.bulk.job import UNITS_FILE, UnitFolder
+from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 
 from .texts import Columns, RecordRange, cut_file, list_files

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from runtime.command import run_command
 
 if TYPE_CHECKING:
-    from runtime.bulk.units import Status, UnitFolder
+    from runtime.bulk.job import Status, UnitFolder
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def report(folder: Path, lease_seconds: float = 60.0) -> str:
     """The lines of the status."""
-    from runtime.bulk.units import UnitFolder
+    from runtime.bulk.job import UnitFolder
 
     job = UnitFolder(folder, lease_seconds)
     status = job.status(with_totals=True)

@@ -30,7 +30,8 @@ from .spans import SpanConfig
 from .texts import Columns, is_url
 
 if TYPE_CHECKING:
-    from runtime.bulk.units import UnitFolder
+    from runtime.bulk.job import UnitFolder
+    from runtime.bulk.unit import UnitRecord
 
     from .unit_file import Counts
     from .workers import Synthesis
@@ -132,9 +133,9 @@ def run(config: SynthesizeConfig, run: Run) -> dict[str, Any]:
     job.tidy()
     total, cpu, bad = Counts(), 0.0, []
     for _, record in job.records():
-        total.merge(record["result"])
-        bad += record["result"]["bad"]
-        cpu += record["cpu_seconds"]
+        total.merge(record.result)
+        bad += record.result["bad"]
+        cpu += record.cpu_seconds
     _check_bad(bad, _num_records(job), config.max_bad_share)
     lines = [json.dumps({"place": place, "reason": reason}, ensure_ascii=False) + "\n" for place, reason in bad]
     write_text(run.folder / "bad_records.jsonl", "".join(lines))
@@ -169,14 +170,14 @@ def _finish(job: UnitFolder, work: Synthesis, config: SynthesizeConfig, run: Run
     started = time.monotonic()
     with run.progress(num_records, "synthesis", start=before, unit="document") as bar:
         for record in run_job(job, work, config.bulk, processes=config.processes):
-            made.merge(record["result"])
-            bad += len(record["result"]["bad"])
+            made.merge(record.result)
+            bad += len(record.result["bad"])
             if bad > config.max_bad_share * num_records:
                 break  # too many already: told with all that are known
             speed = made.tokens / (time.monotonic() - started)
             bar.update(_num_of(record), tokens_per_second=speed, rejected=made.rejected_share)
     if bad > config.max_bad_share * num_records:
-        every = [one for _, record in job.records() for one in record["result"]["bad"]]
+        every = [one for _, record in job.records() for one in record.result["bad"]]
         _check_bad(every, num_records, config.max_bad_share)
     return made, time.monotonic() - started
 
@@ -185,8 +186,8 @@ def _num_records(job: UnitFolder) -> int:
     return sum(int(unit.work["count"]) for unit in job.units)
 
 
-def _num_of(record: dict[str, Any]) -> int:
-    return int(record["result"]["documents"]) + len(record["result"]["bad"])
+def _num_of(record: UnitRecord) -> int:
+    return int(record.result["documents"]) + len(record.result["bad"])
 
 
 def _check_bad(bad: list[list[str]], num_records: int, max_bad_share: float) -> None:

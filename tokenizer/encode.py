@@ -20,7 +20,7 @@ from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig
 
 if TYPE_CHECKING:
-    from runtime.bulk.units import UnitFolder
+    from runtime.bulk.job import UnitFolder
 
     from .data.bulk_speech import Split
 
@@ -68,8 +68,8 @@ def run(config: EncodeConfig, run: Run) -> dict[str, Any]:
 
     from corpus.manifest import BadRecord, check_bad_share
     from runtime.artefact import write_text
+    from runtime.bulk.job import UnitFolder
     from runtime.bulk.launch import run_job
-    from runtime.bulk.units import UnitFolder
     from runtime.bulk.workers import check_failed
 
     from .data.bulk_encoding import Encoding, join_split
@@ -83,15 +83,15 @@ def run(config: EncodeConfig, run: Run) -> dict[str, Any]:
     started, audio_seconds = time.monotonic(), 0.0
     with run.progress(len(units), "encoding", start=len(job.done_names()), unit="unit") as bar:
         for record in run_job(job, work, config.bulk, processes=config.processes):
-            audio_seconds += record["result"]["audio_seconds"]
+            audio_seconds += record.result["audio_seconds"]
             bar.update(times_real_time=audio_seconds / (time.monotonic() - started))
     seconds = time.monotonic() - started
     check_failed(job, config.bulk.max_failed_share)
-    results = [record["result"] for _, record in job.records()]
+    results = [record.result for _, record in job.records()]
     bad = [record for split in splits if split.manifest for record in split.manifest.bad]
     bad += [BadRecord(*record) for result in results for record in result["bad"]]
     num_records = sum(split.num_records for split in splits if split.manifest) + sum(
-        record["result"]["utterances"] + len(record["result"]["bad"])
+        record.result["utterances"] + len(record.result["bad"])
         for unit, record in job.records()
         if "ids" not in unit.work
     )
@@ -130,8 +130,8 @@ def measure(job: UnitFolder) -> dict[str, Any]:
         part = read_tokens(job.path(unit, "parquet"))
         use = CodebookUse.of([item.tokens for item in part.items], part.codebook_size)
         counts = use.counts + (counts if len(counts) else 0)
-        utterances += record["result"]["utterances"]
-        duration += record["result"]["audio_seconds"]
+        utterances += record.result["utterances"]
+        duration += record.result["audio_seconds"]
     use = CodebookUse(counts)
     return {
         "utterances": utterances,

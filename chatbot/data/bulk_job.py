@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bulk.attempt import UnitAttempt
+from runtime.bulk.job import UNITS_FILE, UnitFolder
 from runtime.bulk.launch import BulkConfig, run_job
-from runtime.bulk.units import UNITS_FILE, Unit, UnitFolder
+from runtime.bulk.unit import Unit
 from runtime.bulk.workers import Work, check_failed
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -78,12 +79,12 @@ def finish_job(job: UnitFolder, work: Work, bulk: BulkConfig, *, processes: int,
     start = sum(int(unit.work["count"]) for unit in job.units if unit.name in done)
     with run.progress(num_dialogues, "speech", start=start, unit="dialogue") as bar:
         for record in run_job(job, work, bulk, processes=processes):
-            bar.update(int(record["result"]["dialogues"]) + sum(record["result"]["left_out"].values()))
+            bar.update(int(record.result["dialogues"]) + sum(record.result["left_out"].values()))
     check_failed(job, bulk.max_failed_share)
     job.tidy()
     total: Counter[str] = Counter()
     for _, record in job.records():
-        result = dict(record["result"])
+        result = dict(record.result)
         left_out = result.pop("left_out")
         total.update({name: value for name, value in result.items() if isinstance(value, int)})
         total.update({f"left_out.{reason}": count for reason, count in left_out.items()})

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from corpus.manifest import BadRecord, check_bad_share
 from runtime.artefact import write_text
-from runtime.bulk.attempt import MARK
+from runtime.bulk.unit import ATTEMPT_PREFIX
 from runtime.errors import UserError
 
 VERSION = 1
@@ -130,7 +130,10 @@ def read_dialogues(path: Path | str, max_bad_share: float = 0.01) -> DialogueFil
 def dialogue_files(path: Path | str) -> list[Path]:
     """The files of a source, in order of name."""
     root = Path(path)
-    files = sorted(file for file in root.rglob("*.jsonl") if f".{MARK}" not in file.name) if root.is_dir() else [root]
+    if not root.is_dir():
+        files = [root]
+    else:
+        files = sorted(file for file in root.rglob("*.jsonl") if f".{ATTEMPT_PREFIX}" not in file.name)
     if not files or not files[0].is_file():
         remedy = "give a file of dialogues, or a folder of them: chatbot.dialogues writes <out>/dialogues"
         raise UserError(str(root), found="no dialogues", remedy=remedy)

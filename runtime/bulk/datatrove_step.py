@@ -1,7 +1,7 @@
 """Units of bulk work as a step of a datatrove pipeline, for datatrove's executors (local, SLURM, Ray).
 
-datatrove starts the workers; which of them does what, and that it is done once, is the unit folder's affair. So the
-number of tasks means the number of workers only, and a step may be run again at any time.
+datatrove only starts the workers; the unit folder assigns units to them and ensures that each is done once. So the
+number of tasks is the number of workers, and a step may be run again at any time.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
-from .units import UnitFolder
+from .job import UnitFolder
 from .workers import Work, run_worker
 
 
 class UnitsStep(PipelineStep):
-    """One worker of a job: finishes units until none is left.
+    """One worker of a job: runs the worker loop until all units are settled.
 
     Args:
         root: the job's folder (`UnitFolder.create` made it), on a file system that all workers share.
-        work: what is done with a unit.
+        work: on the units.
         lease_seconds: see `UnitFolder`.
     """
 
@@ -33,7 +33,7 @@ class UnitsStep(PipelineStep):
         self.root, self.work, self.lease_seconds = root, work, lease_seconds
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Work; passes on the documents of the steps before it, and yields none of its own."""
+        """Run the worker loop; passes on the documents of the steps before it, and yields none of its own."""
         yield from data or ()
         folder = UnitFolder(Path(self.root), self.lease_seconds)
         for _ in run_worker(folder, self.work, rank, world_size):

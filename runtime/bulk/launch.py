@@ -1,8 +1,8 @@
-"""Who starts the workers of a bulk job: this process (``local``), or datatrove on a SLURM or Ray cluster.
+"""Launch of a bulk job's workers: in this process's own pool (``local``), or by datatrove on a SLURM or Ray cluster.
 
-Whatever starts them, the unit folder (`runtime.bulk.units`) sees to it that each unit is done once; a call that was
-interrupted is made again, with any executor. (datatrove's own local executor waits for ever when one of its processes
-is killed, and counts tasks by rank; so locally our own pool starts them.)
+With every executor the unit folder (`runtime.bulk.job`) ensures that each unit is done once; an interrupted call is
+repeated, with any executor. (datatrove's own local executor waits for ever when one of its processes is killed, and
+counts tasks by rank; so locally our own pool starts the workers.)
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from runtime.config import Options, option
 from runtime.errors import UserError, check_option
 
-from .units import UnitFolder
+from .job import UnitFolder
+from .unit import UnitRecord
 from .workers import Work, end_with_parent, finish_units
 
 EXECUTORS = ("local", "slurm", "ray")
@@ -30,41 +32,35 @@ CLOSING_SECONDS = 30.0  # that a Ray driver may take to end when its job is done
 
 
 @dataclass(kw_only=True)
-class SlurmConfig:
-    """How SLURM runs a worker.
+class SlurmConfig(Options):
+    """Options of workers that SLURM runs.
 
     Attributes:
         partition: of the cluster.
-        time: limit of a worker; workers that reach it are passed over, call the stage again for the rest.
+        time: limit of a worker; units of workers that reach it are taken over, call the stage again for the rest.
         qos: quality of service.
         cpus: of a worker.
         gpus: of a worker.
         memory_gb: for each CPU.
         setup: shell command before the worker starts ("" = activate this Python's environment).
         sbatch: more options of sbatch, e.g. slurm.sbatch.account=speech.
-        poll_seconds: how often the call that waits for the workers looks at the queue.
+        poll_seconds: interval at which the call that waits for the workers polls the queue.
     """
 
     partition: str = ""
     time: str = "24:00:00"
     qos: str = "normal"
-    cpus: int = 1
-    gpus: int = 0
-    memory_gb: int = 4
+    cpus: int = option(1, at_least=1)
+    gpus: int = option(0, at_least=0)
+    memory_gb: int = option(4, at_least=1)
     setup: str = ""
     sbatch: dict[str, str] = field(default_factory=dict)
-    poll_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("cpus", "memory_gb"):
-            check_option(getattr(self, name) >= 1, f"slurm.{name}", getattr(self, name), "give at least 1")
-        check_option(self.gpus >= 0, "slurm.gpus", self.gpus, "give 0 or more")
-        check_option(self.poll_seconds > 0, "slurm.poll_seconds", self.poll_seconds, "give a positive number")
+    poll_seconds: float = option(30.0, above=0)
 
 
 @dataclass(kw_only=True)
-class RayConfig:
-    """How Ray runs a worker.
+class RayConfig(Options):
+    """Options of workers that Ray runs.
 
     Attributes:
         address: of the cluster ("" = one on this machine, for the time of the call).
@@ -74,45 +70,34 @@ class RayConfig:
     """
 
     address: str = ""
-    cpus: int = 1
-    gpus: int = 0
-    memory_gb: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_option(self.cpus >= 1, "ray.cpus", self.cpus, "give at least 1")
-        check_option(self.gpus >= 0, "ray.gpus", self.gpus, "give 0 or more")
-        check_option(self.memory_gb > 0, "ray.memory_gb", self.memory_gb, "give a positive number")
+    cpus: int = option(1, at_least=1)
+    gpus: int = option(0, at_least=0)
+    memory_gb: float = option(1.0, above=0)
 
 
 @dataclass(kw_only=True)
-class BulkConfig:
-    """Who works, and what is put up with; nothing of it changes the output's bytes.
+class BulkConfig(Options):
+    """Executor and fault tolerance of a bulk job; none of the options changes the output's bytes.
 
     Attributes:
         executor: local (processes of this machine), slurm or ray.
         slurm: options of executor=slurm.
         ray: options of executor=ray.
-        lease_seconds: a worker that gave no sign of life for so long is passed over.
-        max_failed_share: share of the units that may be given up.
+        lease_seconds: time without heartbeat after which a worker's unit is taken over.
+        max_failed_share: share of the units that may fail in all their attempts.
     """
 
-    executor: str = "local"
+    executor: str = option("local", one_of=EXECUTORS)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     ray: RayConfig = field(default_factory=RayConfig)
-    lease_seconds: float = 60.0
-    max_failed_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_option(self.executor in EXECUTORS, "bulk.executor", self.executor, f"give one of {', '.join(EXECUTORS)}")
-        check_option(self.lease_seconds > 0, "bulk.lease_seconds", self.lease_seconds, "give a positive number")
-        share = self.max_failed_share
-        check_option(0 <= share <= 1, "bulk.max_failed_share", share, "give a share in [0, 1]")
+    lease_seconds: float = option(60.0, above=0)
+    max_failed_share: float = option(0.0, at_least=0, at_most=1)
 
 
-def run_job(folder: UnitFolder, work: Work, config: BulkConfig, *, processes: int) -> Iterator[dict[str, Any]]:
-    """Have a job finished by ``processes`` workers; yields the done record of each unit as it is finished.
+def run_job(folder: UnitFolder, work: Work, config: BulkConfig, *, processes: int) -> Iterator[UnitRecord]:
+    """Finish a job with ``processes`` workers; yields the record of each unit as it is finished.
 
-    Units that an earlier call gave up are tried again. Records of units done before the call are left out.
+    Units that failed in an earlier call are tried again. Records of units done before the call are left out.
     """
     if config.executor == "local":
         return finish_units(folder, work, processes=processes)
@@ -123,26 +108,26 @@ def run_job(folder: UnitFolder, work: Work, config: BulkConfig, *, processes: in
 class _Launched:
     """Workers that an executor has started."""
 
-    def is_alive(self) -> bool:
-        """Whether any of them may still work."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Called when the job is over."""
-
     poll_seconds = 0.5
     logs = ""
 
+    def is_alive(self) -> bool:
+        """Whether any of the workers may still be running."""
+        raise NotImplementedError
 
-def _watched(folder: UnitFolder, launch: Any) -> Iterator[dict[str, Any]]:
-    folder.forgive()
+    def close(self) -> None:
+        """Release the executor when the job is over."""
+
+
+def _watched(folder: UnitFolder, launch: Callable[[], _Launched]) -> Iterator[UnitRecord]:
+    folder.reset_failed()
     units, seen = {unit.name: unit for unit in folder.units}, folder.done_names()
     if len(seen) == len(units):
         return
-    launched: _Launched = launch()
+    launched = launch()
     try:
         while True:
-            was_alive = launched.is_alive()  # before looking, lest a unit be finished in between
+            was_alive = launched.is_alive()  # asked first: the last unit may be finished between the two questions
             new = folder.done_names() - seen
             seen |= new
             yield from (folder.record(units[name]) for name in sorted(new))
@@ -158,7 +143,7 @@ def _watched(folder: UnitFolder, launch: Any) -> Iterator[dict[str, Any]]:
 
 
 class _RayJob(_Launched):
-    """datatrove's Ray executor in a process of its own: a Ray driver that loses its server ends its whole process."""
+    """datatrove's Ray executor in a child process: a Ray driver that loses its server ends its whole process."""
 
     def __init__(self, folder: UnitFolder, work: Work, config: BulkConfig, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -171,7 +156,7 @@ class _RayJob(_Launched):
 
     def is_alive(self) -> bool:
         is_alive = self.process.is_alive()
-        with contextlib.suppress(EOFError):  # it has ended without a word
+        with contextlib.suppress(EOFError):  # it has ended without sending an error
             if self.channel.poll():
                 raise self.channel.recv()
         return is_alive
@@ -191,7 +176,7 @@ def _launch_ray(folder: UnitFolder, work: Work, config: BulkConfig, processes: i
 def _drive_ray(
     root: Path, lease_seconds: float, work: Work, options: RayConfig, processes: int, logs: str, channel: Connection
 ) -> None:
-    """The driver's process: starts or joins Ray, runs the tasks, leaves when its parent does."""
+    """Main function of the driver's process: start or join Ray, run the tasks, exit with the parent."""
     end_with_parent()
     import ray
     from datatrove.executor.ray import RayPipelineExecutor
@@ -214,12 +199,14 @@ def _drive_ray(
     )
     try:
         executor.run()
-    except Exception as error:  # a worker's exception: the parent sees what is left undone
+    except Exception as error:  # a worker's exception: the parent sees which units are left
         print(f"ray: {error}", file=sys.stderr, flush=True)
     ray.shutdown()
 
 
 class _SlurmJob(_Launched):
+    """An array job of SLURM, alive as long as `squeue` lists it."""
+
     def __init__(self, job: str, logs: str, poll_seconds: float) -> None:
         self.job, self.logs, self.poll_seconds = job, logs, poll_seconds
 
@@ -270,5 +257,5 @@ def _step(folder: UnitFolder, work: Work) -> Any:
 
 
 def _logs(folder: UnitFolder) -> str:
-    """Where datatrove logs: a folder of this call's own, for its marks of finished ranks mean nothing to another."""
+    """A log folder for this call alone: datatrove's marks of finished ranks there mean nothing to another call."""
     return os.fspath((folder.root / "logs" / time.strftime("%Y%m%d-%H%M%S")).absolute())

@@ -1,8 +1,8 @@
-"""A lease: the claim of one worker on one piece of work, as a file whose modification time is the heartbeat.
+"""Leases: the claim of one worker on one piece of work, as a file whose modification time is the heartbeat.
 
-Making the file (exclusively) is the claim; a thread touches it while the worker lives. A lease that was not touched
+Creating the file (exclusively) is the claim; a thread touches it while the worker lives. A lease that was not touched
 for `seconds` is stale, and so is one whose holder was a process of this machine that is gone. All times are those that
-the file system itself writes, never a machine's clock, so that machines whose clocks differ agree. It needs no locks.
+the file system itself writes, never a machine's clock, so that machines whose clocks differ agree. No locks are used.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Lease:
     Args:
         path: the lease's file, open as ``handle``.
         handle: file descriptor. The heartbeat goes through it: where the file was removed (the holder was stopped for
-            too long and the work begun anew), it touches nobody else's lease.
-        seconds: time without heartbeat after which others may take the lease for stale.
+            too long and the work was started again), it touches no other worker's lease.
+        seconds: time without heartbeat after which the lease is stale.
     """
 
     def __init__(self, path: Path, handle: int, seconds: float) -> None:
@@ -38,19 +38,18 @@ class Lease:
     @classmethod
     def claim(cls, path: Path, seconds: float) -> Lease | None:
         """Make the lease's file; None if there is one."""
-        holder = json.dumps({"home": home(), "pid": os.getpid(), "born": born(os.getpid())}).encode()
+        holder = json.dumps({"home": host_id(), "pid": os.getpid(), "born": process_start_time(os.getpid())}).encode()
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return None
-        os.write(handle, holder)  # at once: of a claimer that is killed before this nobody can tell whether it lives
+        os.write(handle, holder)  # at once: if the claimer is killed before this, only time makes its lease stale
         return cls(path, handle, seconds)
 
     def _beat(self) -> None:
         while not self._over.wait(self.seconds / BEATS):
-            with contextlib.suppress(
-                OSError
-            ):  # a file server that is away for a moment; if for long, we lose the lease
+            # A file server may be away for a moment; if it is away for long, the lease is lost.
+            with contextlib.suppress(OSError):
                 os.utime(self.handle)
 
     def give_back(self) -> None:
@@ -70,7 +69,7 @@ class Lease:
 
 
 class Clock:
-    """The file system's time, read from a file of one's own (``path``) that is touched for it."""
+    """The file system's time, read by touching a private file (``path``)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -99,15 +98,15 @@ def is_held(path: Path, seconds: float, clock: Clock) -> bool:
         return False
     try:
         holder = json.loads(content)
-        is_gone = holder["home"] == home() and born(int(holder["pid"])) != holder["born"]
-    except (ValueError, KeyError, TypeError):  # just being written, or torn by a kill: time will tell
+        is_gone = holder["home"] == host_id() and process_start_time(int(holder["pid"])) != holder["born"]
+    except (ValueError, KeyError, TypeError):  # just being written, or torn by a kill: only time makes it stale
         return True
     return not is_gone
 
 
 @functools.cache
-def home() -> str:
-    """Names this machine, this boot and this process namespace: where process ids mean what they mean to us."""
+def host_id() -> str:
+    """Host name, boot id and process namespace: process ids can be compared only where all three are the same."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -116,10 +115,10 @@ def home() -> str:
     return " ".join(parts)
 
 
-def born(pid: int) -> str:
-    """When a process of this machine was started (a number comes again, a start time does not); "" if it is gone.
+def process_start_time(pid: int) -> str:
+    """Start time of a process of this machine, in clock ticks since boot; "" if it is gone.
 
-    Where there is no /proc, all that can be known is whether there is such a process.
+    With its id it identifies a process (ids are used again). Without /proc, "alive" is returned for any process.
     """
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

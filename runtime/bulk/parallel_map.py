@@ -1,4 +1,4 @@
-"""A function over many items in worker processes, in units that are done once: a killed call goes on where it was."""
+"""Parallel map over many items in worker processes, in units that are done once: a killed call can be resumed."""
 
 from __future__ import annotations
 
@@ -10,54 +10,60 @@ from typing import Any, Generic, TypeVar
 from runtime.progress import Progress
 
 from .attempt import UnitAttempt
-from .units import Unit, UnitFolder
-from .workers import check_failed, finish_units
+from .job import UnitFolder
+from .unit import Unit
+from .workers import UnitFunction, check_failed, finish_units
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 CHUNK = 32  # items of a unit
 
 
 @dataclass(frozen=True)
-class _Chunks(Generic[Item]):
+class _ChunkedMap(Generic[Item, Value]):
     """The `Work` of `in_parallel`."""
 
-    function: Callable[[Sequence[Item]], dict[str, Any]]
+    function: Callable[[Sequence[Item]], dict[str, Value]]
     items: Sequence[Item]
 
-    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
-        return lambda attempt: self.function(self.items[attempt.unit.work["first"] : attempt.unit.work["end"]])
+    def start(self, number: int) -> UnitFunction:
+        return self.map_chunk
+
+    def map_chunk(self, attempt: UnitAttempt) -> dict[str, Any]:
+        chunk = attempt.unit.work
+        return self.function(self.items[chunk["first"] : chunk["end"]])
 
 
 def in_parallel(
-    function: Callable[[Sequence[Item]], dict[str, Any]],
+    function: Callable[[Sequence[Item]], dict[str, Value]],
     items: Sequence[Item],
     folder: Path,
     *,
     processes: int,
     bar: Progress,
     chunk: int = CHUNK,
-) -> dict[str, Any]:
-    """Apply ``function`` to chunks of ``items`` and merge the dicts it returns.
+) -> dict[str, Value]:
+    """Apply ``function`` to chunks of ``items`` and merge the dictionaries that it returns.
 
     Args:
-        function: picklable; its result must depend on the items only and be plain data.
-        items: picklable; the same, whenever the call is made again.
-        folder: keeps what is done.
+        function: picklable; returns one value a key, plain data that depends on the items only.
+        items: picklable; the same in each call.
+        folder: keeps the results of finished chunks.
         processes: worker processes; with one, the work is done in this process.
-        bar: updated by the number of items, those done before the call included.
+        bar: updated by the number of keys, those done before the call included.
         chunk: items of a unit.
 
     Raises:
-        UserError: a chunk that could not be done in several attempts.
+        UserError: a chunk that failed in all its attempts.
     """
     if not items:
         return {}
     starts = range(0, len(items), chunk)
     cuts = [{"first": start, "end": min(start + chunk, len(items))} for start in starts]
     job = UnitFolder.create(folder, [Unit(f"{number:06d}", cut) for number, cut in enumerate(cuts)])
-    bar.update(sum(len(record["result"]) for _, record in job.records()))
-    for record in finish_units(job, _Chunks(function, items), processes=processes):
-        bar.update(len(record["result"]))
+    bar.update(sum(len(record.result) for _, record in job.records()))
+    for record in finish_units(job, _ChunkedMap(function, items), processes=processes):
+        bar.update(len(record.result))
     check_failed(job, 0.0)
     job.tidy()
-    return {key: value for _, record in job.records() for key, value in record["result"].items()}
+    return {key: value for _, record in job.records() for key, value in record.result.items()}

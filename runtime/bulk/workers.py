@@ -1,7 +1,23 @@
-"""Worker processes that finish the units of a job (`runtime.bulk.units`), here or wherever an executor starts them.
+"""Workers of a bulk job (`runtime.bulk.job`): the worker loop, and a local pool of worker processes.
 
-The local pool survives its workers: one that is killed is replaced, and its unit is taken over at once; a job ends when
-every unit is done or given up. What a worker does is a `Work`: plain data that is sent to each process.
+The pool survives its workers: one that is killed is replaced, and its unit is taken over at once; a job ends when every
+unit is done or has failed. The work is a picklable `Work` that is sent to each process. A stage's config is the natural
+work: `ConfiguredWork` pairs it with a module-level function, so that no record has to mirror the config::
+
+    def open_encoder(config: EncodeConfig, number: int) -> UnitFunction:
+        tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer)  # once in each worker
+
+        def encode(attempt: UnitAttempt) -> dict[str, Any]:
+            attempt.path("parquet").write_bytes(...)
+            return {"utterances": ...}
+
+        return encode
+
+    run_job(job, ConfiguredWork(config, open_encoder), config.bulk, processes=config.processes)
+
+The function stands in the implementation module, which only the stage's `run` and the workers import. Workers that
+SLURM or Ray starts may have another working directory: make the paths in the config absolute before
+(``dataclasses.replace(config, tokenizer=str(Path(config.tokenizer).absolute()))``).
 """
 
 from __future__ import annotations
@@ -13,45 +29,75 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from runtime.errors import UserError
 
 from .attempt import UnitAttempt
-from .units import UnitFolder
+from .job import UnitFolder
+from .unit import UnitRecord
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 POLL = 0.1  # seconds
 MAX_WORKER_RESTARTS = 12  # of workers without a unit finished in between: then something is wrong with all of them
 
 
+UnitFunction = Callable[[UnitAttempt], dict[str, Any]]  # writes a unit's files, returns its result as plain data
+Config = TypeVar("Config")
+
+
 class Work(Protocol):
-    """What is done with a unit; picklable plain data."""
+    """The work on the units of a job: picklable plain data."""
 
-    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
-        """Get ready in worker ``number`` (load a model, say).
+    def start(self, number: int) -> UnitFunction:
+        """Prepare worker ``number`` (load a model, say).
 
-        Returns what writes a unit's files (to `UnitAttempt.path`) and gives its result: plain data. Both must depend on
-        the unit alone. A `UserError` raised here ends the job; any exception of a unit is that unit's failure.
+        Returns:
+            A function that writes a unit's files (to `UnitAttempt.path`) and returns its result: plain data. Both must
+            depend on the unit alone.
+
+        Raises:
+            UserError: ends the job. Any exception of the function returned is a failure of that unit only.
         """
         ...
 
 
+@dataclass(frozen=True)
+class ConfiguredWork(Generic[Config]):
+    """The `Work` of a stage: its config, and a module-level function that prepares a worker for it.
+
+    Attributes:
+        config: picklable.
+        open_worker: called with the config and the worker's number; returns what `Work.start` returns.
+    """
+
+    config: Config
+    open_worker: Callable[[Config, int], UnitFunction]
+
+    def start(self, number: int) -> UnitFunction:
+        """Prepare worker ``number``."""
+        return self.open_worker(self.config, number)
+
+
 def run_worker(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1) -> Iterator[str]:
-    """Be a worker: finish units until none is left to do, waiting for those of others, lest their workers die.
+    """Worker loop: claim and process units until all are settled.
+
+    Units leased by other workers are polled, and taken over if their worker dies.
 
     Args:
         folder: of the job.
-        work: what to do.
+        work: on the units.
         number: of this worker, from 0.
-        workers: how many there are.
+        workers: number of all workers.
 
     Yields:
-        The name of each unit tried.
+        The name of each unit attempted.
     """
     finish = None
     while not folder.is_settled():
@@ -75,18 +121,18 @@ def run_worker(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1
         yield attempt.unit.name
 
 
-def finish_units(folder: UnitFolder, work: Work, *, processes: int) -> Iterator[dict[str, Any]]:
+def finish_units(folder: UnitFolder, work: Work, *, processes: int) -> Iterator[UnitRecord]:
     """Finish a job with worker processes of this machine; with one, in this process.
 
-    Other workers may be at it too. Units given up by an earlier call are tried again.
+    Other workers may be at work on it too. Units that failed in an earlier call are tried again.
 
     Yields:
-        The done record of each unit as it is finished, by whomever; those done before the call are left out.
+        The record of each unit as it is finished, by any worker; those done before the call are left out.
 
     Raises:
-        UserError: as `Work.start`, or workers that die again and again.
+        UserError: as `Work.start`, or workers that are killed again and again.
     """
-    folder.forgive()
+    folder.reset_failed()
     units = {unit.name: unit for unit in folder.units}
     seen = folder.done_names()
     if len(seen) == len(units):
@@ -106,13 +152,13 @@ def finish_units(folder: UnitFolder, work: Work, *, processes: int) -> Iterator[
 
 
 def check_failed(folder: UnitFolder, max_failed_share: float) -> None:
-    """Raise a `UserError` that names the units given up if they are more than a share of all."""
+    """Raise a `UserError` that names the failed units if they are more than ``max_failed_share`` of all."""
     failed = folder.failed_names()
     if len(failed) > max_failed_share * len(folder.units):
         named = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
         found = f"{len(failed)} of {len(folder.units)} units given up: {named} ({folder.failure(failed[0])})"
         remedy = (
-            f"see {folder.root}/failed, mend the cause and call again, or raise max_failed_share={max_failed_share}"
+            f"see {folder.root}/failed, remove the cause and call again, or raise max_failed_share={max_failed_share}"
         )
         raise UserError(str(folder.root), found=found, remedy=remedy)
 
@@ -123,7 +169,7 @@ class _Worker(NamedTuple):
 
 
 class _Pool:
-    """Worker processes under watch; iterate over it until all units are done or given up."""
+    """Supervised worker processes; iterate over it until all units are done or have failed."""
 
     def __init__(self, folder: UnitFolder, work: Work, processes: int) -> None:
         self.folder, self.work, self.processes = folder, work, processes
@@ -140,7 +186,8 @@ class _Pool:
                     if worker is not None and worker.process.exitcode is not None:
                         workers[number] = self._replace(number, worker)
                 yield
-                if None in workers and self.folder.is_settled():  # the others are stopped, or late at what is done
+                # Workers that are left then are stopped, or working late at units that are done.
+                if None in workers and self.folder.is_settled():
                     return
         finally:
             for worker in workers:
@@ -157,12 +204,12 @@ class _Pool:
         return _Worker(process, channel)
 
     def _replace(self, number: int, worker: _Worker) -> _Worker | None:
-        """What stands in for a worker that has left: nobody, if it had nothing left to do."""
+        """A new worker for one that has ended; None if there was nothing left to do."""
         error = None
         try:
             while worker.channel.poll():
                 error = worker.channel.recv()
-        except (EOFError, OSError):  # it died while it told why
+        except (EOFError, OSError):  # it was killed while it sent its error
             pass
         if isinstance(error, BaseException):
             raise error
@@ -185,14 +232,12 @@ def _run_worker(root: Path, lease_seconds: float, work: Work, number: int, worke
         channel.send(error)
         sys.exit(3)
     except Exception as error:
-        import traceback
-
         channel.send(RuntimeError(f"worker {number}: {error}\n{traceback.format_exc()}"))
         sys.exit(3)
 
 
 def end_with_parent() -> None:
-    """In a worker: leave as soon as the parent process is gone, even if it was killed."""
+    """In a child process: exit as soon as the parent process is gone, even if it was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     sentinel = parent.sentinel

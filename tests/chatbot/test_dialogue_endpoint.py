@@ -18,8 +18,7 @@ from chatbot.data.shortening import EndpointConfig, LongReply, RequestConfig, Sh
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.progress import Progress
-
-from ..corpus.permits import wait_for  # noqa: TID252
+from tests.support.permits import wait_for
 
 Answer = Callable[[str, int], tuple[int, bytes]]
 

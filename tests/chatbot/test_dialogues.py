@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from chatbot.data.dialogue_files import Dialogue, read_dialogues
 from chatbot.data.dialogue_synthesis import pieces_of
 from corpus.audio.files import write_audio
 from runtime.errors import UserError
+from tests.support.permits import Permits, is_group_running, wait_for
+from tests.support.sabotage import sabotaged
 from tokenizer.model import SpeechTokenizer
 
-from ..corpus.permits import Permits, is_group_running, wait_for  # noqa: TID252
 from .conftest import babble, make_vocabulary, save_lm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,11 +109,7 @@ def spoken(folder: Path) -> list[Dialogue]:
 
 def test_kill_9_then_again_gives_the_same_bytes(source: Path) -> None:
     out, permits = source / "killed", Permits(source / "permits")
-    code = "from pathlib import Path; from chatbot import dialogue_job, dialogues; "
-    code += f"from tests.corpus.permits import Permits, Rationed; permits = Permits(Path({str(permits.folder)!r})); "
-    code += "run_job = dialogue_job.run_job; dialogue_job.run_job = "
-    code += "lambda job, work, *more, **named: run_job(job, Rationed(work, permits), *more, **named); "
-    command = [sys.executable, "-c", f"{code} dialogues.STAGE.exit()", *words(source, out.name)]
+    command = sabotaged(f"permits={permits.folder}", "chatbot.dialogues", *words(source, out.name))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
     child = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     permits.give(3)

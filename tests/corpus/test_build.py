@@ -1,7 +1,6 @@
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from corpus.manifest import read_manifest, to_cuts
 from corpus.world.dialogues import read_asked
 from runtime.artefact import file_digest
 from runtime.errors import UserError
-
-from .permits import Permits, is_group_running, wait_for
+from tests.support.permits import Permits, is_group_running, wait_for
+from tests.support.sabotage import sabotaged
 
 SMALL = {
     "num_utterances": 40,
@@ -95,11 +94,7 @@ def test_the_number_of_workers_changes_no_byte(built: Path, tmp_path: Path) -> N
 def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path) -> None:
     folder, permits = tmp_path / "killed", Permits(tmp_path / "permits")
     options = [f"{key}={value}" for key, value in (SMALL | {"workers": 2}).items()]
-    code = "from pathlib import Path; from corpus import build, parallel; "
-    code += f"from tests.corpus.permits import Permits, Rationed; permits = Permits(Path({str(permits.folder)!r})); "
-    code += "finish = parallel.finish_units; parallel.finish_units = "
-    code += "lambda job, work, processes: finish(job, Rationed(work, permits), processes=processes); build.STAGE.exit()"
-    command = [sys.executable, "-c", code, f"out={folder}", *options]
+    command = sabotaged(f"permits={permits.folder}", "corpus.build", f"out={folder}", *options)
     root = Path(__file__).parents[2]
     process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, start_new_session=True)
     permits.give(3)

@@ -25,8 +25,7 @@ from decoder.train_vocoder import STAGE as TRAIN_VOCODER
 from decoder.voices import choose_voices
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
-
-from ..corpus.permits import wait_for  # noqa: TID252
+from tests.support.permits import wait_for
 
 VOCODER = ["model.width=16", "model.layers=1", "batch=2", "crop_frames=32", "fit.steps=12", "evaluate=1"]
 FLOW = [f"{part}.{name}" for part in ("encoder", "flow.estimator") for name in ("width=32", "layers=1", "heads=2")]

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from runtime.artefact import file_digest
-
-from ..corpus.permits import wait_for  # noqa: TID252
+from tests.support.permits import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED = (

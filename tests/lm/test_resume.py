@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ..corpus.permits import is_running, wait_for  # noqa: TID252
+from tests.support.permits import is_running, wait_for
 
 
 def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) -> Any:

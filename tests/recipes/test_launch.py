@@ -16,8 +16,7 @@ from recipes.launch import Ranks, reserve_port
 from recipes.plan import load_recipe, make_plan
 from recipes.quickstart import Runner
 from runtime.errors import UserError
-
-from ..corpus.permits import is_running, wait_for  # noqa: TID252
+from tests.support.permits import is_running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,14 +15,13 @@ import pytest
 from benchmarks.bulk import AnswersAtOnce, NoSynthesis, run_engine, write_texts
 from lm.data.corpora import open_corpus
 from lm.data.vocabulary import Vocabulary
-from runtime.bulk.lease import born
-from runtime.bulk.units import UnitFolder
+from runtime.bulk.job import UnitFolder
+from runtime.bulk.lease import process_start_time
+from tests.support.permits import Permits, is_group_running, is_running, wait_for
 from text2token import pack, synthesize
 from text2token.engine import Synthesiser
 from text2token.unit_file import SpokenDocument, read_unit
 from text2token.workers import Synthesis
-
-from ..corpus.permits import Permits, is_group_running, is_running, wait_for  # noqa: TID252
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,7 +65,7 @@ def test_spans_never_touch_and_the_text_is_kept(many: Path) -> None:
 
 def test_five_kills_of_workers_and_of_the_job(many: Path, tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from benchmarks import bulk; "
-    code += "from tests.corpus.permits import Permits, Rationed; out, processes, *permits = sys.argv[1:]; "
+    code += "from tests.support.permits import Permits, Rationed; out, processes, *permits = sys.argv[1:]; "
     code += "ration = lambda work: Rationed(work, Permits(Path(permits[0]))) if permits else work; "
     code += "finish = bulk.finish_units; bulk.UNIT_DOCUMENTS = 48; bulk.finish_units = "
     code += "lambda job, work, processes: finish(job, ration(work), processes=int(sys.argv[2])); "
@@ -114,7 +113,10 @@ def holders(out: Path) -> list[int]:
             holder = json.loads(lease.read_text())
         except ValueError:  # just being written
             continue
-        if not (out / "done/train" / f"{lease.stem}.done.json").exists() and born(holder["pid"]) == holder["born"]:
+        if (
+            not (out / "done/train" / f"{lease.stem}.done.json").exists()
+            and process_start_time(holder["pid"]) == holder["born"]
+        ):
             found.append(holder["pid"])
     return found
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bulk.units import UnitFolder
+from runtime.bulk.job import UnitFolder
 from runtime.errors import UserError
 from text2token.plan import open_job, part_of
 from text2token.texts import Columns, TextReader

@@ -3,7 +3,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,10 @@ from lm.data.corpora import open_corpus
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
+from tests.support.permits import Permits, wait_for
+from tests.support.sabotage import sabotaged
 from text2token import inspect, pack, status, synthesize
 from text2token.unit_file import read_unit
-
-from ..corpus.permits import Permits, wait_for  # noqa: TID252
 
 WIDE = ["gate.min_per_letter=0", "gate.min_distinct_share=0", "max_rejected_share=1", "unit_documents=4", "passes=2"]
 
@@ -69,12 +68,7 @@ def test_speed_options_change_no_byte(reference: Path, model_folder: Path, more:
 def test_kill_9_then_again_gives_the_same_bytes(reference: Path, model_folder: Path) -> None:
     out, permits = reference / "killed", Permits(reference / "permits")
     arguments = words(reference, model_folder, out.name)
-    code = "from pathlib import Path; from tests.corpus.permits import Permits, Rationed; "
-    code += f"from text2token import synthesize; permits = Permits(Path({str(permits.folder)!r})); "
-    code += "run_job = synthesize.run_job; synthesize.run_job = "
-    code += "lambda job, work, bulk, processes: run_job(job, Rationed(work, permits), bulk, processes=processes); "
-    code += "synthesize.STAGE.exit()"
-    command = [sys.executable, "-c", code, *arguments]
+    command = sabotaged(f"permits={permits.folder}", "text2token.synthesize", *arguments)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
     root = Path(synthesize.__file__).parent.parent
     for wanted in (2, 5):  # killed twice, once this many units are there

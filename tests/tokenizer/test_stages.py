@@ -22,19 +22,18 @@ from corpus.manifest import Utterance, read_manifest, to_cuts, write_manifest
 from corpus.tokens import TokenisedUtterance, read_tokens
 from runtime.artefact import file_digest
 from runtime.bulk.attempt import UnitAttempt
-from runtime.bulk.units import UnitFolder
+from runtime.bulk.job import UnitFolder
 from runtime.bulk.workers import run_worker
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from runtime.stage import Run
+from tests.support.permits import Permits, Rationed
 from tokenizer import encode, evaluate, train
 from tokenizer.config import AugmentConfig, DataConfig, QuantiserConfig, TokenizerModelConfig
 from tokenizer.data import bulk_encoding as units
 from tokenizer.data.examples import Examples
 from tokenizer.data.labels import Labels
 from tokenizer.model import SpeechTokenizer
-
-from ..corpus.permits import Permits, Rationed  # noqa: TID252
 
 STEPS = 150
 

@@ -13,7 +13,7 @@ from corpus.audio.room_simulation import RoomConfig
 from corpus.manifest import BadRecord
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from runtime.bulk.attempt import UnitAttempt
-from runtime.bulk.units import UnitFolder
+from runtime.bulk.job import UnitFolder
 
 from .bulk_speech import AudioUtterance, Split, UnitAudioReader
 

@@ -21,7 +21,7 @@ from typing import Any
 from corpus.audio.files import Samples, decode_audio, read_audio, to_mono
 from corpus.audio.room_simulation import RoomConfig, record_in_room
 from corpus.manifest import BadRecord, Manifest, Utterance, parse_record, read_manifest
-from runtime.bulk.units import Unit
+from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 
 TARRED_MANIFEST = "tarred_audio_manifest.json"

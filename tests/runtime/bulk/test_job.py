@@ -13,45 +13,25 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bulk.lease import Clock, Lease, is_held
-from runtime.bulk.units import Unit, UnitFolder
+from runtime.bulk.job import UnitFolder
+from runtime.bulk.lease import Clock, Lease, host_id, is_held, process_start_time
+from runtime.bulk.unit import Unit
 from runtime.bulk.workers import check_failed, finish_units, run_worker
 from runtime.errors import UserError
+from tests.support.permits import Permits, is_group_running, is_stopped, wait_for
+from tests.support.unit_work import Sums, check_whole, clean, files, units
 
-from .permits import Permits, is_group_running, is_stopped, wait_for
-from .unit_work import Sums, units
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
+UNIT_WORK = (sys.executable, "-m", "tests.support.unit_work")
 LEASE = 1.5  # seconds, where a worker that stands still is to be passed over; elsewhere none should ever run out
 HOUR = 3600.0
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.glob("part-*/*"))}
-
-
-def clean(root: Path, count: int = 24) -> dict[str, bytes]:
-    folder = UnitFolder.create(root, units(count))
-    assert len(list(finish_units(folder, Sums(root / "log", seconds=0), processes=1))) == count
-    folder.tidy()
-    return files(root)
-
-
-def check_whole(folder: UnitFolder, expected: dict[str, bytes]) -> None:
-    folder.tidy()
-    assert files(folder.root) == expected
-    assert [unit.name for unit, _ in folder.records()] == [unit.name for unit in folder.units]
-    assert all(record["result"] == {"sum": unit.work["seed"] % 7} for unit, record in folder.records())
-    assert sorted(file.name for file in (folder.root / "done").rglob("*") if file.is_file()) == sorted(
-        f"{unit.name.split('/')[1]}.done.json" for unit in folder.units
-    )
 
 
 def test_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
     expected = clean(tmp_path / "clean")
     folder = UnitFolder.create(tmp_path / "three", units(24))
     records = list(finish_units(folder, Sums(tmp_path / "three/log"), processes=3))
-    assert sum(record["result"]["sum"] for record in records) == sum(11 * number % 7 for number in range(24))
+    assert sum(record.result["sum"] for record in records) == sum(11 * number % 7 for number in range(24))
     tried = [line.split()[0] for line in (tmp_path / "three/log").read_text().splitlines()]
     assert sorted(tried) == sorted(unit.name for unit in folder.units)  # nothing twice
     check_whole(folder, expected)
@@ -64,7 +44,7 @@ def test_five_kills_and_another_number_of_workers(tmp_path: Path) -> None:
     folder = UnitFolder.create(root, units(60))
     draw = random.Random(5)
     for number in range(5):
-        command = [sys.executable, "-m", "tests.corpus.unit_work", str(root), "2", str(permits.folder)]
+        command = [*UNIT_WORK, "run_rationed", str(root), "2", str(permits.folder)]
         job = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
         await_some(folder, permits, draw.randint(1, 5))
         if number % 2:  # one worker at first, the whole job a little later
@@ -96,11 +76,7 @@ def test_a_stopped_worker_is_passed_over_and_does_no_harm_when_it_wakes(tmp_path
     folder = UnitFolder.create(root, units(10), LEASE)
     name = units(10)[3].name
     work = Sums(root / "log", seconds=0.01, stopping=name)
-    command = "import sys; from pathlib import Path; from runtime.bulk.units import UnitFolder; "
-    command += "from runtime.bulk.workers import run_worker; from tests.corpus.unit_work import Sums; "
-    command += f"[0 for _ in run_worker(UnitFolder({str(root)!r}, {LEASE}), Sums(Path({str(root)!r}) / 'log', 0.01, "
-    command += f"stopping={name!r}))]"
-    zombie = subprocess.Popen([sys.executable, "-c", command], cwd=ROOT)
+    zombie = subprocess.Popen([*UNIT_WORK, "run_stopping", str(root), str(LEASE), name], cwd=ROOT)
     wait_for(lambda: is_stopped(zombie.pid))
     assert len(list(run_worker(folder, work))) == 7  # waits for the lease, no longer
     assert zombie.poll() is None and folder.is_settled()
@@ -186,7 +162,7 @@ def test_killed_between_commit_and_renaming(tmp_path: Path) -> None:
     list(finish_units(folder, Sums(tmp_path / "log", 0.0), processes=1))
     (unit,) = folder.units
     content = folder.path(unit, "bin").read_bytes()
-    folder.path(unit, "bin").rename(tmp_path / f"{unit.name}.{folder.record(unit)['attempt']}.bin")
+    folder.path(unit, "bin").rename(tmp_path / f"{unit.name}.{folder.record(unit).attempt}.bin")
     assert folder.path(unit, "bin").read_bytes() == content
 
 
@@ -201,14 +177,12 @@ def test_staleness_is_measured_by_the_file_systems_clock(tmp_path: Path, monkeyp
         assert not is_held(lease.path, HOUR, clock)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    from runtime.bulk.lease import born, home
-
-    lease.path.write_text(f'{{"home": "{home()}", "pid": {gone.pid}, "born": "123"}}')
+    lease.path.write_text(f'{{"home": "{host_id()}", "pid": {gone.pid}, "born": "123"}}')
     assert not is_held(lease.path, HOUR, clock)  # a dead process of this machine is seen at once
     lease.path.write_text(f'{{"home": "elsewhere", "pid": {gone.pid}, "born": "123"}}')
     assert is_held(lease.path, HOUR, clock)
     lease.path.write_text("")
-    assert is_held(lease.path, HOUR, clock) and born(os.getpid())
+    assert is_held(lease.path, HOUR, clock) and process_start_time(os.getpid())
 
 
 def test_a_holder_that_lives_keeps_touching_its_lease(tmp_path: Path) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from runtime.bulk.job import UnitFolder
 from runtime.bulk.launch import BulkConfig, RayConfig, SlurmConfig, run_job
-from runtime.bulk.units import UnitFolder
+from runtime.config import Options, compose_config
 from runtime.errors import UserError
+from tests.support.unit_work import Sums, check_whole, clean, units
 
-from .test_units import check_whole, clean
-from .unit_work import Sums, units
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 SBATCH = """#!/bin/sh
 # A stub: keeps the script, runs each task of its array one after the other in the background, and tells a job id.
@@ -105,12 +105,23 @@ def test_ray_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     check_whole(folder, expected)
 
 
-def test_options_are_checked() -> None:
-    for make, named in (
-        (lambda: BulkConfig(executor="cloud"), "bulk.executor"),
-        (lambda: BulkConfig(lease_seconds=0), "bulk.lease_seconds"),
-        (lambda: SlurmConfig(cpus=0), "slurm.cpus"),
-        (lambda: RayConfig(memory_gb=0), "ray.memory_gb"),
-    ):
-        with pytest.raises(UserError, match=named):
-            make()
+@dataclass(kw_only=True)
+class BulkStageConfig(Options):
+    """A stage's config, of which only the bulk options count here."""
+
+    bulk: BulkConfig = field(default_factory=BulkConfig)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("bulk.executor=cloud", "option bulk.executor: found 'cloud'. choose one of local, slurm, ray"),
+        ("bulk.lease_seconds=0", "option bulk.lease_seconds: found 0.0"),
+        ("bulk.max_failed_share=1.5", "option bulk.max_failed_share: found 1.5"),
+        ("bulk.slurm.cpus=0", "option bulk.slurm.cpus: found 0"),
+        ("bulk.ray.memory_gb=0", "option bulk.ray.memory_gb: found 0.0"),
+    ],
+)
+def test_options_are_checked(override: str, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        compose_config("bulk_stage", BulkStageConfig, [override])

@@ -1,4 +1,4 @@
-"""Bulk work done exactly once: a folder of units of work that any number of workers, on any machines, finish together.
+"""The folder of a bulk job: units of work, each done exactly once by any number of workers on any machines.
 
 ::
 
@@ -6,18 +6,17 @@
              leases/<unit>.<n>     attempt n at a unit was claimed (`runtime.bulk.lease`); .error: its traceback
              <unit>.<attempt>.*    what an attempt writes; only the winner's files are renamed to <unit>.*
              done/<unit>.done.json the unit is done: made by one atomic link, so that the first finisher wins
-             failed/<unit>.txt     given up after several attempts, with their tracebacks; the job goes on
+             failed/<unit>.txt     failed in all its attempts: their tracebacks; the job goes on
 
-A worker claims a unit by making the next attempt's lease; an attempt whose lease is stale is passed over by another
-one. Outputs bear the name of the unit, never that of a worker, and what a unit holds must depend on the unit alone. So
-a killed worker, a changed number of workers, a record that breaks the program or a stopped process that wakes up late
-cost at most some work on that unit. It asks of a file system atomic exclusive creation, hard links and modification
-times, no locks. The folder may be shared by machines whose clocks differ.
+A worker claims a unit by making the next attempt's lease; an attempt whose lease is stale is followed by another one.
+Output files are named after the unit, never after a worker, and their content must depend on the unit alone. So a
+killed worker, a changed number of workers, a record that breaks the program or a stopped process that wakes up late
+cost at most some work on that unit. The file system must have atomic exclusive creation, hard links and modification
+times; no locks are used. The folder may be shared by machines whose clocks differ.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -27,42 +26,29 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from runtime.artefact import write_text
 from runtime.errors import UserError
 
-from .attempt import MARK, UnitAttempt
+from .attempt import UnitAttempt
 from .lease import Clock, Lease, is_held
+from .unit import ATTEMPT_PREFIX, Unit, UnitRecord, done_file, failed_file, output_file, read_record
 
 UNITS_FILE = "units.jsonl"
-ATTEMPTS = 3  # exceptions after which a unit is given up
-LOST_ATTEMPTS = 6  # deaths of workers after which a unit is given up
+MAX_ERRORS = 3  # exceptions after which a unit has failed
+MAX_LOST_ATTEMPTS = 6  # deaths of workers after which a unit has failed
 LEASE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A piece of work.
-
-    Attributes:
-        name: unique, a relative path without suffix; the unit's output files bear it.
-        work: plain data that tells what is to be done.
-    """
-
-    name: str
-    work: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Status:
-    """Where a job stands.
+    """Progress of a job.
 
     Attributes:
-        units: all of them.
-        done: finished ones.
-        working: those that a living worker holds.
-        failed: names of those given up.
+        units: number of all units.
+        done: number of finished ones.
+        working: number of those leased by a living worker.
+        failed: names of the units that failed in all their attempts.
         totals: sums of the numbers in the results of the finished ones.
     """
 
@@ -83,7 +69,7 @@ class UnitFolder:
 
     Args:
         root: an existing job (`UnitFolder.create` makes one).
-        lease_seconds: time without heartbeat after which a worker is taken for dead; the same for all workers.
+        lease_seconds: time without heartbeat after which a worker counts as dead; the same for all workers.
     """
 
     def __init__(self, root: Path | str, lease_seconds: float = LEASE_SECONDS) -> None:
@@ -91,7 +77,7 @@ class UnitFolder:
         self.units = read_units(self.root)
         self.clock = Clock(self.root / "leases" / f".clock-{os.getpid()}-{secrets.token_hex(4)}")
         self._settled: set[str] = set()
-        self._next: int | None = None  # where `claim` goes on looking
+        self._next: int | None = None  # place in the list where the next `claim` starts
 
     @classmethod
     def create(cls, root: Path | str, units: Sequence[Unit], lease_seconds: float = LEASE_SECONDS) -> UnitFolder:
@@ -116,10 +102,10 @@ class UnitFolder:
                 place.mkdir(parents=True, exist_ok=True)
         return cls(folder, lease_seconds)
 
-    # -- working ------------------------------------------------------------------------------------------------
+    # -- claiming -----------------------------------------------------------------------------------------------
 
     def claim(self, number: int = 0, workers: int = 1) -> UnitAttempt | None:
-        """An attempt at some unit that nobody works on; None if there is none at the moment.
+        """An attempt at some unit that is not leased; None if there is none at the moment.
 
         Args:
             number: of the worker, from 0; workers begin at different places.
@@ -135,7 +121,7 @@ class UnitFolder:
         return None
 
     def is_settled(self) -> bool:
-        """Whether every unit is done or given up."""
+        """Whether every unit is done or has failed."""
         self._settled |= self.done_names() | _names(self.root / "failed", ".txt")
         return len(self._settled) >= len(self.units)
 
@@ -143,14 +129,15 @@ class UnitFolder:
         errors: list[Path] = []
         num_lost = 0
         for number in itertools.count(1):
-            if self.done_file(unit).exists() or self.failed_file(unit).exists():
+            if done_file(self.root, unit).exists() or failed_file(self.root, unit).exists():
                 self._settled.add(unit.name)
                 return None
             path = self.root / "leases" / f"{unit.name}.{number}"
             lease = Lease.claim(path, self.lease_seconds)
             if lease is not None:
-                if not self.done_file(unit).exists():  # it may have been finished, and its leases removed, just now
-                    return UnitAttempt(self, unit, number, lease)
+                # Another worker may have finished the unit, and removed its leases, since we looked.
+                if not done_file(self.root, unit).exists():
+                    return UnitAttempt(self.root, unit, number, lease)
                 lease.give_back()
                 continue
             error = path.with_name(f"{path.name}.error")
@@ -160,35 +147,37 @@ class UnitFolder:
                 return None
             else:
                 num_lost += 1
-            if len(errors) >= ATTEMPTS or num_lost >= LOST_ATTEMPTS:
-                self._give_up(unit, errors, num_lost)
+            if len(errors) >= MAX_ERRORS or num_lost >= MAX_LOST_ATTEMPTS:
+                self._write_failure(unit, errors, num_lost)
         return None
 
-    def _give_up(self, unit: Unit, errors: list[Path], num_lost: int) -> None:
+    def _write_failure(self, unit: Unit, errors: list[Path], num_lost: int) -> None:
         text = "".join(f"attempt {number}:\n{error.read_text()}\n" for number, error in enumerate(errors, 1))
         lost = f"{num_lost} workers died at it (killed by the system, where memory ran out?)\n" if num_lost else ""
-        write_text(self.failed_file(unit), f"{json.dumps({'name': unit.name, 'work': unit.work})}\n\n{text}{lost}")
+        write_text(
+            failed_file(self.root, unit), f"{json.dumps({'name': unit.name, 'work': unit.work})}\n\n{text}{lost}"
+        )
 
-    # -- looking ------------------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------------
 
     def done_names(self) -> set[str]:
         """Names of the units that are done."""
         return _names(self.root / "done", ".done.json")
 
     def failed_names(self) -> list[str]:
-        """Names of the units that were given up and that nobody finished after all."""
+        """Names of the units that failed in all their attempts, sorted; without those finished by a late worker."""
         return sorted(_names(self.root / "failed", ".txt") - self.done_names())
 
     def failure(self, name: str) -> str:
-        """Why a unit was given up: its last line of traceback."""
+        """The reason of a unit's failure: the last line of its tracebacks."""
         lines = (self.root / "failed" / f"{name}.txt").read_text(encoding="utf-8").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
-    def record(self, unit: Unit) -> dict[str, Any]:
-        """The done record of a unit: ``result``, ``files`` (suffixes), ``attempt``, ``cpu_seconds``, ``seconds``."""
-        return dict(json.loads(self.done_file(unit).read_text(encoding="utf-8")))
+    def record(self, unit: Unit) -> UnitRecord:
+        """The record of a unit that is done."""
+        return read_record(self.root, unit)
 
-    def records(self) -> Iterator[tuple[Unit, dict[str, Any]]]:
+    def records(self) -> Iterator[tuple[Unit, UnitRecord]]:
         """Units that are done, in the list's order, with their records."""
         done = self.done_names()
         for unit in self.units:
@@ -197,14 +186,10 @@ class UnitFolder:
 
     def path(self, unit: Unit, suffix: str) -> Path:
         """An output file of a unit that is done."""
-        final = self.root / f"{unit.name}.{suffix}"
-        if not final.exists():  # the winner was killed between commit and renaming
-            with contextlib.suppress(FileNotFoundError):  # another one renames it at the same moment
-                (self.root / f"{unit.name}.{self.record(unit)['attempt']}.{suffix}").rename(final)
-        return final
+        return output_file(self.root, unit, suffix)
 
     def status(self, *, with_totals: bool = False) -> Status:
-        """Where the job stands."""
+        """Progress of the job; sums over the done records only ``with_totals``."""
         done, failed = self.done_names(), self.failed_names()
         settled = done | set(failed)
         leases = [name for name in _names(self.root / "leases", "") if name.rsplit(".", 1)[-1].isdigit()]
@@ -217,16 +202,16 @@ class UnitFolder:
         }
         totals: dict[str, float] = {}
         for _, record in self.records() if with_totals else ():
-            times = {"cpu_seconds": record["cpu_seconds"], "worker_seconds": record["seconds"]}
-            for key, value in (times | record["result"]).items():
+            times = {"cpu_seconds": record.cpu_seconds, "worker_seconds": record.seconds}
+            for key, value in (times | record.result).items():
                 if isinstance(value, int | float):
                     totals[key] = totals.get(key, 0) + value
         return Status(len(self.units), len(done), len(working), failed, totals)
 
-    # -- before and after ---------------------------------------------------------------------------------------
+    # -- resetting and cleaning ---------------------------------------------------------------------------------
 
-    def forgive(self) -> None:
-        """Give units that were given up, and those whose workers died, all their attempts anew."""
+    def reset_failed(self) -> None:
+        """Reset the attempt counters of failed units and of those whose workers died."""
         self._settled.clear()
         for name in self.failed_names():
             (self.root / "failed" / f"{name}.txt").unlink(missing_ok=True)
@@ -239,24 +224,16 @@ class UnitFolder:
                 lease.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """After the job: outputs get their units' names; leases and what dead attempts left behind are removed."""
+        """After the job: name all outputs after their units, and remove leases and the files of dead attempts."""
         for unit, record in self.records():
-            for suffix in record["files"]:
+            for suffix in record.files:
                 self.path(unit, suffix)
         for place in {(self.root / part / unit.name).parent for unit in self.units for part in ("", "done")}:
-            for file in place.glob(f"*.{MARK}*"):
+            for file in place.glob(f"*.{ATTEMPT_PREFIX}*"):
                 file.unlink(missing_ok=True)
         shutil.rmtree(self.root / "leases", ignore_errors=True)
         if not _names(self.root / "failed", ""):
             shutil.rmtree(self.root / "failed", ignore_errors=True)
-
-    def done_file(self, unit: Unit) -> Path:
-        """The record that makes a unit done."""
-        return self.root / "done" / f"{unit.name}.done.json"
-
-    def failed_file(self, unit: Unit) -> Path:
-        """The tracebacks of a unit that was given up."""
-        return self.root / "failed" / f"{unit.name}.txt"
 
 
 def read_units(root: Path) -> list[Unit]:

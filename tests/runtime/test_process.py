@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from .permits import is_running, wait_for
+from tests.support.permits import is_running, wait_for
 
 PARENT = """
 import subprocess, time
-from corpus.process import die_with_parent
+from runtime.process import die_with_parent
 child = subprocess.Popen(["sleep", "1000"], preexec_fn=die_with_parent)
 print(child.pid, flush=True)
 time.sleep(1000)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bulk.attempt import UnitAttempt
-from runtime.bulk.lease import born
-from runtime.bulk.workers import Work
+from runtime.bulk.lease import process_start_time
+from runtime.bulk.workers import UnitFunction, Work
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Rationed:
     work: Work
     permits: Permits
 
-    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
+    def start(self, number: int) -> UnitFunction:
         finish = self.work.start(number)
 
         def finish_permitted(attempt: UnitAttempt) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
 
 def is_running(process: int) -> bool:
     """Whether there is such a process (one that has ended and was not yet reaped does not count)."""
-    return born(process) != ""
+    return process_start_time(process) != ""
 
 
 def is_stopped(process: int) -> bool:
