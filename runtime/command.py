@@ -3,7 +3,7 @@
 ::
 
     COMMAND = Command(name="lm.generate", words="lm generate", config=GenerateConfig, run=generate, positional="model",
-                      summary="...", example="runs/lm_export/model --text 'the capital of france'")
+                      summary="...", example="speechweave lm generate runs/model --text 'the sea is'")
     main = COMMAND.main
 
     if __name__ == "__main__":
@@ -36,7 +36,8 @@ class Command(Generic[CommandConfig]):
         config: dataclass derived from `runtime.config.Options`.
         run: acts; raises `UserError` for what the user did.
         summary: one line for ``--help``.
-        example: words after the command, shown in ``--help``; several lines for several examples.
+        example: whole lines shown in ``--help``.
+        notes: text at the end of ``--help``.
         positional: the option that takes words without a name.
     """
 
@@ -47,6 +48,7 @@ class Command(Generic[CommandConfig]):
     summary: str
     example: str
     positional: str = ""
+    notes: str = ""
 
     def exit(self) -> None:
         """Run with the process's arguments and leave with the exit status."""
@@ -55,26 +57,30 @@ class Command(Generic[CommandConfig]):
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Parse ``arguments`` (None: the process's own) and act; the exit status is 0, or 2 for a user's error."""
         words = sys.argv[1:] if arguments is None else arguments
-        if "--help" in words or "-h" in words:
-            print(self.help())
-            return 0
         try:
             with explained_errors():
-                self.run(compose_config(self.name, self.config, words, positional=self.positional))
+                self._act(words)
+                sys.stdout.flush()
         except UserError as error:
             print(f"\nspeechweave {self.words}: error: {error}", file=sys.stderr)
             return 2
         except BrokenPipeError:  # the reader of our output (head, less) has gone: not our user's mistake
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor is the flush at the exit
         return 0
+
+    def _act(self, words: Sequence[str]) -> None:
+        if "--help" in words or "-h" in words:
+            print(self.help())
+        else:
+            self.run(compose_config(self.name, self.config, words, positional=self.positional))
 
     def help(self) -> str:
         """The text of ``--help``: what the command does, examples, its options with defaults and bounds."""
         usage = f"{self.positional.upper()} " if self.positional else ""
         lines = [self.summary, "", f"usage: speechweave {self.words} {usage}[key=value ...]", ""]
-        lines += [f"  speechweave {self.words} {example}" for example in self.example.splitlines()]
-        return "\n".join([*lines, "", *option_help(self.config)])
+        lines += [f"  {example}".rstrip() for example in self.example.strip().splitlines()]
+        notes = ["", self.notes.strip()] if self.notes else []
+        return "\n".join([*lines, "", *option_help(self.config), *notes])
 
 
 def run_command(

@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import inspect
 import re
+import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
@@ -123,15 +124,18 @@ def check_bounds(name: str, value: Any, bounds: Bounds) -> None:
 
 
 class OptionRow(NamedTuple):
-    """One option of a config: its dotted name, type, default in words, and bounds in words."""
+    """One option of a config: its dotted name, type, default and bounds in words, and its description."""
 
     name: str
     kind: Any
     default: str
     bounds: str
+    description: str
 
-    def __str__(self) -> str:
-        return f"{self.name}={self.default}" + (f"  ({self.bounds})" if self.bounds else "")
+    def lines(self) -> list[str]:
+        """The option as ``--help`` shows it."""
+        first = f"  {self.name}={self.default}" + (f"  ({self.bounds})" if self.bounds else "")
+        return [first, *textwrap.wrap(self.description, 110, initial_indent="      ", subsequent_indent="      ")]
 
 
 def option_rows(config_class: type, prefix: str = "") -> list[OptionRow]:
@@ -139,6 +143,7 @@ def option_rows(config_class: type, prefix: str = "") -> list[OptionRow]:
     rows: list[OptionRow] = []
     hints = get_type_hints(config_class)
     bounds = option_bounds(config_class)
+    descriptions = option_descriptions(config_class)
     for field in fields(config_class):
         kind = hints[field.name]
         name = prefix + field.name
@@ -151,14 +156,29 @@ def option_rows(config_class: type, prefix: str = "") -> list[OptionRow]:
         elif field.default_factory is not MISSING:
             default = str(field.default_factory())
         words = bounds[field.name].describe() if field.name in bounds else ""
-        rows.append(OptionRow(name, kind, default, words))
+        rows.append(OptionRow(name, kind, default, words, descriptions.get(field.name, "")))
     return rows
 
 
+def option_descriptions(config_class: type) -> dict[str, str]:
+    """The ``Attributes`` of a config's docstring and of those it derives from, each as one line."""
+    found: dict[str, str] = {}
+    for each in reversed(config_class.__mro__):
+        name = ""
+        for line in inspect.cleandoc(each.__doc__ or "").partition("Attributes:")[2].splitlines():
+            item = re.match(r" {4}(\w+): (.*)", line)
+            if item:
+                name, found[item[1]] = item[1], item[2]
+            elif name and line.startswith(" " * 8):
+                found[name] += f" {line.strip()}"
+    return found
+
+
 def option_help(config_class: type) -> list[str]:
-    """The lines of ``--help`` about a config's options: what they mean, their defaults and bounds."""
-    lines = [inspect.cleandoc(config_class.__doc__ or ""), "", "Options (key=value or --key value):"]
-    lines += [f"  {row}" for row in option_rows(config_class)]
+    """The lines of ``--help`` about a config's options: their defaults, bounds and meaning."""
+    about = inspect.cleandoc(config_class.__doc__ or "").partition("Attributes:")[0].strip()
+    lines = [about, "", "Options (key=value or --key value):"]
+    lines += [line for row in option_rows(config_class) for line in row.lines()]
     return [*lines, "", "  --config FILE   a YAML file that sets options before the others", "  --help          this"]
 
 
@@ -215,11 +235,13 @@ def parse_words(config_class: type, arguments: Sequence[str], positional: str = 
     """Read ``key=value``, ``--key value``, ``--key=value``, ``--flag``, ``--no-flag`` and positional words.
 
     A string given as ``--key value`` or as a positional word is taken literally: it needs no quotes of Hydra's grammar.
+    ``--key value`` of a list adds one element, and may be repeated.
     """
     kinds = {row.name: row.kind for row in option_rows(config_class)}
     files: list[Path] = []
     overrides: list[str] = []
     bare: list[str] = []
+    lists: dict[str, list[str]] = {}
     words = list(arguments)
     while words:
         word = words.pop(0)
@@ -243,6 +265,8 @@ def parse_words(config_class: type, arguments: Sequence[str], positional: str = 
                 value = words.pop(0)
             if key == "config" and key not in kinds:
                 files.append(Path(value))
+            elif get_origin(kinds.get(key)) is list and not value.startswith("["):
+                lists.setdefault(key, []).append(_quoted(value) if get_args(kinds[key]) == (str,) else value)
             else:
                 overrides.append(f"{key}={_quoted(value) if _is_text(kinds.get(key)) else value}")
     if bare and not positional:
@@ -253,7 +277,11 @@ def parse_words(config_class: type, arguments: Sequence[str], positional: str = 
         if len(bare) > 1 and not is_list:
             raise UserError(f"argument {bare[1]!r}", found=f"a second {positional}", remedy="see --help for options")
         literal = [_quoted(word) for word in bare]
-        overrides.append(f"{positional}=[{','.join(literal)}]" if is_list else f"{positional}={literal[0]}")
+        if is_list:
+            lists.setdefault(positional, []).extend(literal)
+        else:
+            overrides.append(f"{positional}={literal[0]}")
+    overrides += [f"{key}=[{','.join(values)}]" for key, values in lists.items()]
     return ParsedWords(files, overrides)
 
 

@@ -1,4 +1,4 @@
-"""The page's files and settings, for the server's app to mount: ``app.include_router(make_router(engine, options))``.
+"""Routes of the web page: its files and settings, mounted by the server's application.
 
 Everything is read once and served from memory under fixed names, so that no path of a request ever reaches the disk.
 The page needs no key: what it then asks of ``/v1/realtime`` does. Its Content-Security-Policy lets it load and reach
@@ -15,7 +15,6 @@ from fastapi import APIRouter, Request, Response
 
 if TYPE_CHECKING:
     from chatbot.engine.engine import Engine
-    from chatbot.server.options import ServerOptions
 
 FOLDER = Path(__file__).parent
 PREFIX = "/page"
@@ -71,13 +70,13 @@ def load_assets(folder: Path = FOLDER) -> dict[str, Asset]:
     return {file.name: Asset(file) for file in sorted(folder.iterdir()) if file.suffix in MEDIA_TYPES}
 
 
-def page_settings(engine: Engine, options: ServerOptions) -> dict[str, Any]:
-    """What the page asks for before it connects: who answers, in which voices, and whether a key is wanted."""
-    return {"model": engine.model_name, "voices": list(engine.voices), "needs_key": bool(options.api_keys)}
+def make_router(engine: Engine, *, needs_key: bool) -> APIRouter:
+    """The routes ``/`` and ``/page/...``.
 
-
-def make_router(engine: Engine, options: ServerOptions) -> APIRouter:
-    """The routes ``/`` and ``/page/...``."""
+    Args:
+        engine: that the page talks to.
+        needs_key: whether the server wants an API key; the page then asks its user for one.
+    """
     assets = load_assets()
     router = APIRouter(include_in_schema=False)
 
@@ -87,7 +86,7 @@ def make_router(engine: Engine, options: ServerOptions) -> APIRouter:
 
     @router.get(f"{PREFIX}/settings.json")
     async def settings() -> dict[str, Any]:
-        return page_settings(engine, options)
+        return {"model": engine.model_name, "voices": list(engine.voices), "needs_key": needs_key}
 
     @router.api_route(f"{PREFIX}/{{name}}", methods=["GET", "HEAD"])
     async def asset(name: str, request: Request) -> Response:

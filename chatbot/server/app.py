@@ -65,7 +65,7 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
         app.include_router(route.make_router(engine, options, metrics))
     app.include_router(dialogues)
     app.include_router(metrics_route.make_router(metrics))
-    app.include_router(page.make_router(engine, options))
+    app.include_router(page.make_router(engine, needs_key=options.needs_key))
 
     @app.get("/healthz", responses={503: {"model": Health, "description": "About to stop"}})
     async def healthz(response: Response) -> Health:

@@ -1,20 +1,18 @@
-"""What the server allows: where it listens, who may call it, and how much a caller may ask for."""
+"""Limits and access rules of the HTTP server, and the options of ``speechweave serve``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from runtime.config import Options, option
 from runtime.errors import check_option
 
-POSITIVE = (
-    *("max_body_bytes", "max_header_bytes", "max_audio_seconds", "max_text_characters", "max_messages", "max_requests"),
-    *("max_connections", "header_seconds", "burst", "request_seconds", "body_seconds", "remembered_seconds"),
-)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(kw_only=True)
-class ServerOptions:
+class ServerOptions(Options):
     """Options of the HTTP server.
 
     Attributes:
@@ -44,34 +42,29 @@ class ServerOptions:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int = option(8000, at_least=0, below=65536)
     api_keys: list[str] = field(default_factory=list, repr=False)
     cors_origins: list[str] = field(default_factory=list)
     allowed_hosts: list[str] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
-    max_body_bytes: int = 25_000_000
-    max_header_bytes: int = 32_768
-    max_audio_seconds: float = 300.0
-    max_text_characters: int = 4096
-    max_messages: int = 128
-    max_requests: int = 64
-    max_connections: int = 512
-    header_seconds: float = 10.0
-    requests_per_minute: float = 0.0
-    burst: int = 20
-    request_seconds: float = 120.0
-    body_seconds: float = 30.0
-    remembered_seconds: float = 3600.0
-    max_remembered: int = 1000
-    grace_seconds: float = 20.0
+    max_body_bytes: int = option(25_000_000, at_least=1)
+    max_header_bytes: int = option(32_768, at_least=1)
+    max_audio_seconds: float = option(300.0, above=0)
+    max_text_characters: int = option(4096, at_least=1)
+    max_messages: int = option(128, at_least=1)
+    max_requests: int = option(64, at_least=1)
+    max_connections: int = option(512, at_least=1)
+    header_seconds: float = option(10.0, above=0)
+    requests_per_minute: float = option(0.0, at_least=0)
+    burst: int = option(20, at_least=1)
+    request_seconds: float = option(120.0, above=0)
+    body_seconds: float = option(30.0, above=0)
+    remembered_seconds: float = option(3600.0, above=0)
+    max_remembered: int = option(1000, at_least=0)
+    grace_seconds: float = option(20.0, at_least=0)
 
     def __post_init__(self) -> None:
-        check_option(0 <= self.port < 65536, "port", self.port, "give 0 (any free one) to 65535")
-        check_option(self.requests_per_minute >= 0, "requests_per_minute", self.requests_per_minute, "give 0 or more")
-        check_option(self.grace_seconds >= 0, "grace_seconds", self.grace_seconds, "give 0 or more")
-        for name in POSITIVE:
-            check_option(getattr(self, name) > 0, name, getattr(self, name), "give a positive number")
-        check_option(self.max_remembered >= 0, "max_remembered", self.max_remembered, "give 0 or more")
+        super().__post_init__()
         for key in self.api_keys:
             is_sound = len(key) >= 8 and key.isascii() and key.isprintable() and " " not in key
             check_option(is_sound, "api_keys", f"a key of {len(key)} characters", "give 8 or more visible ASCII ones")
@@ -83,3 +76,46 @@ class ServerOptions:
     def needs_key(self) -> bool:
         """Whether ``/v1`` answers only to those who send a key."""
         return bool(self.api_keys)
+
+
+@dataclass(kw_only=True)
+class ServeConfig(ServerOptions):
+    """Options of ``speechweave serve``: those of the server, of its models, and of the command.
+
+    Attributes:
+        bundle: folder of the chatbot.
+        api_key_file: text file with one key a line, besides ``api_keys`` (which others on this machine can see).
+        certificate: TLS certificate file (PEM).
+        certificate_key: its key file, where it is another.
+        max_talkers: conversations at once.
+        threads: CPU threads of each model.
+        dtype: of the language model.
+        device: a torch device.
+        backend_url: endpoint of vLLM or SGLang that runs the language model, up to and with ``/v1``; "": it runs here.
+        backend_model: name of the model at that endpoint; "" takes its first.
+        backend_dialect: the endpoint's software.
+        open: show the page in the browser, where there is a screen.
+        quiet: log warnings and errors only.
+    """
+
+    bundle: str = "runs/quickstart/bundle"
+    api_key_file: str | None = None
+    certificate: str | None = None
+    certificate_key: str | None = None
+    max_talkers: int = option(8, at_least=1)
+    threads: int = option(1, at_least=1)
+    dtype: str = option("float32", one_of=("float32", "bfloat16"))
+    device: str = "cpu"
+    backend_url: str = ""
+    backend_model: str = ""
+    backend_dialect: str = option("vllm", one_of=("vllm", "sglang"))
+    open: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("certificate", "certificate_key"):
+            file = getattr(self, name)
+            check_option(file is None or Path(file).is_file(), name, file, "give a PEM file that exists")
+        has_both = self.certificate_key is None or self.certificate is not None
+        check_option(has_both, "certificate_key", self.certificate_key, "give certificate, too")

@@ -204,7 +204,7 @@ def held(worker: Worker, jobs: int = 0) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def served(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedBundle]:
     """``speechweave serve`` with the tiny bundle, in a process of its own."""
-    limits = ["--api-key", KEY, "--max-body-bytes", str(MAX_BODY)]
+    limits = ["--api-keys", KEY, "--max-body-bytes", str(MAX_BODY)]
     limits += ["--header-seconds", f"{HANG_SECONDS}", "--body-seconds", f"{HANG_SECONDS}"]
     log = tmp_path_factory.mktemp("served") / "server.log"
     with serve_bundle(chain / "bundle", log, max_talkers=MAX_TALKERS, more=limits) as server:

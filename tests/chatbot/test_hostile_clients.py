@@ -189,7 +189,7 @@ def test_sound_in_messages_that_is_none(client: httpx.Client, model: str, data: 
 
 def test_slow_and_silent_sockets_are_closed(chain: Path, tmp_path: Path) -> None:
     """Half-open connections, headers that never end, a body that never comes: each is let go."""
-    limits = ["--api-key", KEY, "--header-seconds", SHORT_SECONDS, "--body-seconds", SHORT_SECONDS]
+    limits = ["--api-keys", KEY, "--header-seconds", SHORT_SECONDS, "--body-seconds", SHORT_SECONDS]
     with serve_bundle(chain / "bundle", tmp_path / "server.log", more=limits) as impatient:
         impatient.process.send_signal(signal.SIGSTOP)  # its clocks start when all has been sent, however long it took
         asking, *sockets = [socket.create_connection(address(impatient), timeout=PATIENCE) for _ in range(13)]

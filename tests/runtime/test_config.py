@@ -83,6 +83,12 @@ def test_every_spelling_means_the_same(words: tuple[str, ...]) -> None:
     assert (made.part.steps, made.is_open, made.text) == (7, True, "hello")
 
 
+def test_a_list_is_given_whole_or_element_by_element() -> None:
+    assert compose("files=[a,b]").files == compose("--files", "a", "--files=b").files == ["a", "b"]
+    assert compose("--part.levels", "[3,4]").part.levels == compose("--part.levels=3", "--part.levels=4").part.levels
+    assert compose("--files", "a, [b]").files == ["a, [b]"]
+
+
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30).filter(lambda text: text != "null"))
 def test_a_string_after_its_option_is_taken_literally(text: str) -> None:
     assert compose("--text", text).text == text
@@ -116,6 +122,7 @@ def test_help_shows_defaults_and_bounds() -> None:
     assert "  part.steps=3  (at least 1)" in lines
     assert "  part.kind=vq  (one of vq, fsq)" in lines
     assert "  count=(required)  (at least 2)" in lines
+    assert lines[lines.index("  text=") + 1].strip() == "any words."
 
 
 def test_a_command_acts_on_its_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +133,7 @@ def test_a_command_acts_on_its_options(capsys: pytest.CaptureFixture[str]) -> No
         config=ToyConfig,
         run=seen.append,
         summary="Show a toy.",
-        example="a.wav --count 2",
+        example="speechweave toy show a.wav --count 2",
         positional="files",
     )
     assert command.main(["a.wav", "--count", "2"]) == 0

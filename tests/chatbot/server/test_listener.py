@@ -18,10 +18,12 @@ import httpx
 import pytest
 
 from chatbot.engine.engine import EngineOptions
-from chatbot.server.command import argument_parser, engine_options, leave_loaded_alone, main, server_options
+from chatbot.server.command import main, with_keys
 from chatbot.server.listener import open_socket
-from chatbot.server.options import ServerOptions
+from chatbot.server.options import ServeConfig, ServerOptions
+from chatbot.server.process import engine_options, freeze_loaded_objects
 from chatbot.server.replies import Replies
+from runtime.config import compose_config
 from runtime.errors import UserError
 
 from ..conftest import HANG_SECONDS  # noqa: TID252
@@ -33,7 +35,7 @@ SPEECH = {"model": "bundle", "voice": "default", "input": "the capital of france
 @pytest.fixture
 def served(chain: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command in a process of its own, and its URL."""
-    words = ["--bundle", str(chain / "bundle"), "--port", "0", "--alias", "bundle"]
+    words = ["--bundle", str(chain / "bundle"), "--port", "0", "--aliases", "bundle"]
     words += [word for name in ("grace", "header", "body") for word in (f"--{name}-seconds", f"{HANG_SECONDS}")]
     command = [sys.executable, "-m", "recipes.cli", "serve", *words]
     with (tmp_path / "log").open("w") as log:
@@ -89,25 +91,29 @@ def test_no_bundle_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert "no chatbot bundle" in capsys.readouterr().err
 
 
+def serve_config(*words: str) -> ServeConfig:
+    return compose_config("serve", ServeConfig, words)
+
+
 def test_options_come_from_words_file_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "keys").write_text("key-of-the-file\n")
     monkeypatch.setenv("SPEECHWEAVE_API_KEYS", "key-of-the-environment,")
     words = [
-        "--api-key",
+        "--api-keys",
         "key-of-the-words",
         "--api-key-file",
         str(tmp_path / "keys"),
-        "--cors-origin",
+        "--cors-origins",
         "https://a.org",
     ]
-    options = server_options(argument_parser().parse_args(words))
+    options = with_keys(serve_config(*words))
     assert options.api_keys == ["key-of-the-words", "key-of-the-environment", "key-of-the-file"]
     assert options.cors_origins == ["https://a.org"]
     monkeypatch.delenv("SPEECHWEAVE_API_KEYS")
-    assert server_options(argument_parser().parse_args([])) == ServerOptions()
-    assert engine_options(argument_parser().parse_args([])) == EngineOptions()
+    assert vars(ServerOptions()).items() <= vars(with_keys(serve_config())).items()
+    assert engine_options(serve_config()) == EngineOptions()
     monkeypatch.setenv("SPEECHWEAVE_BACKEND_KEY", "endpoint-key")
-    remote = engine_options(argument_parser().parse_args(["--backend-url", "http://gpu/v1", "--max-talkers", "3"]))
+    remote = engine_options(serve_config("--backend-url", "http://gpu/v1", "--max-talkers", "3"))
     assert remote == EngineOptions(backend="openai", url="http://gpu/v1", key="endpoint-key", max_talkers=3)
 
 
@@ -156,7 +162,7 @@ def test_metrics_count_what_was_done(live: Live) -> None:
 def test_the_cycle_collector_looks_at_what_comes_after_the_start_only() -> None:
     before = len(gc.get_objects())
     try:
-        leave_loaded_alone()
+        freeze_loaded_objects()
         assert gc.get_freeze_count() > 0.9 * before
         assert len(gc.get_objects()) < 0.1 * before
     finally:
