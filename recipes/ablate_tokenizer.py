@@ -34,8 +34,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.artefact import read_json
-from runtime.errors import UserError
-from runtime.stage import Stage, exclusive, explained_errors
+from runtime.errors import UserError, explained_errors
+from runtime.stage import Stage, exclusive
 
 from .ablation.grid import Point, flatten, make_points, parse_overrides, plain
 from .ablation.plan import AblateConfig, Ablation

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from runtime.errors import exit_status
+
 
 class Command(NamedTuple):
     """One subcommand: its words, the module that runs it, and its line in ``--help``."""
@@ -93,8 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Dispatch to a stage; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("--help", "-h", "help"):
-        print(usage())
-        return 0
+        return exit_status("", lambda: print(usage()))
     found = find_command(given)
     if found is None:
         asked = " ".join(given[:2])

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.artefact import read_json, write_json
-from runtime.errors import UserError
-from runtime.stage import exclusive, explained_errors
+from runtime.errors import UserError, explained_errors
+from runtime.stage import exclusive
 
 from .launch import Ranks
 from .plan import RecipePlan, Step, load_recipe, make_plan

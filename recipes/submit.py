@@ -22,8 +22,7 @@ from pathlib import Path
 
 from runtime.artefact import write_text
 from runtime.config import config_errors
-from runtime.errors import UserError
-from runtime.stage import explained_errors
+from runtime.errors import UserError, explained_errors
 
 from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
 from .cluster.site import SiteConfig

@@ -13,15 +13,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .config import Options, compose_config, option_help
-from .errors import UserError
-from .stage import explained_errors
+from .errors import UserError, exit_status, explained_errors
 
 CommandConfig = TypeVar("CommandConfig", bound=Options)
 
@@ -57,16 +55,7 @@ class Command(Generic[CommandConfig]):
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Parse ``arguments`` (None: the process's own) and act; the exit status is 0, or 2 for a user's error."""
         words = sys.argv[1:] if arguments is None else arguments
-        try:
-            with explained_errors():
-                self._act(words)
-                sys.stdout.flush()
-        except UserError as error:
-            print(f"\nspeechweave {self.words}: error: {error}", file=sys.stderr)
-            return 2
-        except BrokenPipeError:  # the reader of our output (head, less) has gone: not our user's mistake
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor is the flush at the exit
-        return 0
+        return exit_status(self.words, lambda: self._act(words))
 
     def _act(self, words: Sequence[str]) -> None:
         if "--help" in words or "-h" in words:

@@ -16,7 +16,6 @@ inputs is skipped; one that was interrupted is called again and finds its own ch
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import importlib.metadata
 import json
@@ -25,7 +24,6 @@ import platform
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +31,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from .artefact import file_digest, fingerprint, read_json, write_json, write_text
 from .config import Options, compose_config, option_help
-from .errors import UserError
+from .errors import UserError, exit_status
 from .progress import Progress
 
 MAX_DIGESTED_BYTES = 4 << 30
@@ -99,19 +97,13 @@ class Stage(Generic[Config]):
 
     def main(self, arguments: Sequence[str]) -> int:
         """Parse, run and report; returns the exit status."""
+        return exit_status(self.name.replace(".", " "), lambda: self._act(arguments))
+
+    def _act(self, arguments: Sequence[str]) -> None:
         if "--help" in arguments or "-h" in arguments:
             print(self.help())
-            return 0
-        try:
-            with explained_errors():
-                self.execute(self.compose(arguments))
-        except UserError as error:
-            print(f"\nspeechweave {self.name.replace('.', ' ')}: error: {error}", file=sys.stderr)
-            return 2
-        except Exception:
-            traceback.print_exc()
-            return 1
-        return 0
+        else:
+            self.execute(self.compose(arguments))
 
     def compose(self, arguments: Sequence[str]) -> Config:
         """Build the checked config from ``[--config FILE] [key=value ...] [--key value ...]``."""
@@ -179,23 +171,6 @@ class Stage(Generic[Config]):
         write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(record["config"])))
         write_json(before, record | provenance())
         return spent
-
-
-@contextlib.contextmanager
-def explained_errors() -> Iterator[None]:
-    """Turn the operating system's disk errors into a `UserError`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except OSError as error:
-        place = str(error.filename or "the output folder")
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "free some space and call again: what was finished is kept, and the stage goes on from there"
-            raise UserError(place, found="the disk is full", remedy=remedy) from error
-        if error.errno in (errno.EACCES, errno.EROFS):
-            raise UserError(place, found="no permission to write or read", remedy="choose another out=") from error
-        raise
 
 
 @contextlib.contextmanager
