@@ -30,7 +30,7 @@ from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
-from lm.inference.sampling import seed_of
+from runtime.hashing import seed_of
 from text2token.gate import GateConfig
 from text2token.spans import SpanConfig, choose_spans
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.artefact import atomic_folder, read_json
+from runtime.artefact import artefact_folder, atomic_folder, read_json
 from runtime.errors import UserError
 from runtime.stage import Run, Stage, StageConfig
 
@@ -96,7 +96,7 @@ def run(config: BundleConfig, run: Run) -> dict[str, Any]:
 
 def part_folder(path: str, inner: str, file: str) -> Path:
     """``path``, or ``path/inner`` where it is a run folder; it holds ``file``."""
-    folder = Path(path) / inner if (Path(path) / inner).is_dir() else Path(path)
+    folder = artefact_folder(path, inner)
     if not (folder / file).is_file():
         remedy = f"give the run folder of the stage that wrote it, or its {inner}/ folder"
         raise UserError(path, found=f"no {file} in it", remedy=remedy)
@@ -109,7 +109,7 @@ def chat_corpus(data: str, vocabulary: str) -> dict[str, Any]:
     Raises:
         UserError: no chat corpus, or one of another vocabulary than the model's.
     """
-    folder = Path(data) / "chat" if (Path(data) / "chat").is_dir() else Path(data)
+    folder = artefact_folder(data, "chat")
     record = read_json(folder / "corpus.json")
     provenance = record.get("provenance")
     if record.get("format") != "chat" or not isinstance(provenance, dict) or "voice" not in provenance:

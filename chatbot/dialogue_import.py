@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus.manifest import BadRecord, check_bad_share
-from runtime.artefact import atomic_path, read_json, write_json
+from runtime.artefact import artefact_folder, atomic_path, read_json, write_json
 from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.launch import BulkConfig
 from runtime.errors import UserError, check_option
@@ -184,12 +184,6 @@ def recorded(source: str, max_bad_share: float) -> Iterator[Dialogue | BadRecord
             yield BadRecord(dialogue.id, "a turn with neither text nor audio")
             continue
         yield replace(dialogue, turns=[replace(turn, tokens=None) for turn in dialogue.turns])
-
-
-def artefact_folder(path: str) -> Path:
-    """``path`` itself, or the artefact in it where it is the run folder of tokenizer.train."""
-    inner = Path(path) / "artefact"
-    return inner if inner.is_dir() else Path(path)
 
 
 STAGE = Stage(

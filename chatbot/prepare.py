@@ -22,6 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.artefact import artefact_folder
 from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig
 
@@ -117,7 +118,7 @@ def run(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
 
     from .data.lm_documents import DialogueDocuments
 
-    vocabulary = Vocabulary.from_pretrained(vocabulary_folder(config.vocabulary))
+    vocabulary = Vocabulary.from_pretrained(artefact_folder(config.vocabulary, "vocabulary"))
     sources = Sources(config, vocabulary)
     maker = DialogueDocuments(
         vocabulary,
@@ -227,12 +228,6 @@ def check_skipped(maker: DialogueDocuments, config: ChatPrepareConfig) -> None:
         found = f"of {num_skipped + num_made} dialogues {counted}"
         remedy = f"give the tokens of this corpus, or raise max_skipped_share={config.max_skipped_share}"
         raise UserError(config.dialogues or config.tokens, found=found, remedy=remedy)
-
-
-def vocabulary_folder(path: str) -> str:
-    """``path`` itself, or the vocabulary in it where it is the run folder of lm.vocabulary."""
-    inner = Path(path) / "vocabulary"
-    return str(inner) if inner.is_dir() else path
 
 
 STAGE = Stage(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.artefact import write_text
+from runtime.artefact import artefact_folder, write_text
 from runtime.errors import UserError, check_option
 
 if TYPE_CHECKING:
@@ -154,5 +154,4 @@ class ChatSettings:
 
 def bundle_folder(path: Path | str) -> Path:
     """``path`` itself, or the bundle in it where it is the run folder of chatbot.bundle."""
-    inner = Path(path) / "bundle"
-    return inner if inner.is_dir() else Path(path)
+    return artefact_folder(path, "bundle")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+
+from runtime.hashing import text_number
 
 from .world.closed_world import World
 
@@ -34,5 +35,4 @@ class HeldOutTexts:
 
     def _position(self, text: str) -> float:
         """Where the text's hash lies in [0, 1)."""
-        digest = hashlib.sha256(f"{self.seed} {text}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
+        return text_number(f"{self.seed} {text}") / 2**64

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.artefact import artefact_folder
 from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig
 
@@ -78,7 +79,6 @@ def run(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
     from corpus.tokens import read_tokens
 
     from .model import SpeechDecoder
-    from .train import artefact_folder
     from .vocoder import Vocoder
 
     torch.set_num_threads(config.threads)

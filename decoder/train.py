@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.artefact import artefact_folder
 from runtime.errors import UserError, check_option
 from runtime.fit_config import FitConfig
 from runtime.stage import Run, Stage, StageConfig
@@ -245,12 +246,6 @@ def evaluate(
             for key, apart in (lesson.distances(*inputs) if lesson is not None else {}).items():
                 sums[key] = sums.get(key, 0.0) + apart / len(examples)
     return sums
-
-
-def artefact_folder(path: str) -> Path:
-    """``path`` itself, or the artefact in it where it is a run folder."""
-    folder = Path(path) / "artefact"
-    return folder if folder.is_dir() else Path(path)
 
 
 STAGE = Stage(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.artefact import write_text
+from runtime.artefact import artefact_folder, write_text
 from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig
 
@@ -185,7 +185,6 @@ def add_voices(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Ro
     if config.decoder is None:
         return
     from decoder.model import SpeechDecoder
-    from decoder.train import artefact_folder
 
     decoder = SpeechDecoder.from_pretrained(artefact_folder(config.decoder))
     if decoder.speaker_encoder is None:

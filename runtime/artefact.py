@@ -69,6 +69,12 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def artefact_folder(path: Path | str, inner: str = "artefact") -> Path:
+    """The folder ``inner`` in ``path`` where ``path`` is the run folder of the stage that wrote it, else ``path``."""
+    folder = Path(path) / inner
+    return folder if folder.is_dir() else Path(path)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:

@@ -18,13 +18,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -140,16 +139,15 @@ class Stage(Generic[Config]):
         return "\n".join([*lines, *option_help(self.config)])
 
     def _record(self, config: Config) -> dict[str, Any]:
-        """What identifies this run: stage, config (but for its place) and the fingerprints of what it reads."""
+        """The identity of a run: stage, config without `out` and speed options, fingerprints of its inputs."""
         from omegaconf import OmegaConf
 
         resolved = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
         assert isinstance(resolved, dict)
         read = {str(path): input_fingerprint(Path(path)) for path in self.inputs(config) if path}
-        identity = {key: value for key, value in resolved.items() if key not in ("out", *self.speed_options)}
-        for path, mark in read.items():  # a run folder that was moved is still the same run
-            identity = json.loads(json.dumps(identity).replace(json.dumps(path)[1:-1], mark))
-        mark = fingerprint({"stage": self.name, "config": identity, "inputs": sorted(read.values())})
+        options = {key: value for key, value in resolved.items() if key not in ("out", *self.speed_options)}
+        identity = {"stage": self.name, "config": without_places(options, read), "inputs": sorted(read.values())}
+        mark = fingerprint(identity)
         return {"stage": self.name, "fingerprint": mark, "config": resolved, "inputs": read}
 
     def _finished(self, folder: Path, mark: str) -> dict[str, Any] | None:
@@ -184,6 +182,26 @@ def exclusive(folder: Path) -> Iterator[None]:
             remedy = "wait for it, or choose another out="
             raise UserError(str(folder), found="another process is writing here", remedy=remedy) from error
         yield
+
+
+def without_places(value: Any, read: Mapping[str, str]) -> Any:
+    """Plain data in which the paths of inputs are replaced by their fingerprints: a moved run is still the same run.
+
+    Args:
+        value: an option's value, or a list or dictionary of them.
+        read: path -> fingerprint of each input.
+    """
+    if isinstance(value, dict):
+        return {key: without_places(entry, read) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_places(entry, read) for entry in value]
+    if isinstance(value, str):
+        for path, mark in read.items():
+            # The first input that the string begins with counts, also where the string goes on ("runs/tokens" in
+            # "runs/tokens/train.parquet" and "runs/tokens_2"): the fingerprints of finished runs depend on it.
+            if value.startswith(path):
+                return mark + value.removeprefix(path)
+    return value
 
 
 def set_aside(folder: Path) -> None:

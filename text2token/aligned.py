@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import UserError, check_option
+from runtime.hashing import seed_of
 from runtime.stage import Run, Stage, StageConfig
 
 from .spans import Span, SpanConfig, choose_spans
@@ -170,7 +171,6 @@ def _documents(
     from corpus.text.words import count_words
     from lm.data.formats import interleaved_document
     from lm.data.readers import read_split
-    from lm.inference.sampling import seed_of
 
     if not split:
         return

@@ -18,8 +18,8 @@ from lm.data.formats import tts_prompt
 from lm.data.readers import TextDocument
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Vocabulary
-from lm.inference.sampling import seed_of
 from runtime.errors import UserError
+from runtime.hashing import seed_of
 
 from .gate import EMPTY, GOOD, OVERSIZED, GateConfig, judge
 from .spans import SpanConfig, choose_spans

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import UserError, check_option
+from runtime.hashing import seed_of
 from runtime.stage import Run, Stage, StageConfig
 
 from .gate import GateConfig
@@ -157,7 +158,6 @@ def _choose(config: ReadbackConfig, vocabulary: Vocabulary) -> list[TokenisedUtt
 
 def _generate(config: ReadbackConfig, generator: Generator, items: list[TokenisedUtterance]) -> list[Sentence]:
     from corpus.text.normalisation import normalise
-    from lm.inference.sampling import seed_of
 
     from .engine import Reading, SpanVoice, read_aloud
     from .gate import judge

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from lm.inference.sampling import seed_of
+from runtime.hashing import seed_of
 
 from .gate import GOOD
 from .unit_file import SpokenDocument

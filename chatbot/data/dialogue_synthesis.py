@@ -19,6 +19,7 @@ import numpy as np
 from corpus.text.normalisation import split_sentences
 from corpus.text.words import word_bounds
 from runtime.bulk.attempt import UnitAttempt
+from runtime.hashing import seed_of
 from text2token.gate import GOOD, OVERSIZED, GateConfig, judge
 
 from .bulk_job import read_part, result_of, write_part
@@ -142,7 +143,6 @@ class DialogueSpeaker:
 
     def readings(self, id: str, number: int, text: str, speaker: str) -> list[Reading]:
         """The pieces of a turn as they are to be read; those without a word to say are left out."""
-        from lm.inference.sampling import seed_of
         from text2token.engine import Reading
 
         spoken = [self.work.questions.spoken(piece) for piece in pieces_of(text, self.work.max_words)]
@@ -154,7 +154,6 @@ class DialogueSpeaker:
 
     def read(self, readings: dict[Place, Reading]) -> tuple[dict[Place, Codes], dict[Place, str]]:
         """Speech tokens of the pieces that pass the gate, and why the others do not."""
-        from lm.inference.sampling import seed_of
         from text2token.engine import read_aloud
 
         codes: dict[Place, Codes] = {}

@@ -19,8 +19,9 @@ from lm.data.reply_format import ReplyState
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Allowed
-from lm.inference.sampling import prompt_seeds, seed_of
+from lm.inference.sampling import prompt_seeds
 from lm.inference.sequences import Ask
+from runtime.hashing import seed_of
 
 if TYPE_CHECKING:
     from .backends.builtin import Context

@@ -7,7 +7,6 @@ noise instead of digital silence (the logarithm of which no recording has); what
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from corpus.audio.files import SAMPLE_RATE, Samples, resample, write_audio
 from corpus.audio.room_simulation import RoomConfig, record_in_room
 from runtime.bulk.parallel_map import in_parallel
+from runtime.hashing import text_number
 from runtime.progress import Progress
 
 from .voices import ANSWER, WorldVoice
@@ -40,8 +40,7 @@ class Prompt:
 
 def render(prompt: Prompt, seed: int) -> Samples:
     """Say one prompt: (S,) float32 at 16 kHz. Depends on the prompt's id, text and voice and on ``seed`` only."""
-    digest = hashlib.sha256(f"{seed} {prompt.id}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    rng = np.random.default_rng(text_number(f"{seed} {prompt.id}"))
     pace, tune = rng.uniform(-1, 1, 2)
     said, sample_rate = prompt.voice.say(prompt.text, float(pace), float(tune))
     audio = trim(resample(said, sample_rate, SAMPLE_RATE))

@@ -53,11 +53,6 @@ def uniform(seeds: Seeds, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float6
         return (_mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def seed_of(*parts: str | int) -> int:
-    """A 64-bit seed from names and numbers, the same on every machine."""
-    return int.from_bytes(hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:8], "little")
-
-
 def prompt_seeds(prompts: Sequence[npt.NDArray[np.integer]]) -> Seeds:
     """A seed for each prompt from its tokens alone."""
     digests = [hashlib.sha256(np.asarray(prompt, dtype=np.int32).tobytes()).digest()[:8] for prompt in prompts]

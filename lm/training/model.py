@@ -13,7 +13,6 @@ matrix and keeps its part. So tensor, pipeline and plain runs start from the sam
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import warnings
@@ -25,6 +24,8 @@ from megatron.core.distributed import DistributedDataParallel, DistributedDataPa
 from megatron.core.transformer.module import Float16Module, MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
+
+from runtime.hashing import text_number
 
 from .cross_entropy import LanguageModel
 from .model_config import LmModelConfig
@@ -218,8 +219,7 @@ def _global_name(name: str, layers: dict[str, int], is_tied: bool) -> str:
 
 def _draw(name: str, parameter: Tensor, deviation: float, seed: int) -> Tensor:
     """The whole matrix the parameter is a part of, from a generator seeded by (seed, name)."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    generator = torch.Generator(parameter.device).manual_seed(int.from_bytes(digest[:7], "big"))
+    generator = torch.Generator(parameter.device).manual_seed(text_number(f"{seed}/{name}", num_bytes=7))
     shape = list(parameter.shape)
     if getattr(parameter, "tensor_model_parallel", False):
         shape[cast(Any, parameter).partition_dim] *= parallel_state.get_tensor_model_parallel_world_size()

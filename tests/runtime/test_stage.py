@@ -14,7 +14,7 @@ import pytest
 
 from runtime.artefact import atomic_folder, atomic_path, write_json
 from runtime.errors import UserError, check_option
-from runtime.stage import Run, Stage, StageConfig, exclusive, input_fingerprint
+from runtime.stage import Run, Stage, StageConfig, exclusive, input_fingerprint, without_places
 
 
 @dataclass(kw_only=True)
@@ -96,6 +96,35 @@ def test_a_changed_input_runs_again_and_a_moved_one_does_not(tmp_path: Path) -> 
     moved = source.rename(tmp_path / "other.txt")
     stage.main([arguments[0], f"source={moved}"])
     assert len(calls) == 2
+
+
+def test_only_values_name_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input whose path is also the name of an option is moved like any other."""
+    calls: list[int] = []
+    stage = make_stage(calls)
+    monkeypatch.chdir(tmp_path)
+    for name in ("part", "steps", "other"):
+        Path(name).write_text("a")
+        assert stage.main(["out=toy", f"source={name}"]) == 0
+    assert len(calls) == 1
+
+
+def test_fingerprints_are_pinned(tmp_path: Path) -> None:
+    """Those of finished runs: input paths are replaced by fingerprints where a value begins with them."""
+    read = {"runs/tokens": "0123", "runs/more": "4567"}
+    options = {
+        "a": "runs/tokens/train.parquet",
+        "b": ["runs/more", "runs/tokens_2"],
+        "c": {"runs/more": 1, "d": None},
+    }
+    assert without_places(options, read) == {
+        "a": "0123/train.parquet",
+        "b": ["4567", "0123_2"],
+        "c": {"runs/more": 1, "d": None},
+    }
+    (tmp_path / "in.txt").write_text("a")
+    make_stage([]).main([f"out={tmp_path / 'toy'}", f"source={tmp_path / 'in.txt'}"])
+    assert json.loads((tmp_path / "toy/done.json").read_text())["fingerprint"] == "77b3d311178b53f3"
 
 
 def test_a_failed_stage_is_run_again(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from corpus.text.speakability import unspeakable_parts
 from corpus.text.words import count_words
-from lm.inference.sampling import seed_of
 from runtime.errors import UserError
+from runtime.hashing import seed_of
 from text2token.spans import POLICIES, Span, SpanConfig, choose_spans, sentence_bounds
 
 WORD = st.text(alphabet="abc.é", min_size=1, max_size=5)
