@@ -1,4 +1,4 @@
-"""Shows the page in the user's own browser, where there is a screen for one."""
+"""Opening of the page in the user's browser, where there is a screen."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Routes of the web page: its files and settings, mounted by the server's application.
 
-Everything is read once and served from memory under fixed names, so that no path of a request ever reaches the disk.
-The page needs no key: what it then asks of ``/v1/realtime`` does. Its Content-Security-Policy lets it load and reach
-nothing but the server it came from.
+Files are read once and served from memory under fixed names, so that no path of a request reaches the disk. The page
+needs no key, its requests to ``/v1/realtime`` do. Its Content-Security-Policy confines it to the server it came from.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class VoiceObject(ProtocolObject):
 
 
 class AudioOutput(ProtocolObject):
-    """How replies sound."""
+    """Format, voice and speed of replies."""
 
     format: AudioFormat | None = None
     voice: VoiceObject | None = None
@@ -148,7 +148,7 @@ class TurnDetection(ProtocolObject):
 
 
 class InputTranscription(ProtocolObject):
-    """That the client wants to be told what was understood of its speech."""
+    """Transcription of the user's speech, sent to the client as it is understood."""
 
     language: Annotated[str | None, Field(max_length=16)] = None
     model: Ignored = None
@@ -159,7 +159,7 @@ class InputTranscription(ProtocolObject):
 
 
 class AudioInput(ProtocolObject):
-    """How the client's audio arrives, and who finds the ends of turns."""
+    """Format and transcription of the user's audio, and detection of its turns."""
 
     format: AudioFormat | None = None
     transcription: InputTranscription | None = None

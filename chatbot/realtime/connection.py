@@ -1,8 +1,8 @@
-"""One WebSocket and its session: messages in, events out, and every way in which it can end.
+"""One WebSocket connection and its session: messages in, events out, and all of its endings.
 
 A client that reads slowly holds up its own reply and nobody else's (the outbox is bounded, and so are the buffers of
-the transport below); one that takes nothing for long, sends nothing for long, or is simply gone is let go, and its
-talker is free again at once.
+the transport below); one that reads nothing for long, sends nothing for long, or has vanished is disconnected, and its
+conversation is released at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Ending(Exception):  # noqa: N818 (how a connection ends, not a failure)
     Args:
         code: of the closing frame.
         reason: in it.
-        refusal: told in an ``error`` event before.
+        refusal: sent in an ``error`` event before.
     """
 
     def __init__(self, code: int, reason: str, refusal: Refusal | None = None) -> None:
@@ -57,7 +57,7 @@ class Connection:
 
     def __init__(self, websocket: WebSocket, engine: Engine, options: RealtimeOptions) -> None:
         self.websocket, self.engine, self.options = websocket, engine, options
-        self.outbox = Outbox(options.outbox_events, is_checked=options.check_events)
+        self.outbox = Outbox(options.outbox_events)
         self._last_heard = time.monotonic()
         self._stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
@@ -92,7 +92,7 @@ class Connection:
             await self._end(ending)
 
     async def _until_ending(self, part: Coroutine[Any, Any, None]) -> Ending | None:
-        """How a part of the connection ended it; None where the client is gone."""
+        """The ending that the first of the connection's tasks came to; None where the client has vanished."""
         try:
             await part
         except Ending as ending:

@@ -1,4 +1,4 @@
-"""The conversation that the client sees and the talker's messages, kept the same."""
+"""Conversation items of the client, kept in step with the messages of the engine's conversation."""
 
 from __future__ import annotations
 

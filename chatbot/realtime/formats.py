@@ -1,4 +1,4 @@
-"""The protocol's audio formats: 16-bit PCM at 24 kHz, and the telephone's G.711 (mu-law and A-law) at 8 kHz.
+"""Audio formats of the protocol: 16-bit PCM at 24 kHz, and G.711 (mu-law and A-law) at 8 kHz.
 
 S samples, float32, full scale 1.
 """
@@ -19,7 +19,7 @@ TELEPHONE_RATE = 8_000
 
 @dataclass(frozen=True, kw_only=True)
 class WireFormat:
-    """How samples become bytes.
+    """Encoding of samples on the wire.
 
     Attributes:
         kind: the protocol's name, e.g. "audio/pcm".

@@ -1,4 +1,4 @@
-"""Ids of events, items, responses, sessions: a kind and 20 random letters, as ``item_9fJ2...``."""
+"""Random ids of events, items, responses and sessions, e.g. ``item_9fJ2...``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conversation as client and server both see it: messages in order, each with an id and parts.
+"""Conversation items of the Realtime protocol: messages in order, each with an id and content parts.
 
 S samples at 16 kHz.
 """
@@ -87,7 +87,7 @@ class Item:
 
 
 def spoken_item(item_id: str, samples: Samples) -> Item:
-    """What the user said, (S,) at 16 kHz."""
+    """The item of a spoken turn, (S,) at 16 kHz."""
     pcm = np.frombuffer(encode_pcm16(samples), dtype="<i2")
     part = ContentPart(kind="input_audio", pcm=pcm, seconds=len(samples) / SAMPLE_RATE)
     return Item(id=item_id, role="user", parts=[part])

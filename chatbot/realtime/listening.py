@@ -1,4 +1,4 @@
-"""The user's speech cut into turns: by the client's commits, or by the turn detector.
+"""Segmentation of the user's speech into turns, by the client's commits or by voice activity detection.
 
 S samples at 16 kHz.
 """
@@ -37,7 +37,7 @@ class HeardTurn:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The turn ends ``at_ms`` after the stream's beginning; the silence that told so is left out."""
+    """The turn ended ``at_ms`` after the stream's beginning, without the silence that it was recognised by."""
 
     at_ms: int
 
@@ -74,7 +74,7 @@ class TurnListener:
         self._held = (max(detection.silence_duration_ms - TAIL_MS, 0) + LATE_MS) * MS if detection else 0
 
     def feed(self, samples: Samples) -> list[Sound]:
-        """What is heard in the next (S,) samples, in order."""
+        """Speech and turn boundaries in the next (S,) samples, in order."""
         if self._detector is None:
             self.position += len(samples)
             return [HeardTurn(samples=samples)] if len(samples) else []
@@ -151,13 +151,13 @@ def joined(sounds: list[Sound]) -> list[Sound]:
 
 @dataclass(kw_only=True)
 class UserTurn:
-    """What the user says until the next commit.
+    """Speech of the user up to the next commit.
 
     Attributes:
         max_seconds: longer turns are refused at the commit; what is beyond is not kept.
         item_id: of the message that it becomes.
         pieces: of (S,) samples.
-        num_given: pieces that the talker has.
+        num_given: pieces that the engine's conversation has received.
         seconds: of speech.
     """
 

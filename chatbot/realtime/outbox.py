@@ -1,4 +1,4 @@
-"""Events on their way to one client: so many may wait, then whoever makes more of them waits too."""
+"""Bounded queue of server events for one client; a producer waits while it is full."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ class Outbox:
 
     Args:
         size: events that may wait.
-        is_checked: check each event against the types of the openai package (for debugging).
     """
 
-    def __init__(self, size: int, *, is_checked: bool = False) -> None:
-        self.size, self.is_checked = size, is_checked
+    def __init__(self, size: int) -> None:
+        self.size = size
         self._events: deque[Event] = deque()
         self._has_events = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -33,10 +32,6 @@ class Outbox:
     async def emit(self, event: Event) -> None:
         """Give an event its id and add it, when there is room."""
         event = {"type": event["type"], "event_id": new_id("event"), **event}
-        if self.is_checked:
-            from .sdk import check_server_event
-
-            check_server_event(event)
         while len(self._events) >= self.size:
             await self._has_room.wait()
         self._events.append(event)

@@ -1,4 +1,4 @@
-"""One response as the client sees it: the events of the engine in, the events of the protocol out.
+"""One response of the Realtime protocol, made of the engine's events::
 
     response.created
       response.output_item.added, conversation.item.added, response.content_part.added
@@ -7,7 +7,7 @@
       response.content_part.done, conversation.item.done, response.output_item.done
     response.done
 
-No item is made of a reply that ended before its first word.
+A reply that ends before its first word makes no item.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""``/v1/realtime``: the route of the Realtime protocol, for the server's application.
+"""Route ``/v1/realtime`` of the Realtime protocol, for the server's application::
 
     router = make_router(engine, RealtimeOptions())
     app.include_router(router)
     ...
     await router.connections.close()            # before the server stops: code 1001 to every client
 
-Who may connect (keys, origins) is decided before it, by the server's gate.
+Keys and origins are checked before it, by the server's gate.
 """
 
 from __future__ import annotations

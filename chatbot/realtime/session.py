@@ -1,8 +1,8 @@
-"""One Realtime session without its socket: client events in, server events out, a talker of the engine in between.
+"""Realtime session without its socket: client events in, server events out, a conversation of the engine between them.
 
-`RealtimeSession.receive` does at once whatever can be done at once: settings, sound, cancelling. What has to wait for
-the talker (commits, messages, replies) is done one after the other by `RealtimeSession.work`, so that a turn which ends
-during a reply stands behind that reply in the dialogue.
+`RealtimeSession.receive` handles at once the events that can be: settings, audio, cancelling. Those that wait for the
+engine's conversation (commits, messages, replies) are jobs that `RealtimeSession.work` does one after the other, so
+that a turn which ends during a reply follows that reply in the conversation.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ class RealtimeSession:
     # -- what has to wait for the talker ------------------------------------------------------------------------
 
     def _later(self, job: Job, event_id: str | None = None) -> None:
-        """Do a job when those before it are done; what it refuses is told under ``event_id``."""
+        """Queue a job behind those before it; its refusals are sent with ``event_id``."""
         if self._undone >= MOST_JOBS:
             raise Refusal("Too much waits to be done: send less at once.", code="session_busy")
 

@@ -32,7 +32,7 @@ DEFAULT_VOICES = frozenset(("default", "verse", *OPENAI_VOICES))
 
 @dataclass(frozen=True, kw_only=True)
 class ServerVad:
-    """How the end of the user's turn is found, and what then happens.
+    """Server-side voice activity detection: the end of the user's turn, and the reply to it.
 
     Attributes:
         threshold: of loudness, 0 to 1.

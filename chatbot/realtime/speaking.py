@@ -1,4 +1,4 @@
-"""Replies of one session: the engine's events become the client's, and what was understood of its speech is told."""
+"""Replies of one session: engine events to server events, and transcripts of the user's speech."""
 
 from __future__ import annotations
 

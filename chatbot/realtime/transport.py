@@ -1,10 +1,10 @@
-"""The WebSocket below the Realtime protocol: uvicorn's, but that no client can keep a socket by not reading from it.
+"""WebSocket transport: uvicorn's, with a time limit for clients that do not read what was sent to them.
 
-A closed connection with bytes that its client does not take stays open in uvicorn for as long as the client likes.
-Here it is cut off some seconds after the application is done with it.
+In uvicorn a closed connection stays open while its client leaves bytes unread. Here it is reset some seconds after the
+application is done with it.
 
-And a connection that is closed while its client still sends is reset, which can reach the client before the words why:
-one on which something came that is no WebSocket, or too long, is read on, unheeded, until the client has hung up.
+A connection that is closed while its client still sends is reset by the kernel, which can overtake the close frame. So
+after a protocol error or a message that is too long, input is read and dropped until the client has hung up.
 """
 
 from __future__ import annotations

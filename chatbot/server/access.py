@@ -1,4 +1,4 @@
-"""The outermost layer: one log line and one count for each request or WebSocket, and the last net under errors."""
+"""Access log and counters of requests and WebSockets, and the handler of errors that nothing else caught."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: every route of the server over one engine. `speechweave serve` (chatbot.server.command) runs it."""
+"""The server's application: every route over one engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Health(BaseModel):
-    """How the server is."""
+    """State of the server."""
 
     status: Literal["ok", "stopping"]
     model: str
@@ -40,7 +40,7 @@ def create_app(engine: Engine, options: ServerOptions | None = None) -> FastAPI:
     """The server's application; it closes ``engine`` when it stops.
 
     ``app.state.gate`` is the gate before all routes, ``app.state.sockets`` the open Realtime connections, and
-    ``app.state.metrics`` what is counted.
+    ``app.state.metrics`` the counters.
     """
     options = options or ServerOptions()
     gate = Gate(options)

@@ -62,7 +62,7 @@ class AudioDeltaReply(BaseModel):
 
 
 class Delta(BaseModel):
-    """What a chunk adds. ``heard`` is ours: a piece of what the model understood."""
+    """The addition of one chunk. ``heard`` is ours: a piece of the transcript of the user's speech."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None

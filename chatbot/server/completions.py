@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: a dialogue of written and spoken messages is continued, in text or in speech."""
+"""Route ``POST /v1/chat/completions``: replies to dialogues of written and spoken messages, in text or in speech."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/openapi.json``: FastAPI's description of the routes, with the model's and the voices' names and the key."""
+"""OpenAPI schema of the routes (``/openapi.json``), with the names of model and voices and the API key."""
 
 from __future__ import annotations
 

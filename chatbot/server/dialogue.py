@@ -1,4 +1,4 @@
-"""The messages of a request, read and checked, then told to a talker of the engine."""
+"""Messages of a request: read, checked, and added to a conversation of the engine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Errors as OpenAI's clients know them: a status, and ``{"error": {"message", "type", "param", "code"}}``.
+"""Errors in OpenAI's format: a status, and ``{"error": {"message", "type", "param", "code"}}``.
 
-No trace of the program's inside reaches a client; it goes to the log.
+Tracebacks go to the log, never to a client.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MEANING = {
 
 
 class ErrorObject(BaseModel):
-    """What went wrong."""
+    """The error."""
 
     message: str
     type: str
@@ -55,11 +55,11 @@ class ErrorBody(BaseModel):
 
 
 class ApiError(HTTPException):
-    """An error that a client is told.
+    """An error response.
 
     Args:
         status: of HTTP.
-        message: what is wrong and what to do, in a sentence or two.
+        message: fault and remedy, in a sentence or two.
         param: the field of the request at fault.
         code: a word that programs can compare.
         retry_after: seconds after which it is worth trying again.
@@ -98,7 +98,7 @@ def event_stream(what: str) -> dict[str, Any]:
 
 
 def from_user_error(error: UserError) -> ApiError:
-    """What a user of the library is told, for a client: the request is wrong, unless all talkers are taken."""
+    """The response to a `UserError`: 400, or 429 while no conversation is free."""
     from chatbot.engine.engine import NoFreeConversationError
 
     if isinstance(error, NoFreeConversationError):

@@ -1,6 +1,6 @@
-"""The gate before every route, of HTTP and WebSocket alike: host, origin, key, rate, size, and whether we still open.
+"""Access control before every HTTP and WebSocket route: host, origin, key, rate, size, shutdown.
 
-What passes it is a caller who may ask; the routes behind need not check again. Pages and ``/healthz`` need no key.
+Routes behind it need not check again. Pages and ``/healthz`` need no key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""API keys and web origins: who calls, and from which page."""
+"""API keys and allowed web origins."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ApiKeys:
 
 
 def digest(key: str) -> bytes:
-    """What is kept of a key."""
+    """The digest that stands for a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -78,7 +78,7 @@ def given_key(headers: Headers) -> str | None:
 
 
 class Origins:
-    """Which web pages may call, and under which names the server is reached."""
+    """Web origins that may call, and host names that the server answers to."""
 
     def __init__(self, options: ServerOptions) -> None:
         self.origins = set(options.cors_origins)

@@ -1,7 +1,7 @@
-"""The process that listens: uvicorn, with a time limit on headers and an end that lets replies finish.
+"""The uvicorn server, with a time limit on headers and a graceful shutdown.
 
-SIGTERM or SIGINT: new requests get 503, replies under way may end within the grace time, Realtime clients are told,
-and the process ends with status 0. A second signal ends it at once.
+SIGTERM or SIGINT: new requests get 503, replies under way may end within the grace time, Realtime clients get close
+code 1001, and the process ends with status 0. A second signal ends it at once.
 """
 
 from __future__ import annotations

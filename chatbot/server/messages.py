@@ -1,7 +1,6 @@
-"""The body of ``POST /v1/chat/completions``: OpenAI's, as far as a spoken chatbot can follow it.
+"""Request body of ``POST /v1/chat/completions``: the part of OpenAI's schema that a spoken chatbot can honour.
 
-Options that would change the answer and cannot be followed are refused; those that only label the request are taken
-and not used.
+Options that would change the answer and cannot be honoured are refused; labels of the request are accepted and unused.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class AudioPart(Body):
 
 
 class UserMessage(Body):
-    """What the user says."""
+    """A message of the user."""
 
     role: Literal["user"]
     content: (
@@ -61,7 +60,7 @@ class UserMessage(Body):
 
 
 class SystemMessage(Body):
-    """How the model should answer."""
+    """Instructions to the model."""
 
     role: Literal["system", "developer"]
     content: str | Annotated[list[TextPart], Field(min_length=1, max_length=32)]
@@ -75,7 +74,7 @@ class AudioReference(ReturnedPart):
 
 
 class AssistantMessage(ReturnedPart):
-    """What the model has said before: its words, or the id of its spoken reply."""
+    """An earlier reply: its words, or the id of its speech."""
 
     role: Literal["assistant"]
     content: str | Annotated[list[TextPart], Field(min_length=1, max_length=32)] | None = None
@@ -92,7 +91,7 @@ class VoiceId(Body):
 
 
 class AudioOutput(Body):
-    """How the reply is spoken."""
+    """Voice and format of the spoken reply."""
 
     voice: str | VoiceId = Field(
         description="one of the model's (see /v1/models); 'default' and OpenAI's names are its own"
@@ -101,7 +100,7 @@ class AudioOutput(Body):
 
 
 class StreamOptions(Body):
-    """What a stream tells besides the reply."""
+    """Additional content of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None

@@ -1,4 +1,4 @@
-"""What the server measures, for Prometheus: ``GET /metrics``."""
+"""Prometheus metrics of the server (``GET /metrics``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/v1/models``: the one model that is served, under its own name and its aliases."""
+"""Route ``/v1/models``: the served model, under its own name and its aliases."""
 
 from __future__ import annotations
 

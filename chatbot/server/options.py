@@ -18,12 +18,12 @@ class ServerOptions(Options):
     Attributes:
         host: address to listen on.
         port: 0 takes a free one.
-        api_keys: whoever calls /v1 or /metrics must show one of them; none given lets everybody in.
+        api_keys: callers of /v1 and /metrics must present one of them; without any, everybody may call.
         cors_origins: web origins (``https://example.org``) whose pages may call the server; the server's own page
             always may.
         allowed_hosts: values of the Host header that are answered; none given means the loopback's names when ``host``
             is one of them (a page of another site cannot pass itself off as ours by DNS then), and any name otherwise.
-        aliases: other names that the model answers to, e.g. of a client that cannot be told ours.
+        aliases: other names that the model answers to, for clients with a fixed model name.
         max_body_bytes: larger requests get 413.
         max_header_bytes: larger headers get 431.
         max_audio_seconds: longer audio in a request gets 413; the model's own limit for one question is lower.
@@ -36,9 +36,9 @@ class ServerOptions(Options):
         burst: requests that may come at once before the rate counts.
         request_seconds: a reply that takes longer is ended.
         body_seconds: a body that comes slower than this is given up (408).
-        remembered_seconds: how long a spoken reply can be named by its id in later messages.
-        max_remembered: how many replies are remembered for that.
-        grace_seconds: how long replies under way may take after SIGTERM.
+        remembered_seconds: time for which a spoken reply can be named by its id in later messages.
+        max_remembered: replies remembered for that.
+        grace_seconds: time for replies under way after SIGTERM.
     """
 
     host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""The server process: socket, models, application and event loop, in the order in which a user is to see errors."""
+"""The server process: socket, models, application and event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token buckets: how often each caller may come."""
+"""Rate limits of callers by token buckets."""
 
 from __future__ import annotations
 

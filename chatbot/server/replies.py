@@ -1,4 +1,4 @@
-"""Spoken replies that later messages may name by their id, as ``{"role": "assistant", "audio": {"id": ...}}``."""
+"""Store of spoken replies, which later messages may reference by their id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audio files of requests and responses: what libsndfile reads and writes, in memory and within limits.
+"""Audio files of requests and responses, read and written by libsndfile in memory and within limits.
 
 S samples.
 """

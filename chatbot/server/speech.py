@@ -1,4 +1,4 @@
-"""``POST /v1/audio/speech``: a text is read aloud, sent while it is made where the format allows it."""
+"""Route ``POST /v1/audio/speech``: text to speech, streamed where the format allows it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SpeechRequest(Body):
 
 @dataclass
 class SpokenProgress:
-    """How much has been said of a text."""
+    """Progress of reading a text aloud."""
 
     text: str
     num_samples: int = 0

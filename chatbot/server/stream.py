@@ -1,4 +1,4 @@
-"""Work for a client that may leave at any moment: then the work is stopped at once and what it held is freed."""
+"""Cancellation of work whose client has disconnected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``POST /v1/audio/transcriptions``: a spoken file is written down by the language model's own ASR task."""
+"""Route ``POST /v1/audio/transcriptions``: transcription by the language model's own ASR task."""
 
 from __future__ import annotations
 

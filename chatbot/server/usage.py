@@ -1,4 +1,4 @@
-"""Tokens of a request, as OpenAI's interfaces count them: one way for completions, another for audio."""
+"""Token usage of a request, in the two formats of OpenAI's interfaces (completions, audio)."""
 
 from __future__ import annotations
 

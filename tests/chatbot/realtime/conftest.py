@@ -19,12 +19,14 @@ import uvicorn
 from chatbot.engine.bundle_parts import Bundle
 from chatbot.engine.engine import Engine, EngineOptions
 from chatbot.engine.pcm import encode_pcm16
+from chatbot.realtime import connection
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.routes import RealtimeRouter, make_router
 from chatbot.realtime.session import RealtimeSession
 from chatbot.realtime.transport import CutOffSocket
 from chatbot.server.app import create_app
+from tests.support.realtime_events import CheckedOutbox
 
 from ..conftest import HANG_SECONDS  # noqa: TID252
 
@@ -93,7 +95,7 @@ def room(bundle: Bundle) -> Opener:
     async def opened(*, is_manual: bool = True, **options: Any) -> AsyncIterator[Room]:
         engine = Engine(bundle, EngineOptions(max_talkers=2))
         limits = RealtimeOptions(**options)
-        outbox = Outbox(limits.outbox_events, is_checked=True)
+        outbox = CheckedOutbox(limits.outbox_events)
         session = RealtimeSession(engine, limits, outbox)
         work = asyncio.create_task(session.work())
         try:
@@ -116,6 +118,7 @@ class Server:
     """A server in a thread of its own."""
 
     def __init__(self, bundle: Bundle, **options: Any) -> None:
+        connection.Outbox = CheckedOutbox  # type: ignore[misc]  # for all connections of the tests' process
         self.router: RealtimeRouter
         self.engine: Engine
         self.loop: asyncio.AbstractEventLoop
@@ -134,7 +137,7 @@ class Server:
         if options.pop("is_whole", False):  # with all the other routes
             app = create_app(self.engine)
         else:
-            self.router = make_router(self.engine, RealtimeOptions(check_events=True, **options))
+            self.router = make_router(self.engine, RealtimeOptions(**options))
             app = fastapi.FastAPI()
             app.include_router(self.router)
         self._server = uvicorn.Server(

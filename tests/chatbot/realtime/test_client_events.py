@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chatbot.realtime.client_events import AudioAppend, ItemTruncate, read_client_event
 from chatbot.realtime.items import make_item
 from chatbot.realtime.refusal import Refusal
-from chatbot.realtime.sdk import check_server_event
 from chatbot.realtime.settings import Settings, response_settings, updated
+from tests.support.realtime_events import check_server_event
 
 VOICES = ["anna", "bert"]
 CREATE = "conversation.item.create"

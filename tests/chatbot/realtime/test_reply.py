@@ -10,9 +10,9 @@ import pytest
 from chatbot.engine.events import AudioDelta, ReplyDone, Status, TextDelta, Usage
 from chatbot.engine.pcm import decode_base64
 from chatbot.realtime.reply import Event, RealtimeResponse
-from chatbot.realtime.sdk import check_server_event
 from chatbot.realtime.settings import Settings
 from corpus.audio.files import resample
+from tests.support.realtime_events import check_server_event
 
 SPEECH = (np.random.default_rng(0).standard_normal(22050) * 0.1).astype(np.float32)
 SPOKEN = [TextDelta(text="hello"), AudioDelta(samples=SPEECH[:15000]), TextDelta(text=" you")]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chatbot.realtime.client_events import ResponseObject, SessionObject
-from chatbot.realtime.sdk import check_server_event
 from chatbot.realtime.settings import ServerVad, Settings, response_settings, updated
+from tests.support.realtime_events import check_server_event
 
 VOICES = ["anna", "bert"]
 

@@ -1,4 +1,4 @@
-"""Server events checked against the types of the ``openai`` package, field by field: for tests and debugging.
+"""Check of server events against the types of the ``openai`` package, field by field.
 
 The package's own parser is lenient. Here every field must be known to the type, of its type, and every field that the
 type wants must be there. What the real service sends beyond those types (``session.id``, ``object``, ``expires_at``) is
@@ -13,6 +13,8 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
+
+from chatbot.realtime.outbox import Event, Outbox
 
 SESSION_EXTRAS = ("id", "object", "expires_at")
 
@@ -35,7 +37,7 @@ def adapter() -> TypeAdapter[Any]:
 
 
 def check_server_event(event: dict[str, Any]) -> None:
-    """Raise an `AssertionError` unless ``event`` is one of the package's server events, with nothing beside it."""
+    """Raise an `AssertionError` unless ``event`` is one of the package's server events, without any other field."""
     from openai.types.realtime import RealtimeSessionCreateResponse
 
     kind = event.get("type")
@@ -79,3 +81,11 @@ def fits(value: Any, annotation: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+class CheckedOutbox(Outbox):
+    """An outbox that refuses events which the ``openai`` package would not understand."""
+
+    async def emit(self, event: Event) -> None:
+        check_server_event({"event_id": "event_1", **event})
+        await super().emit(event)
