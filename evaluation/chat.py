@@ -228,9 +228,9 @@ def evaluate(config: ChatEvaluationConfig, run: Run, by_label: dict[str, dict[st
     """Let the judge listen, score, write everything; the metrics."""
     from corpus.world.questions import read_questions
 
+    from .judges.closed_world import load_judge
     from .judges.listening import listen
     from .question_answering import answers
-    from .run import load_judge
     from .served_chat.table import draw_latency, markdown, summarise, summarise_interruptions
 
     labels = [condition.label for condition in config.conditions]

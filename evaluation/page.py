@@ -85,7 +85,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from corpus.audio.files import read_audio
     from corpus.world.questions import read_questions
 
-    from .run import load_judge
+    from .judges.closed_world import load_judge
     from .served_chat.server import serve_bundle
 
     if options.questions < 1:

@@ -1,4 +1,4 @@
-"""What a run takes on a cluster, before it is asked for: memory of a process, time, checkpoints, failures.
+"""Plan of a run on a cluster: memory of a process, time, checkpoints, failures.
 
     speechweave plan recipe=9b cluster=64xH100
     speechweave plan recipe=1.5b cluster=8xH200 lm.train.micro_batch=2
@@ -73,7 +73,7 @@ def what_would_fit(recipe: ClusterRecipe, layout: ClusterLayout | None) -> str:
     cluster, other = found
     return (
         f"no layout tried fits on {recipe.cluster}; the smallest that fits is cluster={cluster} with "
-        f"{other.options()} ({other.needed / GIB:.1f} GiB a process, {other.forecast.days:,.0f} days)"
+        f"{other.options()} ({other.needed / GIB:.1f} GiB a process, {other.throughput.days:,.0f} days)"
     )
 
 
@@ -96,7 +96,7 @@ def report(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> 
             "available": layout.available,
         }
     if content["fits"] and layout is not None:
-        content["forecast"] = asdict(layout.forecast)
+        content["forecast"] = asdict(layout.throughput)
     return content | ({"would_fit": remedy} if remedy else {})
 
 
@@ -143,7 +143,7 @@ def time_table(recipe: ClusterRecipe, layout: ClusterLayout) -> Table:
     """Speed, time, checkpoints and failures."""
     from rich.table import Table
 
-    found = layout.forecast
+    found = layout.throughput
     table = Table(title="time", title_justify="left", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")

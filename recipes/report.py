@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens offline, and one flat ``metrics.json`` beside it.
+"""Report of a run: one HTML file that opens offline, and one flat ``metrics.json``.
 
 It reads nothing but what the steps left in their folders, so that it can be made again at any time:
 ``speechweave report run=runs/quickstart out=runs/quickstart/report``.
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.artefact import read_json
+from runtime.config import option
 from runtime.stage import Run, Stage, StageConfig
 
 
@@ -20,15 +21,15 @@ class ReportConfig(StageConfig):
 
     Attributes:
         run: run folder of a recipe; report.html and metrics.json are written into it.
-        examples: how many spoken questions and answers to show with sound (the failures first among equals).
+        examples: how many spoken questions and answers to show with sound in the proportion of right and wrong ones.
     """
 
     run: str
-    examples: int = 12
+    examples: int = option(12, at_least=1)
 
 
 def sources(config: ReportConfig) -> list[str | None]:
-    """What the report reads: folders of finished steps, as ``plan.json`` lists them, and the page's evaluation."""
+    """Inputs: folders of finished steps, as ``plan.json`` lists them, and the page's evaluation."""
     plan = read_json(Path(config.run) / "recipe" / "plan.json")
     folders = [entry["folder"] for entry in plan["steps"].values() if entry["module"] != "recipes.report"]
     finished = [folder for folder in folders if (Path(folder) / Stage.DONE).exists()]
@@ -38,12 +39,10 @@ def sources(config: ReportConfig) -> list[str | None]:
 
 def run(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Gather, draw and write."""
-    from .reporting.page import write_report
-    from .reporting.run_results import Results
+    from .reporting.contents import write_report
 
-    results = Results(Path(config.run))
     with run.progress(1, "writing the report") as bar:
-        write_report(results, num_examples=config.examples)
+        write_report(Path(config.run), num_examples=config.examples)
         bar.update()
     return {"bytes": (Path(config.run) / "report.html").stat().st_size}
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from runtime.artefact import write_text
-from runtime.config import config_errors
+from runtime.config import read_section
 from runtime.errors import UserError, explained_errors
 
 from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
@@ -73,16 +73,12 @@ def site_config(words: Sequence[str]) -> SiteConfig:
     """``key=value`` words as a checked config."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
 
     try:
         values = {one.key_or_group: one.value() for one in OverridesParser.create().parse_overrides(list(words))}
     except HydraException as error:
         raise UserError("options site.*", found=" ".join(str(error).split()), remedy="write site.NAME=value") from error
-    with config_errors(SiteConfig):
-        site = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SiteConfig), values))
-    assert isinstance(site, SiteConfig)
-    return site
+    return read_section(SiteConfig, values, "site.")
 
 
 def write_recipe(recipe: ClusterRecipe, site: SiteConfig) -> Path:

@@ -19,7 +19,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -220,6 +220,27 @@ def compose_config(
         # Checked here first, where the dotted names are known: a nested dataclass knows only its own part of them.
         _check_all_bounds(config_class, OmegaConf.to_container(composed, resolve=True, enum_to_str=True))
         value = OmegaConf.to_object(composed)
+    assert isinstance(value, config_class)
+    return value
+
+
+def read_section(config_class: type[ConfigClass], values: Mapping[str, Any], prefix: str = "") -> ConfigClass:
+    """Build ``config_class`` from a section of a larger config.
+
+    Args:
+        config_class: a dataclass.
+        values: plain data, its options by name.
+        prefix: of the options' names in errors, e.g. ``"site."``.
+
+    Raises:
+        UserError: as `compose_config`.
+    """
+    from omegaconf import OmegaConf
+
+    with config_errors(config_class):
+        node = OmegaConf.merge(OmegaConf.structured(config_class), dict(values))
+        _check_all_bounds(config_class, OmegaConf.to_container(node, resolve=True, enum_to_str=True), prefix)
+        value = OmegaConf.to_object(node)
     assert isinstance(value, config_class)
     return value
 

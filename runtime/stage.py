@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from .artefact import file_digest, fingerprint, read_json, write_json, write_text
 from .config import Options, compose_config, option_help
@@ -46,6 +46,14 @@ class StageConfig(Options):
 
 
 Config = TypeVar("Config", bound=StageConfig)
+
+
+class Headline(NamedTuple):
+    """A metric of a stage that a run's report shows at its top: its name, and its meaning in a few words."""
+
+    metric: str
+    label: str
+    is_rate: bool = True  # shown as per cent
 
 
 class Run:
@@ -78,6 +86,7 @@ class Stage(Generic[Config]):
         example: overrides shown in ``--help``.
         speed_options: options that change how fast the output is made and never what it is (worker processes, batch
             size): an interrupted stage goes on, and a finished one is skipped, whatever they are.
+        headlines: of an evaluation: the metrics that the run's report shows.
     """
 
     name: str
@@ -87,6 +96,7 @@ class Stage(Generic[Config]):
     inputs: Callable[[Config], Sequence[str | None]]
     example: str
     speed_options: tuple[str, ...] = ()
+    headlines: tuple[Headline, ...] = ()
 
     DONE: ClassVar[str] = "done.json"
 

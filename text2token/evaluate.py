@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import UserError, check_option
 from runtime.hashing import seed_of
-from runtime.stage import Run, Stage, StageConfig
+from runtime.stage import Headline, Run, Stage, StageConfig
 
 from .gate import GateConfig
 
@@ -281,6 +281,7 @@ STAGE = Stage(
     inputs=lambda config: [config.model, config.tokens, config.tokenizer],
     example="model=runs/text2token_export/model tokens=runs/tokens tokenizer=runs/tokenizer/artefact out=runs/readback",
     speed_options=("batch_size", "threads"),
+    headlines=(Headline("readback_wer", "text-to-token: WER read back"),),
 )
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.text.normalisation import normalise
+from runtime.errors import UserError
 
 from .dictionary import pronunciations
 from .ngram import TrigramModel
@@ -93,6 +94,15 @@ class Judge:
     def transcribe_file(self, path: Path | str) -> str:
         """What is heard in an audio file."""
         return self.transcribe(read_audio(path))
+
+
+def load_judge(corpus: Path | str) -> Judge:
+    """The judge of a corpus's closed world."""
+    file = Path(corpus) / "sentences.txt"
+    if not file.is_file():
+        remedy = "give the output folder of corpus.build: the judge must know what can be said"
+        raise UserError(str(file), found="no such file", remedy=remedy)
+    return Judge(file.read_text(encoding="utf-8").splitlines())
 
 
 def to_pcm(audio: Samples) -> bytes:

@@ -1,6 +1,6 @@
-"""A page to hear with: the same utterances from each source side by side, with spectrograms and the table above.
+"""Listening page: the same utterances from each source next to each other, with spectrograms and the quality table.
 
-Sounds are copied beside the page, so that the folder can be sent to whoever shall listen.
+Sounds are copied into the page's folder, so that it can be sent to listeners.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TEMPLATE = Path(__file__).with_name("listening.html.j2")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class ScoreSheet:
     """One utterance from each source.
 
     Attributes:
@@ -33,7 +33,9 @@ class Sheet:
     heard: Mapping[str, str]
 
 
-def write_page(folder: Path, header: Sequence[str], rows: Sequence[Sequence[str]], sheets: Sequence[Sheet]) -> None:
+def write_page(
+    folder: Path, header: Sequence[str], rows: Sequence[Sequence[str]], sheets: Sequence[ScoreSheet]
+) -> None:
     """Write ``listening.html``, ``sheets/*.png`` and ``sounds/`` into a folder.
 
     Args:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 
 from .pitch import agreement, pitch
-from .resynthesis import SpokenAgain
+from .resynthesis import ResynthesisPair
 
 MEASURES = ("mel_cepstral_distance", "stoi", "pesq", "pitch_correlation", "pitch_voicing")
 CEPSTRA = 13
@@ -42,7 +42,7 @@ def missing_packages() -> list[str]:
     return [name for name in ("pystoi", "pesq") if importlib.util.find_spec(name) is None]
 
 
-def compare(pairs: Sequence[SpokenAgain]) -> dict[str, dict[str, float | None]]:
+def compare(pairs: Sequence[ResynthesisPair]) -> dict[str, dict[str, float | None]]:
     """The measures of each pair by the id of its utterance; None is one that could not be taken."""
     return {pair.made.id: compare_audio(read_audio(pair.original.audio), read_audio(pair.made.audio)) for pair in pairs}
 

@@ -16,7 +16,7 @@ SPLITS = ("heldout_sentence", "heldout_voice", "train")
 
 
 @dataclass(frozen=True)
-class SpokenAgain:
+class ResynthesisPair:
     """One resynthesised utterance beside the recording that its tokens came from."""
 
     made: Utterance
@@ -36,7 +36,7 @@ def recordings(corpus: Path | str) -> dict[str, Utterance]:
     return found
 
 
-def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> list[SpokenAgain]:
+def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> list[ResynthesisPair]:
     """The utterances of a resynthesis with their recordings."""
     manifest = Path(resynthesis) / "manifest.jsonl"
     pairs = []
@@ -44,11 +44,11 @@ def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> list[Spoke
         if made.id not in originals:
             remedy = "give the corpus whose tokens were resynthesised"
             raise UserError(str(manifest), found=f"utterance {made.id}, which the corpus lacks", remedy=remedy)
-        pairs.append(SpokenAgain(made, originals[made.id]))
+        pairs.append(ResynthesisPair(made, originals[made.id]))
     return pairs
 
 
-def judgeable(pairs: list[SpokenAgain], judge: Judge, subject: str) -> list[SpokenAgain]:
+def judgeable(pairs: list[ResynthesisPair], judge: Judge, subject: str) -> list[ResynthesisPair]:
     """Those whose words are a sentence of the closed world; elsewhere the judge is no judge."""
     kept = [spoken for spoken in pairs if judge.knows(spoken.original.text)]
     if not kept:
@@ -57,17 +57,17 @@ def judgeable(pairs: list[SpokenAgain], judge: Judge, subject: str) -> list[Spok
     return kept
 
 
-def listenings(part: str, pairs: list[SpokenAgain]) -> list[Listening]:
+def listenings(part: str, pairs: list[ResynthesisPair]) -> list[Listening]:
     """What the judge has to hear for one resynthesis."""
     return [Listening(f"{part}/{spoken.made.id}", spoken.made.audio) for spoken in pairs]
 
 
-def floor_listenings(pairs: list[SpokenAgain]) -> list[Listening]:
+def floor_listenings(pairs: list[ResynthesisPair]) -> list[Listening]:
     """What the judge has to hear for its own floor: the recordings."""
     return [Listening(f"floor/{spoken.original.id}", spoken.original.audio) for spoken in pairs]
 
 
-def score(part: str, pairs: list[SpokenAgain], heard: dict[str, str]) -> list[dict[str, Any]]:
+def score(part: str, pairs: list[ResynthesisPair], heard: dict[str, str]) -> list[dict[str, Any]]:
     """One row of details for each utterance; ``part`` ``"floor"`` scores the recordings."""
     rows = []
     for spoken in pairs:

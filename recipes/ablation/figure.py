@@ -1,16 +1,15 @@
-"""The plot of an ablation: word error rates, beside the paper's over bit rate, and token edit distance over noise."""
+"""Plot of an ablation: word error rates, with the paper's over bit rate, and token edit distance over noise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from recipes.reporting.figures import ACCENT, INK, SECOND, new_figure
 
 from .table import PAPER_ASR, Scores, noise_levels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def ablation_figure(rows: Sequence[Scores]) -> Figure:

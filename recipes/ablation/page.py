@@ -1,14 +1,16 @@
-"""Writes an ablation down: ``ablation.md``, ``ablation.html`` (one file, opens offline), ``.png`` and ``.json``."""
+"""Files of an ablation: ``ablation.md``, ``ablation.html`` (one file, opens offline), ``.png`` and ``.json``."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from recipes.reporting.page import TEMPLATE, Section, figure_text
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from recipes.reporting.blocks import Section, png_uri
+from recipes.reporting.page import render_page
 from runtime.artefact import atomic_path, write_json, write_text
 
+from .figure import ablation_figure
 from .plan import Ablation
 from .table import PAPER_HEADS, PAPER_NOTE, PAPER_ROWS, PAPER_TITLE, Scores, gather, table
 
@@ -30,10 +32,6 @@ def write_ablation(ablation: Ablation, failed: Mapping[str, str], command: str) 
         failed: steps that failed, and why.
         command: the command line that made it.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from .figure import ablation_figure
-
     rows = gather(ablation)
     figure = ablation_figure(rows)
     with atomic_path(ablation.out / "ablation.png") as temporary:
@@ -42,12 +40,12 @@ def write_ablation(ablation: Ablation, failed: Mapping[str, str], command: str) 
     report = {"about": facts, "points": [row.plain() for row in rows], "failed": dict(failed)}
     write_json(ablation.out / "ablation.json", report)
     write_text(ablation.out / "ablation.md", markdown(rows, facts, failed))
-    picture = base64.b64encode((ablation.out / "ablation.png").read_bytes()).decode()
-    write_text(ablation.out / "ablation.html", html(rows, facts, failed, f"data:image/png;base64,{picture}"))
+    picture = png_uri((ablation.out / "ablation.png").read_bytes())
+    write_text(ablation.out / "ablation.html", html(rows, facts, failed, picture))
 
 
 def about(ablation: Ablation, rows: Sequence[Scores], command: str) -> dict[str, str]:
-    """How it was made: command, corpus, budget, seeds, versions."""
+    """Provenance: command, corpus, budget, seeds, versions."""
     config = ablation.config
     seeds = sorted({str(row.point.options.get("seed", config.seed)) for row in rows})
     made = [row.made_by for row in rows if row.made_by]
@@ -89,8 +87,6 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
 
 def html(rows: Sequence[Scores], facts: Mapping[str, str], failed: Mapping[str, str], picture: str) -> str:
     """The text of ``ablation.html``, in the report's template."""
-    from jinja2 import Environment
-
     ours, paper, how = Section("Points"), Section("Paper"), Section("How it was made")
     heads, cells = table(rows)
     ours.table(heads, [list(line) for line in cells])
@@ -105,9 +101,4 @@ def html(rows: Sequence[Scores], facts: Mapping[str, str], failed: Mapping[str, 
         missing = Section("Failed")
         missing.table(["step", "why"], [[name, reason] for name, reason in failed.items()])
         sections.append(missing)
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["figure"] = figure_text
-    template: Any = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    title = "speechweave: tokenizer ablation"
-    text: str = template.render(title=title, subtitle=facts["command"], tiles=[], sections=sections)
-    return text
+    return render_page("speechweave: tokenizer ablation", facts["command"], sections)

@@ -16,7 +16,7 @@ from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from recipes.plan import RECIPES, load_recipe
-from runtime.config import config_errors
+from runtime.config import read_section
 from runtime.errors import UserError
 
 from .layouts import ClusterLayout, best_layout, lay_out, smallest_layout
@@ -94,10 +94,10 @@ def load_cluster_recipe(arguments: Sequence[str]) -> ClusterRecipe:
         cluster=cluster,
         sections=sections,
         overrides=overrides,
-        model=_typed(LmModelConfig, lm["model"]),
-        parallel=_typed(ParallelConfig, lm["parallel"]) if "parallel" in lm else None,
-        loop=_typed(LoopConfig, lm["train"]),
-        assumed=_typed(Assumptions, sections["assumed"]),
+        model=read_section(LmModelConfig, lm["model"], "lm.model."),
+        parallel=read_section(ParallelConfig, lm["parallel"], "lm.parallel.") if "parallel" in lm else None,
+        loop=read_section(LoopConfig, lm["train"], "lm.train."),
+        assumed=read_section(Assumptions, sections["assumed"], "assumed."),
     )
 
 
@@ -112,10 +112,3 @@ def layout_overrides(file: Path) -> list[str]:
         for section, values in sections.items()
         for name, value in values.items()
     ]
-
-
-def _typed(kind: Any, section: dict[str, Any]) -> Any:
-    from omegaconf import OmegaConf
-
-    with config_errors(kind):
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), section))

@@ -1,4 +1,4 @@
-"""Which layouts of a model over a cluster fit, and which of them is fastest by the forecast."""
+"""Layouts of a model over a cluster: those that fit, and the fastest of them by the estimated throughput."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.errors import UserError
 
 from .machines import GPUS_PER_NODE, Cluster
 from .memory import GIB, Margin, MemoryParts, memory_by_stage
-from .throughput import Assumptions, Forecast, forecast
+from .throughput import Assumptions, ThroughputEstimate, estimate_throughput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class ClusterLayout:
         loop: with its micro batch and recomputation.
         data: data parallel size.
         stages: memory of each pipeline stage.
-        forecast: time, if it fits.
+        throughput: speed and duration of the run.
         available: bytes of an accelerator.
     """
 
@@ -33,7 +33,7 @@ class ClusterLayout:
     loop: LoopConfig
     data: int
     stages: list[MemoryParts]
-    forecast: Forecast
+    throughput: ThroughputEstimate
     available: float
 
     @property
@@ -65,7 +65,7 @@ class ClusterLayout:
 def lay_out(
     model: LmModelConfig, parallel: ParallelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions
 ) -> ClusterLayout:
-    """A layout with its memory and forecast.
+    """A layout with its memory and throughput.
 
     Raises:
         UserError: it is impossible for this model, batch and number of processes.
@@ -89,7 +89,7 @@ def lay_out(
         loop=loop,
         data=data,
         stages=stages,
-        forecast=forecast(model, parallel, loop, cluster, assumed, data=data),
+        throughput=estimate_throughput(model, parallel, loop, cluster, assumed, data=data),
         available=cluster.accelerator.gibibytes * GIB,
     )
 
@@ -118,12 +118,12 @@ def possible_layouts(
 
 
 def best_layout(model: LmModelConfig, loop: LoopConfig, cluster: Cluster, assumed: Assumptions) -> ClusterLayout | None:
-    """The fastest by the forecast; among equals the one that communicates least and leaves most room."""
+    """The fastest by the estimate; among equals the one that communicates least and leaves most room."""
 
     def rank(layout: ClusterLayout) -> tuple[float, ...]:
         parallel = layout.parallel
         communication = parallel.context, parallel.tensor, parallel.pipeline, parallel.virtual
-        return (-round(layout.forecast.mfu, 4), *communication, layout.needed)
+        return (-round(layout.throughput.mfu, 4), *communication, layout.needed)
 
     fitting = (layout for layout in possible_layouts(model, loop, cluster, assumed) if layout.fits)
     return min(fitting, key=rank, default=None)

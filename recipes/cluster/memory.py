@@ -1,10 +1,10 @@
-"""How much memory a process of a Megatron run needs, part by part, from the shapes alone.
+"""Memory of a process of a Megatron run, part by part, from the shapes alone.
 
 Weights, gradients and optimizer states follow from what the trainer keeps: bf16 weights (2 bytes a parameter), fp32
 gradient buffers (4), fp32 master weights and two Adam moments (12, divided among data parallel processes by the
 distributed optimizer); in fp32 runs 4, 4 and 8. Activations follow Korthikanti et al. (arXiv 2205.05198, section 4),
-written anew for RMSNorm, SwiGLU, grouped queries and attention that keeps no scores. `benchmarks/memory.py` measures
-what is really alive during training, beside this.
+written anew for RMSNorm, SwiGLU, grouped queries and attention that keeps no scores. `benchmarks/memory.py` compares
+this with the memory measured during training.
 
 Symbols: S tokens of a sequence on this process, B micro batch, D hidden, F ffn, H and G query and key-value heads of
 width W, V rows of the vocabulary, t tensor, p pipeline, v virtual, c context, d data parallel size.
@@ -19,15 +19,12 @@ from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 
 GIB = 2.0**30
-BLOCK_KEYS, QUERY_BLOCK = (
-    2048,
-    64,
-)  # `lm.training.attention`'s, which holds the local layers' attention (and imports torch)
+BLOCK_KEYS, QUERY_BLOCK = 2048, 64  # those of `lm.training.attention`, which imports torch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Margin:
-    """What the shapes do not tell, on a GPU. Our choice, all of it, to be measured where there is one.
+    """Memory on a GPU that does not follow from the shapes. All of it is our choice, not yet measured.
 
     Attributes:
         fixed: bytes of the CUDA context, NCCL's buffers and the libraries' workspaces.

@@ -1,9 +1,10 @@
-"""What a cluster's owner decides: queue, container, network. Everything here is our choice or the site's."""
+"""Site options: queue, container and network, as a cluster's owner decides them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from runtime.config import Options, option
 from runtime.errors import check_option
 
 LAUNCHERS = ("slurm", "torchrun")
@@ -11,7 +12,7 @@ RUNTIMES = ("none", "pyxis", "apptainer")
 
 
 @dataclass(kw_only=True)
-class SiteConfig:
+class SiteConfig(Options):
     """Options ``site.*`` of ``speechweave submit``.
 
     Attributes:
@@ -33,28 +34,24 @@ class SiteConfig:
         environment: further variables, ``{NAME: value}``.
     """
 
-    launcher: str = "slurm"
+    launcher: str = option("slurm", one_of=LAUNCHERS)
     partition: str = ""
     account: str = ""
     time: str = "24:00:00"
-    signal_seconds: int = 600
-    max_restarts: int = 5
-    runtime: str = "none"
+    signal_seconds: int = option(600, at_least=60)
+    max_restarts: int = option(5, at_least=0)
+    runtime: str = option("none", one_of=RUNTIMES)
     container: str = ""
-    mounts: list[str] = field(default_factory=list)
+    mounts: list[str] = option([])
     workdir: str = ""
     python: str = "python"
-    cpus_per_gpu: int = 12
+    cpus_per_gpu: int = option(12, at_least=1)
     socket_interface: str = ""
     infiniband: str = ""
-    sbatch: dict[str, str] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
+    sbatch: dict[str, str] = option({})
+    environment: dict[str, str] = option({})
 
     def __post_init__(self) -> None:
-        check_option(self.launcher in LAUNCHERS, "site.launcher", self.launcher, f"choose {' or '.join(LAUNCHERS)}")
-        check_option(self.runtime in RUNTIMES, "site.runtime", self.runtime, f"choose one of {', '.join(RUNTIMES)}")
+        super().__post_init__()
         both = "site.runtime and site.container go together"
         check_option((self.runtime == "none") == (not self.container), "site.container", self.container, both)
-        check_option(self.signal_seconds >= 60, "site.signal_seconds", self.signal_seconds, "give 60 or more")
-        check_option(self.max_restarts >= 0, "site.max_restarts", self.max_restarts, "give 0 or more")
-        check_option(self.cpus_per_gpu >= 1, "site.cpus_per_gpu", self.cpus_per_gpu, "give 1 or more")

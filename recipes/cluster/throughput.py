@@ -1,4 +1,4 @@
-"""How long a run takes and what interrupts it: pipeline bubble, tokens a second, checkpoints, failures.
+"""Throughput and duration of a run: pipeline bubble, tokens a second, checkpoints, failures.
 
 * Model FLOPs utilisation is counted strictly: 6 N without the input embedding, causal attention
   (`lm.training.model_config.LmModelConfig.flops_per_token`).
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
-from runtime.errors import check_option
+from runtime.config import Options, option
 
 from .machines import Cluster
 
 
 @dataclass(kw_only=True)
-class Assumptions:
-    """What the arithmetic cannot know. Every value is our choice unless its line names a source.
+class Assumptions(Options):
+    """Assumptions of the estimate. Every value is our choice unless its line names a source.
 
     Attributes:
         vocabulary_size: padded rows of embedding and output layer.
@@ -39,27 +39,19 @@ class Assumptions:
         fragmentation: share of allocated memory lost to it.
     """
 
-    vocabulary_size: int = 0
-    mfu: float = 0.40
-    storage_gigabytes: float = 10.0
-    host_gigabytes: float = 10.0
-    block_seconds: float = 0.0
-    restart_minutes: float = 15.0
-    gpu_hours_per_failure: float = 50_700.0
-    margin_gibibytes: float = 4.0
-    fragmentation: float = 0.05
-
-    def __post_init__(self) -> None:
-        check_option(self.vocabulary_size > 0, "assumed.vocabulary_size", self.vocabulary_size, "give the padded size")
-        check_option(0 < self.mfu < 1, "assumed.mfu", self.mfu, "give a share between 0 and 1")
-        for name in ("storage_gigabytes", "host_gigabytes", "gpu_hours_per_failure"):
-            check_option(getattr(self, name) > 0, f"assumed.{name}", getattr(self, name), "give a positive number")
-        for name in ("block_seconds", "restart_minutes", "margin_gibibytes", "fragmentation"):
-            check_option(getattr(self, name) >= 0, f"assumed.{name}", getattr(self, name), "give 0 or more")
+    vocabulary_size: int = option(0, above=0, remedy="give the padded size")
+    mfu: float = option(0.40, above=0, below=1)
+    storage_gigabytes: float = option(10.0, above=0)
+    host_gigabytes: float = option(10.0, above=0)
+    block_seconds: float = option(0.0, at_least=0)
+    restart_minutes: float = option(15.0, at_least=0)
+    gpu_hours_per_failure: float = option(50_700.0, above=0)
+    margin_gibibytes: float = option(4.0, at_least=0)
+    fragmentation: float = option(0.05, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class ThroughputEstimate:
     """One run on one cluster.
 
     Attributes:
@@ -114,7 +106,7 @@ def checkpoint_size(model: LmModelConfig, vocabulary_size: int, precision: str) 
     return model.num_parameters(vocabulary_size) * (14.0 if precision == "bf16" else 12.0)
 
 
-def forecast(
+def estimate_throughput(
     model: LmModelConfig,
     parallel: ParallelConfig,
     loop: LoopConfig,
@@ -122,8 +114,8 @@ def forecast(
     assumed: Assumptions,
     *,
     data: int,
-) -> Forecast:
-    """What a layout that fits makes of the cluster; ``data`` is the data parallel size."""
+) -> ThroughputEstimate:
+    """Estimate the throughput of a layout on a cluster; ``data`` is the data parallel size."""
     micro_batches = loop.global_batch // (loop.micro_batch * data)
     bubble = bubble_share(parallel, micro_batches)
     mfu = assumed.mfu * (1 - bubble) / recompute_factor(model, loop, assumed.vocabulary_size)
@@ -137,7 +129,7 @@ def forecast(
     interval = math.sqrt(2 * block * between)
     lost = block / interval + (interval / 2 + 60 * assumed.restart_minutes) / between
     seconds = tokens / speed * (1 + lost)
-    return Forecast(
+    return ThroughputEstimate(
         tokens=tokens,
         micro_batches=micro_batches,
         bubble=bubble,

@@ -1,1 +1,1 @@
-"""The report of a run: results, sections, figures and the HTML page."""
+"""Reports: results of a run's steps, sections, figures and the HTML page."""

@@ -1,17 +1,17 @@
-"""The report's pictures, each a PNG as a data URI so that the page stays one file."""
+"""Pictures of the report, each a PNG as a data URI so that the page stays one file."""
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .blocks import png_uri
 
 INK = "#1f2933"
 ACCENT = "#0b6e99"
@@ -21,9 +21,6 @@ SMOOTHING = 0.9
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, npt.NDArray[Any]]:
     """A figure drawn without a screen, and its axes as an array (rows, columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -37,7 +34,7 @@ def data_uri(figure: Figure) -> str:
     """The figure as ``data:image/png;base64,...``."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return png_uri(buffer.getvalue())
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -75,7 +72,7 @@ def loss_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 
 def codebook_histogram(counts: Sequence[int]) -> str:
-    """How often each code was used, most used first."""
+    """Share of tokens of each code, the most frequent code first."""
     ordered = np.sort(np.asarray(counts, dtype=np.float64))[::-1]
     figure, axes = new_figure(7, 2.4)
     axis = axes[0, 0]

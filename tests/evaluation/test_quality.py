@@ -13,9 +13,11 @@ import torch
 from corpus.audio.files import Samples, read_audio, write_audio
 from corpus.manifest import Utterance, write_manifest
 from evaluation.judges.external_models import naturalness, transcripts
-from evaluation.quality import STAGE, QualityConfig, summarise, table
+from evaluation.quality import STAGE
+from evaluation.speech.config import QualityConfig
 from evaluation.speech.objective_metrics import compare_audio, mel_cepstral_distance
 from evaluation.speech.pitch import agreement, pitch
+from evaluation.speech.quality_table import markdown, summarise
 from runtime.errors import UserError
 
 RATE = 16000
@@ -146,7 +148,7 @@ def test_a_table_has_what_was_measured() -> None:
     rows = [{"judge_edits": 1, "judge_words": 4, "stoi": 0.5}, {"judge_edits": 0, "judge_words": 6, "stoi": None}]
     summary = summarise(rows)
     assert summary == {"utterances": 2, "judge_wer": 0.1, "stoi": 0.5}
-    text = table({"recordings": {"utterances": 2}, "made": summary})
+    text = markdown({"recordings": {"utterances": 2}, "made": summary})
     assert "| recordings | 2 | - | - |" in text and "| made | 2 | 10.00 | 0.500 |" in text
 
 

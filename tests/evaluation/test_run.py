@@ -11,7 +11,8 @@ import pytest
 from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance, write_manifest
 from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
-from evaluation.run import STAGE, EvaluationConfig
+from evaluation.run import STAGE
+from evaluation.speech.config import EvaluationConfig
 from runtime.errors import UserError
 
 

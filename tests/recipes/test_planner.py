@@ -14,7 +14,7 @@ from lm.training.parallel import ParallelConfig
 from recipes.cluster.cluster_recipe import LAYOUTS, cluster_recipes, load_cluster_recipe
 from recipes.cluster.machines import Cluster
 from recipes.cluster.memory import GIB, in_flight, memory_by_stage, stage_parameters
-from recipes.cluster.throughput import Assumptions, bubble_share, forecast
+from recipes.cluster.throughput import Assumptions, bubble_share, estimate_throughput
 from recipes.planner import main
 from recipes.quickstart import main as quickstart
 from runtime.errors import UserError
@@ -74,7 +74,7 @@ def test_published_intervals_between_checkpoints() -> None:
     model, cluster = LmModelConfig(), Cluster(gpus=1024, kind="H100")
     for block, minutes, lost in ((1, 10, 0.0034), (5, 22, 0.0075), (30, 54, 0.018)):
         assumed = Assumptions(vocabulary_size=1024, block_seconds=block, restart_minutes=0)
-        found = forecast(model, ParallelConfig(), LoopConfig(global_batch=8192), cluster, assumed, data=1024)
+        found = estimate_throughput(model, ParallelConfig(), LoopConfig(global_batch=8192), cluster, assumed, data=1024)
         assert found.checkpoint_minutes == pytest.approx(minutes, rel=0.03) and found.lost == pytest.approx(
             lost, rel=0.03
         )
@@ -139,7 +139,7 @@ def test_parts_of_all_processes_make_the_whole() -> None:
         (["cluster=12xH100"], "give 8 or 16"),
         (["lm.parallel.tnsor=2"], "did you mean tensor"),
         (["lm.parallel.tensor=4"], "2 is not a multiple of parallel.tensor = 4"),
-        (["assumed.mfu=40"], "between 0 and 1"),
+        (["assumed.mfu=40"], "assumed.mfu: found 40.0. give a value that is above 0 and below 1"),
         (["lm.parallel.context=2"], "reset_attention"),
     ],
 )

@@ -1,25 +1,24 @@
-"""The report's section on the quality of speech: the table of `evaluation.quality`, and sounds to hear."""
+"""Quality of resynthesised speech: the table of `evaluation.quality`, and some utterances with sound."""
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
-from evaluation.quality import RECORDINGS, STAGE, cells
+from evaluation.speech.config import RECORDINGS
+from evaluation.speech.quality_table import table_cells
+from recipes.reporting.blocks import Section, png_uri, sound
+from recipes.reporting.run_results import Results
 
-from .page import Section, audio_uri
-from .run_results import Results
+MODULE = "evaluation.quality"
 
 
 def quality_section(results: Results) -> Section | None:
-    """The recordings beside each resynthesis of them."""
-    steps = [name for name, entry in results.steps.items() if entry["module"] == STAGE.name]
-    if not steps:
+    """The recordings and each resynthesis of them."""
+    step = results.step_of(MODULE)
+    folder = results.folder(step) if step else None
+    if step is None or folder is None:
         return None
-    (step,) = steps
-    folder = results.folder(step)
-    assert folder is not None
     section = Section("Quality of speech")
     section.text(
         "Held-out recordings, turned into tokens and back into speech in different ways. The word error rate of the "
@@ -30,7 +29,7 @@ def quality_section(results: Results) -> Section | None:
     for name, value in results.metrics_of(step).items():
         part, key = name.split(".", 1)
         summary.setdefault(part, {})[key] = value
-    section.table(*cells(summary))
+    section.table(*table_cells(summary))
     rows = results.lines(step, "details.jsonl")
     heard = {(row["part"], row["id"]): row.get("judge", "–") for row in rows}
     for number, row in enumerate([row for row in rows if row["part"] == RECORDINGS], 1):
@@ -39,12 +38,9 @@ def quality_section(results: Results) -> Section | None:
             break
         section.heading(row["text"])
         sounds = {part: sound_of(folder, number, part) for part in summary}
-        table: list[list[Any]] = [
-            [part, {"audio": audio_uri(file)}, heard[part, row["id"]]] for part, file in sounds.items() if file
-        ]
+        table: list[list[Any]] = [[part, sound(file), heard[part, row["id"]]] for part, file in sounds.items() if file]
         section.table(["source", "sound", "the judge hears"], table)
-        source = "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
-        section.image(source, f"spectrograms of “{row['text']}” from each source")
+        section.image(png_uri(picture.read_bytes()), f"spectrograms of “{row['text']}” from each source")
     return section
 
 

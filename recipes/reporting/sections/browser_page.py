@@ -1,27 +1,20 @@
-"""The report's section on the web page: spoken questions asked in a browser, and how the page looked.
+"""The web page in a browser: spoken questions asked there, and its screenshots.
 
 ``speechweave evaluation page`` leaves its folder ``page/`` in the run folder; without it there is no section.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from pathlib import Path
 
+from recipes.reporting.blocks import Section, marked, png_uri, sound
+from recipes.reporting.run_results import Results
 from runtime.artefact import read_json
 
-from .page import Section, audio_uri
 
-
-def picture_uri(file: Path) -> str:
-    """A PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
-
-
-def browser_section(root: Path) -> Section | None:
-    """What came of talking to the page of this run's chatbot."""
-    folder = root / "page"
+def browser_section(results: Results) -> Section | None:
+    """The questions asked on the page of this run's chatbot, and screenshots."""
+    folder = results.root / "page"
     if not (folder / "page.json").is_file():
         return None
     section = Section("The page in a browser")
@@ -39,11 +32,11 @@ def browser_section(root: Path) -> Section | None:
             [
                 row["question"],
                 row["way"],
-                {"text": row["heard"], "mark": "right" if row["heard"] == row["question"] else "wrong"},
-                {"text": row["said"], "mark": "right" if row["is_text_right"] else "wrong"},
+                marked(row["heard"], row["heard"] == row["question"]),
+                marked(row["said"], row["is_text_right"]),
                 row["answer"],
-                {"audio": audio_uri(folder / row["reply_audio"])} if row["seconds"] is not None else "–",
-                {"text": row["judge"] or "(nothing)", "mark": "right" if row["is_speech_right"] else "wrong"},
+                sound(None if row["seconds"] is None else folder / row["reply_audio"]),
+                marked(row["judge"], row["is_speech_right"]),
                 "–" if row["seconds"] is None else f"{row['seconds']:.2f} s",
             ]
             for row in rows
@@ -55,7 +48,9 @@ def browser_section(root: Path) -> Section | None:
             "page's own clock and without what the loudspeaker's driver holds."
         )
     screens = sorted((folder / "screens").glob("*.png"), key=lambda file: (-int(file.stem.split("-")[0]), file.stem))
-    described = [(picture_uri(file), f"the page, {file.stem.replace('-', ' pixels wide, ')}") for file in screens]
+    described = [
+        (png_uri(file.read_bytes()), f"the page, {file.stem.replace('-', ' pixels wide, ')}") for file in screens
+    ]
     for start in range(0, len(described), 2):
         section.images(described[start : start + 2])
     return section

@@ -1,22 +1,21 @@
-"""The report's section on the served chatbot: what people who talk to it get, and how long they wait."""
+"""The served chatbot under load: right answers, latency and interruptions for each number of concurrent clients."""
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from evaluation.served_chat.table import COLUMNS, cell
+from recipes.reporting.blocks import Section, png_uri
+from recipes.reporting.run_results import Results
 
-from .page import Section
-from .run_results import Results
-
-STEP = "served"
+MODULE = "evaluation.chat"
 
 
 def served_section(results: Results) -> Section | None:
-    """The table of `evaluation.chat` with the picture of its waits."""
-    folder, own = results.folder(STEP), results.metrics_of(STEP)
-    if folder is None or not own:
+    """The table of `evaluation.chat` and its distribution of latencies."""
+    step = results.step_of(MODULE)
+    folder = results.folder(step) if step else None
+    if step is None or folder is None:
         return None
     section = Section("Talking to the served chatbot")
     section.text(
@@ -25,7 +24,7 @@ def served_section(results: Results) -> Section | None:
         "the server hears it by the silence. First audio counts from the end of the speech; a gap is a sample that "
         "came after it was due. S→S is judged by what the outside recogniser hears."
     )
-    rows = labelled(own)
+    rows = labelled(results.metrics_of(step))
     conditions = {label: row for label, row in rows.items() if "questions" in row}
     columns = [key for key in COLUMNS if any(key in row for row in conditions.values())]
     table = [[label, *(cell(row.get(key), *COLUMNS[key][1:]) for key in columns)] for label, row in conditions.items()]
@@ -41,8 +40,8 @@ def served_section(results: Results) -> Section | None:
                 for label, row in interrupted.items()
             ],
         )
-    picture = base64.b64encode((folder / "latency.png").read_bytes()).decode()
-    section.image(f"data:image/png;base64,{picture}", "share of replies by the time of their first audio")
+    picture = png_uri((folder / "latency.png").read_bytes())
+    section.image(picture, "share of replies by the time of their first audio")
     return section
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from evaluation.served_chat.records import Condition
 from evaluation.served_chat.table import draw_latency, quantiles
 from recipes.reporting.run_results import Results
-from recipes.reporting.served_section import labelled, served_section
+from recipes.reporting.sections.served_chat import labelled, served_section
 from runtime.artefact import write_json
 
 
 def finished(root: Path, metrics: dict[str, float]) -> Results:
     """A run of a recipe with the step ``served`` (without metrics: not run)."""
-    steps = {name: {"module": name, "folder": str(root / name), "metrics": name} for name in ("corpus", "served")}
+    modules = {"corpus": "corpus.build", "served": "evaluation.chat"}
+    steps = {name: {"module": module, "folder": str(root / name), "metrics": name} for name, module in modules.items()}
     write_json(root / "recipe" / "plan.json", {"recipe": "any", "steps": steps})
     for name in ("corpus", "served") if metrics else ("corpus",):
         write_json(root / name / "metrics.json", metrics)

@@ -8,8 +8,8 @@ import numpy as np
 
 from corpus.audio.files import write_audio
 from evaluation.question_answering.conversations import summarise_conversations
-from recipes.reporting.dialogue_section import dialogue_section
 from recipes.reporting.run_results import Results
+from recipes.reporting.sections.dialogues import dialogue_section
 from runtime.artefact import write_json
 
 

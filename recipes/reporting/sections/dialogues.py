@@ -1,12 +1,11 @@
-"""The report's section on dialogues: what the chatbot answers after other questions, and about what was told before."""
+"""Dialogues: accuracies of later questions and of questions about the turns before, and some dialogues with sound."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from .page import Section, audio_uri, percent
-from .run_results import Results
+from recipes.reporting.blocks import Section, marked, percent, sound
+from recipes.reporting.run_results import Results
 
 NAMES = {
     "first": "first question of a dialogue",
@@ -50,8 +49,5 @@ def by_dialogue(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def turn_cells(row: dict[str, Any]) -> list[Any]:
     """A turn as a row of the table."""
-    said = {"text": row["said"] or "(nothing)", "mark": "right" if row["is_text_right"] else "wrong"}
-    players: list[Any] = [
-        {"audio": audio_uri(Path(path))} if path else "–" for path in (row["audio"], row["reply_audio"])
-    ]
-    return [row["question"], players[0], said, row["answer"], players[1]]
+    said = marked(row["said"], row["is_text_right"])
+    return [row["question"], sound(row["audio"]), said, row["answer"], sound(row["reply_audio"])]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from corpus.audio.files import write_audio
-from evaluation.speech.listening_page import Sheet, write_page
-from recipes.reporting.quality_section import quality_section
+from evaluation.speech.listening_page import ScoreSheet, write_page
 from recipes.reporting.run_results import Results
+from recipes.reporting.sections.quality import quality_section
 from runtime.artefact import write_json, write_text
 
 
@@ -19,7 +19,7 @@ def finished(root: Path) -> Results:
         audios[name] = root / f"{name}.flac"
         write_audio(audios[name], np.sin(np.arange(8000) * pitch / 2546).astype(np.float32) / 2)
     folder = root / "quality"
-    write_page(folder, [], [], [Sheet(text="red cat", audios=audios, heard={})])
+    write_page(folder, [], [], [ScoreSheet(text="red cat", audios=audios, heard={})])
     rows = [{"part": part, "id": id, "text": "red cat", "judge": f"{part} cat"} for part in audios for id in ("a", "b")]
     write_text(folder / "details.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     metrics = {"recordings.utterances": 2, "recordings.judge_wer": 0.02, "flow.utterances": 2, "flow.judge_wer": 0.045}

@@ -1,0 +1,69 @@
+"""Options of the stages ``evaluation.run`` and ``evaluation.quality``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.config import option
+from runtime.errors import check_option
+from runtime.stage import StageConfig
+
+RECORDINGS = "recordings"  # the row of the recordings themselves
+
+
+@dataclass(kw_only=True)
+class EvaluationConfig(StageConfig):
+    """Options of evaluation.run.
+
+    Attributes:
+        out: run folder; details.jsonl is written there.
+        seed: unused: the judge is deterministic.
+        corpus: output folder of corpus.build (recordings, questions.jsonl, sentences.txt).
+        resynthesis: output folder of decoder.resynthesise.
+        resynthesis_fallback: another one of the same tokens, made with vocoder=griffin_lim; null leaves it out.
+        answers: output folder of chatbot.respond; null leaves the chatbot out.
+        dialogue_answers: another one, that asked the corpus's held-out dialogues; null leaves them out.
+        processes: the judge's processes.
+    """
+
+    corpus: str
+    resynthesis: str
+    resynthesis_fallback: str | None = None
+    answers: str | None = None
+    dialogue_answers: str | None = None
+    processes: int = option(2, at_least=1)
+
+
+@dataclass(kw_only=True)
+class QualityConfig(StageConfig):
+    """Options of evaluation.quality.
+
+    Attributes:
+        out: run folder; quality.md, details.jsonl and listening.html are written there.
+        seed: unused: nothing is drawn.
+        corpus: output folder of corpus.build.
+        resynthesis: name of a row -> output folder of decoder.resynthesise, as ``resynthesis.<name>=<folder>``.
+        decoder: a decoder with a speaker encoder, for the similarity of the voices; null leaves it out.
+        asr: a recogniser: a .nemo file or a folder of transformers' (Whisper); null leaves it out.
+        utmos: a naturalness predictor as TorchScript; null leaves it out.
+        sheets: utterances on the listening page.
+        limit: number of utterances of each resynthesis (the first ones); 0 takes all.
+        processes: worker processes of the judge and the objective metrics.
+    """
+
+    corpus: str
+    resynthesis: dict[str, str] = option({})
+    decoder: str | None = None
+    asr: str | None = None
+    utmos: str | None = None
+    sheets: int = option(6, at_least=0)
+    limit: int = option(0, at_least=0)
+    processes: int = option(2, at_least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option(
+            bool(self.resynthesis), "resynthesis", self.resynthesis, "name at least one: resynthesis.flow=<folder>"
+        )
+        is_free = RECORDINGS not in self.resynthesis
+        check_option(is_free, "resynthesis", RECORDINGS, "that is the name of the recordings' own row; choose another")

@@ -1,0 +1,146 @@
+"""Measurement of speech quality: the judges, the objective metrics and the speaker encoder over all resyntheses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from decoder.model import SpeechDecoder
+from evaluation.judges.closed_world import load_judge
+from evaluation.judges.external_models import naturalness, transcripts
+from evaluation.judges.listening import Listening, listen
+from evaluation.question_answering.scoring import word_errors
+from runtime.artefact import artefact_folder, write_text
+from runtime.bulk.parallel_map import in_parallel
+from runtime.errors import UserError
+from runtime.stage import Run
+
+from . import resynthesis
+from .config import RECORDINGS, QualityConfig
+from .listening_page import ScoreSheet, write_page
+from .objective_metrics import compare, missing_packages
+from .quality_table import Row, markdown, summarise, table_cells
+from .resynthesis import ResynthesisPair
+
+Spoken = Mapping[str, Sequence[ResynthesisPair]]
+
+
+def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
+    """Measure every source, write table, details and listening page; returns the metrics."""
+    originals = resynthesis.recordings(config.corpus)
+    parts = {
+        name: resynthesis.pair(folder, originals)[: config.limit or None] for name, folder in config.resynthesis.items()
+    }
+    for name in missing_packages():
+        run.say(f"{name} is not installed, its column stays empty: pip install speechweave[quality]")
+    spoken = {RECORDINGS: unique(pairs for pairs in parts.values())} | parts
+    rows = {
+        name: [{"part": name, "id": pair.made.id, "text": pair.original.text} for pair in spoken[name]]
+        for name in spoken
+    }
+    add_judge(config, run, spoken, rows)
+    add_objective_metrics(config, run, parts, rows)
+    add_speaker_similarity(config, spoken, rows)
+    add_external_models(config, spoken, rows)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for name in rows for row in rows[name]]
+    write_text(run.folder / "details.jsonl", "".join(lines))
+    summary = {name: summarise(some) for name, some in rows.items()}
+    write_text(run.folder / "quality.md", markdown(summary))
+    sheets = [sheet_of(pair, spoken, rows) for pair in spoken[RECORDINGS][: config.sheets]]
+    write_page(run.folder, *table_cells(summary), sheets)
+    run.say(markdown(summary))
+    return {f"{name}.{key}": value for name, values in summary.items() for key, value in values.items()}
+
+
+def unique(parts: Iterable[Sequence[ResynthesisPair]]) -> list[ResynthesisPair]:
+    """Each utterance once, in the order in which they come."""
+    return list({pair.made.id: pair for pairs in parts for pair in pairs}.values())
+
+
+def audio_of(name: str, pair: ResynthesisPair) -> Path:
+    """The recording itself, or what was made of it."""
+    return pair.original.audio if name == RECORDINGS else pair.made.audio
+
+
+def sheet_of(pair: ResynthesisPair, spoken: Spoken, rows: Mapping[str, list[Row]]) -> ScoreSheet:
+    """One utterance, from the recording and from each resynthesis that has it."""
+    audios = {
+        name: audio_of(name, other)
+        for name, pairs in spoken.items()
+        for other in pairs
+        if other.made.id == pair.made.id
+    }
+    heard = {
+        name: str(row["judge"])
+        for name, some in rows.items()
+        for row in some
+        if row["id"] == pair.made.id and "judge" in row
+    }
+    return ScoreSheet(text=pair.original.text, audios=audios, heard=heard)
+
+
+def add_judge(config: QualityConfig, run: Run, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
+    """Add the independent judge's transcript and word errors, where the text belongs to the closed world."""
+    if not (Path(config.corpus) / "sentences.txt").is_file():
+        run.say(f"{config.corpus} has no sentences.txt: it is no closed world, and the judge does not listen")
+        return
+    judge = load_judge(config.corpus)
+    wanted = [
+        Listening(f"{name}/{pair.made.id}", audio_of(name, pair))
+        for name, pairs in spoken.items()
+        for pair in pairs
+        if judge.knows(pair.original.text)
+    ]
+    heard = listen(judge, wanted, run, processes=config.processes)
+    for name, some in rows.items():
+        for row in some:
+            if (text := heard.get(f"{name}/{row['id']}")) is not None:
+                errors = word_errors(row["text"], text)
+                row |= {"judge": text, "judge_edits": errors.edits, "judge_words": errors.words}
+
+
+def add_objective_metrics(config: QualityConfig, run: Run, parts: Spoken, rows: Mapping[str, list[Row]]) -> None:
+    """Add the metrics that compare a resynthesis with its recording."""
+    with run.progress(sum(map(len, parts.values())), "objective metrics", unit="utterance") as bar:
+        for name, pairs in parts.items():
+            folder = run.folder / "likeness" / name
+            found = in_parallel(compare, pairs, folder, processes=config.processes, bar=bar)
+            for row in rows[name]:
+                row |= found[row["id"]]
+
+
+def add_speaker_similarity(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
+    """Add the cosine of speaker embeddings: resynthesis and recording; for recordings, two of the same voice."""
+    if config.decoder is None:
+        return
+    decoder = SpeechDecoder.from_pretrained(artefact_folder(config.decoder))
+    if decoder.speaker_encoder is None:
+        remedy = "train one with speaker.embedding=64, or leave decoder out"
+        raise UserError(f"option decoder={config.decoder}", found="a decoder without a speaker encoder", remedy=remedy)
+    originals = {pair.made.id: decoder.hear(str(pair.original.audio)) for pair in spoken[RECORDINGS]}
+    others: dict[str, list[str]] = {}
+    for pair in spoken[RECORDINGS]:
+        others.setdefault(pair.original.speaker, []).append(pair.made.id)
+    for name, pairs in spoken.items():
+        for row, pair in zip(rows[name], pairs, strict=True):
+            same = others.get(pair.original.speaker, [])
+            if name != RECORDINGS:
+                row["voice_likeness"] = float(originals[row["id"]] @ decoder.hear(str(pair.made.audio)))
+            elif len(same) > 1:
+                following = same[(same.index(row["id"]) + 1) % len(same)]
+                row["voice_likeness"] = float(originals[row["id"]] @ originals[following])
+
+
+def add_external_models(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
+    """Add the word errors of the recogniser and the score of the naturalness predictor that are given by path."""
+    for name, pairs in spoken.items():
+        files = [audio_of(name, pair) for pair in pairs]
+        if config.asr is not None:
+            for row, text in zip(rows[name], transcripts(config.asr, files), strict=True):
+                errors = word_errors(row["text"], text)
+                row |= {"asr": text, "asr_edits": errors.edits, "asr_words": errors.words}
+        if config.utmos is not None:
+            for row, score in zip(rows[name], naturalness(config.utmos, files), strict=True):
+                row["utmos"] = score

@@ -1,0 +1,46 @@
+"""Interleaved documents with their speech tokens folded."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+from lm.data.corpora import open_corpus
+from lm.data.formats import render
+from lm.data.vocabulary import Vocabulary
+from recipes.reporting.blocks import Section
+from recipes.reporting.run_results import Results
+
+SPEECH_RUN = re.compile(r"‹(\d+) speech: [^›]*›")
+
+
+def interleaving_section(results: Results) -> Section | None:
+    """The first training documents, their speech tokens folded."""
+    folder = results.folder("interleaved")
+    vocabulary_folder = results.folder("vocabulary")
+    if folder is None or vocabulary_folder is None:
+        return None
+    vocabulary = Vocabulary.from_pretrained(vocabulary_folder / "vocabulary")
+    documents = open_corpus(folder / "interleaved", vocabulary).documents("train")
+    section = Section("Interleaved documents")
+    own = results.metrics_of("interleaved")
+    section.text(
+        "Text in which spans (lengths from a Poisson distribution with mean 10, 30 % of the words asked for) are "
+        f"replaced by speech tokens made from the text alone. Realised ratio {100 * own['realised_ratio']:.1f} %."
+    )
+    for document in itertools.islice(documents, 3):
+        section.document(pieces_of(render(document, vocabulary, num_shown=24)))
+    return section
+
+
+def pieces_of(rendered: str) -> list[dict[str, Any]]:
+    """Split a rendered document into text and folded speech."""
+    pieces: list[dict[str, Any]] = []
+    at = 0
+    for match in SPEECH_RUN.finditer(rendered):
+        pieces.append({"is_speech": False, "text": rendered[at : match.start()].strip()})
+        pieces.append({"is_speech": True, "text": match.group()[1:-1], "count": int(match.group(1))})
+        at = match.end()
+    pieces.append({"is_speech": False, "text": rendered[at:].strip()})
+    return [piece for piece in pieces if piece["text"]]
