@@ -10,11 +10,10 @@ gives each rank its own share of the batch, and only the main rank writes.
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .artefact import atomic_path, write_text
+from .artefact import atomic_path
+from .curve import Curve, RunningMeans
 from .data_parallel import gather, num_ranks, rank
 from .errors import UserError
 from .fit_config import FitConfig
@@ -105,7 +105,7 @@ class FittingLoop:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
         self.optimizer = make_optimizer(self.parameters, config)
-        self.curve = FitCurve(run.folder, is_main=run.is_main)
+        self.means = RunningMeans()  # of the steps since the last row
         self.step = 0
         self.skipped = 0  # steps that were not finite, in all
         self.skipped_in_a_row = 0
@@ -128,9 +128,9 @@ class FittingLoop:
             self._skip()
         self.step += 1
         values = {name: float(term.detach()) for name, term in terms.items()}
-        self.curve.add(values | {"gradient_norm": float(norm)})
+        self.means.add(values | {"gradient_norm": float(norm)})
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
-            self.curve.write(self.step, {"learning_rate": rate})
+            self.curve.add(self.step, self.means.take() | {"learning_rate": rate})
         return values["loss"]
 
     def _skip(self) -> None:
@@ -158,7 +158,7 @@ class FittingLoop:
             "random": random,
             "random_cuda": random_cuda,
             "skipped": [self.skipped, self.skipped_in_a_row],
-            "curve": self.curve.state(),
+            "curve": asdict(self.means),
         }
         file = folder / f"step-{self.step:08d}.pt"
         with atomic_path(file) as temporary:
@@ -173,7 +173,7 @@ class FittingLoop:
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # no rank may write its first checkpoint before all have looked
         if state is None:
-            self.curve.cut(0, {})
+            self._open_curve()
             self.save()  # keeps the random state and the initial weights
             return
         self.step = int(state["step"])
@@ -183,7 +183,11 @@ class FittingLoop:
         if state["random_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(own_state(state["random_cuda"]), self.device)
         self.skipped, self.skipped_in_a_row = state["skipped"]
-        self.curve.cut(self.step, state["curve"])
+        self.means = RunningMeans(**state["curve"])
+        self._open_curve()
+
+    def _open_curve(self) -> None:
+        self.curve = Curve(self.run.folder, first_step=self.step, is_written=self.run.is_main, digits=6)
 
 
 def gather_states(state: Tensor, device: torch.device) -> list[Tensor]:
@@ -214,64 +218,3 @@ def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
             state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
             return state
     return None
-
-
-@dataclass
-class FitCurve:
-    """``curve.jsonl`` and TensorBoard: one row of means every ``log_every`` steps."""
-
-    folder: Path
-    is_main: bool = True
-    sums: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.path = self.folder / "curve.jsonl"
-        self.writer: Any = None
-
-    def add(self, values: dict[str, float]) -> None:
-        """Take in the terms of one step (those that are not finite are left out of the mean)."""
-        for name, value in values.items():
-            if math.isfinite(value):
-                self.sums[name] = self.sums.get(name, 0.0) + value
-                self.counts[name] = self.counts.get(name, 0) + 1
-
-    def write(self, step: int, extra: dict[str, float]) -> None:
-        """Append the row of ``step``: the means since the last row, and ``extra``."""
-        row = {name: self.sums[name] / self.counts[name] for name in self.sums} | extra
-        self.sums, self.counts = {}, {}
-        if not self.is_main:
-            return
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step} | {name: float(f"{x:.6g}") for name, x in row.items()}) + "\n")
-        for name, value in row.items():
-            self.writer.add_scalar(name, value, step)
-
-    def cut(self, step: int, state: dict[str, dict[str, Any]]) -> None:
-        """Go on from ``step``: later rows are dropped, the half-filled row is taken up."""
-        self.sums, self.counts = dict(state.get("sums", {})), dict(state.get("counts", {}))
-        if not self.is_main:
-            return
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
-        if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            write_text(self.path, "".join(f"{line}\n" for line in lines if is_row_up_to(line, step)))
-
-    def state(self) -> dict[str, dict[str, Any]]:
-        """The half-filled row, for the checkpoint."""
-        return {"sums": dict(self.sums), "counts": dict(self.counts)}
-
-    def close(self) -> None:
-        """Flush TensorBoard's file."""
-        if self.writer is not None:
-            self.writer.close()
-
-
-def is_row_up_to(line: str, step: int) -> bool:
-    """Whether ``line`` is a whole row of the curve, not later than ``step``."""
-    try:
-        return int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError, TypeError):
-        return False

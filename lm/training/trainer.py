@@ -28,6 +28,7 @@ from lm.data.dataset import (
 from lm.data.formats import Loss
 from lm.data.mixture import CorpusMixture
 from lm.data.vocabulary import Vocabulary
+from runtime.curve import Curve
 from runtime.errors import UserError
 from runtime.stage import Run
 
@@ -44,7 +45,6 @@ from .checkpoint import (
 )
 from .checkpoint_writer import explained_failure, finish
 from .cpu import keep_freed_memory
-from .curve import Curve
 from .losses import Losses
 from .model import build_model, resolve_precision, transformer_config, wrap_for_training
 from .optimizer import build_optimizer, update
@@ -94,7 +94,7 @@ class Trainer:
         """Run from the newest checkpoint (or the beginning) to the last step; returns the stage's metrics."""
         loop, first_step = self.loop, self._resume()
         batches = self._training_batches(first_step)
-        curve = Curve(self.run.folder, first_step=first_step, is_shown=self.run.is_main)
+        curve = Curve(self.run.folder, first_step=first_step, is_written=self.run.is_main)
         bar = self.run.progress(loop.steps, "training", start=first_step, unit="step")
         with bar, termination() as is_terminated:
             for step in range(first_step, loop.steps):
