@@ -1,4 +1,4 @@
-"""Training curves: ``curve.jsonl`` (one row a step) and the same scalars in TensorBoard, cut back when a run resumes."""
+"""Training curves: ``curve.jsonl`` (one row a step) and the same scalars in TensorBoard, cut back on resume."""
 
 from __future__ import annotations
 
