@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
+from chatbot.engine.engine import Engine
 
 FOLDER = Path(__file__).parent
 PREFIX = "/page"

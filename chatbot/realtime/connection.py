@@ -12,20 +12,17 @@ import json
 import logging
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from chatbot.engine.engine import NoFreeConversationError
+from chatbot.engine.engine import Engine, NoFreeConversationError
 from runtime.errors import UserError
 
 from .options import RealtimeOptions
 from .outbox import Outbox
 from .refusal import Refusal
 from .session import RealtimeSession
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 LOG = logging.getLogger(__name__)
 NORMAL, GOING_AWAY, POLICY, TOO_BIG, SERVER_ERROR, TRY_LATER = 1000, 1001, 1008, 1009, 1011, 1013

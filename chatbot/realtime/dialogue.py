@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from chatbot.engine.context_window import Message
+from chatbot.engine.conversation import Conversation
 
 from .items import ConversationItems, Item, spoken_item
 from .listening import UserTurn
 from .options import RealtimeOptions
 from .refusal import Refusal
-
-if TYPE_CHECKING:
-    from chatbot.engine.context_window import Message
-    from chatbot.engine.conversation import Conversation
 
 
 class RealtimeConversation:

@@ -11,15 +11,13 @@ Keys and origins are checked before it, by the server's gate.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, WebSocket
 
+from chatbot.engine.engine import Engine
+
 from .connection import GOING_AWAY, Connection
 from .options import RealtimeOptions
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 SUBPROTOCOL = "realtime"
 

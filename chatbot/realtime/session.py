@@ -11,9 +11,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chatbot.engine.conversation import AudioBacklogError
+from chatbot.engine.engine import Engine
 from chatbot.engine.pcm import Resampler, decode_base64
 from corpus.audio.files import SAMPLE_RATE
 from runtime.errors import UserError
@@ -43,9 +44,6 @@ from .refusal import Refusal
 from .reply import RealtimeResponse
 from .settings import Settings, response_settings, updated
 from .speaking import ResponseSpeaker
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 LOG = logging.getLogger(__name__)
 Job = Callable[[], Awaitable[None]]

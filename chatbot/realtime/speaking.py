@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from chatbot.engine.engine import Engine
 from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta, TranscriptDelta
 from runtime.errors import UserError
 
@@ -14,9 +15,6 @@ from .dialogue import RealtimeConversation
 from .items import Item
 from .outbox import Outbox
 from .reply import CancelReason, RealtimeResponse
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 TRANSCRIBE_AFTER = 0.5  # seconds without a reply, which would bring the transcript along
 MOST_UNWRITTEN = 8

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
+from chatbot.engine.engine import Engine
 from chatbot.page import routes as page
 from chatbot.realtime import routes as realtime
 
@@ -22,9 +23,6 @@ from .errors import add_error_handlers
 from .gate import Gate
 from .metrics import Metrics
 from .options import ServerOptions
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 
 class Health(BaseModel):

@@ -9,12 +9,13 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from chatbot.engine.conversation import Conversation
+from chatbot.engine.engine import Engine
 from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from chatbot.engine.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
 from corpus.audio.files import Samples
@@ -41,10 +42,6 @@ from .replies import Replies
 from .sound import encode_sound
 from .stream import Stream, primed, while_connected
 from .usage import CompletionUsage
-
-if TYPE_CHECKING:
-    from chatbot.engine.conversation import Conversation
-    from chatbot.engine.engine import Engine
 
 ROUTE = "/v1/chat/completions"
 log = logging.getLogger("speechweave.server")

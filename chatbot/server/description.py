@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from chatbot.engine.engine import Engine
 from chatbot.realtime.settings import DEFAULT_VOICES
 
 from .options import ServerOptions
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 VOICED = ("AudioOutput", "SpeechRequest")
 ASKING = ("CompletionRequest", "SpeechRequest", "TranscriptionForm")

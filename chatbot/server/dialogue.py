@@ -6,8 +6,10 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from chatbot.engine.conversation import Conversation
+from chatbot.engine.engine import Engine
 from chatbot.realtime.settings import DEFAULT_VOICES
 from corpus.audio.files import Samples
 
@@ -16,10 +18,6 @@ from .messages import AssistantMessage, AudioOutput, Message, SystemMessage, Tex
 from .options import ServerOptions
 from .replies import Replies
 from .sound import decode_sound
-
-if TYPE_CHECKING:
-    from chatbot.engine.conversation import Conversation
-    from chatbot.engine.engine import Engine
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from chatbot.engine.engine import NoFreeConversationError
 from runtime.errors import UserError
 
 TYPES = {
@@ -99,8 +100,6 @@ def event_stream(what: str) -> dict[str, Any]:
 
 def from_user_error(error: UserError) -> ApiError:
     """The response to a `UserError`: 400, or 429 while no conversation is free."""
-    from chatbot.engine.engine import NoFreeConversationError
-
     if isinstance(error, NoFreeConversationError):
         return ApiError(429, str(error), code="talkers_exhausted", retry_after=1)
     return ApiError(400, str(error), code="invalid_value")

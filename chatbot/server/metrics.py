@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -16,12 +14,10 @@ from prometheus_client import (
     generate_latest,
 )
 
+from chatbot.engine.engine import Engine
 from chatbot.engine.events import ReplyDone, Usage
 
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
-
-    from .gate import Gate
+from .gate import Gate
 
 LATENCIES = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 RATIOS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from chatbot.engine.engine import Engine
+
 from .errors import ApiError, responses
 from .options import ServerOptions
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 
 class Model(BaseModel):

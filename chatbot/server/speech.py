@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from chatbot.engine.engine import Engine
 from chatbot.engine.events import ReplyDone, Status, Timings, Usage
 from chatbot.engine.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
 from corpus.audio.files import SAMPLE_RATE, Samples
@@ -29,9 +30,6 @@ from .options import ServerOptions
 from .sound import MEDIA_TYPES, encode_sound, wav_header
 from .stream import Stream, primed, while_connected
 from .usage import TokenUsage
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 ROUTE = "/v1/audio/speech"
 SPEECH_USAGE = {"input_tokens", "output_tokens", "total_tokens"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import PlainTextResponse, Response
 
+from chatbot.engine.engine import Engine
 from chatbot.engine.events import Transcript as Heard
 
 from .completion import server_event
@@ -21,9 +22,6 @@ from .options import ServerOptions
 from .sound import decode_sound
 from .stream import Stream, while_connected
 from .usage import TokenUsage
-
-if TYPE_CHECKING:
-    from chatbot.engine.engine import Engine
 
 ROUTE = "/v1/audio/transcriptions"
 
