@@ -44,7 +44,8 @@ import torch
 from torch import Tensor, nn
 
 from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
-from corpus.audio.mel import LogMel, LogMelConfig
+from corpus.audio.mel import LogMel
+from corpus.audio.mel_config import LogMelConfig
 from tokenizer.backbones.fastconformer import FastConformerBack, FastConformerFront
 from tokenizer.config import QuantiserConfig, TokenizerModelConfig
 from tokenizer.quantiser import make_quantiser

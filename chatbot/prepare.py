@@ -180,7 +180,7 @@ class Sources:
     def _add_questions(
         self, config: ChatPrepareConfig, vocabulary: Vocabulary, parts: dict[str, list[Iterable[Dialogue]]]
     ) -> None:
-        from corpus.world.dialogues import read_asked
+        from corpus.world.dialogues import read_question_dialogues
         from corpus.world.questions import read_questions
         from lm.data.readers import read_split
 
@@ -195,7 +195,7 @@ class Sources:
         self.voice = self.voice or reply_voice(speech["train"].items, config.tokens)
         replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
         questions = read_questions(config.corpus)
-        asked = read_asked(Path(config.corpus) / "dialogues.jsonl") if config.multi_turn else []
+        asked = read_question_dialogues(Path(config.corpus) / "dialogues.jsonl") if config.multi_turn else []
         for split, one in [*speech.items(), *(("train", take) for take in takes)]:
             if config.multi_turn and split == "train":
                 parts[split].append(joined_dialogues(one.items, asked, replies, self.voice, self.skipped))

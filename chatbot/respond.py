@@ -95,7 +95,7 @@ def choose(config: RespondConfig, manifest: Manifest) -> list[list[Utterance]]:
     Raises:
         UserError: nothing to ask, or a dialogue's question is not in the manifest.
     """
-    from corpus.world.dialogues import read_asked
+    from corpus.world.dialogues import read_question_dialogues
     from corpus.world.questions import choose_questions
 
     if not config.dialogues:
@@ -103,7 +103,7 @@ def choose(config: RespondConfig, manifest: Manifest) -> list[list[Utterance]]:
         asked = choose_questions(manifest, kind=config.kind, voices=config.voices, limit=config.limit, draw=draw)
         return [[question] for question in asked]
     by_id = {utterance.id: utterance for utterance in manifest.utterances}
-    dialogues = read_asked(config.dialogues)[: config.limit or None]
+    dialogues = read_question_dialogues(config.dialogues)[: config.limit or None]
     for missing in (turn.utterance for one in dialogues for turn in one.turns if turn.utterance not in by_id):
         remedy = f"give the manifest that the dialogues of {config.dialogues} were written with"
         raise UserError(str(manifest.path), found=f"no utterance {missing!r}", remedy=remedy)

@@ -1,6 +1,8 @@
 """Speech manifests: NeMo's JSON lines (`audio_filepath, duration, text`) with `speaker, lang, id, kind` besides.
 
-Audio paths are relative to the manifest's folder or absolute. lhotse reads the same files through `to_cuts`.
+Audio paths are relative to the manifest's folder or absolute. lhotse reads the same files through `to_cuts`. An
+utterance is a line of a manifest (`Utterance`), samples in memory (`AudioUtterance`) or speech tokens
+(`corpus.tokens.TokenisedUtterance`).
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from runtime.artefact import write_text
 from runtime.errors import UserError
 
-from .audio.files import audio_info
+from .audio.files import Samples, audio_info
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # lhotse imports torch
     from lhotse import CutSet
 
 
@@ -33,7 +35,7 @@ class Utterance:
         text: the transcript.
         speaker: a name; "" where unknown.
         lang: ISO 639-1 code.
-        kind: what sort of utterance it is, e.g. "statement", "question", "reply", "user".
+        kind: of utterance, e.g. "statement", "question", "reply", "user".
     """
 
     id: str
@@ -45,9 +47,21 @@ class Utterance:
     kind: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class AudioUtterance:
+    """One utterance with its samples: (S,) float32 at a sample rate known to its reader."""
+
+    id: str
+    text: str
+    speaker: str
+    lang: str
+    kind: str
+    audio: Samples
+
+
 @dataclass(frozen=True)
 class BadRecord:
-    """A record that was left out: where it stands (file and line, or audio file) and why."""
+    """A record that was left out: its place (file and line, or audio file) and the reason."""
 
     place: str
     reason: str
@@ -107,7 +121,9 @@ def check_bad_share(bad: list[BadRecord], num_records: int, max_bad_share: float
     """Raise a `UserError` that names the first bad record if more than ``max_bad_share`` of them are bad."""
     if len(bad) > max_bad_share * num_records:
         found = f"{bad[0].reason}; {len(bad)} of {num_records} records are bad"
-        raise UserError(bad[0].place, found=found, remedy=f"mend the records, or raise max_bad_share={max_bad_share}")
+        raise UserError(
+            bad[0].place, found=found, remedy=f"correct the records, or raise max_bad_share={max_bad_share}"
+        )
 
 
 def parse_record(line: str, file: Path, number: int) -> Utterance:

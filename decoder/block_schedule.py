@@ -23,7 +23,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from runtime.errors import check_option
 
 

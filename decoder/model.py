@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from corpus.audio.mel import LogMel, LogMelConfig
+from corpus.audio.mel import LogMel
+from corpus.audio.mel_config import LogMelConfig
 from runtime.errors import UserError
 
 from .block_schedule import Timing, frames_per_token

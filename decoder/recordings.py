@@ -19,7 +19,8 @@ import torch
 
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.audio.frame_rate import FrameRate
-from corpus.audio.mel import LogMel, LogMelConfig
+from corpus.audio.mel import LogMel
+from corpus.audio.mel_config import LogMelConfig
 from corpus.manifest import Utterance, read_manifest
 from corpus.tokens import TokenisedSpeech
 from runtime.errors import UserError

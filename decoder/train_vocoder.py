@@ -69,7 +69,8 @@ def run(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     """Train and save the vocoder; returns its distances on held-out speech."""
     import torch
 
-    from corpus.audio.mel import LogMel, LogMelConfig
+    from corpus.audio.mel import LogMel
+    from corpus.audio.mel_config import LogMelConfig
     from runtime.fit import fit
 
     from .discriminators import Adversary

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from runtime.errors import check_option
 
 from .config import VocoderConfig

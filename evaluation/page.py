@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from corpus.audio.files import Samples
     from corpus.manifest import Utterance
-    from corpus.world.questions import AskedQuestion
+    from corpus.world.questions import QuestionAnswer
 
 ROOT = Path("runs/quickstart")
 WAYS = ("push to talk", "hands-free")
@@ -225,7 +225,7 @@ def photograph(url: str, questions: Sequence[Samples], folder: Path, screens: Pa
 
 def row_of(
     question: Utterance,
-    keys: dict[str, AskedQuestion],
+    keys: dict[str, QuestionAnswer],
     way: str,
     asked: PageQuestion,
     judged: str,

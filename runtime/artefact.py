@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ OMIT_IF_DEFAULT = {"later": True}  # metadata of a config's field that came afte
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str, *, is_durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` (same suffix); on success it is flushed and renamed to ``path``.
+    """Yield a temporary path next to ``path`` (same suffix); on success it is flushed and renamed to ``path``.
 
     Without ``is_durable`` it is not flushed: safe against a kill, not against a power cut (for bulk writers).
     """
@@ -49,7 +49,7 @@ def atomic_path(path: Path | str, *, is_durable: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty temporary folder beside ``path``; on success it takes the place of ``path``."""
+    """Yield an empty temporary folder next to ``path``; on success it takes the place of ``path``."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -67,6 +67,13 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_temporary_files(folders: Iterable[Path]) -> None:
+    """Delete the temporary files of `atomic_path` that killed processes left in ``folders``."""
+    for folder in folders:
+        for remnant in folder.glob(".*"):
+            remnant.unlink()
 
 
 def artefact_folder(path: Path | str, inner: str = "artefact") -> Path:

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from corpus.audio.files import SAMPLE_RATE, Samples
-from corpus.audio.mel import LogMel, LogMelConfig
+from corpus.audio.mel import LogMel
+from corpus.audio.mel_config import LogMelConfig
 from runtime.artefact import identity
 from runtime.errors import UserError
 

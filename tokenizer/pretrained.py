@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from runtime.artefact import atomic_folder, write_json, write_text
 from runtime.errors import UserError
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from corpus.text.normalisation import normalise
 from corpus.tokens import TokenisedUtterance
-from corpus.world.dialogues import AskedDialogue, AskedTurn
-from corpus.world.questions import AskedQuestion
+from corpus.world.dialogues import QuestionDialogue, QuestionTurn
+from corpus.world.questions import QuestionAnswer
 from runtime.errors import UserError
 
 from .dialogue_files import Dialogue, DialogueTurn
@@ -23,7 +23,7 @@ QUESTION, REPLY = "question", "reply"
 
 def asked_dialogues(
     items: Sequence[TokenisedUtterance],
-    questions: Mapping[str, AskedQuestion],
+    questions: Mapping[str, QuestionAnswer],
     replies: Mapping[str, npt.NDArray[np.uint16]],
     voice: str,
     skipped: Counter[str],
@@ -50,7 +50,7 @@ def asked_dialogues(
 
 def joined_dialogues(
     items: Sequence[TokenisedUtterance],
-    dialogues: Iterable[AskedDialogue],
+    dialogues: Iterable[QuestionDialogue],
     replies: Mapping[str, npt.NDArray[np.uint16]],
     voice: str,
     skipped: Counter[str],
@@ -59,14 +59,14 @@ def joined_dialogues(
 
     Args:
         items: tokenised utterances.
-        dialogues: that name them (`corpus.world.dialogues.read_asked`).
+        dialogues: that name them (`corpus.world.dialogues.read_question_dialogues`).
         replies: reply text -> its speech tokens (`spoken_replies`).
         voice: whose they are.
         skipped: counts by reason the dialogues left out.
     """
     by_id = {item.id: item for item in items}
 
-    def spoken(turn: AskedTurn) -> list[DialogueTurn]:
+    def spoken(turn: QuestionTurn) -> list[DialogueTurn]:
         item, speech = by_id.get(turn.utterance), replies.get(normalise(turn.reply))
         if item is None or speech is None:
             raise LookupError("no tokens of a question" if item is None else "no spoken reply")

@@ -1,4 +1,4 @@
-"""Waveforms on disk: any file that libsndfile reads comes in as mono float32 at one sample rate.
+"""Audio files: mono float32 at one sample rate from any file that libsndfile reads; 16-bit files written.
 
 S samples.
 """
@@ -22,7 +22,7 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says: sample rate in Hz, number of samples in each channel, number of channels."""
+    """The header of an audio file: sample rate in Hz, number of samples in each channel, number of channels."""
 
     sample_rate: int
     num_samples: int
@@ -79,7 +79,7 @@ def decode_audio(source: str | io.BytesIO, name: str, sample_rate: int = SAMPLE_
 def to_mono(
     channels_SC: npt.NDArray[np.float32], source_rate: int, name: str, sample_rate: int = SAMPLE_RATE
 ) -> Samples:
-    """Channels (S, C) averaged, at another sample rate; raises a `UserError` where there is nothing, or no number."""
+    """Channels (S, C) averaged, at another sample rate; raises a `UserError` for no samples, NaN or infinity."""
     if not len(channels_SC):
         raise UserError(name, found="an audio file without samples", remedy="remove it or record it again")
     audio = channels_SC[:, 0] if channels_SC.shape[1] == 1 else channels_SC.mean(axis=1, dtype=np.float32)
@@ -98,17 +98,17 @@ def resample(audio: Samples, source_rate: int, target_rate: int) -> Samples:
 
 
 def write_audio(path: Path | str, audio: Samples, sample_rate: int = SAMPLE_RATE, *, is_durable: bool = True) -> None:
-    """Write (S,) mono audio as 16 bit, atomically; the suffix tells the format (``.flac``, ``.wav``, ...).
+    """Write (S,) mono audio as 16 bit, atomically; the suffix gives the format (``.flac``, ``.wav``, ...).
 
     Args:
         path: the file to write.
-        audio: full scale 1; what lies beyond is clipped.
+        audio: full scale 1; samples beyond it are clipped.
         sample_rate: in Hz.
         is_durable: wait until the disk has it. Bulk writers pass False and flush once at the end.
     """
     import soundfile
 
-    encoded = io.BytesIO()  # libsndfile hides what the operating system says when a write fails
+    encoded = io.BytesIO()  # libsndfile hides the operating system's error when a write fails
     kind = Path(path).suffix.removeprefix(".").upper()
     soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate, format=kind, subtype="PCM_16")
     with atomic_path(path, is_durable=is_durable) as temporary:

@@ -1,4 +1,4 @@
-"""The rule of time, for tokenizer and decoder alike.
+"""Frame-rate arithmetic: samples, mel frames and tokens at 6.25 to 50 Hz, for tokenizer and decoder alike.
 
 Audio at 16 kHz is padded on the right with zeros to whole tokens. A mel frame is 160 samples (10 ms); a token is 2, 4,
 8 or 16 frames at 50, 25, 12.5 or 6.25 tokens a second. So F = S / 160 frames and T = F / frames-a-token tokens exactly.
@@ -21,7 +21,7 @@ FRAME_RATES = (50.0, 25.0, 12.5, 6.25)
 
 @dataclass(frozen=True)
 class FrameRate:
-    """The rule of time at one of the four frame rates.
+    """Numbers of samples and frames at one of the four frame rates.
 
     Attributes:
         frame_rate: tokens a second.
@@ -51,16 +51,16 @@ class FrameRate:
         return np.pad(audio, (0, self.num_tokens(len(audio)) * self.samples_per_token - len(audio)))
 
 
-DEFAULT_TIME = FrameRate()
-FRAMES_PER_TOKEN = DEFAULT_TIME.frames_per_token
-SAMPLES_PER_TOKEN = DEFAULT_TIME.samples_per_token
+DEFAULT_FRAME_RATE = FrameRate()
+FRAMES_PER_TOKEN = DEFAULT_FRAME_RATE.frames_per_token
+SAMPLES_PER_TOKEN = DEFAULT_FRAME_RATE.samples_per_token
 
 
 def num_tokens(num_samples: int) -> int:
     """Tokens of 80 ms that ``num_samples`` fill, the last one perhaps in part: ceil(S / 1280)."""
-    return DEFAULT_TIME.num_tokens(num_samples)
+    return DEFAULT_FRAME_RATE.num_tokens(num_samples)
 
 
 def pad_to_token(audio: Samples) -> Samples:
     """Pad (S,) audio on the right with zeros to a whole number of tokens of 80 ms."""
-    return DEFAULT_TIME.pad(audio)
+    return DEFAULT_FRAME_RATE.pad(audio)

@@ -1,6 +1,7 @@
-"""Log-mel spectrogram: the one front end of tokenizer and decoder, on the rule of time of `corpus.audio.frame_rate`.
+"""Log-mel spectrogram, offline and streaming: the front end of tokenizer and decoder.
 
-F = S / 160 exactly. By default the window of frame f lies symmetrically around its own 160 samples::
+F = S / 160 exactly (`corpus.audio.frame_rate`). By default the window of frame f lies symmetrically around its own 160
+samples::
 
     samples     160f-120 ........ 160f ........ 160f+160 ........ 160f+280
                 |-- 120 before --|-- frame's own --|-- 120 after --|          window of 400, zeros outside the audio
@@ -12,56 +13,13 @@ B batch, S samples, F mel frames, M mel bands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
 from torch import nn
 
-from runtime.artefact import OMIT_IF_DEFAULT
-from runtime.errors import check_option
-
-from .files import SAMPLE_RATE, Samples
-from .frame_rate import SAMPLES_PER_FRAME, SAMPLES_PER_TOKEN
-
-
-@dataclass(kw_only=True)
-class LogMelConfig:
-    """Settings of `LogMel`; the defaults suit 16 kHz speech.
-
-    Attributes:
-        sample_rate: of the audio, Hz.
-        n_fft: length of the Fourier transform.
-        win: window length in samples (Hann, centred in the transform).
-        hop: samples a frame.
-        num_mels: mel bands, from 0 Hz to half the sample rate (Slaney's scale, filters of unit area).
-        floor: magnitudes below are raised to it before the logarithm.
-        mean: subtracted from the natural logarithm.
-        std: the difference is divided by it; with ``mean`` it makes speech about zero mean and unit variance.
-        power: that magnitudes are raised to before the filters (2: power spectrum, as Whisper's).
-        before: samples that a window begins before its frame's own; -1: as many as it ends after them (win - hop must
-            then be even). win / 2 centres it on the frame's first sample, as Whisper's is.
-    """
-
-    sample_rate: int = SAMPLE_RATE
-    n_fft: int = 512
-    win: int = 400
-    hop: int = SAMPLES_PER_FRAME
-    num_mels: int = 80
-    floor: float = 1e-5
-    mean: float = -6.0
-    std: float = 2.5
-    power: float = field(default=1.0, metadata=OMIT_IF_DEFAULT)
-    before: int = field(default=-1, metadata=OMIT_IF_DEFAULT)
-
-    def __post_init__(self) -> None:
-        check_option(self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
-        if self.before < 0:
-            check_option((self.win - self.hop) % 2 == 0, "mel.win", self.win, "win - hop must be even")
-        check_option(self.before <= self.win - self.hop, "mel.before", self.before, "give at most win - hop")
-        check_option(self.power > 0, "mel.power", self.power, "give a positive number")
-        check_option(self.floor > 0, "mel.floor", self.floor, "give a positive number")
-        check_option(self.std > 0, "mel.std", self.std, "give a positive number")
+from .files import Samples
+from .frame_rate import SAMPLES_PER_TOKEN
+from .mel_config import LogMelConfig
 
 
 class LogMel(nn.Module):

@@ -1,4 +1,4 @@
-"""Noise of a known strength over speech: white, pink, or babble of the corpus's own voices; equal for equal seeds.
+"""Additive noise at a given SNR: white, pink, or babble of the corpus's own voices; deterministic for each seed.
 
 SNR is of the whole utterance: 10 log10(mean square of the speech / mean square of the noise). The same noise, only
 louder or softer, goes over an utterance at every SNR.
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .files import Samples
 
 NOISE_KINDS = ("white", "pink", "babble")
-BABBLE_VOICES = 6  # talkers at once; our choice
+BABBLE_VOICES = 6  # at once; our choice
 
 
 def make_noise(kind: str, id: str, num_samples: int, others: Sequence[Samples], seed: int) -> Samples:
@@ -23,9 +23,9 @@ def make_noise(kind: str, id: str, num_samples: int, others: Sequence[Samples], 
 
     Args:
         kind: one of `NOISE_KINDS`.
-        id: the utterance's; with ``seed`` and ``kind`` it decides every draw.
+        id: of the utterance; every random draw depends on it, on ``seed`` and on ``kind`` alone.
         num_samples: S.
-        others: utterances that babble is made of, each (samples,); only babble reads them.
+        others: utterances that babble is made of, each (S',); used for babble only.
         seed: of the draws.
     """
     random = np.random.default_rng([seed, zlib.crc32(f"{kind} {id}".encode())])
@@ -44,9 +44,9 @@ def add_noise(audio: Samples, noise: Samples, snr_db: float, *, lead: int = 0) -
     A silent audio stays silent.
     """
     level = np.sqrt(np.mean(np.square(audio), dtype=np.float64)) * 10 ** (-snr_db / 20) if len(audio) else 0.0
-    heard = np.float32(level) * noise
-    heard[lead : lead + len(audio)] += audio
-    return heard.astype(np.float32)
+    mixed = np.float32(level) * noise
+    mixed[lead : lead + len(audio)] += audio
+    return mixed.astype(np.float32)
 
 
 def pink(num_samples: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -62,12 +62,12 @@ def pink(num_samples: int, random: np.random.Generator) -> npt.NDArray[np.float6
 def babble(
     num_samples: int, others: Sequence[Samples], random: np.random.Generator, voices: int = BABBLE_VOICES
 ) -> npt.NDArray[np.float64]:
-    """Several utterances over one another, equally loud, each from a random place on and repeated without end."""
-    heard = [audio for audio in others if len(audio) and np.any(audio)]
+    """Several utterances over one another, equally loud, each from a random offset on, repeated cyclically."""
+    voiced = [audio for audio in others if len(audio) and np.any(audio)]
     total = np.zeros(num_samples)
-    for at in random.permutation(len(heard))[:voices]:
-        start = int(random.integers(len(heard[at])))
-        total += unit_power(np.take(heard[at].astype(np.float64), start + np.arange(num_samples), mode="wrap"))
+    for at in random.permutation(len(voiced))[:voices]:
+        start = int(random.integers(len(voiced[at])))
+        total += unit_power(np.take(voiced[at].astype(np.float64), start + np.arange(num_samples), mode="wrap"))
     return total
 
 

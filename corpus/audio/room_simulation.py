@@ -1,7 +1,7 @@
-"""What a microphone in a room makes of synthetic speech: silence before and after it, noise, another level.
+"""Room simulation for synthetic speech: silence before and after it, steady noise, another level.
 
-A synthesiser speaks at once, into perfect silence, always equally loud. Models that have heard nothing else misread
-people, who take a breath before they ask, beside a fan, at some distance.
+A synthesiser starts at once, in perfect silence, always equally loud. Models trained on nothing else misrecognise
+people, who pause before they speak, next to a fan, at some distance.
 
 S samples.
 """
@@ -9,10 +9,11 @@ S samples.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from runtime.config import Options, option
 from runtime.errors import check_option
 
 from .files import SAMPLE_RATE, Samples
@@ -22,44 +23,41 @@ STEADY_NOISE = ("white", "pink")
 
 
 @dataclass(kw_only=True)
-class RoomConfig:
-    """How built-in utterances are recorded; the answer voice, which replies are made of, is never changed.
+class RoomConfig(Options):
+    """Room simulation of utterances.
 
     Attributes:
-        share: of the utterances, those that are recorded in a room; the others stay as the synthesiser made them.
-        max_lead: longest silence before the speech, seconds; drawn evenly from 0 on.
+        share: of the utterances, those that are recorded in a room; the others stay as they are.
+        max_lead: longest silence before the speech, seconds; drawn uniformly from 0 on.
         max_tail: longest silence after it.
-        min_snr: of the speech to the room's noise, dB; drawn evenly up to ``max_snr``.
+        min_snr: of the speech to the room's noise, dB; drawn uniformly up to ``max_snr``.
         max_snr: highest.
-        max_attenuation: how much softer than the loudest the recording may be, dB.
-        kinds: of noise, drawn alike: ``white``, ``pink``.
+        max_attenuation: largest attenuation of the recording, dB; drawn uniformly from 0 on.
+        kinds: of noise, drawn uniformly: ``white``, ``pink``.
     """
 
-    share: float = 0.0
-    max_lead: float = 0.3
-    max_tail: float = 0.5
+    share: float = option(0.0, at_least=0, at_most=1)
+    max_lead: float = option(0.3, at_least=0)
+    max_tail: float = option(0.5, at_least=0)
     min_snr: float = 20.0
     max_snr: float = 60.0
-    max_attenuation: float = 15.0
-    kinds: list[str] = field(default_factory=lambda: list(STEADY_NOISE))
+    max_attenuation: float = option(15.0, at_least=0)
+    kinds: list[str] = option(list(STEADY_NOISE), one_of=STEADY_NOISE)
 
     def __post_init__(self) -> None:
-        check_option(0 <= self.share <= 1, "room.share", self.share, "give 0 to 1")
-        for name in ("max_lead", "max_tail", "max_attenuation"):
-            check_option(getattr(self, name) >= 0, f"room.{name}", getattr(self, name), "give 0 or more")
+        super().__post_init__()
         remedy = f"it must be at least room.min_snr ({self.min_snr})"
         check_option(self.max_snr >= self.min_snr, "room.max_snr", self.max_snr, remedy)
-        is_known = bool(self.kinds) and set(self.kinds) <= set(STEADY_NOISE)
-        check_option(is_known, "room.kinds", self.kinds, f"choose from {', '.join(STEADY_NOISE)}")
+        check_option(bool(self.kinds), "room.kinds", self.kinds, f"choose from {', '.join(STEADY_NOISE)}")
 
 
 def record_in_room(audio: Samples, id: str, config: RoomConfig, seed: int) -> Samples:
-    """(S,) speech as a microphone might have heard it, (S',) with S' >= S.
+    """Simulate the recording of (S,) speech in a room; returns (S',) with S' >= S.
 
     Args:
         audio: the speech.
-        id: the utterance's; with ``seed`` it decides every draw.
-        config: how far the draws go.
+        id: of the utterance; every random draw depends on it and on ``seed`` alone.
+        config: ranges of the draws.
         seed: of the draws.
     """
     random = np.random.default_rng([seed, zlib.crc32(f"room {id}".encode())])

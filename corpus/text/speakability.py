@@ -1,7 +1,7 @@
-"""What nobody reads aloud: code, addresses, tables, formulas, mark-up. Spans of speech keep away from it.
+"""Unspeakable parts of texts: code, addresses, tables, formulas, mark-up, which spans of speech must avoid.
 
-The idea of cleaning texts by rules before they are spoken is InSerter's (2503.02769); the rules are our own. A rule is
-a regular expression; what it matches, and every word it touches, stays text. Rules err on the side of text.
+Cleaning texts by rules before they are spoken is InSerter's idea (2503.02769); the rules are our own. A rule is a
+regular expression; its matches, and every word they touch, stay text. Rules err on the side of text.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ RULES: dict[str, re.Pattern[str]] = {
 
 
 def unspeakable_parts(text: str) -> list[tuple[int, int]]:
-    """Start and end of what is not to be spoken, in order, joined where parts touch or overlap."""
+    """Start and end of each unspeakable part, in order, joined where parts touch or overlap."""
     parts: list[tuple[int, int]] = []
     for start, end in sorted(match.span() for rule in RULES.values() for match in rule.finditer(text)):
         if parts and start <= parts[-1][1]:

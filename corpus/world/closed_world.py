@@ -1,7 +1,7 @@
 """The closed world that the built-in corpus speaks about: facts in about 190 words, questions with one right answer.
 
 The vocabulary is small so that small models learn it in minutes; its words are in the dictionary of the judge
-(pocketsphinx's cmudict-en-us) and, as far as English lets them, sound different (no "to" beside "two", no "for").
+(pocketsphinx's cmudict-en-us) and, as far as English allows, sound different (no "to" next to "two", no "for").
 
     world = World(seed=1)
     world.questions[0]   # Question(id="clock-1-after-one-0", question="what time is it one hour after one o'clock", ...
@@ -34,13 +34,15 @@ class World:
     """All facts, questions, statements and replies.
 
     Args:
-        seed: chooses which of the many "who put what where" situations exist; everything else is always there.
-        situations: how many of them.
+        seed: chooses among the many "who put what where" situations; everything else is always there.
+        situations: number of situations.
 
     Attributes:
-        facts: all that training may ask about.
-        questions: that ask for them.
-        unheard: facts of further situations, a fifth as many, whose stories no training data tells.
+        facts: all facts that training may ask about.
+        questions: every phrasing of their questions.
+        replies: distinct replies to them.
+        statements: distinct sentences that state them, and sentences of the kinds that stories are made of.
+        held_out_facts: facts of further situations, a fifth as many, whose stories no training data contains.
     """
 
     def __init__(self, seed: int = 1, situations: int = 60) -> None:
@@ -50,9 +52,9 @@ class World:
         self.replies = distinct(fact.reply for fact in self.facts)
         stated = (statement for fact in self.facts for statement in fact.statements)
         self.statements = distinct(itertools.chain(stated, situation_statements(rng, 6 * situations)))
-        told = {story for fact in self.facts for story in fact.stories}
+        stories = {story for fact in self.facts for story in fact.stories}
         further = situation_facts(random.Random(f"unheard {seed}"), max(situations // 5, 4))
-        self.unheard = [fact for fact in further if told.isdisjoint(fact.stories)]
+        self.held_out_facts = [fact for fact in further if stories.isdisjoint(fact.stories)]
 
     @property
     def sentences(self) -> list[str]:

@@ -9,11 +9,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corpus.splits import HeldOutTexts
 from corpus.text.normalisation import join_sentences
 
 from .closed_world import World, WorldQuestion
 from .facts import Fact
+from .held_out import HeldOutTexts
 from .situations import clock_story, story
 
 QUESTIONS_A_DOCUMENT = 3
@@ -22,7 +22,7 @@ FACTS_A_DOCUMENT = (3, 5)
 
 @dataclass(frozen=True)
 class Document:
-    """One text and its sort: "story", "facts" or "questions"."""
+    """One text and its kind: "story", "facts" or "questions"."""
 
     id: str
     kind: str
@@ -41,10 +41,10 @@ def write_documents(world: World, held_out: HeldOutTexts, *, train: int, held_ou
     """Compose distinct documents: half stories, a quarter facts, a quarter questions and replies.
 
     Args:
-        world: what they speak about.
-        held_out: the rule that splits them.
-        train: how many for training.
-        held_out_count: how many held-out ones.
+        world: the facts and questions that they are made of.
+        held_out: splits them.
+        train: number of training documents.
+        held_out_count: number of held-out documents.
         seed: of the choices.
     """
     rng = random.Random(f"documents {seed}")
@@ -70,7 +70,7 @@ def write_documents(world: World, held_out: HeldOutTexts, *, train: int, held_ou
 
 
 def story_documents(rng: random.Random) -> Iterator[list[str]]:
-    """Stories without end; one in five is told by the clock."""
+    """Endless stories; one in five goes by the clock."""
     while True:
         yield clock_story(rng) if rng.random() < 0.2 else story(rng)
 
@@ -92,7 +92,7 @@ def fact_documents(world: World, rng: random.Random) -> Iterator[list[str]]:
 def question_documents(world: World, held_out: HeldOutTexts, rng: random.Random) -> Iterator[list[str]]:
     """Questions and replies, three a document: every training question once, then all again in another order.
 
-    Now and then one with held-out questions.
+    With probability 0.1, a document of held-out questions follows.
     """
     training = [question for question in world.questions if question.question not in held_out]
     others = [question for question in world.questions if question.question in held_out]

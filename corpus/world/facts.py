@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def words(text: str) -> tuple[str, ...]:
-    """A list of words, written as one string."""
+    """The words of a string."""
     return tuple(text.split())
 
 
@@ -68,7 +68,7 @@ PLACES = (*words("box basket drawer"), *ROOMS)
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that is so, all ways of stating it, all ways of asking for it, and the one right answer.
+    """A fact: all ways of stating it, all ways of asking for it, and its one right answer.
 
     Attributes:
         id: unique, e.g. ``"capital-france"``.
@@ -77,8 +77,8 @@ class Fact:
         phrasings: questions that ask for it.
         answer: the key, e.g. ``"paris"``.
         reply: a short sentence that ends in the key.
-        stories: of a situation, what was told before it is asked for; one of them begins each phrasing.
-        later: questions that ask for it when a story was told in an earlier turn of the dialogue.
+        stories: of a situation, the sentences that describe it; each phrasing begins with one of them.
+        later: questions that ask for it after a story in an earlier turn of the dialogue.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What the built-in corpus says: which texts, of which kind, in which voice, for which split. Fixed by the seed."""
+"""The plan of the built-in corpus: text, kind, voice and split of every utterance, fixed by the seed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.splits import HeldOutTexts
 from corpus.text.normalisation import join_sentences
 
 from .closed_world import World
-from .dialogues import FOLLOW_UP, AskedDialogue
+from .dialogues import FOLLOW_UP, QuestionDialogue
 from .facts import PEOPLE
+from .held_out import HeldOutTexts
 from .situations import story
 from .synthesis import Prompt
 from .voices import ANSWER, HELD_OUT, SEEN, WorldVoice
@@ -24,12 +24,12 @@ KINDS = ("question", "statement", "random", "story", "followup")
 QUESTION_WORDS = ("where", "what", "which", "who")
 RANDOM_LENGTH = (4, 8)
 MAX_STORY_SENTENCES = 4
-ANSWER_WEIGHT = 4  # of the answer voice among the voices of heldout_sentence: it alone is what the decoder speaks
+ANSWER_WEIGHT = 4  # of the answer voice among the voices of heldout_sentence: the decoder speaks in it alone
 
 
 @dataclass(frozen=True)
-class Line:
-    """One utterance to be made: its transcript, and the prompt (the same words with punctuation) for the engine."""
+class PlannedUtterance:
+    """One utterance to synthesise: its transcript, and the prompt (the same words with punctuation) for the engine."""
 
     split: str
     kind: str
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSizes:
-    """How many utterances of each sort.
+    """Numbers of utterances.
 
     Attributes:
         train: for each kind, in the seen voices.
@@ -55,14 +55,14 @@ class PlanSizes:
 
 
 class CorpusPlan:
-    """Composes the lines of all splits.
+    """Composes the utterances of all splits.
 
     Args:
-        world: what is spoken about.
-        held_out: which texts training must not hear.
+        world: the sentences, questions and replies to speak.
+        held_out: the texts that training data must not contain.
         voices: of all roles.
         seed: of all choices.
-        folder: where audio goes, in one folder a voice.
+        folder: of the audio, with one folder a voice.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class CorpusPlan:
         self.voices = {role: [voice for voice in voices if voice.role == role] for role in (SEEN, HELD_OUT, ANSWER)}
         self.random_strings: set[str] = set()
 
-    def lines(self, sizes: PlanSizes) -> list[Line]:
+    def utterances(self, sizes: PlanSizes) -> list[PlannedUtterance]:
         """All utterances of the built-in corpus."""
-        answer, unheard = self.voices[ANSWER], self.voices[HELD_OUT]
+        answer, unseen = self.voices[ANSWER], self.voices[HELD_OUT]
         seen = self.voices[SEEN] or answer  # seen_voices=1
         evenly = [*seen, *answer * ANSWER_WEIGHT]
         words = dict.fromkeys(KINDS, 0) | {"random": sizes.held_out_words}
@@ -84,12 +84,12 @@ class CorpusPlan:
             *self._compose(TRAIN, "answer-", sizes.answer, answer, is_held_out=False),
             *self._assign(TRAIN, "", "reply", replies, answer),
             *self._compose(HELD_OUT_SENTENCE, "", sizes.held_out, evenly, is_held_out=True),
-            *self._compose(HELD_OUT_VOICE, "", sizes.held_out, unheard, is_held_out=True),
+            *self._compose(HELD_OUT_VOICE, "", sizes.held_out, unseen, is_held_out=True),
             *self._compose(HELD_OUT_WORDS, "", words, evenly, is_held_out=True),
         ]
 
-    def dialogue_lines(self, dialogues: Sequence[AskedDialogue]) -> Iterator[Line]:
-        """The utterances of held-out dialogues, each dialogue in one voice that training hears, the voices in turn."""
+    def dialogue_utterances(self, dialogues: Sequence[QuestionDialogue]) -> Iterator[PlannedUtterance]:
+        """The utterances of held-out dialogues, each dialogue in one training voice, the voices in turn."""
         voices = [*self.voices[SEEN], *self.voices[ANSWER]]
         for number, dialogue in enumerate(dialogues):
             voice = voices[number % len(voices)]
@@ -97,11 +97,11 @@ class CorpusPlan:
                 kind = "followup" if turn.relation == FOLLOW_UP else "question"
                 path = self.folder / voice.name / f"{turn.utterance}.flac"
                 prompt = Prompt(turn.utterance, spoken_question(turn.question), voice, path)
-                yield Line(HELD_OUT_DIALOGUE, kind, turn.question, prompt)
+                yield PlannedUtterance(HELD_OUT_DIALOGUE, kind, turn.question, prompt)
 
     def _compose(
         self, split: str, tag: str, counts: dict[str, int], voices: list[WorldVoice], *, is_held_out: bool
-    ) -> Iterator[Line]:
+    ) -> Iterator[PlannedUtterance]:
         sources: dict[str, Callable[[random.Random, bool], Iterator[tuple[str, str]]]] = {
             "question": self._questions,
             "statement": self._statements,
@@ -116,17 +116,19 @@ class CorpusPlan:
 
     def _assign(
         self, split: str, tag: str, kind: str, texts: list[tuple[str, str]], voices: list[WorldVoice]
-    ) -> Iterator[Line]:
+    ) -> Iterator[PlannedUtterance]:
         """Give (transcript, prompt text) pairs to voices, evenly."""
         rng = random.Random(f"voices {self.seed} {split} {tag}{kind}")
         turns = [voices[number % len(voices)] for number in range(len(texts))]
         rng.shuffle(turns)
         for number, ((text, spoken), voice) in enumerate(zip(texts, turns, strict=True)):
             id = f"{split}-{tag}{kind}-{number:05d}"
-            yield Line(split, kind, text, Prompt(id, spoken, voice, self.folder / voice.name / f"{id}.flac"))
+            yield PlannedUtterance(
+                split, kind, text, Prompt(id, spoken, voice, self.folder / voice.name / f"{id}.flac")
+            )
 
     def _questions(self, rng: random.Random, is_held_out: bool) -> Iterator[tuple[str, str]]:
-        """Every question once, then more of them with equal shares for the topics, small ones included."""
+        """Every question once, then further ones with an equal share for each topic, small ones included."""
         topics: dict[str, list[str]] = {}
         for question in self.world.questions:
             if (question.question in self.held_out) == is_held_out:
@@ -144,7 +146,7 @@ class CorpusPlan:
         return ((text, f"{text}.") for text in endless(statements, rng))
 
     def _random_words(self, rng: random.Random, is_held_out: bool) -> Iterator[tuple[str, str]]:
-        """Words of the vocabulary in random order: they teach the sounds, where sentences teach the grammar."""
+        """Words of the vocabulary in random order: examples of sounds without grammar."""
         vocabulary = self.world.vocabulary
         while True:
             text = " ".join(rng.choice(vocabulary) for _ in range(rng.randint(*RANDOM_LENGTH)))
@@ -153,7 +155,7 @@ class CorpusPlan:
                 yield text, f"{text}."
 
     def _followups(self, rng: random.Random, is_held_out: bool) -> Iterator[tuple[str, str]]:
-        """What may be asked about a story told before; it is the story, not the question, that can be held out."""
+        """Questions about an earlier turn's story; the story can be held out, not the question."""
         later = {question: None for fact in self.world.facts for question in fact.later}
         texts = [] if is_held_out else list(later)
         return ((text, f"{text}?") for text in endless(texts, rng))
@@ -174,7 +176,7 @@ def endless(texts: list[str], rng: random.Random) -> Iterator[str]:
 
 
 def spoken_question(question: str) -> str:
-    """The question with a question mark, and a comma after the situation that it tells first."""
+    """The question with a question mark, and a comma after the situation that it begins with."""
     words = question.split()
     if words[0] in PEOPLE:
         at = next(number for number, word in enumerate(words) if word in QUESTION_WORDS)

@@ -1,4 +1,4 @@
-"""The questions of a spoken corpus: ``questions.jsonl`` of corpus.build, found by their words; which to ask aloud."""
+"""Questions of a spoken corpus: ``questions.jsonl`` of corpus.build by their words, and the choice of recordings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.errors import UserError
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
+class QuestionAnswer:
     """A question with its one right answer.
 
     Attributes:
@@ -35,8 +35,8 @@ class AskedQuestion:
     split: str
 
 
-def read_questions(corpus: Path | str) -> dict[str, AskedQuestion]:
-    """The questions of a corpus folder by their normalised words.
+def read_questions(corpus: Path | str) -> dict[str, QuestionAnswer]:
+    """Read the questions of a corpus folder, by their normalised words.
 
     Raises:
         UserError: no questions.jsonl, a line that is no question, or one question with two answers.
@@ -45,13 +45,13 @@ def read_questions(corpus: Path | str) -> dict[str, AskedQuestion]:
     if not file.is_file():
         remedy = "give the output folder of corpus.build, or write {id, question, answer, reply, topic, split} lines"
         raise UserError(str(file), found="no such file", remedy=remedy)
-    found: dict[str, AskedQuestion] = {}
+    found: dict[str, QuestionAnswer] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-            question = AskedQuestion(**{name: str(record[name]) for name in AskedQuestion.__dataclass_fields__})
+            question = QuestionAnswer(**{name: str(record[name]) for name in QuestionAnswer.__dataclass_fields__})
         except (ValueError, KeyError, TypeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             remedy = "a question is a JSON object with id, question, answer, reply, topic and split"
@@ -69,17 +69,17 @@ def read_questions(corpus: Path | str) -> dict[str, AskedQuestion]:
 def choose_questions(
     manifest: Manifest, *, kind: str, voices: Sequence[str] = (), limit: int = 0, draw: str
 ) -> list[Utterance]:
-    """Distinct questions in a drawn order, each asked by the voice that has asked least so far.
+    """Distinct questions in a random order, each in the voice with the fewest questions so far.
 
     Args:
         manifest: of spoken questions.
         kind: only utterances of this kind; empty takes all.
         voices: only questions of these voices; none named means all.
-        limit: at most so many; 0 takes all.
-        draw: seeds the order and who asks.
+        limit: number of questions at most; 0 takes all.
+        draw: seed of the order and of the voices.
 
     Raises:
-        UserError: the manifest has none such.
+        UserError: the manifest has no such utterance.
     """
     by_text: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:

@@ -1,4 +1,4 @@
-"""Who put what where: situations told within a question, the sentences they are made of, and little stories."""
+"""Situations ("who put what where") described within a question, their sentences, and little stories."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .facts import COLOURS, DAYS, MONTHS, NUMBERS, OBJECTS, PEOPLE, PLACES, ROOM
 
 
 def situation_facts(rng: random.Random, situations: int) -> Iterator[Fact]:
-    """Who put what where, who has what, what was moved: told within the question, then asked for."""
+    """Facts about who put what where, who has what and what was moved, described within the questions."""
     puts = rng.sample(list(itertools.product(PEOPLE, COLOURS, OBJECTS, PLACES)), situations)
     for number, (person, colour, thing, place) in enumerate(puts):
         yield from put_facts(number, person, colour, thing, place)
     pairs = itertools.product(itertools.permutations(PEOPLE, 2), itertools.permutations(OBJECTS, 2))
     for number, ((one, other), (thing, second)) in enumerate(rng.sample(list(pairs), situations * 3 // 4)):
-        told = f"{one} has the {thing} and {other} has the {second}"
+        story = f"{one} has the {thing} and {other} has the {second}"
         asked, held = rng.choice(((one, thing), (other, second)))
-        has = (f"{told} who has the {held}", f"{told} who has the {held} now")
+        has = (f"{story} who has the {held}", f"{story} who has the {held} now")
         yield Fact(f"holder-{number}", "holder", (), has, asked, f"it is {asked}")
-        have = (f"{told} what does {asked} have", f"{told} what does {asked} have now")
+        have = (f"{story} what does {asked} have", f"{story} what does {asked} have now")
         yield Fact(f"held-{number}", "held", (), have, held, f"{asked} has the {held}")
     moves = itertools.product(PEOPLE, OBJECTS, itertools.permutations(PLACES, 2))
     for number, (person, thing, (place, target)) in enumerate(rng.sample(list(moves), situations * 3 // 4)):
@@ -28,7 +28,7 @@ def situation_facts(rng: random.Random, situations: int) -> Iterator[Fact]:
 
 
 def put_facts(number: int, person: str, colour: str, thing: str, place: str) -> Iterator[Fact]:
-    """Where it is, what colour it has, and who put it there."""
+    """The place of a thing, its colour, and the person who put it there."""
     put, left = stories = tuple(f"{person} {verb} the {colour} {thing} in the {place}" for verb in ("put", "left"))
     where = (f"{put} where is the {thing}", f"{left} where is the {thing}", f"{put} where is the {thing} now")
     reply = f"the {thing} is in the {place}"
@@ -43,7 +43,7 @@ def put_facts(number: int, person: str, colour: str, thing: str, place: str) -> 
 
 
 def move_facts(number: int, person: str, thing: str, place: str, target: str) -> Iterator[Fact]:
-    """Where a thing is; later, who moved it."""
+    """The place of a thing that was moved; in a later turn, the person who moved it."""
     stories = (f"{person} moved the {thing} from the {place} into the {target}",)
     now = tuple(f"{stories[0]} {asked}" for asked in ("where is it", "where is it now"))
     reply = f"the {thing} is in the {target}"
@@ -107,7 +107,7 @@ def story(rng: random.Random) -> list[str]:
 
 
 def clock_story(rng: random.Random) -> list[str]:
-    """A story told by the clock: someone is in one room at one hour and in another some hours later."""
+    """A story by the clock: a person is in one room at one hour and in another some hours later."""
     person, (room, target) = rng.choice(PEOPLE), rng.sample(ROOMS, 2)
     hour, count = rng.randrange(12), rng.randrange(1, 5)
     span = f"{NUMBERS[count - 1]} {'hour' if count == 1 else 'hours'} after {NUMBERS[hour]} o'clock"

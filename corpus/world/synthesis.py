@@ -1,13 +1,13 @@
-"""Prompts to audio files, in parallel: deterministic for each prompt, and what is finished is kept when called again.
+"""Parallel synthesis of prompts to audio files: deterministic for each prompt, resumed when called again.
 
-Each file is what the engine said, with the silence at its ends trimmed, at 16 kHz, its peak at 0.8, and with faint
-noise instead of digital silence (the logarithm of which no recording has); what users say is then recorded in a room.
+Each file is the engine's speech at 16 kHz with the silence at its ends trimmed, its peak at 0.8, and faint noise
+instead of digital silence (which no recording contains). Utterances of users then pass the room simulation.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE, Samples, resample, write_audio
 from corpus.audio.room_simulation import RoomConfig, record_in_room
+from runtime.artefact import remove_temporary_files
 from runtime.bulk.parallel_map import in_parallel
 from runtime.hashing import text_number
 from runtime.progress import Progress
@@ -30,7 +31,7 @@ KEPT_SILENCE = 6  # frames of 10 ms
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is to be said (with punctuation), by whom, and into which file."""
+    """One text to synthesise (with punctuation), its voice, and the file to write."""
 
     id: str
     text: str
@@ -39,11 +40,11 @@ class Prompt:
 
 
 def render(prompt: Prompt, seed: int) -> Samples:
-    """Say one prompt: (S,) float32 at 16 kHz. Depends on the prompt's id, text and voice and on ``seed`` only."""
+    """Synthesise one prompt: (S,) float32 at 16 kHz. Depends on its id, text and voice and on ``seed`` only."""
     rng = np.random.default_rng(text_number(f"{seed} {prompt.id}"))
-    pace, tune = rng.uniform(-1, 1, 2)
-    said, sample_rate = prompt.voice.say(prompt.text, float(pace), float(tune))
-    audio = trim(resample(said, sample_rate, SAMPLE_RATE))
+    pace, pitch = rng.uniform(-1, 1, 2)
+    speech, sample_rate = prompt.voice.say(prompt.text, float(pace), float(pitch))
+    audio = trim(resample(speech, sample_rate, SAMPLE_RATE))
     audio = audio * np.float32(PEAK / max(float(np.abs(audio).max(initial=0)), 1e-4))
     return audio + rng.standard_normal(len(audio), dtype=np.float32) * np.float32(DITHER)
 
@@ -52,10 +53,10 @@ def trim(audio: Samples) -> Samples:
     """Cut silence at both ends down to 60 ms."""
     frames = audio[: len(audio) // FRAME * FRAME].reshape(-1, FRAME)
     level = np.sqrt(np.square(frames, dtype=np.float64).mean(axis=1))
-    heard = np.flatnonzero(level > level.max(initial=0) * 10 ** (SILENCE_DECIBEL / 20))
-    if not len(heard):
+    loud = np.flatnonzero(level > level.max(initial=0) * 10 ** (SILENCE_DECIBEL / 20))
+    if not len(loud):
         return audio
-    return audio[max(0, heard[0] - KEPT_SILENCE) * FRAME : (heard[-1] + 1 + KEPT_SILENCE) * FRAME]
+    return audio[max(0, loud[0] - KEPT_SILENCE) * FRAME : (loud[-1] + 1 + KEPT_SILENCE) * FRAME]
 
 
 def synthesise(
@@ -64,19 +65,19 @@ def synthesise(
     """Write every prompt's audio file.
 
     Args:
-        prompts: what to say.
-        folder: keeps what is done.
-        room: how voices other than the answer voice are recorded.
-        seed: of the small variations.
+        prompts: to synthesise.
+        folder: keeps finished units of work.
+        room: room simulation for voices other than the answer voice.
+        seed: of pace, pitch, faint noise and room.
         workers: processes; the result does not depend on their number.
         bar: updated by one a prompt.
 
     Returns:
         Seconds of audio for each prompt id.
     """
-    say = functools.partial(synthesise_chunk, room=room, seed=seed)
-    durations = in_parallel(say, prompts, folder, processes=workers, bar=bar)
-    remove_remnants({prompt.path.parent for prompt in prompts})
+    synthesise_some = functools.partial(synthesise_chunk, room=room, seed=seed)
+    durations = in_parallel(synthesise_some, prompts, folder, processes=workers, bar=bar)
+    remove_temporary_files({prompt.path.parent for prompt in prompts})
     return durations
 
 
@@ -90,10 +91,3 @@ def synthesise_chunk(prompts: Sequence[Prompt], *, room: RoomConfig, seed: int) 
         write_audio(prompt.path, audio, is_durable=False)
         durations[prompt.id] = len(audio) / SAMPLE_RATE
     return durations
-
-
-def remove_remnants(folders: Iterable[Path]) -> None:
-    """Delete the temporary files that killed workers left in ``folders``."""
-    for folder in folders:
-        for remnant in folder.glob(".*"):
-            remnant.unlink()

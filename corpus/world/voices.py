@@ -1,4 +1,4 @@
-"""The voices of the built-in corpus: which engine says it how, and which voices training never hears."""
+"""Voices of the built-in corpus: engine, engine settings, and the role of each (training, held-out, answer)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WorldVoice:
         rate: espeak-ng's words a minute.
         pitch: espeak-ng's, 0 to 100.
         stretch: flite's factor on durations.
-        spread: how much pace and pitch vary from utterance to utterance (0 to 1).
+        spread: of pace and pitch from utterance to utterance (0 to 1).
     """
 
     name: str
@@ -38,13 +38,13 @@ class WorldVoice:
     stretch: float = 1.0
     spread: float = 1.0
 
-    def say(self, text: str, pace: float, tune: float) -> tuple[Samples, int]:
-        """Say ``text``.
+    def say(self, text: str, pace: float, pitch: float) -> tuple[Samples, int]:
+        """Synthesise ``text``.
 
         Args:
-            text: what to say; commas, full stops and question marks are heard.
+            text: commas, full stops and question marks shape the prosody.
             pace: -1 (slowest) to 1 (fastest): up to 6 % at full spread.
-            tune: -1 (lowest) to 1 (highest): up to 5 of espeak-ng's pitch steps at full spread.
+            pitch: -1 (lowest) to 1 (highest): up to 5 of espeak-ng's pitch steps at full spread.
 
         Returns:
             (S,) float32 samples and their sample rate.
@@ -52,8 +52,8 @@ class WorldVoice:
         speed = 1 + 0.06 * self.spread * pace
         if self.engine == "flite":
             return flite.speak(text, self.voice, stretch=self.stretch / speed)
-        pitch = round(self.pitch + 5 * self.spread * tune)
-        return espeak.speak(text, self.voice, rate=round(self.rate * speed), pitch=pitch)
+        steps = round(self.pitch + 5 * self.spread * pitch)
+        return espeak.speak(text, self.voice, rate=round(self.rate * speed), pitch=steps)
 
     def describe(self) -> dict[str, Any]:
         """Plain data for voices.json."""
@@ -68,7 +68,7 @@ def espeak_voice(variant: str, pitch: int, rate: int = 160, *, language: str = "
     return WorldVoice(name=name, engine="espeak", voice=voice, role=role, rate=rate, pitch=pitch)
 
 
-# Chosen among 60 variants: heard well by an independent recogniser, and unlike each other.
+# Chosen among 60 variants: well recognised by an independent recogniser, and unlike each other.
 ESPEAK_VOICES = (
     espeak_voice("f2", 50),
     espeak_voice("f5", 60, 155),
@@ -99,24 +99,24 @@ def choose_voices(engines: str = "auto", num_seen: int = 0, answer: str = "") ->
 
     Args:
         engines: "espeak", or "auto" for flite's voices besides where its library is installed.
-        num_seen: how many voices training hears, the answer voice among them; 0 for all there are.
+        num_seen: number of voices in training, the answer voice among them; 0 for all there are.
         answer: name of the answer voice; "" for flite's slt, else the first of espeak-ng.
 
     Returns:
         Voices of which exactly one has the role "answer".
 
     Raises:
-        UserError: ``answer`` is none of the voices that training may hear.
+        UserError: ``answer`` is not a training voice.
     """
     has_flite = engines == "auto" and flite.is_available()
     # flite's clearest two stand first, so that few voices are still of two engines
     voices = [*FLITE_VOICES[:2], *ESPEAK_VOICES, *FLITE_VOICES[2:]] if has_flite else [*ESPEAK_VOICES]
-    heard = {voice.name: voice for voice in voices if voice.role != HELD_OUT}
+    trainable = {voice.name: voice for voice in voices if voice.role != HELD_OUT}
     chosen = answer or voices[0].name
-    if chosen not in heard:
-        remedy = f"choose one of {', '.join(heard)}"
+    if chosen not in trainable:
+        remedy = f"choose one of {', '.join(trainable)}"
         raise UserError("option answer_voice", found=f"found {answer!r}", remedy=remedy)
-    answering = replace(heard.pop(chosen), role=ANSWER, spread=0.0)
-    others = [replace(voice, role=SEEN) for voice in heard.values()]
+    answering = replace(trainable.pop(chosen), role=ANSWER, spread=0.0)
+    others = [replace(voice, role=SEEN) for voice in trainable.values()]
     seen = [answering, *others][: num_seen or len(voices)]
     return [*seen, *(voice for voice in voices if voice.role == HELD_OUT)]

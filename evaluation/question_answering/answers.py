@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.text.normalisation import normalise
-from corpus.world.questions import AskedQuestion
+from corpus.world.questions import QuestionAnswer
 from evaluation.judges.listening import Listening
 from runtime.errors import UserError
 
@@ -36,10 +36,10 @@ class SpokenAnswer:
     heard: str | None
     said: str
     reply_audio: Path | None
-    asked: AskedQuestion
+    asked: QuestionAnswer
 
 
-def read_answers(folder: Path | str, find: Callable[[str, str], AskedQuestion | None]) -> list[SpokenAnswer]:
+def read_answers(folder: Path | str, find: Callable[[str, str], QuestionAnswer | None]) -> list[SpokenAnswer]:
     """The answers of a run folder of chatbot.respond, each with its question.
 
     Args:

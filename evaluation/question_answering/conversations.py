@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from corpus.world.dialogues import RELATIONS, read_asked
-from corpus.world.questions import AskedQuestion
+from corpus.world.dialogues import RELATIONS, read_question_dialogues
+from corpus.world.questions import QuestionAnswer
 
 from .answers import SpokenAnswer, read_answers, score
 from .scoring import share
@@ -21,9 +21,13 @@ def read_conversations(folder: Path | str, corpus: Path | str) -> tuple[list[Spo
     Raises:
         UserError: no dialogues, no answers, or an answer to a question of no dialogue.
     """
-    turns = {turn.utterance: turn for one in read_asked(Path(corpus) / "dialogues_heldout.jsonl") for turn in one.turns}
+    turns = {
+        turn.utterance: turn
+        for one in read_question_dialogues(Path(corpus) / "dialogues_heldout.jsonl")
+        for turn in one.turns
+    }
     asked = {
-        id: AskedQuestion(id, turn.question, turn.answer, turn.reply, turn.topic, "heldout")
+        id: QuestionAnswer(id, turn.question, turn.answer, turn.reply, turn.topic, "heldout")
         for id, turn in turns.items()
     }
     answered = read_answers(folder, lambda id, _: asked.get(id))

@@ -11,7 +11,7 @@ import pytest
 from chatbot.data.dialogue_files import Dialogue, DialogueFingerprints, DialogueTurn, write_dialogues
 from chatbot.prepare import STAGE
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
-from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
+from corpus.world.dialogues import QuestionDialogue, QuestionTurn, dialogue_line
 from lm.data.corpora import open_corpus
 from lm.data.formats import ChatTurn, chat_document, loss_mask, render
 from lm.data.reply_format import ReplyFormat
@@ -75,13 +75,13 @@ def test_questions_of_a_dialogue_are_put_together(chain: Path, tmp_path: Path) -
     shutil.copytree(chain / "corpus", tmp_path / "corpus")
     file = tmp_path / "corpus" / "dialogues.jsonl"
 
-    def turn(item: TokenisedUtterance, reply: str) -> AskedTurn:
-        return AskedTurn(item.id, item.text, reply.split()[-1], reply, "capital", "first")
+    def turn(item: TokenisedUtterance, reply: str) -> QuestionTurn:
+        return QuestionTurn(item.id, item.text, reply.split()[-1], reply, "capital", "first")
 
     replies = [f"the capital of {country} is {capital}" for country, capital in CAPITALS.items()]
-    whole = AskedDialogue("a", [turn(*pair) for pair in zip(asked, replies, strict=False)])
-    unspoken = AskedDialogue("b", [turn(asked[0], replies[0]), turn(asked[1], "it is oslo")])
-    lost = AskedDialogue("c", [replace(whole.turns[0], utterance="nobody")])
+    whole = QuestionDialogue("a", [turn(*pair) for pair in zip(asked, replies, strict=False)])
+    unspoken = QuestionDialogue("b", [turn(asked[0], replies[0]), turn(asked[1], "it is oslo")])
+    lost = QuestionDialogue("c", [replace(whole.turns[0], utterance="nobody")])
     file.write_text("".join(dialogue_line(one) + "\n" for one in (whole, unspoken, lost)))
     options = {"corpus": str(tmp_path / "corpus"), "multi_turn": True, "out": str(tmp_path / "out")}
     with pytest.raises(UserError, match="1 with no spoken reply, 1 with no tokens of a question"):

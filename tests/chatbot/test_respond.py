@@ -11,7 +11,7 @@ from chatbot import respond
 from chatbot.respond import STAGE, RespondConfig
 from chatbot.settings import ChatSettings
 from corpus.audio.files import read_audio
-from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
+from corpus.world.dialogues import QuestionDialogue, QuestionTurn, dialogue_line
 from runtime.artefact import file_digest
 from runtime.errors import UserError
 
@@ -59,9 +59,9 @@ def test_dialogues_are_asked_turn_by_turn_and_remembered(chain: Path, tmp_path: 
     file = tmp_path / "dialogues.jsonl"
     asked = {"a": (first, second), "b": (third,)}
     turns = {
-        id: [AskedTurn(name, "", "paris", "paris", "capital", "first") for name in ids] for id, ids in asked.items()
+        id: [QuestionTurn(name, "", "paris", "paris", "capital", "first") for name in ids] for id, ids in asked.items()
     }
-    file.write_text("".join(dialogue_line(AskedDialogue(id, some)) + "\n" for id, some in turns.items()))
+    file.write_text("".join(dialogue_line(QuestionDialogue(id, some)) + "\n" for id, some in turns.items()))
     bundle = tmp_path / "remembering"
     shutil.copytree(chain / "bundle" / "bundle", bundle)
     said = {}

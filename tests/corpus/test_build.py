@@ -9,9 +9,10 @@ import pytest
 import soundfile
 
 from corpus.audio.files import audio_info
-from corpus.build import STAGE, BuildConfig
+from corpus.build import STAGE
 from corpus.manifest import read_manifest, to_cuts
-from corpus.world.dialogues import read_asked
+from corpus.world.build_config import BuildConfig
+from corpus.world.dialogues import read_question_dialogues
 from runtime.artefact import file_digest
 from runtime.errors import UserError
 from tests.support.permits import Permits, is_group_running, wait_for
@@ -64,7 +65,7 @@ def test_outputs(built: Path) -> None:
             assert abs(info.duration - utterance.duration) < 1e-5
     questions = [json.loads(line) for line in (built / "questions.jsonl").read_text().splitlines()]
     replies = {u.text for u in manifests["train"].utterances if u.kind == "reply"}
-    dialogues = {split: read_asked(built / f"dialogues{tag}.jsonl") for split, tag in DIALOGUES.items()}
+    dialogues = {split: read_question_dialogues(built / f"dialogues{tag}.jsonl") for split, tag in DIALOGUES.items()}
     later = {turn.reply for one in dialogues["train"] for turn in one.turns}
     assert {question["reply"] for question in questions} | later <= replies
     for split, asked in dialogues.items():

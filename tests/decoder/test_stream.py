@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from decoder.config import BackboneConfig, FlowConfig, VocoderConfig
 from decoder.model import SpeechDecoder
 from decoder.stream import DecoderStream

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from decoder.block_schedule import Timing, frames_per_token
 from decoder.config import DecoderConfig
 from decoder.model import SpeechDecoder

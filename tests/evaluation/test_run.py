@@ -10,7 +10,7 @@ import pytest
 
 from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance, write_manifest
-from corpus.world.dialogues import AskedDialogue, AskedTurn, dialogue_line
+from corpus.world.dialogues import QuestionDialogue, QuestionTurn, dialogue_line
 from evaluation.run import STAGE
 from evaluation.speech.config import EvaluationConfig
 from runtime.errors import UserError
@@ -84,7 +84,7 @@ def test_answers_within_dialogues_are_scored_by_their_relation(chain: Path) -> N
     answers = [json.loads(line) for line in (chain / "answers" / "answers.jsonl").read_text().splitlines()]
     keys, relations = ("paris", "blue", "two o'clock"), ("first", "followup", "followup")
     turns = [
-        AskedTurn(row["id"], row["question"], key, f"it is {key}", "any", relation)
+        QuestionTurn(row["id"], row["question"], key, f"it is {key}", "any", relation)
         for row, key, relation in zip(answers, keys, relations, strict=True)
     ]
     for number, row in enumerate(answers):
@@ -93,11 +93,11 @@ def test_answers_within_dialogues_are_scored_by_their_relation(chain: Path) -> N
     (chain / "told" / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
     changes = {"answers": None, "dialogue_answers": str(chain / "told")}
     file = chain / "corpus" / "dialogues_heldout.jsonl"
-    file.write_text(dialogue_line(AskedDialogue("a", turns)) + "\n")
+    file.write_text(dialogue_line(QuestionDialogue("a", turns)) + "\n")
     with pytest.raises(UserError, match="which the corpus does not have"):
         STAGE.execute(config(chain, **changes))
     named = [replace(turn, utterance=f"dialogue-{number}") for number, turn in enumerate(turns)]
-    file.write_text(dialogue_line(AskedDialogue("a", named)) + "\n")
+    file.write_text(dialogue_line(QuestionDialogue("a", named)) + "\n")
     metrics = STAGE.execute(config(chain, **changes))
     assert (metrics["dialogue.questions.first"], metrics["dialogue.questions.followup"]) == (1, 2)
     assert metrics["dialogue.speech_to_text_accuracy.first"] == 1.0

@@ -10,10 +10,10 @@ import numpy as np
 from chatbot.respond import Answer, keep, without_timings
 from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance
-from corpus.world.questions import AskedQuestion
+from corpus.world.questions import QuestionAnswer
 from evaluation.question_answering.answers import listenings, read_answers, score, summarise
 
-ASKED = AskedQuestion("q", "what color is the sky", "blue", "the sky is blue", "colour", "heldout")
+ASKED = QuestionAnswer("q", "what color is the sky", "blue", "the sky is blue", "colour", "heldout")
 
 
 def answer(num_samples: int) -> Answer:

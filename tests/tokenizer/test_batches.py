@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from tokenizer.config import AugmentConfig
 from tokenizer.data.augment import augment, warp_matrices
 from tokenizer.data.batches import Batches, Prefetcher

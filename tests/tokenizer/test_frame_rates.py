@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from corpus.audio.frame_rate import FRAME_RATES, FrameRate
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from runtime.artefact import identity
 from runtime.errors import UserError
 from tokenizer.config import QuantiserConfig, TokenizerModelConfig

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from corpus.audio.frame_rate import FrameRate
-from corpus.audio.mel import LogMelConfig
+from corpus.audio.mel_config import LogMelConfig
 from tokenizer.config import TokenizerModelConfig
 
 LN10 = 2.302585092994046

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corpus.audio.mel import LogMelConfig, hertz_to_mel, mel_to_hertz
+from corpus.audio.mel import hertz_to_mel, mel_to_hertz
+from corpus.audio.mel_config import LogMelConfig
 from tokenizer.config import AugmentConfig
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus.audio.room_simulation import RoomConfig
-from corpus.manifest import BadRecord
+from corpus.manifest import AudioUtterance, BadRecord
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.job import UnitFolder
 
-from .bulk_speech import AudioUtterance, Split, UnitAudioReader
+from .bulk_speech import Split, UnitAudioReader
 
 if TYPE_CHECKING:
     from tokenizer.model import SpeechTokenizer

@@ -20,23 +20,11 @@ from typing import Any
 
 from corpus.audio.files import Samples, decode_audio, read_audio, to_mono
 from corpus.audio.room_simulation import RoomConfig, record_in_room
-from corpus.manifest import BadRecord, Manifest, Utterance, parse_record, read_manifest
+from corpus.manifest import AudioUtterance, BadRecord, Manifest, Utterance, parse_record, read_manifest
 from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 
 TARRED_MANIFEST = "tarred_audio_manifest.json"
-
-
-@dataclass(frozen=True)
-class AudioUtterance:
-    """One utterance with its audio (S,)."""
-
-    id: str
-    text: str
-    speaker: str
-    lang: str
-    kind: str
-    audio: Samples
 
 
 @dataclass(frozen=True)

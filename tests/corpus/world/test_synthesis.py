@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.splits import HeldOutTexts
 from corpus.world import espeak, flite
 from corpus.world.closed_world import World
+from corpus.world.held_out import HeldOutTexts
 from corpus.world.plan import KINDS, TRAIN, CorpusPlan, PlanSizes
 from corpus.world.synthesis import PEAK, Prompt, render, trim
 from corpus.world.voices import ANSWER, ESPEAK_VOICES, FLITE_VOICES, HELD_OUT, WorldVoice, choose_voices
@@ -78,7 +78,7 @@ def test_fewer_voices_can_be_seen(num_seen: int, tmp_path: Path) -> None:
     world = World(1, 4)
     counts = dict.fromkeys(KINDS, 8)
     sizes = PlanSizes(train=counts, answer=counts, held_out=counts, held_out_words=4)
-    lines = CorpusPlan(world, HeldOutTexts(world, 0.1, 1), voices, 1, tmp_path).lines(sizes)
+    lines = CorpusPlan(world, HeldOutTexts(world, 0.1, 1), voices, 1, tmp_path).utterances(sizes)
     assert len({line.prompt.voice.name for line in lines if line.split == TRAIN}) == num_seen
     assert len({line.prompt.id for line in lines}) == len(lines)
 

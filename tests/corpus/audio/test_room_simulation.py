@@ -10,6 +10,7 @@ from scipy.signal import correlate
 
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.audio.room_simulation import RoomConfig, record_in_room
+from corpus.build import STAGE
 from corpus.world.synthesis import Prompt, render, synthesise
 from corpus.world.voices import ANSWER, ESPEAK_VOICES, choose_voices
 from runtime.errors import UserError
@@ -80,5 +81,7 @@ def test_the_answer_voice_is_never_in_a_room(tmp_path: Path) -> None:
     ],
 )
 def test_options_out_of_range(option: str, value: object) -> None:
-    with pytest.raises(UserError, match=f"room.{option}"):
+    with pytest.raises(UserError, match=f"option room.{option}: found"):
+        STAGE.compose(["out=corpus", f"room.{option}={value}"])
+    with pytest.raises(UserError, match=option):
         RoomConfig(**{option: value})  # type: ignore[arg-type]

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from corpus.splits import HeldOutTexts
 from corpus.text.normalisation import normalise, split_sentences
 from corpus.world.closed_world import World
 from corpus.world.documents import write_documents
 from corpus.world.facts import DAYS, MONTHS, NUMBERS
+from corpus.world.held_out import HeldOutTexts
 from corpus.world.plan import KINDS, TRAIN, CorpusPlan, PlanSizes, spoken_question
 from corpus.world.situations import clock_story, story
 from corpus.world.voices import HELD_OUT, choose_voices
@@ -71,7 +71,7 @@ def test_situations_are_answered_from_their_own_words(world: World) -> None:
 
 def test_follow_ups_are_answered_by_the_story(world: World) -> None:
     topics = {"where", "tint", "who", "moved", "mover"}
-    facts = [fact for fact in (*world.facts, *world.unheard) if fact.later]
+    facts = [fact for fact in (*world.facts, *world.held_out_facts) if fact.later]
     assert {fact.topic for fact in facts} == topics
     asked: dict[tuple[str, str], str] = {}
     for fact in facts:
@@ -122,7 +122,7 @@ def test_splits_share_no_text_and_no_held_out_voice(world: World, held_out: Held
     voices = choose_voices("espeak")
     count = dict.fromkeys(KINDS, 60)
     sizes = PlanSizes(train=count | {"question": 2500}, answer=count, held_out=count, held_out_words=4)
-    lines = CorpusPlan(world, held_out, voices, 1, tmp_path).lines(sizes)
+    lines = CorpusPlan(world, held_out, voices, 1, tmp_path).utterances(sizes)
     train = [line for line in lines if line.split == TRAIN]
     others = [line for line in lines if line.split != TRAIN]
     assert not {line.text for line in train} & {line.text for line in others}

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, num_tokens, pad_to_token
-from corpus.audio.mel import LogMel, LogMelConfig
+from corpus.audio.mel import LogMel
+from corpus.audio.mel_config import LogMelConfig
 
 
 def noise(num_samples: int, seed: int = 0) -> np.ndarray:

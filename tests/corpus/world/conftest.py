@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from corpus.splits import HeldOutTexts
 from corpus.world.closed_world import World
+from corpus.world.held_out import HeldOutTexts
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,48 @@
+"""Settings of the log-mel spectrogram (`corpus.audio.mel`), free of torch for config modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.config import Options, option
+from runtime.errors import check_option
+
+from .files import SAMPLE_RATE
+from .frame_rate import SAMPLES_PER_FRAME
+
+
+@dataclass(kw_only=True)
+class LogMelConfig(Options):
+    """Settings of `corpus.audio.mel.LogMel`; the defaults suit 16 kHz speech.
+
+    Attributes:
+        sample_rate: of the audio, Hz.
+        n_fft: length of the Fourier transform.
+        win: window length in samples (Hann, centred in the transform).
+        hop: samples a frame.
+        num_mels: mel bands, from 0 Hz to half the sample rate (Slaney's scale, filters of unit area).
+        floor: magnitudes below are raised to it before the logarithm.
+        mean: subtracted from the natural logarithm.
+        std: the difference is divided by it; with ``mean`` it makes speech about zero mean and unit variance.
+        power: exponent of the magnitudes before the filters (2: power spectrum, as Whisper's).
+        before: samples that a window begins before its frame's own; -1: as many as it ends after them (win - hop must
+            then be even). win / 2 centres it on the frame's first sample, as Whisper's is.
+    """
+
+    sample_rate: int = SAMPLE_RATE
+    n_fft: int = 512
+    win: int = 400
+    hop: int = SAMPLES_PER_FRAME
+    num_mels: int = 80
+    floor: float = option(1e-5, above=0)
+    mean: float = -6.0
+    std: float = option(2.5, above=0)
+    power: float = option(1.0, above=0, is_omitted_if_default=True)
+    before: int = option(-1, is_omitted_if_default=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option(self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
+        if self.before < 0:
+            check_option((self.win - self.hop) % 2 == 0, "mel.win", self.win, "win - hop must be even")
+        check_option(self.before <= self.win - self.hop, "mel.before", self.before, "give at most win - hop")
