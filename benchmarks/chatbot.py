@@ -41,7 +41,8 @@ from evaluation.served_chat.soak import Soak, draw_memory, soak
 from evaluation.served_chat.table import Summary, quantiles
 from evaluation.served_chat.talk import ANSWERED, spoken_question
 from lm.data.formats import chat_prompt
-from lm.inference.generation import Allowed, Generator
+from lm.inference.generation import Generator
+from lm.inference.output_head import Allowed
 from runtime.artefact import write_json
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from chatbot.settings import bundle_folder
 from corpus.audio.files import SAMPLE_RATE, Samples
 from lm.data.formats import asr_prompt
+from lm.inference.batching import GenerationRequest
 from lm.inference.generation import Generator
-from lm.inference.sequences import Ask
 from runtime.errors import UserError, check_option
 from tokenizer.model import Codes
 
@@ -193,7 +193,7 @@ class Engine:
             try:
                 context.set(prompt)
                 most = min(self.limits.context_tokens - len(prompt), 8 + len(codes))
-                ask = Ask(max_new_tokens=most, stop=(v.eos,), allowed="text")
+                ask = GenerationRequest(max_new_tokens=most, stop=(v.eos,), allowed="text")
                 async with aclosing(context.generate(ask)) as made:
                     written = [id async for id in made]
             finally:

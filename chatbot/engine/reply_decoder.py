@@ -18,9 +18,9 @@ import numpy as np
 from lm.data.reply_format import ReplyState
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Vocabulary
-from lm.inference.generation import Allowed
+from lm.inference.batching import GenerationRequest
+from lm.inference.output_head import Allowed
 from lm.inference.sampling import prompt_seeds
-from lm.inference.sequences import Ask
 from runtime.hashing import seed_of
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class ReplyDecoder:
             return
         given = self.sampling.temperature
         as_set = self.reply.speech_temperature if allowed == "speech" else self.reply.text_temperature
-        ask = Ask(
+        ask = GenerationRequest(
             max_new_tokens=min(most, room),
             stop=tuple(stop),
             allowed=allowed,

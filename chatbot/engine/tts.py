@@ -18,7 +18,7 @@ from corpus.audio.files import Samples
 from corpus.text.normalisation import split_sentences
 from lm.data.formats import tts_prompt
 from lm.data.special_tokens import SpecialToken
-from lm.inference.sequences import Ask
+from lm.inference.batching import GenerationRequest
 from runtime.errors import UserError
 
 from .generation import first_cause
@@ -64,7 +64,8 @@ async def read_aloud(engine: Engine, text: str, voice: str) -> AsyncGenerator[Sa
                 for prompt in prompts:
                     context.set(prompt)
                     most = min(LONGEST_PAUSE + LONGEST_TOKEN * len(prompt), engine.reader.max_length - len(prompt))
-                    ask = Ask(max_new_tokens=most, stop=(v.special(SpecialToken.END_OF_AUDIO),), allowed="speech")
+                    end = v.special(SpecialToken.END_OF_AUDIO)
+                    ask = GenerationRequest(max_new_tokens=most, stop=(end,), allowed="speech")
                     async with aclosing(context.generate(ask)) as made:
                         async for id in made:
                             if v.is_speech(id):

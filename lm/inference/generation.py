@@ -1,36 +1,34 @@
-"""Generation from an exported model: batches of prompts, or one session that listens and speaks token by token.
+"""Generation from an exported model: many prompts at once, or sequences that are fed and continued piece by piece.
 
     generator = Generator.from_pretrained("runs/text2token/export/model")
     rows = generator.generate([tts_prompt("hello", "ann", v)], max_new_tokens=100, stop=[v.special("end_of_audio")],
                               allowed="speech", temperature=0.8, top_p=0.95, seeds=[1])
 
-A batch has slots; a prompt that ends frees its slot for the next one, so the slots stay full until prompts run out,
-and then the last rows are moved together. What a prompt yields depends on the prompt, its seed and the options only,
-not on batch size or order (see `lm.inference.cached_llama` for how far this goes).
+A prompt that ends frees its row for the next one, so the rows stay full until prompts run out, and then the last ones
+are moved together. What a prompt yields depends on the prompt, its seed and the options only, not on batch size or
+order (see `lm.inference.cached_llama` for how far this goes).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from lm.data.vocabulary import Vocabulary
+from lm.data.vocabulary import Ids, Vocabulary
 from runtime.errors import UserError
 
-from .batch import DecodeSlots, Ids, round_up, run_prompts
 from .batch_invariant_linear import BatchInvariantLinear
+from .batching import PADDING, BatchPolicy, ContinuousBatch, GenerationRequest, round_up, run_padded
 from .cached_llama import CachedLlama
-from .sampling import choose, prompt_seeds, uniform
+from .output_head import Allowed, OutputHeads
+from .sampling import prompt_seeds
 
-Allowed = Literal["text", "speech", "both", "any"]
-
-REFILL_SHARE = 1 / 8  # of the slots must be free before prompts that wait are run
+REFILL_SHARE = 1 / 8  # of the rows must be free before prompts that wait are run
+PROMPT_TOKENS = 4096  # of prompts run at once in bulk generation, padding included
 
 
 class Generator:
@@ -51,7 +49,7 @@ class Generator:
             raise UserError("the model", found=found, remedy="give the vocabulary it was trained with")
         self.model, self.vocabulary = model, vocabulary
         self.batch_size, self.has_graphs = batch_size, has_graphs
-        self._heads: dict[tuple[str, tuple[int, ...]], tuple[BatchInvariantLinear, Ids]] = {}
+        self.heads = OutputHeads(model, vocabulary)
 
     @classmethod
     def from_pretrained(
@@ -86,7 +84,10 @@ class Generator:
         """Most tokens of a prompt and its answer together."""
         return self.model.max_length
 
-    @torch.inference_mode()
+    def batch(self, num_rows: int) -> ContinuousBatch:
+        """Rows that are fed and continued piece by piece, for serving."""
+        return ContinuousBatch(self.model, self.heads, num_rows)
+
     def generate(
         self,
         prompts: Sequence[npt.NDArray[np.integer]],
@@ -104,141 +105,77 @@ class Generator:
             prompts: rows of ids, none empty.
             max_new_tokens: one number, or one for each prompt.
             stop: ids that end a row; always allowed.
-            allowed: what may come: text tokens, speech tokens, both, these ids, or any id but padding.
+            allowed: text tokens, speech tokens, both, these ids, or any id but padding.
             temperature: 0 is greedy.
             top_p: nucleus mass.
             seeds: one for each prompt (default: made from its tokens, so equal prompts are answered equally).
         """
         limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
         assert len(limits) == len(prompts) and all(len(prompt) for prompt in prompts)
-        given = prompt_seeds(prompts) if seeds is None else np.array([s % (1 << 64) for s in seeds], dtype=np.uint64)
-        results: list[Ids] = [np.zeros(0, dtype=np.int32)] * len(prompts)
-        queue = sorted(
-            (number for number in range(len(prompts)) if limits[number] > 0),
-            key=lambda number: (len(prompts[number]) + limits[number], number),
-        )  # the longest are taken first, and neighbours are alike in length
-        if not queue:
-            return results
-        num_slots = min(self.batch_size, len(queue))
-        ends = np.array([len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)])
-        self.model.check_length(int(ends[queue].max()))
-        head, ids_N = self.head(allowed, tuple(stop))
-        batch = DecodeSlots(self.model, num_slots, ends, given, limits, self.has_graphs)
-        while queue or batch.num_active:
-            if queue and batch.num_free >= (num_slots * REFILL_SHARE if batch.num_active else 1):
-                taken = [queue.pop() for _ in range(min(batch.num_free, len(queue)))]
-                rows, last = batch.admit(taken, prompts)
-            else:
-                if not queue:
-                    batch.compact()
-                rows, last = batch.step()
-            scores = self.model.logits(last, head)
-            index = choose(scores, temperature, top_p, batch.uniform(rows)).cpu().numpy()
-            for number, ids in batch.extend(rows, ids_N[index], stop):
-                results[number] = ids
-        return results
+        given = prompt_seeds(prompts) if seeds is None else seeds
+        requests = [
+            GenerationRequest(
+                max_new_tokens=limit,
+                stop=tuple(stop),
+                allowed=allowed if isinstance(allowed, str) else tuple(allowed),
+                temperature=temperature,
+                top_p=top_p,
+                seed=int(seed),
+            )
+            for limit, seed in zip(limits, given, strict=True)
+        ]
+        return self._run(prompts, requests)
+
+    def _run(self, prompts: Sequence[npt.NDArray[np.integer]], requests: Sequence[GenerationRequest]) -> list[Ids]:
+        """Keep the rows of a batch full until all prompts are continued."""
+        new: list[list[int]] = [[] for _ in prompts]
+        lengths = [len(one) + request.max_new_tokens for one, request in zip(prompts, requests, strict=True)]
+        queue = [number for number, request in enumerate(requests) if request.max_new_tokens > 0]
+        queue.sort(key=lambda number: (lengths[number], number))  # the longest are taken first, and alike ones together
+        longest = lengths[queue[-1]] if queue else 0
+        self.model.check_length(longest)
+        fixed_length = longest + PADDING if self.has_graphs else 0
+        policy = BatchPolicy(prompt_tokens=PROMPT_TOKENS, is_bulk=True, fixed_length=fixed_length)
+        batch = ContinuousBatch(self.model, self.heads, min(self.batch_size, len(queue)), policy)
+        num_refilled = batch.num_rows * REFILL_SHARE
+        prompt_of = np.zeros(batch.num_rows, dtype=np.int64)
+        while queue or batch.num_open:
+            free = batch.free_rows
+            if len(free) >= num_refilled or not batch.num_open:
+                for row in free[: len(queue)].tolist():
+                    prompt_of[row] = number = queue.pop()
+                    batch.open(row)
+                    batch.feed(row, prompts[number])
+                    batch.ask(row, requests[number])
+            if not queue:
+                prompt_of = prompt_of[batch.compact()]
+            for row, token, is_last in batch.step():
+                new[prompt_of[row]].append(token)
+                if is_last:
+                    batch.close(row)
+        return [np.array(ids, dtype=np.int32) for ids in new]
 
     @torch.inference_mode()
     def score(
         self, prompts: Sequence[npt.NDArray[np.integer]], continuations: Sequence[npt.NDArray[np.integer]]
     ) -> list[float]:
-        """Log-likelihood of each continuation after its prompt (sum over its tokens, over the whole vocabulary)."""
-        scores = []
+        """Log-likelihood of each continuation after its prompt: the sum over its tokens, over the whole vocabulary."""
+        pairs = zip(prompts, continuations, strict=True)
+        sequences = [np.concatenate([prompt, continuation]).astype(np.int64) for prompt, continuation in pairs]
+        scores = np.zeros(len(sequences))
         head = BatchInvariantLinear(self.model.head[: self.vocabulary.size])
-        for prompt, continuation in zip(prompts, continuations, strict=True):
-            ids = torch.from_numpy(np.concatenate([prompt, continuation]).astype(np.int64)).to(self.model.device)
-            cache = self.model.new_cache(1, len(ids))
-            positions = torch.arange(len(ids), device=self.model.device)[None]
-            hidden = self.model.forward(ids[None], positions, cache, slice(0, 1), len(ids))[0, len(prompt) - 1 : -1]
-            log_probabilities = self.model.logits(hidden, head).log_softmax(-1)
-            scores.append(float(log_probabilities.gather(-1, ids[len(prompt) :, None]).double().sum()))
-        return scores
-
-    def session(self) -> Session:
-        """A single sequence, fed and continued piece by piece."""
-        return Session(self)
-
-    def head(self, allowed: Allowed | Sequence[int], stop: tuple[int, ...]) -> tuple[BatchInvariantLinear, Ids]:
-        """The head's rows of the ids that may come, and those ids in order."""
-        key = (allowed if isinstance(allowed, str) else repr(tuple(allowed)), tuple(stop))
-        if key not in self._heads:
-            every = np.arange(self.vocabulary.size)
-            if allowed == "text":
-                is_kept = self.vocabulary.is_text(every)
-            elif allowed == "speech":
-                is_kept = self.vocabulary.is_speech(every)
-            elif allowed == "both":
-                is_kept = self.vocabulary.is_text(every) | self.vocabulary.is_speech(every)
-            elif allowed == "any":
-                is_kept = every != self.vocabulary.pad
-            else:
-                is_kept = np.isin(every, np.asarray(allowed))
-            is_kept[list(stop)] = True
-            ids = np.flatnonzero(is_kept).astype(np.int32)
-            rows = self.model.head[torch.from_numpy(ids.astype(np.int64)).to(self.model.device)]
-            self._heads[key] = (BatchInvariantLinear(rows), ids)
-        return self._heads[key]
-
-
-class Session:
-    """One sequence whose cache is kept: `feed` what is heard, `generate` what is said, in any order.
-
-    A generator that is left early (barge-in) is no harm: the context holds exactly the tokens that were yielded.
-    """
-
-    def __init__(self, generator: Generator) -> None:
-        self._generator = generator
-        self._cache = generator.model.new_cache(1, 256 if generator.model.max_length >= 256 else 32)
-        self._pending: list[int] = []  # tokens of the context that the cache does not hold yet
-        self._done = 0  # tokens it holds
-
-    @property
-    def length(self) -> int:
-        """Tokens of the context."""
-        return self._done + len(self._pending)
-
-    def feed(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> None:
-        """Add tokens to the context. They are run at once, but for the last, so that an answer starts sooner."""
-        self._pending += [int(id) for id in ids]
-        if len(self._pending) > 1:
-            self._run(len(self._pending) - 1)
-
-    def generate(
-        self,
-        *,
-        max_new_tokens: int,
-        stop: Sequence[int],
-        allowed: Allowed | Sequence[int] = "any",
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> Iterator[int]:
-        """Yield the next tokens, the stop id included; all that was yielded is part of the context."""
-        if not self._pending:
-            raise ValueError("the session's context has nothing to continue: feed tokens first")
-        head, ids_N = self._generator.head(allowed, tuple(stop))
-        seeds = np.array([seed % (1 << 64)], dtype=np.uint64)
-        for number in range(max_new_tokens):
-            hidden = self._run(len(self._pending))
-            with torch.inference_mode():
-                scores = self._generator.model.logits(hidden, head)
-                index = choose(scores, temperature, top_p, uniform(seeds, np.array([number])))
-            token = int(ids_N[int(index)])
-            self._pending.append(token)
-            yield token
-            if token in stop:
-                return
-
-    @torch.inference_mode()
-    def _run(self, count: int) -> Tensor:
-        """Run the first ``count`` pending tokens; the hidden state (1, D) after the last of them."""
-        model = self._generator.model
-        model.check_length(self._done + count)
-        padded = count if count == 1 else round_up(count)
-        if self._done + padded > self._cache.length:
-            self._cache.fit(2 * (self._done + padded))
-        prompt = np.array(self._pending[:count], dtype=np.int64)
-        hidden = run_prompts(model, self._cache, [prompt], np.zeros(1, dtype=np.int64), padded, self._done)
-        del self._pending[:count]
-        self._done += count
-        return hidden
+        queue = sorted(range(len(sequences)), key=lambda number: (len(sequences[number]), number))
+        while queue:
+            padded = round_up(len(sequences[queue[-1]]))
+            self.model.check_length(len(sequences[queue[-1]]))
+            taken = queue[-max(PROMPT_TOKENS // padded, 1) :]  # the longest first
+            del queue[-len(taken) :]
+            rows = np.arange(len(taken))
+            cache = self.model.new_cache(len(taken), padded)
+            hidden_RPD = run_padded(self.model, cache, [sequences[number] for number in taken], rows, padded)
+            for hidden_PD, number in zip(hidden_RPD, taken, strict=True):
+                start, stop = len(prompts[number]), len(sequences[number])
+                log_probabilities = self.model.logits(hidden_PD[start - 1 : stop - 1], head).log_softmax(-1)
+                ids = torch.from_numpy(sequences[number][start:, None]).to(self.model.device)
+                scores[number] = float(log_probabilities.gather(-1, ids).double().sum())
+        return scores.tolist()

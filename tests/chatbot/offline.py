@@ -9,7 +9,8 @@ import numpy as np
 from chatbot.engine.bundle_parts import Bundle
 from corpus.audio.files import Samples
 from lm.data.formats import chat_prompt
-from lm.inference.generation import Allowed, Generator
+from lm.inference.generation import Generator
+from lm.inference.output_head import Allowed
 
 
 class OfflineAnswer(NamedTuple):

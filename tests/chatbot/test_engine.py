@@ -18,7 +18,7 @@ from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, Trans
 from corpus.audio.files import SAMPLE_RATE, Samples
 from lm.data.formats import read_reply
 from lm.data.reply_format import ReplyState
-from lm.inference.sequences import Ask
+from lm.inference.batching import GenerationRequest
 from runtime.errors import UserError
 
 from .conftest import babble
@@ -240,7 +240,7 @@ def test_streamed_speech_comes_before_the_text_is_whole(bundle: Bundle, monkeypa
     async def test() -> None:
         async with running(formatted) as engine:
 
-            async def thoughtful(context: BuiltinContext, ask: Ask) -> AsyncGenerator[int]:
+            async def thoughtful(context: BuiltinContext, ask: GenerationRequest) -> AsyncGenerator[int]:
                 """As a language model that is slower than the mouth: the next token comes when all is spoken."""
                 async with aclosing(generate(context, ask)) as made:
                     async for id in made:

@@ -17,6 +17,7 @@ from chatbot.engine.backends import endpoint as remote
 from chatbot.engine.bundle_parts import Bundle
 from chatbot.engine.engine import Engine, EngineOptions
 from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta
+from lm.inference.batching import GenerationRequest
 from lm.inference.generation import Generator
 from runtime.errors import UserError
 
@@ -91,6 +92,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def tokens(self, prompt: list[int], most: int, stop: list[int], allowed: list[int]) -> Iterator[int]:
+        batch = self.server.generator.batch(num_rows=1)
+        batch.open(0)
+        batch.feed(0, prompt)
+        batch.ask(0, GenerationRequest(max_new_tokens=most, stop=tuple(stop), allowed=tuple(allowed)))
+        while batch.has_work:
+            yield from (new.token for new in batch.step())
+
     def events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Of a greedy completion. SGLang knows no allowed_token_ids, and tells the stop id beside the others only."""
         is_vllm = self.server.dialect == "vllm"
@@ -99,10 +108,7 @@ class Handler(BaseHTTPRequestHandler):
         stop, most = body["stop_token_ids"], body["max_tokens"]
         allowed = body["allowed_token_ids"] if is_vllm else [int(id) for id in body["logit_bias"]]
         with self.server.one_at_a_time:
-            session = self.server.generator.session()
-            session.feed(body["prompt"])
-            made = session.generate(max_new_tokens=most, stop=stop, allowed=allowed)
-            for number, id in enumerate(made, 1):
+            for number, id in enumerate(self.tokens(body["prompt"], most, stop, allowed), 1):
                 is_stop = id in stop
                 choice: dict[str, Any] = {"index": 0, "text": "", "token_ids": [id], "finish_reason": None}
                 if is_stop or number == most:

@@ -14,12 +14,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from lm.inference.batching import GenerationRequest, NewToken
 from lm.inference.generation import Generator
-from lm.inference.sequences import Ask, ContinuousBatch, Made
 from runtime.errors import UserError
 
 Ids = Sequence[int] | npt.NDArray[np.integer]
-Listener = asyncio.Queue[Made | Exception]
+Listener = asyncio.Queue[NewToken | Exception]
 
 
 class Context(Protocol):
@@ -30,7 +30,7 @@ class Context(Protocol):
     def set(self, ids: Ids) -> None:
         """Let the sequence be ``ids``. What it began with before stays read; the rest is read at once."""
 
-    def generate(self, ask: Ask) -> AsyncGenerator[int]:
+    def generate(self, ask: GenerationRequest) -> AsyncGenerator[int]:
         """Continue it: the new ids, the stop id included. All that was yielded belongs to the sequence, no more."""
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Builtin:
 
     def __init__(self, generator: Generator, num_rows: int) -> None:
         self.max_length = generator.max_length
-        self._sequences = ContinuousBatch(generator, num_rows)
+        self._sequences = generator.batch(num_rows)
         self._orders: list[Callable[[], object]] = []
         self._changed = threading.Condition()
         self.is_open = True
@@ -106,18 +106,17 @@ class Builtin:
             try:
                 for order in orders:
                     order()
-                told: list[tuple[Listener, Made | Exception]] = [
+                told: list[tuple[Listener, NewToken | Exception]] = [
                     (self._listeners[made.row], made) for made in sequences.step()
                 ]
             except Exception as error:  # whoever waits is told; the thread goes on
-                for row in sequences.rows.values():
-                    row.ask = None
+                sequences.cancel_all()
                 told = [(listener, error) for listener in self._listeners.values()]
             if told:
                 self._send(told)
         self._send([(listener, closed()) for listener in self._listeners.values()])
 
-    def _send(self, told: list[tuple[Listener, Made | Exception]]) -> None:
+    def _send(self, told: list[tuple[Listener, NewToken | Exception]]) -> None:
         """Hand new tokens to the event loop."""
         with contextlib.suppress(RuntimeError):  # it is closed: nobody waits
             if self._loop is not None:
@@ -156,7 +155,7 @@ class BuiltinContext:
         self._backend.order(change)
         self.ids = wanted
 
-    async def generate(self, ask: Ask) -> AsyncGenerator[int]:
+    async def generate(self, ask: GenerationRequest) -> AsyncGenerator[int]:
         """Continue the sequence; see `Context.generate`."""
         sequences, row, listeners = self._backend._sequences, self._row, self._backend._listeners
         if not self._backend.is_open:
@@ -202,7 +201,7 @@ def closed() -> UserError:
     return UserError("the engine", found="closed", remedy="open a new one")
 
 
-def tell(told: list[tuple[Listener, Made | Exception]]) -> None:
+def tell(told: list[tuple[Listener, NewToken | Exception]]) -> None:
     """Hand new tokens to those who wait for them; on the event loop."""
     for listener, made in told:
         listener.put_nowait(made)

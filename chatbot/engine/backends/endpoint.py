@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lm.data.vocabulary import Vocabulary
-from lm.inference.generation import Allowed
-from lm.inference.sequences import Ask
+from lm.inference.batching import GenerationRequest
+from lm.inference.output_head import Allowed
 from runtime.errors import UserError
 
 LIFT = 100.0  # the greatest bias that OpenAI's API knows
@@ -70,7 +70,7 @@ class Remote:
         """Close the connections."""
         await self.client.aclose()
 
-    def body(self, ids: Sequence[int], ask: Ask) -> dict[str, Any]:
+    def body(self, ids: Sequence[int], ask: GenerationRequest) -> dict[str, Any]:
         """The request that continues ``ids``."""
         allowed = [*self.allowed_ids(ask.allowed).tolist(), *ask.stop]
         constraint = (
@@ -121,7 +121,7 @@ class RemoteContext:
             raise UserError("the dialogue", found=found, remedy="start a new one")
         self.ids = [int(id) for id in ids]
 
-    async def generate(self, ask: Ask) -> AsyncGenerator[int]:
+    async def generate(self, ask: GenerationRequest) -> AsyncGenerator[int]:
         """Continue the sequence; leaving early closes the connection, upon which the server stops.
 
         Raises:

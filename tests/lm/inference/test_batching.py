@@ -7,9 +7,9 @@ import pytest
 
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import build_vocabulary
+from lm.inference.batching import BatchPolicy, ContinuousBatch, GenerationRequest
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
-from lm.inference.sequences import PIECE_TOKENS, Ask, ContinuousBatch
 from runtime.errors import UserError
 
 V = build_vocabulary(
@@ -21,11 +21,11 @@ V = build_vocabulary(
 EOA = V.special("end_of_audio")
 RNG = np.random.default_rng(3)
 PROMPTS = [RNG.integers(0, V.size, length).astype(np.int32) for length in (1, 9, 40, 17, 300, 5, 64, 2)]
-ASKS = [
-    Ask(max_new_tokens=20, stop=(V.eos,), allowed="text"),
-    Ask(max_new_tokens=12, stop=(EOA,), allowed="speech", temperature=0.9, top_p=0.9, seed=5),
-    Ask(max_new_tokens=30, stop=(EOA, V.eos), allowed="any", temperature=1.0, seed=9),
-    Ask(max_new_tokens=1, stop=(), allowed=(3, 5, 7)),
+REQUESTS = [
+    GenerationRequest(max_new_tokens=20, stop=(V.eos,), allowed="text"),
+    GenerationRequest(max_new_tokens=12, stop=(EOA,), allowed="speech", temperature=0.9, top_p=0.9, seed=5),
+    GenerationRequest(max_new_tokens=30, stop=(EOA, V.eos), allowed="any", temperature=1.0, seed=9),
+    GenerationRequest(max_new_tokens=1, stop=(), allowed=(3, 5, 7)),
 ]
 
 
@@ -51,7 +51,7 @@ def generator() -> Generator:
     return Generator(CachedLlama(transformers.LlamaForCausalLM(config).eval().requires_grad_(False)), V)
 
 
-def alone(generator: Generator, prompt: np.ndarray, ask: Ask) -> list[int]:
+def alone(generator: Generator, prompt: np.ndarray, ask: GenerationRequest) -> list[int]:
     (ids,) = generator.generate(
         [prompt],
         max_new_tokens=ask.max_new_tokens,
@@ -64,18 +64,30 @@ def alone(generator: Generator, prompt: np.ndarray, ask: Ask) -> list[int]:
     return ids.tolist()
 
 
-def test_rows_that_join_and_leave_at_any_step_yield_what_each_would_alone(generator: Generator) -> None:
-    sequences, rng = ContinuousBatch(generator, 3), np.random.default_rng(0)
-    jobs = [(prompt, ask) for prompt in PROMPTS for ask in ASKS]
+POLICIES = {
+    "serving": BatchPolicy(),
+    "short pieces of prompts": BatchPolicy(prompt_tokens=24),
+    "bulk": BatchPolicy(prompt_tokens=4096, is_bulk=True),
+    "fixed cache": BatchPolicy(fixed_length=512),  # no graph on CPUs
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_rows_that_join_and_leave_at_any_step_yield_what_each_would_alone(
+    generator: Generator, policy: BatchPolicy
+) -> None:
+    batch = ContinuousBatch(generator.model, generator.heads, 3, policy)
+    rng = np.random.default_rng(0)
+    jobs = [(prompt, ask) for prompt in PROMPTS for ask in REQUESTS]
     rng.shuffle(jobs)
     queue, running = list(range(len(jobs))), dict[int, int]()
     made: defaultdict[int, list[int]] = defaultdict(list)
 
     def step() -> None:
-        for one in sequences.step():
+        for one in batch.step():
             made[running[one.row]].append(one.token)
             if one.is_last:
-                sequences.close(one.row)
+                batch.close(one.row)
                 del running[one.row]
 
     while queue or running:
@@ -83,12 +95,12 @@ def test_rows_that_join_and_leave_at_any_step_yield_what_each_would_alone(genera
         while free and queue and rng.random() < 0.5:
             row, job = free.pop(), queue.pop()
             prompt, ask = jobs[job]
-            sequences.open(row)
+            batch.open(row)
             for piece in np.split(prompt, sorted(rng.integers(0, len(prompt), 2))):
-                sequences.feed(row, piece)
+                batch.feed(row, piece)
                 if rng.random() < 0.5:
                     step()
-            sequences.ask(row, ask)
+            batch.ask(row, ask)
             running[row] = job
         step()
     for job, (prompt, ask) in enumerate(jobs):
@@ -96,67 +108,67 @@ def test_rows_that_join_and_leave_at_any_step_yield_what_each_would_alone(genera
 
 
 def test_a_sequence_that_was_cut_back_is_as_one_that_never_went_there(generator: Generator) -> None:
-    sequences, ask = ContinuousBatch(generator, 2), ASKS[2]
-    sequences.open(1)
-    sequences.feed(1, PROMPTS[2])
-    sequences.ask(1, ask)
+    batch, ask = generator.batch(2), REQUESTS[2]
+    batch.open(1)
+    batch.feed(1, PROMPTS[2])
+    batch.ask(1, ask)
     for _ in range(6):
-        sequences.step()
+        batch.step()
     for kept in (43, 40, 25, 1):
-        sequences.cut(1, kept - 1)
-        assert not sequences.has_work or kept > 40
-        prefix = np.append(sequences_ids(generator, ask, kept - 1), PROMPTS[3])
-        sequences.feed(1, PROMPTS[3])
-        sequences.ask(1, ask)
+        batch.cut(1, kept - 1)
+        assert not batch.has_work or kept > 40
+        prefix = np.append(continued(generator, ask, kept - 1), PROMPTS[3])
+        batch.feed(1, PROMPTS[3])
+        batch.ask(1, ask)
         found = []
-        while sequences.has_work:
-            found += [one.token for one in sequences.step()]
+        while batch.has_work:
+            found += [one.token for one in batch.step()]
         assert found == alone(generator, prefix, ask)
 
 
-def sequences_ids(generator: Generator, ask: Ask, length: int) -> np.ndarray:
+def continued(generator: Generator, ask: GenerationRequest, length: int) -> np.ndarray:
     """The first tokens of the prompt and its continuation."""
     return np.append(PROMPTS[2], alone(generator, PROMPTS[2], ask)).astype(np.int32)[:length]
 
 
 def test_a_long_prompt_holds_nobody_up(generator: Generator) -> None:
-    sequences = ContinuousBatch(generator, 2)
+    batch = generator.batch(2)
     for row in (0, 1):
-        sequences.open(row)
-    sequences.feed(0, PROMPTS[1])
-    sequences.ask(0, Ask(max_new_tokens=50, stop=()))
-    sequences.step()
-    sequences.feed(1, RNG.integers(0, V.size, PIECE_TOKENS + 100))
-    assert [one.row for one in sequences.step()] == [0]
-    assert [one.row for one in sequences.step()] == [0]
-    sequences.ask(1, Ask(max_new_tokens=5, stop=()))
-    assert sorted(one.row for one in sequences.step()) == [0, 1]
+        batch.open(row)
+    batch.feed(0, PROMPTS[1])
+    batch.ask(0, GenerationRequest(max_new_tokens=50, stop=()))
+    batch.step()
+    batch.feed(1, RNG.integers(0, V.size, BatchPolicy().prompt_tokens + 100))
+    assert [one.row for one in batch.step()] == [0]
+    assert [one.row for one in batch.step()] == [0]
+    batch.ask(1, GenerationRequest(max_new_tokens=5, stop=()))
+    assert sorted(one.row for one in batch.step()) == [0, 1]
 
 
-def test_speech_ends_an_ask_for_both(generator: Generator) -> None:
-    sequences = ContinuousBatch(generator, 1)
-    sequences.open(0)
-    sequences.feed(0, PROMPTS[1])
-    sequences.ask(0, Ask(max_new_tokens=200, stop=(), allowed="both", temperature=1.0, is_speech_last=True))
+def test_speech_ends_a_request_for_both(generator: Generator) -> None:
+    batch = generator.batch(1)
+    batch.open(0)
+    batch.feed(0, PROMPTS[1])
+    batch.ask(0, GenerationRequest(max_new_tokens=200, stop=(), allowed="both", temperature=1.0, is_speech_last=True))
     found = []
-    while sequences.has_work:
-        found += [one.token for one in sequences.step()]
+    while batch.has_work:
+        found += [one.token for one in batch.step()]
     assert V.is_speech(found).tolist() == [False] * (len(found) - 1) + [True]
     assert V.is_text(found[:-1]).all()
 
 
 def test_what_does_not_fit_is_refused_and_a_closed_row_frees_its_room(generator: Generator) -> None:
-    sequences = ContinuousBatch(generator, 1)
-    sequences.open(0)
+    batch = generator.batch(1)
+    batch.open(0)
     with pytest.raises(UserError, match="nothing to continue"):
-        sequences.ask(0, ASKS[0])
+        batch.ask(0, REQUESTS[0])
     with pytest.raises(UserError, match="512 positions"):
-        sequences.feed(0, np.ones(513, np.int32))
-    sequences.feed(0, np.ones(500, np.int32))
+        batch.feed(0, np.ones(513, np.int32))
+    batch.feed(0, np.ones(500, np.int32))
     with pytest.raises(UserError, match="512 positions"):
-        sequences.ask(0, ASKS[0])
-    while sequences.has_work:
-        sequences.step()
-    assert sequences._cache.length >= 499
-    sequences.close(0)
-    assert sequences._cache.length < 499
+        batch.ask(0, REQUESTS[0])
+    while batch.has_work:
+        batch.step()
+    assert batch.cache_length >= 499
+    batch.close(0)
+    assert batch.cache_length < 499

@@ -161,46 +161,21 @@ def test_nothing_to_do() -> None:
     assert [len(row) for row in rows] == [0, 2, 0]
 
 
-def test_session_says_what_a_batch_says() -> None:
+def test_score_is_the_log_likelihood_whatever_is_scored_with_it() -> None:
     generator = Generator(CachedLlama(LLAMA), V)
-    prompt = prompts(1, 60)[0]
-    options = {"max_new_tokens": 60, "stop": [EOA], "allowed": "speech", "temperature": 0.8, "top_p": 0.9}
-    expected = generator.generate([prompt], seeds=[7], **options)[0].tolist()  # type: ignore[arg-type]
-    session = generator.session()
-    for piece in np.array_split(prompt, 5):  # heard piece by piece
-        session.feed(piece)
-    said = list(session.generate(seed=7, **options))  # type: ignore[arg-type]
-    assert said == expected and session.length == len(prompt) + len(said)
-
-
-def test_session_goes_on_after_a_barge_in() -> None:
-    generator = Generator(CachedLlama(LLAMA), V)
-    prompt, interruption = prompts(1)[0], np.array([4, 5, 6], dtype=np.int32)
-    session = generator.session()
-    session.feed(prompt)
-    said = []
-    for token in session.generate(max_new_tokens=50, stop=[]):
-        said.append(token)
-        if len(said) == 7:
-            break
-    session.feed(interruption)
-    answer = list(session.generate(max_new_tokens=300, stop=[]))  # the cache grows on the way
-    whole = np.concatenate([prompt, said, interruption]).astype(np.int32)
-    assert answer == generator.generate([whole], max_new_tokens=300, stop=[])[0].tolist()
+    many = prompts(24, 250)
+    given_prompts, continuations = many[:12], [*many[12:23], many[23][:0]]
+    scores = generator.score(given_prompts, continuations)
+    for prompt, continuation, score in zip(given_prompts, continuations, scores, strict=True):
+        ids = torch.from_numpy(np.concatenate([prompt, continuation]).astype(np.int64))[None]
+        with torch.no_grad():
+            log_p = LLAMA(ids).logits[0, :, : V.size].log_softmax(-1)
+        expected = sum(float(log_p[t - 1, ids[0, t]]) for t in range(len(prompt), ids.shape[1]))
+        assert score == pytest.approx(expected, abs=1e-3, rel=1e-5)
+        assert generator.score([prompt], [continuation])[0] == pytest.approx(score, rel=1e-6)
+    assert scores[-1] == 0 and generator.score([], []) == []
     with pytest.raises(UserError, match="512 positions"):
-        list(session.generate(max_new_tokens=500, stop=[]))
-    with pytest.raises(ValueError, match="nothing to continue"):
-        next(generator.session().generate(max_new_tokens=1, stop=[]))
-
-
-def test_score_is_the_log_likelihood() -> None:
-    generator = Generator(CachedLlama(LLAMA), V)
-    prompt, continuation = prompts(2)
-    ids = torch.from_numpy(np.concatenate([prompt, continuation]).astype(np.int64))[None]
-    with torch.no_grad():
-        log_p = LLAMA(ids).logits[0, :, : V.size].log_softmax(-1)
-    expected = sum(float(log_p[t - 1, ids[0, t]]) for t in range(len(prompt), ids.shape[1]))
-    assert generator.score([prompt], [continuation])[0] == pytest.approx(expected, abs=1e-3)
+        generator.score([np.ones(400, np.int32)], [np.ones(200, np.int32)])
 
 
 @settings(max_examples=50)
