@@ -1,7 +1,7 @@
 """Atomic files and folders, and the fingerprints that tie artefacts together.
 
-Everything a stage leaves behind is written to a temporary name in the same folder, flushed to the disk and then
-renamed, so that a kill at any moment leaves either the old content or the new, never half of it.
+All output of a stage is written to a temporary name in the same folder, flushed to the disk and then renamed, so that
+a kill at any moment leaves either the old content or the new, never a part of it.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def read_json(path: Path | str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(str(path), found="no such file", remedy="run the stage that writes it first") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(str(path), found=f"not JSON ({error})", remedy="restore or remake the file") from error
+        raise UserError(str(path), found=f"not JSON ({error})", remedy="restore the file or write it again") from error
     if not isinstance(value, dict):
         raise UserError(str(path), found=f"a JSON {type(value).__name__}", remedy="it must hold one JSON object")
     return value
@@ -117,7 +117,7 @@ def fingerprint(value: Mapping[str, Any] | list[Any] | str) -> str:
 
 
 def identity(config: DataclassInstance) -> dict[str, Any]:
-    """The options that tell one model from another: those marked `OMIT_IF_DEFAULT` count only where they are set.
+    """The options that identify a model: those that are omitted if default count only where they are set.
 
     So an artefact that was written before an option existed keeps its fingerprint.
     """

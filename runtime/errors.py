@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 
 
 class UserError(ValueError):
-    """A mistake the user can mend. Commands print it as one paragraph and exit with status 2.
+    """A mistake that the user can correct. Commands print it as one paragraph and exit with status 2.
 
     Args:
         subject: the file or option at fault, e.g. ``"train.jsonl, line 7"`` or ``"option fit.steps"``.
-        found: what was found there.
-        remedy: what to do about it.
+        found: the fault.
+        remedy: the way out.
     """
 
     def __init__(self, subject: str, *, found: str, remedy: str) -> None:
@@ -26,7 +26,7 @@ class UserError(ValueError):
         super().__init__(f"{subject}: {found.rstrip('.')}. {remedy.rstrip('.')}.")
 
     def __reduce__(self) -> tuple[Callable[..., UserError], tuple[str, str, str]]:
-        """Lets a worker process hand the error to the main one."""
+        """Pickle support: worker processes send the error to the main one."""
         return _restore, (self.subject, self.found, self.remedy)
 
 
@@ -71,7 +71,7 @@ def exit_status(words: str, action: Callable[[], object]) -> int:
     except UserError as error:
         print(f"\nspeechweave {words}: error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output (head, less) has gone, which is no mistake of anybody
+    except BrokenPipeError:  # the reader of our output (head, less) has ended: no mistake
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its exit
     except Exception:
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""A journal of finished pieces of work as JSON lines, for stages that go on after a kill where they were."""
+"""Journal of finished pieces of work as JSON lines, for stages that resume after a kill."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 
 class Journal:
-    """Records appended one by one; use it as a context manager. A line torn by a kill is cut off when it is opened.
+    """Records appended one by one; use it as a context manager. A line torn by a kill is removed on opening.
 
     Args:
-        path: the file; it is made if there is none.
+        path: the file; created if it does not exist.
 
     Attributes:
-        records: all whole records, those of earlier calls first.
+        records: all complete records, those of earlier calls first.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -37,7 +37,7 @@ class Journal:
         self._file.truncate(whole)
 
     def append(self, *records: dict[str, Any]) -> None:
-        """Add records, all or (after a kill within this call) a first part of them, and flush them."""
+        """Append records and flush them; after a kill within this call a first part of them is there."""
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         self._file.write(lines.encode())
         self._file.flush()

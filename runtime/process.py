@@ -1,4 +1,4 @@
-"""What a process that we start must do so that it never outlives us."""
+"""Child processes that end with their parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress that a person sees as a bar, and that a recipe runner reads from ``progress.json`` in the run folder."""
+"""Progress of a stage: a bar on the terminal, and ``progress.json`` in the run folder for the recipe runner."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-# tqdm's own lock is one for all forked processes: a worker killed while it holds it would stop every other for ever.
-# Its monitor thread may hold the lock while a worker is forked, which then would wait for it for ever: there is none.
+# tqdm's default lock is shared by all forked processes: a worker killed while it holds it would block all others. Its
+# monitor thread may hold the lock while a worker is forked, which would then wait for ever: so it is switched off.
 tqdm.set_lock(threading.RLock())
 tqdm.monitor_interval = 0
 
-QUIET_VARIABLE = "SPEECHWEAVE_PROGRESS"  # set to "file" by a runner that draws the bars itself
+QUIET_VARIABLE = "SPEECHWEAVE_PROGRESS"  # "file": no bar, for a runner that draws the bars itself
 
 
 class Progress:
-    """A bar over ``total`` units of work; use it as a context manager and call `update`."""
+    """A bar over ``total`` units of work; a context manager. Call `update` for finished units.
+
+    ``seconds`` in progress.json includes those of earlier calls in the same folder.
+    """
 
     def __init__(
         self, folder: Path, total: int, description: str, *, start: int = 0, unit: str = "it", is_shown: bool = True
@@ -35,7 +38,7 @@ class Progress:
         self._write({})
 
     def update(self, count: int = 1, **values: float) -> None:
-        """Add ``count`` finished units and show ``values`` beside the bar."""
+        """Add ``count`` finished units and show ``values`` after the bar."""
         self.done += count
         self.bar.update(count)
         if values:

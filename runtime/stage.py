@@ -1,4 +1,4 @@
-"""Stages: the command line, the run folder, skipping, resuming and clear errors that every step of a chain shares.
+"""Stages, the steps of a chain: command line, run folder, skipping, resuming and errors.
 
 A stage is one module with a config dataclass and a ``run`` function::
 
@@ -7,9 +7,9 @@ A stage is one module with a config dataclass and a ``run`` function::
     if __name__ == "__main__":
         STAGE.exit()
 
-It is then ``python -m tokenizer.train out=runs/tokenizer fit.steps=100`` and ``speechweave tokenizer train ...``.
+It runs as ``python -m tokenizer.train out=runs/tokenizer fit.steps=100`` and as ``speechweave tokenizer train ...``.
 The run folder ``out`` receives ``config.yaml`` (resolved), ``run.json`` (versions, seed, git commit, command),
-``metrics.json`` and, last, ``done.json``. A stage whose ``done.json`` bears the fingerprint of the present config and
+``metrics.json`` and, last, ``done.json``. A stage whose ``done.json`` holds the fingerprint of the present config and
 inputs is skipped; one that was interrupted is called again and finds its own checkpoints in ``out``.
 """
 
@@ -57,7 +57,7 @@ class Headline(NamedTuple):
 
 
 class Run:
-    """The open run folder of one stage: where it writes, and how it tells what it is doing."""
+    """The open run folder of one stage: its path, progress and messages."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,17 +75,17 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Generic[Config]):
-    """One step of the chain: its config class, what it does, and what it reads.
+    """One step of the chain: its config class, its function and its inputs.
 
     Attributes:
         name: module path, e.g. ``"tokenizer.train"``.
         config: dataclass derived from `StageConfig`; its docstring's ``Attributes`` are the option help.
         run: does the work; returns flat metrics (names without the stage's own name).
         summary: one line for ``--help``.
-        inputs: the files or stage folders read, so that a changed input reruns the stage.
+        inputs: the files or stage folders read; a changed input reruns the stage.
         example: overrides shown in ``--help``.
-        speed_options: options that change how fast the output is made and never what it is (worker processes, batch
-            size): an interrupted stage goes on, and a finished one is skipped, whatever they are.
+        speed_options: options that change the speed and never the output (worker processes, batch size): they do not
+            count when it is decided whether a stage is skipped or resumed.
         headlines: of an evaluation: the metrics that the run's report shows.
     """
 
@@ -144,7 +144,7 @@ class Stage(Generic[Config]):
         return self._finished(Path(config.out), self._record(config)["fingerprint"]) is not None
 
     def help(self) -> str:
-        """The text of ``--help``: what the stage does, its options with their defaults, an example."""
+        """The text of ``--help``: summary, example, options with their defaults."""
         lines = [self.summary, "", f"  python -m {self.name} {self.example}", ""]
         return "\n".join([*lines, *option_help(self.config)])
 
@@ -215,7 +215,7 @@ def without_places(value: Any, read: Mapping[str, str]) -> Any:
 
 
 def set_aside(folder: Path) -> None:
-    """Move what an earlier config left in ``folder`` to ``folder.previous-N`` (nothing written is lost)."""
+    """Move the output of an earlier config from ``folder`` to ``folder.previous-N``."""
     number = 1
     while (aside := folder.with_name(f"{folder.name}.previous-{number}")).exists():
         number += 1
@@ -229,7 +229,7 @@ def set_aside(folder: Path) -> None:
 def input_fingerprint(path: Path) -> str:
     """The fingerprint of the stage that wrote ``path`` (or a folder above it), else of the bytes there.
 
-    Of more than `MAX_DIGESTED_BYTES` (a web corpus takes hours to read) names and sizes must do.
+    Of more than `MAX_DIGESTED_BYTES` (a web corpus takes hours to read) only names and sizes are digested.
     """
     for folder in (path, *path.parents):
         if (folder / Stage.DONE).exists():
@@ -253,12 +253,12 @@ def provenance() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the clone this code runs from, with ``+`` where it was changed; None outside git."""
+    """The commit of the clone that this code runs from, with ``+`` for local changes; None outside git."""
     root = Path(__file__).resolve().parent.parent
     try:
-        asked = ["git", "-C", str(root)]
-        commit = subprocess.run([*asked, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        changed = subprocess.run([*asked, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        git = ["git", "-C", str(root)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.strip() + ("+" if changed.strip() else "")
