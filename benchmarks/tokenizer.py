@@ -46,9 +46,10 @@ from torch import Tensor, nn
 from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from corpus.audio.mel import LogMel
 from corpus.audio.mel_config import LogMelConfig
+from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.backbones.fastconformer import FastConformerBack, FastConformerFront
-from tokenizer.config import QuantiserConfig, TokenizerModelConfig
-from tokenizer.quantiser import make_quantiser
+from tokenizer.quantisers.base import make_quantiser
+from tokenizer.quantisers.config import QuantiserConfig
 
 SAMPLE_RATE, CODES = 16000, 16384
 LARGE = TokenizerModelConfig(

@@ -247,9 +247,9 @@ def _by_speaker(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _error_rate(key: str, rows: list[dict[str, Any]]) -> float:
-    from tokenizer.scoring.metrics import word_errors
+    from corpus.text.word_errors import corpus_word_errors
 
-    return round(word_errors([row["text"] for row in rows], [row[key] for row in rows]).rate, 4)
+    return round(corpus_word_errors([row["text"] for row in rows], [row[key] for row in rows]).rate, 4)
 
 
 def _metrics(rows: list[dict[str, Any]]) -> dict[str, Any]:

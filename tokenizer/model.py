@@ -1,4 +1,4 @@
-"""The speech tokenizer: log-mel -> front half -> VQ -> back half -> ASR heads (arXiv 2411.17607, section 2.1).
+"""Speech tokenizer: log-mel -> front half -> VQ -> back half -> ASR heads (arXiv 2411.17607, section 2.1).
 
 Only the front half and the codebook are needed to encode; the back half and the heads (CTC, attention decoder or both)
 make the training loss, and read tokens back as text. Audio at 16 kHz is padded on the right to whole tokens: at 12.5
@@ -17,10 +17,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -30,27 +29,24 @@ from corpus.audio.mel_config import LogMelConfig
 from runtime.artefact import identity
 from runtime.errors import UserError
 
-from .backbones.base import make_halves, mel_config
+from .backbones.base import make_post_vq, make_pre_vq
+from .backbones.config import TokenizerModelConfig
 from .backbones.whisper_decoder import AttentionDecoder
-from .config import QuantiserConfig, TokenizerModelConfig
-from .data.labels import Labels
-from .quantiser import Quantised, make_quantiser
+from .labels import Labels
+from .pretrained import TokenizerArtefact, load_artefact, save_artefact, unfitting_weights
+from .quantisers.base import Quantised, make_quantiser
+from .quantisers.config import QuantiserConfig
+from .streaming import Codes, TokenStream, check_audio, inference
 
-if TYPE_CHECKING:
-    from .streaming import TokenStream
-
-Codes = npt.NDArray[np.uint16]
 Piece = TypeVar("Piece", Samples, Codes)
 BATCH_SECONDS = 160.0  # of an inference batch, padding included
 LONGEST_BATCHED = 48.0  # seconds; longer audio is streamed, for attention costs the square of the length
-
-
 LONGEST_READ = 120.0  # seconds; longer audio and tokens are read in pieces, which may break the words at their ends
 LABELS_PER_SECOND = 25.0  # at most, in greedy reading by the attention decoder
 
 
 class Output(NamedTuple):
-    """What the net gives in training.
+    """The result of `SpeechTokenizer.forward` in training.
 
     Attributes:
         encoded: (B, T, D) of the back half, for the heads.
@@ -67,7 +63,7 @@ class SpeechTokenizer(nn.Module):
     Attributes:
         sample_rate: of the audio, Hz.
         frame_rate: tokens a second.
-        time: the rule of time at that rate.
+        time: frame-rate arithmetic at that rate.
         codebook_size: tokens are below it.
         labels: the ASR head's sub-word units.
     """
@@ -87,8 +83,8 @@ class SpeechTokenizer(nn.Module):
         self.config, self.vq, self.labels = config, vq, labels
         self.codebook_size = vq.codebook_size
         self.time, self.frame_rate = config.time, config.frame_rate
-        self.log_mel = LogMel(mel or mel_config(config))
-        self.front, self.back = make_halves(config)
+        self.front, self.back = make_pre_vq(config), make_post_vq(config)
+        self.log_mel = LogMel(mel or self.front.mel_config(config.num_mels))
         self.quantiser = make_quantiser(vq, config.width, frames_per_batch)
         self.head = nn.Linear(config.width, config.upsampling * labels.size) if config.ctc_weight else None
         self.decoder = AttentionDecoder(config, labels.size) if config.attention_weight else None
@@ -134,7 +130,7 @@ class SpeechTokenizer(nn.Module):
     def encode(self, audios: Sequence[Samples]) -> list[Codes]:
         """Audio, each (S,) float32 at 16 kHz, to tokens, each (T,) uint16; none for 0 samples.
 
-        An array tells no sample rate: `corpus.audio.files.read_audio` resamples files of any other rate to 16 kHz.
+        An array has no sample rate: `corpus.audio.files.read_audio` resamples files of any other rate to 16 kHz.
 
         Raises:
             UserError: audio that is not one-dimensional, of floating point and finite; a tokenizer trained without VQ.
@@ -230,22 +226,23 @@ class SpeechTokenizer(nn.Module):
         if batch:
             yield batch
 
-    def streaming(self) -> contextlib.AbstractContextManager[TokenStream]:
-        """A context that gives a `TokenStream`: ``feed(samples)`` and ``finish()`` return tokens as they are known."""
-        from .streaming import open_stream
-
-        return open_stream(self)
-
     @contextlib.contextmanager
-    def inference(self) -> Iterator[None]:
+    def streaming(self) -> Iterator[TokenStream]:
+        """A context that gives a `TokenStream`: ``feed(samples)`` and ``finish()`` return tokens as they are known."""
+        yield self.open_stream()
+
+    def open_stream(self) -> TokenStream:
+        """A stream of audio to tokens: ``feed(samples)`` and ``finish()``.
+
+        Raises:
+            UserError: a tokenizer trained without VQ.
+        """
+        self.require_codebook()
+        return TokenStream(self.log_mel, self.front, self.quantiser, self.time)
+
+    def inference(self) -> contextlib.AbstractContextManager[None]:
         """Evaluation mode without gradients; the mode before comes back afterwards."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.train(was_training)
+        return inference(self)
 
     @property
     def has_codebook(self) -> bool:
@@ -260,16 +257,39 @@ class SpeechTokenizer(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: str = "cpu") -> SpeechTokenizer:
-        """Load what `save_pretrained` wrote; in evaluation mode."""
-        from .pretrained import load_tokenizer
+        """Load what `save_pretrained` wrote; in evaluation mode.
 
-        return load_tokenizer(folder, device)
+        Raises:
+            UserError: a file is missing, does not belong, or was changed.
+        """
+        saved = load_artefact(folder)
+        tokenizer = cls(saved.config, saved.vq, saved.labels, mel=saved.mel)
+        try:
+            tokenizer.load_state_dict(saved.weights)
+        except RuntimeError as error:
+            raise unfitting_weights(folder, error) from error
+        if tokenizer.fingerprint != saved.fingerprint:
+            found = f"weights of fingerprint {tokenizer.fingerprint}, config.yaml says {saved.fingerprint}"
+            remedy = "restore the folder: its files come from different tokenizers"
+            raise UserError(str(folder), found=found, remedy=remedy)
+        return tokenizer.to(device).eval()
 
     def save_pretrained(self, folder: Path | str, metrics: dict[str, Any] | None = None) -> None:
         """Write config.yaml, model.safetensors, labels.json, metrics.json and a model card, atomically."""
-        from .pretrained import save_tokenizer
+        artefact = TokenizerArtefact(
+            config=self.config,
+            vq=self.vq,
+            mel=self.log_mel.config,
+            labels=self.labels,
+            weights=self.state_dict(),
+            fingerprint=self.fingerprint,
+        )
+        save_artefact(artefact, folder, metrics or {}, num_parameters=self.num_parameters)
 
-        save_tokenizer(self, folder, metrics or {})
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the whole net."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
 
 def valid(hidden_BTD: Tensor, lengths_B: Tensor) -> Tensor:
@@ -292,16 +312,3 @@ def in_pieces(whole: Sequence[Piece], longest: int, read: Callable[[list[Piece]]
     pieces = [[one[start : start + longest] for start in range(0, len(one), longest)] for one in whole]
     texts = iter(read([piece for own in pieces for piece in own]))
     return [" ".join(filter(None, [next(texts) for _ in own])) for own in pieces]
-
-
-def check_audio(audio: Samples, at: int) -> Samples:
-    """Raise a `UserError` unless ``audio`` is (S,), of floating point and finite."""
-    if audio.ndim != 1:
-        remedy = "give mono audio of shape (samples,): average the channels"
-        raise UserError(f"audio {at}", found=f"shape {audio.shape}", remedy=remedy)
-    if not np.issubdtype(audio.dtype, np.floating):
-        remedy = "give floating point of full scale 1: divide 16-bit samples by 32768"
-        raise UserError(f"audio {at}", found=f"samples of type {audio.dtype}", remedy=remedy)
-    if not np.isfinite(audio).all():
-        raise UserError(f"audio {at}", found="samples that are NaN or infinite", remedy="mend or drop the recording")
-    return audio

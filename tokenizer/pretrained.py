@@ -1,22 +1,24 @@
-"""The tokenizer's artefact: a folder of config.yaml, model.safetensors, labels.json, metrics.json and a model card."""
+"""Artefact of a tokenizer: a folder of config.yaml, model.safetensors, labels.json, metrics.json and a model card."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from corpus.audio.mel_config import LogMelConfig
 from runtime.artefact import atomic_folder, write_json, write_text
 from runtime.errors import UserError
 
-from .config import QuantiserConfig, TokenizerModelConfig
-from .data.labels import Labels
-
-if TYPE_CHECKING:
-    from .model import SpeechTokenizer
+from .backbones.config import TokenizerModelConfig
+from .backbones.table import BACKBONES
+from .labels import Labels
+from .quantisers.config import QuantiserConfig
+from .quantisers.table import QUANTISERS
 
 FORMAT = 1
 Part = TypeVar("Part", TokenizerModelConfig, QuantiserConfig, LogMelConfig)
@@ -48,76 +50,93 @@ Fingerprint (it decides the tokens): `{fingerprint}`
 """
 
 
-def save_tokenizer(tokenizer: SpeechTokenizer, folder: Path | str, metrics: dict[str, Any]) -> None:
-    """Write the artefact folder, atomically."""
-    from safetensors.torch import save_file
+@dataclass(frozen=True, kw_only=True)
+class TokenizerArtefact:
+    """The content of an artefact folder.
 
+    Attributes:
+        config: sizes of the encoder.
+        vq: the quantiser's options.
+        mel: the mel front end.
+        labels: the ASR head's sub-word units.
+        weights: parameters and buffers by name.
+        fingerprint: digest of all that decides the tokens.
+    """
+
+    config: TokenizerModelConfig
+    vq: QuantiserConfig
+    mel: LogMelConfig
+    labels: Labels
+    weights: dict[str, Tensor]
+    fingerprint: str
+
+
+def save_artefact(
+    artefact: TokenizerArtefact, folder: Path | str, metrics: dict[str, Any], *, num_parameters: int
+) -> None:
+    """Write the artefact folder, atomically; ``num_parameters`` is for the model card."""
     settings = {
         "format": FORMAT,
-        "fingerprint": tokenizer.fingerprint,
-        "model": asdict(tokenizer.config),
-        "vq": asdict(tokenizer.vq),
-        "mel": asdict(tokenizer.log_mel.config),
+        "fingerprint": artefact.fingerprint,
+        "model": asdict(artefact.config),
+        "vq": asdict(artefact.vq),
+        "mel": asdict(artefact.mel),
     }
-    state = {name: value.detach().cpu().contiguous() for name, value in tokenizer.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in artefact.weights.items()}
     with atomic_folder(folder) as temporary:
         write_text(temporary / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
-        tokenizer.labels.save(temporary / "labels.json")
+        artefact.labels.save(temporary / "labels.json")
         write_json(temporary / "metrics.json", metrics)
-        write_text(temporary / "README.md", model_card(tokenizer, metrics))
+        write_text(temporary / "README.md", model_card(artefact, metrics, num_parameters))
 
 
-def model_card(tokenizer: SpeechTokenizer, metrics: dict[str, Any]) -> str:
+def model_card(artefact: TokenizerArtefact, metrics: dict[str, Any], num_parameters: int) -> str:
     """The text of the artefact's README.md."""
+    config, vq = artefact.config, artefact.vq
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-    heads = {"the CTC loss": tokenizer.head, "the cross-entropy of an attention decoder": tokenizer.decoder}
-    losses = [name for name, head in heads.items() if head is not None]
-    losses += ["a commitment loss"] if tokenizer.vq.enabled and tokenizer.vq.kind != "fsq" else []
+    losses = ["the CTC loss"] if config.ctc_weight else []
+    losses += ["the cross-entropy of an attention decoder"] if config.attention_weight else []
+    losses += ["a commitment loss"] if vq.enabled and QUANTISERS[vq.kind].has_commitment else []
     return CARD.format(
-        frame_rate=tokenizer.frame_rate,
-        backbone={"fastconformer": "FastConformer", "whisper": "Whisper, causal by blocks"}[tokenizer.config.backbone],
-        kind=tokenizer.vq.kind.upper(),
+        frame_rate=config.frame_rate,
+        backbone=BACKBONES[config.backbone].title,
+        kind=vq.kind.upper(),
         losses=" and ".join(losses),
-        codebook_size=tokenizer.codebook_size,
-        parameters=f"{sum(parameter.numel() for parameter in tokenizer.parameters()):,}",
-        chunk=tokenizer.config.chunk,
-        latency=tokenizer.config.chunk / tokenizer.frame_rate,
-        fingerprint=tokenizer.fingerprint,
+        codebook_size=vq.codebook_size,
+        parameters=f"{num_parameters:,}",
+        chunk=config.chunk,
+        latency=config.chunk / config.frame_rate,
+        fingerprint=artefact.fingerprint,
         rows="\n".join(f"| {name} | {value:.4g} |" for name, value in numbers.items()),
     )
 
 
-def load_tokenizer(folder: Path | str, device: str = "cpu") -> SpeechTokenizer:
+def load_artefact(folder: Path | str) -> TokenizerArtefact:
     """Read the artefact folder.
 
     Raises:
-        UserError: a file is missing, does not belong, or was changed.
+        UserError: a file is missing or does not belong.
     """
-    from safetensors.torch import load_file
-
-    from .model import SpeechTokenizer
-
     root = Path(folder)
     settings = read_settings(root)
-    tokenizer = SpeechTokenizer(
-        part(TokenizerModelConfig, settings, "model", root),
-        part(QuantiserConfig, settings, "vq", root),
-        Labels.load(root / "labels.json"),
-        mel=part(LogMelConfig, settings, "mel", root),
-    )
     weights = root / "model.safetensors"
+    config, vq = part(TokenizerModelConfig, settings, "model", root), part(QuantiserConfig, settings, "vq", root)
+    labels, mel = Labels.load(root / "labels.json"), part(LogMelConfig, settings, "mel", root)
     try:
-        tokenizer.load_state_dict(load_file(weights))
+        state = load_file(weights)
     except FileNotFoundError as error:
         raise UserError(str(weights), found="no such file", remedy="give a folder of tokenizer.train") from error
-    except Exception as error:  # safetensors has its own exception class, torch raises RuntimeError
-        found = f"weights that do not fit config.yaml ({str(error).splitlines()[0]})"
-        raise UserError(str(weights), found=found, remedy="restore the folder") from error
-    if tokenizer.fingerprint != settings.get("fingerprint"):
-        found = f"weights of fingerprint {tokenizer.fingerprint}, config.yaml says {settings.get('fingerprint')}"
-        raise UserError(str(root), found=found, remedy="restore the folder: its files come from different tokenizers")
-    return tokenizer.to(device).eval()
+    except Exception as error:  # safetensors has its own exception class
+        raise unfitting_weights(root, error) from error
+    fingerprint = str(settings.get("fingerprint"))
+    return TokenizerArtefact(config=config, vq=vq, mel=mel, labels=labels, weights=state, fingerprint=fingerprint)
+
+
+def unfitting_weights(folder: Path | str, error: Exception) -> UserError:
+    """The error for weights that are torn, or of other shapes than config.yaml says."""
+    found = f"weights that do not fit config.yaml ({str(error).splitlines()[0]})"
+    return UserError(str(Path(folder) / "model.safetensors"), found=found, remedy="restore the folder")
 
 
 def read_settings(root: Path) -> dict[str, Any]:

@@ -1,51 +1,63 @@
 """Streaming encode: audio in pieces of any size to the same tokens as offline.
 
 A chunk of ``model.chunk`` tokens is known 7.5 ms after its last sample (Whisper: 2.5 ms); `finish` gives the rest.
+
+S samples, M mel bands, F mel frames, T tokens, D width.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import nn
 
 from corpus.audio.files import Samples
+from corpus.audio.frame_rate import FrameRate
+from corpus.audio.mel import LogMel
+from runtime.errors import UserError
 
-if TYPE_CHECKING:
-    from .model import Codes, SpeechTokenizer
+from .backbones.base import PreVQEncoder
+from .quantisers.base import Quantiser
 
+Codes = npt.NDArray[np.uint16]
 PIECE = 160_000  # samples (10 s)
 
 
 class TokenStream:
-    """One stream of audio through a tokenizer; open it with `SpeechTokenizer.streaming`."""
+    """One stream of audio through a tokenizer; open it with `tokenizer.model.SpeechTokenizer.open_stream`.
 
-    def __init__(self, tokenizer: SpeechTokenizer) -> None:
-        self.tokenizer = tokenizer
+    Args:
+        log_mel: the mel front end.
+        front: the encoder before the quantiser.
+        quantiser: has a trained codebook.
+        time: frame-rate arithmetic of the tokens.
+    """
+
+    def __init__(self, log_mel: LogMel, front: PreVQEncoder, quantiser: Quantiser, time: FrameRate) -> None:
+        self.log_mel, self.front, self.quantiser, self.time = log_mel, front, quantiser, time
         self._start()
 
     def _start(self) -> None:
-        self.mel = self.tokenizer.log_mel.streaming()
-        self.cache = self.tokenizer.front.empty_cache()
-        self.held = torch.zeros(self.tokenizer.front.num_mels, 0, device=self.tokenizer.device)  # of a chunk begun
+        self.mel = self.log_mel.streaming()
+        self.cache = self.front.empty_cache()
+        self.held = torch.zeros(self.front.num_mels, 0, device=self.log_mel.hann.device)  # of a chunk begun
 
     def feed(self, samples: Samples) -> Codes:
         """Take (S,) samples at 16 kHz; returns the tokens of the chunks that they complete.
 
         However many samples come at once, memory holds the frames of ``PIECE`` of them.
         """
-        from .model import check_audio
-
         check_audio(samples, 0)
         pieces = [samples[start : start + PIECE] for start in range(0, len(samples), PIECE)]
         return np.concatenate([np.zeros(0, dtype=np.uint16), *(self._take(self.mel.feed(piece)) for piece in pieces)])
 
     def finish(self) -> Codes:
         """End of the audio (padded to whole tokens); returns the remaining tokens and starts afresh."""
-        tokens = self._take(self.mel.finish(self.tokenizer.time.samples_per_token))
+        tokens = self._take(self.mel.finish(self.time.samples_per_token))
         rest = self._encode(self.held)
         self._start()
         return np.concatenate([tokens, rest])
@@ -59,18 +71,38 @@ class TokenStream:
         return np.concatenate(tokens)
 
     def _chunk_frames(self) -> int:
-        return self.tokenizer.front.next_chunk(self.cache) * self.tokenizer.time.frames_per_token
+        return self.front.next_chunk(self.cache) * self.time.frames_per_token
 
     def _encode(self, frames_MF: torch.Tensor) -> Codes:
         if not frames_MF.shape[1]:
             return np.zeros(0, dtype=np.uint16)
-        with self.tokenizer.inference():
-            hidden_1TD, self.cache = self.tokenizer.front.step(frames_MF[None], self.cache)
-            return self.tokenizer.quantiser.codes(hidden_1TD)[0].cpu().numpy().astype(np.uint16)
+        with inference(self.front, self.quantiser):
+            hidden_1TD, self.cache = self.front.step(frames_MF[None], self.cache)
+            return self.quantiser.codes(hidden_1TD)[0].cpu().numpy().astype(np.uint16)
 
 
 @contextlib.contextmanager
-def open_stream(tokenizer: SpeechTokenizer) -> Iterator[TokenStream]:
-    """The context manager behind `SpeechTokenizer.streaming`."""
-    tokenizer.require_codebook()
-    yield TokenStream(tokenizer)
+def inference(*modules: nn.Module) -> Iterator[None]:
+    """Modules in evaluation mode and without gradients; their mode before comes back afterwards."""
+    were_training = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, was_training in zip(modules, were_training, strict=True):
+            module.train(was_training)
+
+
+def check_audio(audio: Samples, at: int) -> Samples:
+    """Raise a `UserError` unless ``audio`` is (S,), of floating point and finite."""
+    if audio.ndim != 1:
+        remedy = "give mono audio of shape (samples,): average the channels"
+        raise UserError(f"audio {at}", found=f"shape {audio.shape}", remedy=remedy)
+    if not np.issubdtype(audio.dtype, np.floating):
+        remedy = "give floating point of full scale 1: divide 16-bit samples by 32768"
+        raise UserError(f"audio {at}", found=f"samples of type {audio.dtype}", remedy=remedy)
+    if not np.isfinite(audio).all():
+        raise UserError(f"audio {at}", found="samples that are NaN or infinite", remedy="mend or drop the recording")
+    return audio

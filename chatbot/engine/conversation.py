@@ -173,7 +173,7 @@ class Conversation:
         self._waiting, self._seconds = 0, 0.0  # samples that are no tokens yet; seconds heard
         self._codes: list[int] = []
         self._silence = SilenceFilter(self.engine.bundle.settings.reply.kept_silence)
-        self._stream = TokenStream(self.engine.bundle.tokenizer)
+        self._stream = self.engine.bundle.tokenizer.open_stream()
         self._task: asyncio.Task[None] | None = None
         self._failure: UserError | None = None
 

@@ -150,7 +150,7 @@ class Ablation:
         return [] if self.config.corpus else ["corpus"]
 
     def _steps(self, point: Point) -> int:
-        from tokenizer.train import TokenizerFitConfig
+        from tokenizer.training.config import TokenizerFitConfig
 
         return int(point.options.get("fit.steps", TokenizerFitConfig().steps))
 

@@ -29,9 +29,10 @@ from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.soak import Soak, check_freed
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
-from tokenizer.config import QuantiserConfig, TokenizerModelConfig
-from tokenizer.data.labels import Labels
+from tokenizer.backbones.config import TokenizerModelConfig
+from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
+from tokenizer.quantisers.config import QuantiserConfig
 
 CODES = 24
 KEY = "a-key-of-the-tests"  # of the served process, and its limits

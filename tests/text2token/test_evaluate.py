@@ -11,10 +11,10 @@ from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
 from text2token.evaluate import STAGE, ReadbackConfig
-from tokenizer.config import QuantiserConfig, TokenizerModelConfig
-from tokenizer.data.labels import Labels
+from tokenizer.backbones.config import TokenizerModelConfig
+from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
-from tokenizer.training.initialise import initialise
+from tokenizer.quantisers.config import QuantiserConfig
 
 TEXTS = ["the lion sleeps", "a cat likes the ball", "paris", "the red house"]
 
@@ -27,7 +27,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         width=32, heads=2, subsampling_channels=8, feed_forward=2, chunk=4, left_context=8, num_labels=40, upsampling=2
     )
     made = SpeechTokenizer(config, QuantiserConfig(codebook_size=16), Labels.from_texts(TEXTS, 40))
-    initialise(made.front)
+    made.front.initialise()
     made.eval()
     with made.inference():
         hidden_BTD, _ = made.hidden([np.random.default_rng(0).normal(0, 0.1, 64000)])

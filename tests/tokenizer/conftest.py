@@ -13,10 +13,12 @@ import torch
 
 from corpus.audio.files import Samples, write_audio
 from corpus.manifest import Utterance, write_manifest
-from tokenizer.config import QuantiserConfig, TokenizerModelConfig
-from tokenizer.data.labels import Labels
+from tests.support.tokenizer_runs import train_config
+from tokenizer import train
+from tokenizer.backbones.config import TokenizerModelConfig
+from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
-from tokenizer.training.initialise import initialise
+from tokenizer.quantisers.config import QuantiserConfig
 
 WORDS = ["red", "blue", "green", "tom", "anna", "cat", "dog", "one", "two", "three"]
 torch.set_num_threads(1)
@@ -50,7 +52,7 @@ def make_tokenizer(vq: QuantiserConfig | None = None, **options: Any) -> SpeechT
     made = SpeechTokenizer(
         TokenizerModelConfig(**(sizes | options)), vq or QuantiserConfig(codebook_size=64), Labels.from_texts(WORDS, 40)
     )
-    initialise(made.front)
+    made.front.initialise()
     made.eval()
     with made.inference():
         hidden_BTD, _ = made.hidden([say(" ".join(WORDS)), np.random.default_rng(0).normal(0, 0.1, 64000)])
@@ -85,3 +87,11 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
             utterances.append(Utterance(f"{split}-{number}", path, len(audio) / 16000, text, speaker, kind="random"))
         write_manifest(folder / f"{split}.jsonl", utterances)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small training on `spoken`."""
+    out = tmp_path_factory.mktemp("runs") / "tokenizer"
+    train.STAGE.execute(train_config(spoken, out))
+    return out

@@ -14,8 +14,9 @@ from corpus.audio.frame_rate import FRAME_RATES, FrameRate
 from corpus.audio.mel_config import LogMelConfig
 from runtime.artefact import identity
 from runtime.errors import UserError
-from tokenizer.config import QuantiserConfig, TokenizerModelConfig
+from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.model import SpeechTokenizer
+from tokenizer.quantisers.config import QuantiserConfig
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
 
@@ -112,7 +113,7 @@ def test_pooled_ctc_reads_padded_tokens_as_alone(make_tokenizer: MakeTokenizer) 
 
 
 def test_another_rate_is_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.frame_rate.*6\.25"):
+    with pytest.raises(UserError, match=r"frame_rate.*6\.25"):
         TokenizerModelConfig(frame_rate=10.0)
     with pytest.raises(UserError, match="frame_rate"):
         FrameRate(40.0)

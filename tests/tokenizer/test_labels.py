@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import UserError
-from tokenizer.data.labels import Labels, num_ctc_frames
+from tokenizer.labels import Labels, num_ctc_frames
 
 TEXTS = ["the cat sat on the mat", "where is the cat", "o'clock is a word", "the dog and the cat ran"]
 

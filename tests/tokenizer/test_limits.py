@@ -15,7 +15,8 @@ from corpus.audio.files import read_audio
 from corpus.audio.mel import LogMel
 from corpus.manifest import Utterance, read_manifest
 from runtime.errors import UserError
-from tokenizer.config import DataConfig, TokenizerModelConfig
+from tokenizer.backbones.config import TokenizerModelConfig
+from tokenizer.data.config import DataConfig
 from tokenizer.data.examples import Examples
 from tokenizer.model import SpeechTokenizer
 

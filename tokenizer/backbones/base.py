@@ -1,20 +1,20 @@
-"""The contract of the two halves of an encoder that is cut by the quantiser, and which backbone makes them.
+"""Contracts of a backbone: the encoders before and after the quantiser, and the mapping of weights onto both.
 
-B batch, M mel bands, F mel frames, T tokens, D width.
+B batch, M mel bands, F mel frames, T tokens, D width, K codes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from corpus.audio.frame_rate import FrameRate
 from corpus.audio.mel_config import LogMelConfig
-from tokenizer.config import TokenizerModelConfig
 
-LN10 = 2.302585092994046
+from .config import TokenizerModelConfig
+from .table import BACKBONES, imported
 
 
 class PreVQEncoder(nn.Module, ABC):
@@ -29,13 +29,22 @@ class PreVQEncoder(nn.Module, ABC):
         super().__init__()
         self.num_mels, self.stride = num_mels, time.frames_per_token
 
+    @staticmethod
+    def mel_config(num_mels: int) -> LogMelConfig:
+        """The mel front end."""
+        return LogMelConfig(num_mels=num_mels)
+
+    @abstractmethod
+    def initialise(self) -> None:
+        """Set the initial weights that differ from the libraries' own."""
+
     @abstractmethod
     def forward(self, mel_BMF: Tensor, lengths_B: Tensor) -> Tensor:
         """(B, M, F) frames, of which each row's first ``stride * lengths_B`` count, to (B, T, D)."""
 
     @abstractmethod
     def empty_cache(self) -> Any:
-        """What a stream carries from chunk to chunk, before the first one."""
+        """The state of a stream before its first chunk."""
 
     @abstractmethod
     def next_chunk(self, cache: Any) -> int:
@@ -50,29 +59,54 @@ class PostVQEncoder(nn.Module, ABC):
     """(Quantised) token vectors to vectors for the ASR heads; sees the whole utterance."""
 
     @abstractmethod
+    def initialise(self) -> None:
+        """Set the initial weights that differ from the libraries' own."""
+
+    @abstractmethod
     def forward(self, x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D); ``lengths_B`` tokens of each row count."""
 
 
-def make_halves(config: TokenizerModelConfig) -> tuple[PreVQEncoder, PostVQEncoder]:
-    """The two halves of ``config.backbone``."""
-    if config.backbone == "whisper":
-        from .whisper import WhisperBack, WhisperFront
+class LoadedWeights(NamedTuple):
+    """The result of a `WarmStart`.
 
-        return WhisperFront(config), WhisperBack(config)
-    from .fastconformer import FastConformerBack, FastConformerFront
-
-    return FastConformerFront(config), FastConformerBack(config)
-
-
-def mel_config(config: TokenizerModelConfig) -> LogMelConfig:
-    """The front end of ``config.backbone``.
-
-    Whisper's: (log10 of the power mel + 4) / 4, floor 1e-10, frames centred on their first sample. Its clamp at 8
-    below the utterance's largest value is left out: it needs the whole utterance, and so does not stream.
+    Attributes:
+        summary: the parts that were loaded, in words.
+        codebook: (K, D) the checkpoint's codebook; None where it has none.
     """
-    if config.backbone != "whisper":
-        return LogMelConfig(num_mels=config.num_mels)
-    return LogMelConfig(
-        n_fft=400, num_mels=config.num_mels, floor=1e-10, mean=-4 * LN10, std=4 * LN10, power=2.0, before=200
-    )
+
+    summary: str
+    codebook: Tensor | None = None
+
+
+class WarmStart(Protocol):
+    """Loads published weights from ``source`` (a file, a folder or a hub's name) into encoders and text decoder.
+
+    Raises a `UserError` where there is no such checkpoint, or where its sizes differ from ours (it names the option).
+    """
+
+    def __call__(
+        self, front: PreVQEncoder, back: PostVQEncoder, decoder: nn.Module | None, source: str
+    ) -> LoadedWeights:
+        """Load in place; weights that the checkpoint lacks stay as they are."""
+        ...
+
+
+def make_pre_vq(config: TokenizerModelConfig) -> PreVQEncoder:
+    """The encoder before the quantiser, of ``config.backbone``."""
+    encoder = imported(BACKBONES[config.backbone].pre_vq)(config)
+    assert isinstance(encoder, PreVQEncoder)
+    return encoder
+
+
+def make_post_vq(config: TokenizerModelConfig) -> PostVQEncoder:
+    """The encoder after the quantiser, of ``config.backbone``."""
+    encoder = imported(BACKBONES[config.backbone].post_vq)(config)
+    assert isinstance(encoder, PostVQEncoder)
+    return encoder
+
+
+def warm_start_of(backbone: str) -> WarmStart:
+    """The mapping of published weights onto a backbone."""
+    warm_start: WarmStart = imported(BACKBONES[backbone].warm_start)
+    return warm_start

@@ -22,7 +22,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -30,10 +30,9 @@ from torch import Tensor, nn
 
 from runtime.errors import UserError
 
+from .base import LoadedWeights, PostVQEncoder, PreVQEncoder
+from .fastconformer import FastConformerBack, FastConformerFront
 from .nemo import quiet_nemo
-
-if TYPE_CHECKING:
-    from .fastconformer import FastConformerBack, FastConformerFront
 
 NORM = "conv.batch_norm."
 
@@ -53,16 +52,19 @@ class NemoEncoder(NamedTuple):
 
     @property
     def num_layers(self) -> int:
-        """How many Conformer layers it has."""
+        """Number of Conformer layers."""
         return 1 + max((int(name.split(".")[1]) for name in self.weights if name.startswith("layers.")), default=-1)
 
 
-def adopt_nemo(front: FastConformerFront, back: FastConformerBack, source: str) -> list[str]:
-    """Take the checkpoint's weights; returns the names of our weights that were left as they were initialised.
+def load_nemo(front: PreVQEncoder, back: PostVQEncoder, decoder: nn.Module | None, source: str) -> LoadedWeights:
+    """Load a NeMo checkpoint (a `tokenizer.backbones.base.WarmStart`); the text decoder stays as it is."""
+    assert isinstance(front, FastConformerFront) and isinstance(back, FastConformerBack)
+    left = load_encoders(front, back, source)
+    return LoadedWeights("both halves" + (f", but for {', '.join(left)}" if left else ""))
 
-    Raises:
-        UserError: no such checkpoint, or sizes that differ from ours (the option is named).
-    """
+
+def load_encoders(front: FastConformerFront, back: FastConformerBack, source: str) -> list[str]:
+    """Load the checkpoint's weights; returns the names of our weights that were left as they were initialised."""
     nemo = read_nemo(source)
     num_front, num_back = len(front.encoder.layers), len(back.encoder.layers)
     if nemo.num_layers < num_front + num_back:

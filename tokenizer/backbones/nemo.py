@@ -1,4 +1,4 @@
-"""NeMo's manners: its import prints notices of telemetry and optional parts, which say nothing to our users."""
+"""Quiet import of NeMo, without its notices of telemetry and optional parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warnings
 
 
 def quiet_nemo() -> None:
-    """Import NeMo's encoder with its notices held back, and let it log errors only."""
+    """Import NeMo's encoder without its notices, and set its log level to errors."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),

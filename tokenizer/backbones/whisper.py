@@ -1,4 +1,4 @@
-"""The paper's backbone: Whisper's encoder, causal by blocks, pooled and cut in the middle (2411.17607, section 2.1).
+"""Whisper backbone: its encoder, causal by blocks, pooled and cut in the middle (arXiv 2411.17607, section 2.1).
 
 Front half: two causal convolutions (padding on the left only; the second halves 100 Hz to 50 Hz), fixed sinusoid
 positions, transformer layers with block-causal attention (all of the own block of ``chunk`` tokens and of the blocks
@@ -18,14 +18,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tokenizer.config import TokenizerModelConfig
+from corpus.audio.mel_config import LogMelConfig
 
 from .base import PostVQEncoder, PreVQEncoder
+from .config import TokenizerModelConfig
 from .whisper_layers import EncoderLayer, KeyValue, sinusoids
+
+LN10 = 2.302585092994046
 
 
 class WhisperCache(NamedTuple):
-    """What a stream carries from chunk to chunk.
+    """The state of a stream between chunks.
 
     Attributes:
         frames: (1, M, 2) the last mel frames.
@@ -61,6 +64,21 @@ class WhisperFront(PreVQEncoder):
         self.layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.feed_forward, config.dropout) for _ in range(config.front_layers)
         )
+
+    @staticmethod
+    def mel_config(num_mels: int) -> LogMelConfig:
+        """Whisper's mel: (log10 of the power mel + 4) / 4, floor 1e-10, frames centred on their first sample.
+
+        Its clamp at 8 below the utterance's largest value is left out: it needs the whole utterance, and so does not
+        stream.
+        """
+        return LogMelConfig(
+            n_fft=400, num_mels=num_mels, floor=1e-10, mean=-4 * LN10, std=4 * LN10, power=2.0, before=200
+        )
+
+    def initialise(self) -> None:
+        """As Hugging Face's Whisper."""
+        initialise_whisper(self)
 
     def forward(self, mel_BMF: Tensor, lengths_B: Tensor) -> Tensor:
         """(B, M, F) frames, of which each row's first ``stride * lengths_B`` count, to (B, T, D)."""
@@ -137,6 +155,10 @@ class WhisperBack(PostVQEncoder):
         )
         self.layer_norm = nn.LayerNorm(config.width)
 
+    def initialise(self) -> None:
+        """As Hugging Face's Whisper."""
+        initialise_whisper(self)
+
     def forward(self, x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D); ``lengths_B`` tokens of each row count."""
         folds = fold(x_BTD, lengths_B, self.window)
@@ -145,6 +167,15 @@ class WhisperBack(PostVQEncoder):
         for layer in self.layers:
             y_BTD, _ = layer(y_BTD, mask)
         return folds.unfold(self.layer_norm(y_BTD), x_BTD.shape[1])
+
+
+def initialise_whisper(encoder: nn.Module) -> None:
+    """Convolutions and matrices normal with standard deviation 0.02, biases 0 (as Hugging Face has them)."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d):
+            nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class Folds(NamedTuple):

@@ -1,6 +1,6 @@
-"""The attention decoder, an ASR head: Whisper's text decoder over the encoder's output. Names are Hugging Face's.
+"""Attention decoder, an ASR head of any backbone: Whisper's text decoder over the encoder's output.
 
-Label 0 (the CTC blank) begins and ends a transcript: inputs 0 l1 .. lL, targets l1 .. lL 0.
+Names are Hugging Face's. Label 0 (the CTC blank) begins and ends a transcript: inputs 0 l1 .. lL, targets l1 .. lL 0.
 
 B batch, L labels, T encoder vectors, V label set, D width.
 """
@@ -12,8 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tokenizer.config import TokenizerModelConfig
-
+from .config import TokenizerModelConfig
 from .whisper import is_real
 from .whisper_layers import Attention, EncoderLayer, KeyValue
 

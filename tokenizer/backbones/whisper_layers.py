@@ -1,4 +1,4 @@
-"""The transformer layer of Whisper (arXiv 2212.04356): pre-norm, GELU, keys without bias. Names are Hugging Face's.
+"""Transformer layer of Whisper (arXiv 2212.04356): pre-norm, GELU, keys without bias. Names are Hugging Face's.
 
 B batch, Q queries, K keys, D width, H heads, d width of a head.
 """

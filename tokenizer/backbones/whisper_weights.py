@@ -1,4 +1,4 @@
-"""Weights of others for the Whisper backbone: any Hugging Face Whisper, and the released GLM-4-Voice tokenizer.
+"""Published weights for the Whisper backbone: any Hugging Face Whisper, and the released GLM-4-Voice tokenizer.
 
 | there | here |
 |---|---|
@@ -21,45 +21,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
 
+from .base import LoadedWeights, PostVQEncoder, PreVQEncoder
+from .whisper import WhisperBack, WhisperFront
+from .whisper_decoder import AttentionDecoder
 from .whisper_layers import sinusoids
-
-if TYPE_CHECKING:
-    from tokenizer.model import SpeechTokenizer
-
-    from .whisper import WhisperBack, WhisperFront
-    from .whisper_decoder import AttentionDecoder
 
 SOURCE = "the Whisper checkpoint"
 Weights = Mapping[str, Tensor]
 
 
-def adopt_whisper(tokenizer: SpeechTokenizer, source: str) -> list[str]:
-    """Take weights from a folder (or hub name) of Whisper or of the GLM-4-Voice tokenizer; returns what was taken."""
-    from tokenizer.quantiser import EmaQuantiser
-
-    from .whisper import WhisperBack, WhisperFront
-
-    weights = read_weights(source)
-    front, back = tokenizer.front, tokenizer.back
+def load_whisper(front: PreVQEncoder, back: PostVQEncoder, decoder: nn.Module | None, source: str) -> LoadedWeights:
+    """Load Whisper or the GLM-4-Voice tokenizer (a `tokenizer.backbones.base.WarmStart`)."""
     assert isinstance(front, WhisperFront) and isinstance(back, WhisperBack)
+    weights = read_weights(source)
     taken = load_halves(front, back, weights)
-    if tokenizer.decoder is not None and any("decoder.layers." in name for name in weights):
-        taken += load_decoder(tokenizer.decoder, weights)
+    if isinstance(decoder, AttentionDecoder) and any("decoder.layers." in name for name in weights):
+        taken += load_decoder(decoder, weights)
     codebook = next((value for name, value in weights.items() if name.endswith("codebook.weight")), None)
-    if codebook is not None:
-        if not isinstance(tokenizer.quantiser, EmaQuantiser):
-            raise UserError("option vq.kind", found=tokenizer.vq.kind, remedy="the checkpoint's codebook needs vq")
-        check_shape("codebook.weight", codebook, tokenizer.quantiser.codebook, "vq.codebook_size and model.width")
-        tokenizer.quantiser.adopt(codebook)
-        taken.append("codebook")
-    return taken
+    return LoadedWeights(", ".join(taken), codebook)
 
 
 def load_halves(front: WhisperFront, back: WhisperBack, weights: Weights) -> list[str]:

@@ -1,1 +1,1 @@
-"""Training examples, labels and augmentation, and speech in bulk as units of work."""
+"""Training data: examples, batches in a reproducible order, augmentation."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from corpus.audio.mel import hertz_to_mel, mel_to_hertz
 from corpus.audio.mel_config import LogMelConfig
-from tokenizer.config import AugmentConfig
+
+from .config import AugmentConfig
 
 
 def augment(

@@ -1,4 +1,4 @@
-"""The order of the data: length-bucketed batches as a pure function of (seed, step), so that a resumed run goes on.
+"""Order of the data: length-bucketed batches as a pure function of (seed, step), so that a resumed run goes on.
 
 lhotse's DynamicBucketingSampler buckets as well, but its place is the state of a shuffle buffer that a resumed run has
 to replay; here the batch of any step is known from (seed, step) alone, for one source or several by weight.
@@ -64,7 +64,7 @@ class Batches:
 
 
 class SourceMixture:
-    """Which source a step's batch is of: by weight, evenly spread, as a pure function of the step.
+    """Mixture of sources by weight: the source of a step's batch, evenly spread, as a pure function of the step.
 
     Step s falls to the source in whose share of [0, 1) the s-th number of a golden-ratio sequence lies, so that after
     n steps each source has had its share of them up to a few, in no fixed rhythm (ranks meet each source alike).

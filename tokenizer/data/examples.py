@@ -1,6 +1,6 @@
 """Training examples: utterances with their labels, and their mel frames, read when needed and kept in memory.
 
-Bad records are left out and counted; when they exceed the set share, the first is named in a `UserError`.
+Bad records are left out and counted; when they exceed the set share, a `UserError` names the first.
 
 M mel bands, F mel frames (a whole number of tokens).
 """
@@ -20,10 +20,11 @@ from corpus.audio.mel import LogMel
 from corpus.audio.noise import add_noise, make_noise
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share
 from runtime.errors import UserError
+from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.backbones.whisper_decoder import MAX_LABELS
-from tokenizer.config import DataConfig, TokenizerModelConfig, TrainingNoiseConfig
+from tokenizer.labels import Labels, num_ctc_frames
 
-from .labels import Labels, num_ctc_frames
+from .config import DataConfig, TrainingNoiseConfig
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Examples:
 
     Attributes:
         items: the examples, in the manifest's order.
-        bad: what was left out, and why (grows as audio is read).
+        bad: the records left out, with reasons (grows as audio is read).
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Examples:
             found = f"no utterance of {config.min_seconds} to {config.max_seconds} s"
             raise UserError(str(manifest.path), found=found, remedy="set data.min_seconds and data.max_seconds")
         self.cache: dict[int, Tensor | None] = {}
-        self.heard: dict[int, npt.NDArray[np.float16]] = {}  # samples, kept where noise is added to them
+        self.waveforms: dict[int, npt.NDArray[np.float16]] = {}  # samples, kept where noise is added to them
         self.cache_bytes = 0
 
     def _take(self, utterance: Utterance, labels: list[int]) -> None:
@@ -109,14 +110,14 @@ class Examples:
 
     def samples(self, row: int) -> Samples:
         """The (S,) samples of an example, padded to whole tokens."""
-        if row in self.heard:
-            return self.heard[row].astype(np.float32)
+        if row in self.waveforms:
+            return self.waveforms[row].astype(np.float32)
         audio = self.time.pad(read_audio(self.items[row].utterance.audio, self.mel.config.sample_rate))
         if not self.noise.is_on:
             return audio
         rounded = audio.astype(np.float16)  # rounded alike, kept or not
         if self._may_keep(rounded.nbytes):
-            self.heard[row] = rounded
+            self.waveforms[row] = rounded
         return rounded.astype(np.float32)
 
     def mel_of(self, audio: Samples) -> Tensor:
@@ -153,7 +154,7 @@ class Examples:
             kind = self.noise.kinds[random.integers(len(self.noise.kinds))]
             others = audios[:at] + audios[at + 1 :]
             if kind == "babble" and not others:
-                kind = "pink"  # nobody else is in the batch
+                kind = "pink"  # no other utterance is in the batch
             noise = make_noise(kind, str(at), len(audio), others, int(random.integers(2**31)))
             snr = random.uniform(self.noise.min_snr, self.noise.max_snr)
             frames.append(self.mel_of(add_noise(audio, noise, snr)).float())

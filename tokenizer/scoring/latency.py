@@ -1,23 +1,20 @@
-"""How long a stream keeps its listener waiting: audio of a chunk, and CPU time to encode it."""
+"""Streaming latency: audio of a chunk, and CPU time to encode it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corpus.audio.files import Samples
-
-if TYPE_CHECKING:
-    from tokenizer.model import SpeechTokenizer
+from tokenizer.model import SpeechTokenizer
 
 PIECE_SECONDS = 0.04  # what a stream is fed at a time; short, so that each chunk is given out as early as it can be
 
 
 def stream_latency(tokenizer: SpeechTokenizer, audios: Sequence[Samples]) -> dict[str, float]:
-    """Stream audios and look at each time tokens come out.
+    """Stream audios and measure each chunk of tokens that comes out.
 
     Returns:
         ``stream_chunk_seconds`` (audio to wait for: the longest chunk), ``stream_cpu_seconds_per_chunk`` (median; the

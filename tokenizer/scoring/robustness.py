@@ -1,4 +1,4 @@
-"""How steady the tokens stay under noise: edit distance to the clean audio's tokens, and what they then say.
+"""Token stability under noise: edit distance to the clean audio's tokens, and word errors of the text read from them.
 
 Token edit distance is the fewest insertions, deletions and substitutions that turn the clean audio's tokens into the
 noised audio's, divided by the clean audio's tokens; both sums run over all utterances.
@@ -8,31 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz.distance import Levenshtein
 
 from corpus.audio.files import Samples, read_audio
 from corpus.audio.noise import add_noise, make_noise
 from corpus.manifest import Utterance
+from corpus.text.word_errors import WordErrors, corpus_word_errors
 from runtime.journal import Journal
 from runtime.stage import Run
+from tokenizer.model import Codes, SpeechTokenizer
 
-from .metrics import WordErrors, edit_distance, word_errors
 from .transcripts import READ_TOGETHER, SplitScores
-
-if TYPE_CHECKING:
-    from tokenizer.model import Codes, SpeechTokenizer
 
 
 @dataclass(frozen=True)
 class NoiseScore:
-    """What one kind of noise at one strength does to a body of utterances.
+    """The effect of one kind of noise at one strength on a body of utterances.
 
     Attributes:
         kind: of `corpus.audio.noise.NOISE_KINDS`.
         snr_db: signal-to-noise ratio.
         edits: token edits, in all.
         tokens: of the clean audio, in all.
-        words: word errors of what the noised tokens say.
+        words: word errors of the text read from the noised tokens.
     """
 
     kind: str
@@ -82,6 +84,11 @@ def score_under_noise(
     return [total(kind, snr, records) for kind in kinds for snr in snrs]
 
 
+def edit_distance(one: Sequence[int] | npt.NDArray[np.uint16], other: Sequence[int] | npt.NDArray[np.uint16]) -> int:
+    """Fewest substitutions, deletions and insertions that turn one token sequence into another (Levenshtein)."""
+    return Levenshtein.distance(list(map(int, one)), list(map(int, other)))
+
+
 def noise_name(kind: str, snr_db: float) -> str:
     """The name of a kind of noise at a strength, e.g. ``pink_10db``."""
     return f"{kind}_{snr_db:g}db"
@@ -104,7 +111,7 @@ def noised_counts(
     found = []
     for snr in snrs:
         noised = tokenizer.encode([add_noise(audio, noise, snr) for audio, noise in zip(audios, noises, strict=True)])
-        words = word_errors([utterance.text for utterance in utterances], tokenizer.read_tokens(noised))
+        words = corpus_word_errors([utterance.text for utterance in utterances], tokenizer.read_tokens(noised))
         edits = sum(edit_distance(before, after) for before, after in zip(clean, noised, strict=True))
         counts = {"edits": edits, "tokens": sum(map(len, clean)), "word_errors": words.errors, "words": words.words}
         found.append(counts)

@@ -1,4 +1,4 @@
-"""The scores of a tokenizer as lines of text for the terminal."""
+"""Scores of a tokenizer as lines of text for the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .transcripts import SplitScores
 def score_table(
     metrics: Mapping[str, Any], splits: Mapping[str, SplitScores], noise: Sequence[NoiseScore]
 ) -> list[str]:
-    """What `tokenizer.evaluate` prints: codebook, word error rates, noise, speed; only what was measured."""
+    """The report that `tokenizer.evaluate` prints: codebook, word error rates, noise, speed; only what was measured."""
     lines = [codebook_line(metrics), f"  {'':20}{'WER':>8}{'without VQ':>12}"]
     for name, score in splits.items():
         through = f"{score.errors(score.with_vq).rate:8.1%}" if score.has_vq else f"{'-':>8}"

@@ -1,4 +1,4 @@
-"""Scoring a tokenizer on a manifest: transcripts through the tokens and past them, by voice."""
+"""Transcripts of a manifest read from its tokens and with the quantiser bypassed, and their word errors by voice."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from corpus.audio.files import read_audio
 from corpus.manifest import BadRecord, Utterance, check_bad_share, read_manifest
+from corpus.text.word_errors import WordErrors, corpus_word_errors
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.stage import Run
+from tokenizer.model import Codes, SpeechTokenizer
 
-from .metrics import CodebookUse, WordErrors, word_errors
-
-if TYPE_CHECKING:
-    from tokenizer.model import Codes, SpeechTokenizer
+from .codebook_use import CodebookUse
 
 READ_TOGETHER = 64  # utterances in memory at a time
 
 
 @dataclass
 class SplitScores:
-    """What a tokenizer made of the utterances of one manifest.
+    """Tokens and transcripts of the utterances of one manifest.
 
     Attributes:
         codebook_size: K.
@@ -62,7 +61,7 @@ class SplitScores:
     def errors(self, heard: list[str], speaker: str | None = None) -> WordErrors:
         """Word errors of ``heard``, of one speaker or all."""
         rows = [row for row, said in enumerate(self.utterances) if speaker in (None, said.speaker)]
-        return word_errors([self.utterances[row].text for row in rows], [heard[row] for row in rows])
+        return corpus_word_errors([self.utterances[row].text for row in rows], [heard[row] for row in rows])
 
     def report(self, num_examples: int) -> dict[str, Any]:
         """Plain data for ``report.json``."""
@@ -120,8 +119,8 @@ def score_manifest(
         file: the manifest.
         run: shows the progress.
         limit: most utterances.
-        max_bad_share: share of bad records that is put up with.
-        journal: keeps what is done, so that a second call does not do it again.
+        max_bad_share: largest share of bad records.
+        journal: of what is done, so that a second call does not do it again.
 
     Raises:
         UserError: more bad records than ``max_bad_share``.
@@ -147,7 +146,7 @@ def score_manifest(
 
 
 def score_part(tokenizer: SpeechTokenizer, utterances: list[Utterance]) -> dict[str, Any]:
-    """What a tokenizer makes of some utterances, as plain data for the journal."""
+    """Tokens and transcripts of some utterances, as plain data for the journal."""
     record: dict[str, Any] = {"rows": [], "bad": [], "tokens": [], "with_vq": [], "seconds": 0.0, "cpu_seconds": 0.0}
     audios = []
     for row, utterance in enumerate(utterances):
@@ -192,7 +191,7 @@ def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
 
 
 def describe(tokenizer: SpeechTokenizer) -> dict[str, Any]:
-    """What is known of a tokenizer without data."""
+    """Metrics of a tokenizer that need no data: frame rate, codebook size, bit rate, parameters."""
     return {
         "frame_rate_hz": tokenizer.frame_rate,
         "codebook_size": tokenizer.codebook_size,

@@ -1,1 +1,1 @@
-"""Training objective, initialisation and warm start of the tokenizer."""
+"""Training of the tokenizer: objective, warm start, and the implementation of ``tokenizer.train``."""

@@ -1,4 +1,4 @@
-"""What the tokenizer is trained for: ASR through the bottleneck, commitment, and tokens that withstand noise.
+"""Training objective of the tokenizer: ASR through the bottleneck, commitment, and tokens that withstand noise.
 
 loss = ctc_weight CTC + attention_weight cross-entropy + commitment ||h - sg[c]||^2 + consistency loss.
 
@@ -11,20 +11,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.distributed
 from torch import Tensor
 
-from tokenizer.config import AugmentConfig, DataConfig, TrainingNoiseConfig
+from runtime.data_parallel import num_ranks, rank
 from tokenizer.data.augment import augment
 from tokenizer.data.batches import Batches, Prefetcher, SourceMixture
+from tokenizer.data.config import AugmentConfig, DataConfig, TrainingNoiseConfig
 from tokenizer.data.examples import AsrBatch, Examples
-from tokenizer.fsq_simvq import FiniteScalarQuantiser
 from tokenizer.model import SpeechTokenizer, valid
-from tokenizer.quantiser import Quantiser
+from tokenizer.quantisers.base import Quantiser
 
 
 class EncodedBatch(NamedTuple):
-    """What the front half makes of a batch.
+    """The front half's output for a batch.
 
     Attributes:
         hidden: (B, T, D) for the ASR loss; some rows with noise, as ``noise.share`` says.
@@ -43,10 +42,10 @@ class TokenizerObjective:
     """The loss of a step; its batch and noise depend on (seed, step, rank), its other draws on torch's generator.
 
     Args:
-        tokenizer: what is trained.
+        tokenizer: the one that is trained.
         sources: the examples; one, or several that are mixed by ``weights``.
         data: batch size, loader threads.
-        changes: of the mel frames.
+        augmentation: random changes of the mel frames.
         seed: of the order.
         noise: added to the waveform; the examples must have been opened with the same.
         weights: of the sources, in seconds of audio; default all alike.
@@ -57,18 +56,16 @@ class TokenizerObjective:
         tokenizer: SpeechTokenizer,
         sources: Sequence[Examples] | Examples,
         data: DataConfig,
-        changes: AugmentConfig,
+        augmentation: AugmentConfig,
         seed: int,
         *,
         noise: TrainingNoiseConfig | None = None,
         weights: Sequence[float] | None = None,
     ) -> None:
-        self.tokenizer, self.changes, self.seed = tokenizer, changes, seed
+        self.tokenizer, self.augmentation, self.seed = tokenizer, augmentation, seed
         self.noise = noise or TrainingNoiseConfig()
         self.sources = [sources] if isinstance(sources, Examples) else list(sources)
-        is_many = torch.distributed.is_initialized()
-        self.rank = torch.distributed.get_rank() if is_many else 0
-        self.ranks = torch.distributed.get_world_size() if is_many else 1
+        self.rank, self.num_ranks = rank(), num_ranks()
         budget = int(data.batch_seconds * tokenizer.frame_rate)
         lengths = [[example.num_tokens for example in examples.items] for examples in self.sources]
         self.orders = [Batches(own, budget, seed) for own in lengths]
@@ -76,7 +73,7 @@ class TokenizerObjective:
         self.batches = Prefetcher(self._load, data.workers)
 
     def _load(self, step: int) -> AsrBatch:
-        place = step * self.ranks + self.rank
+        place = step * self.num_ranks + self.rank
         source, own_place = self.mixture.at(place)
         return self.sources[source].collate(self.orders[source].at(own_place), noise_seed=(self.seed, place))
 
@@ -87,43 +84,43 @@ class TokenizerObjective:
         if quantise and not self.tokenizer.quantiser.is_ready:
             self.start_codebook(step)
         batch = self.batches(step).to(self.tokenizer.device)
-        heard = self.hear(batch, is_consistent=self.noise.consistency > 0 and step >= vq.start_step)
-        output = self.tokenizer(heard.hidden, heard.lengths, quantise=quantise)
-        terms = self.asr_terms(output.encoded, heard.lengths, batch)
+        encoded = self.encode(batch, is_consistent=self.noise.consistency > 0 and step >= vq.start_step)
+        output = self.tokenizer(encoded.hidden, encoded.lengths, quantise=quantise)
+        terms = self.asr_terms(output.encoded, encoded.lengths, batch)
         total = config.ctc_weight * terms.get("ctc", 0.0) + config.attention_weight * terms.get("attention", 0.0)
         if output.quantised is not None:
             terms["commitment"] = output.quantised.commitment
             total = total + vq.commitment * terms["commitment"]
-        if heard.clean is not None and heard.noised is not None:
+        if encoded.clean is not None and encoded.noised is not None:
             quantiser = self.tokenizer.quantiser if quantise else None
-            mask_BT = valid(heard.clean, heard.lengths)
-            terms["consistency"] = consistency_loss(heard.clean[mask_BT], heard.noised[mask_BT], quantiser)
+            mask_BT = valid(encoded.clean, encoded.lengths)
+            terms["consistency"] = consistency_loss(encoded.clean[mask_BT], encoded.noised[mask_BT], quantiser)
             total = total + self.noise.consistency * terms["consistency"]
         assert isinstance(total, Tensor)
         return terms | {"loss": total} | (self.codebook_state() if quantise else {})
 
-    def hear(self, batch: AsrBatch, *, is_consistent: bool) -> EncodedBatch:
+    def encode(self, batch: AsrBatch, *, is_consistent: bool) -> EncodedBatch:
         """The front half over the batch, augmented; with ``is_consistent`` over both views, with the same changes."""
         if batch.noised is None:
-            mel_BMF, lengths_B = self.change(batch.mel, batch.lengths)
+            mel_BMF, lengths_B = self.augment(batch.mel, batch.lengths)
             return EncodedBatch(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
         with_noise_B = (torch.rand(len(batch.mel)) < self.noise.share).to(batch.mel.device)[:, None, None]
         if not is_consistent:
-            mel_BMF, lengths_B = self.change(torch.where(with_noise_B, batch.noised, batch.mel), batch.lengths)
+            mel_BMF, lengths_B = self.augment(torch.where(with_noise_B, batch.noised, batch.mel), batch.lengths)
             return EncodedBatch(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
         before = torch.get_rng_state()
-        mel_BMF, lengths_B = self.change(batch.mel, batch.lengths)
+        mel_BMF, lengths_B = self.augment(batch.mel, batch.lengths)
         torch.set_rng_state(before)
-        noised_BMF, _ = self.change(batch.noised, batch.lengths)
+        noised_BMF, _ = self.augment(batch.noised, batch.lengths)
         hidden = self.tokenizer.front(torch.cat([mel_BMF, noised_BMF]), torch.cat([lengths_B, lengths_B]))
         clean, noised = hidden.chunk(2)
         return EncodedBatch(torch.where(with_noise_B, noised, clean), clean, noised, lengths_B)
 
-    def change(self, mel_BMF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The random changes of the mel frames, in float32."""
+    def augment(self, mel_BMF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Random changes of the mel frames, in float32."""
         with torch.autocast(mel_BMF.device.type, enabled=False):
             stride = self.tokenizer.time.frames_per_token
-            return augment(mel_BMF, lengths_B, self.changes, self.tokenizer.log_mel.config, stride)
+            return augment(mel_BMF, lengths_B, self.augmentation, self.tokenizer.log_mel.config, stride)
 
     def asr_terms(self, encoded_BTD: Tensor, lengths_B: Tensor, batch: AsrBatch) -> dict[str, Tensor]:
         """The loss of each head that there is."""
@@ -154,7 +151,7 @@ class TokenizerObjective:
 
 
 def consistency_loss(clean_ND: Tensor, noised_ND: Tensor, quantiser: Quantiser | None) -> Tensor:
-    """How far noise moves the front half's output from where it was (the clean side takes no gradient).
+    """Distance by which noise moves the front half's output (the clean side takes no gradient).
 
     The squared distance, in units of the clean frames' variance; and, with a codebook of vectors, the cross-entropy of
     the clean frame's code under a soft assignment of the noised one: the posterior of Gaussians at the codes, whose
@@ -166,7 +163,7 @@ def consistency_loss(clean_ND: Tensor, noised_ND: Tensor, quantiser: Quantiser |
         clean_ND, noised_ND = clean_ND.detach().float(), noised_ND.float()
         variance = (clean_ND - clean_ND.mean(0)).square().mean().clamp_min(1e-8)
         distance = (noised_ND - clean_ND).square().mean() / variance
-        if quantiser is None or isinstance(quantiser, FiniteScalarQuantiser):
+        if quantiser is None or not quantiser.has_free_codes:
             return distance
         codebook_KD = quantiser.codebook.detach()
         codes_N = quantiser.codes(clean_ND)

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from tokenizer.backbones import fastconformer as encoder
+from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.backbones.fastconformer import FastConformerFront
-from tokenizer.config import TokenizerModelConfig
-from tokenizer.training.initialise import initialise
 
 
 @pytest.mark.parametrize("frame_rate", [50.0, 25.0, 12.5, 6.25])
@@ -18,7 +17,7 @@ def test_pieces_equal_the_whole(frame_rate: float, piece: int, monkeypatch: pyte
     torch.manual_seed(0)
     config = TokenizerModelConfig(width=16, heads=2, subsampling_channels=4, num_mels=20, frame_rate=frame_rate)
     front = FastConformerFront(config).eval()
-    initialise(front)
+    front.initialise()
     tokens_B = torch.tensor([9, 1, 5, 0])
     x_BFM = torch.randn(4, 9 * front.stride + 1, 20)
     lengths_B = tokens_B * front.stride + 1

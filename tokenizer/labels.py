@@ -8,14 +8,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from corpus.text.normalisation import normalise
 from runtime.artefact import write_text
 from runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 BLANK, UNKNOWN = "<blank>", "<unk>"
 
@@ -38,8 +36,6 @@ class Labels:
         Raises:
             UserError: the transcripts have more distinct characters than ``size`` leaves room for, or no words.
         """
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
         texts = [normalise(text) for text in texts]
         alphabet = {character for text in texts for character in text}
         if not alphabet:
@@ -57,8 +53,6 @@ class Labels:
     @classmethod
     def load(cls, path: Path | str) -> Labels:
         """Read ``labels.json`` (a Hugging Face tokenizers file)."""
-        from tokenizers import Tokenizer
-
         try:
             units = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:

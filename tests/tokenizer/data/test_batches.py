@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.audio.mel_config import LogMelConfig
-from tokenizer.config import AugmentConfig
 from tokenizer.data.augment import augment, warp_matrices
 from tokenizer.data.batches import Batches, Prefetcher
+from tokenizer.data.config import AugmentConfig
 
 
 @settings(max_examples=30, deadline=None)

@@ -19,17 +19,20 @@ from corpus.audio.files import read_audio
 from corpus.audio.mel import LogMel
 from corpus.audio.noise import add_noise, make_noise
 from corpus.manifest import read_manifest
+from corpus.text.word_errors import corpus_word_errors
 from runtime.artefact import file_digest
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from runtime.stage import Run
 from tokenizer import train
-from tokenizer.config import AugmentConfig, DataConfig, QuantiserConfig, TokenizerModelConfig, TrainingNoiseConfig
+from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.data.batches import SourceMixture
+from tokenizer.data.config import AugmentConfig, DataConfig, TrainingNoiseConfig
 from tokenizer.data.examples import Examples
 from tokenizer.model import SpeechTokenizer
-from tokenizer.quantiser import make_quantiser
-from tokenizer.scoring.metrics import word_errors
+from tokenizer.quantisers.base import make_quantiser
+from tokenizer.quantisers.config import QuantiserConfig
+from tokenizer.training.config import TokenizerFitConfig, TokenizerTrainConfig
 from tokenizer.training.objective import TokenizerObjective, consistency_loss
 
 RECIPES = Path(train.__file__).parent.parent / "recipes"
@@ -41,9 +44,9 @@ class Killed(BaseException):
     pass
 
 
-def config(corpus: Path, out: Path, **options: Any) -> train.TokenizerTrainConfig:
+def config(corpus: Path, out: Path, **options: Any) -> TokenizerTrainConfig:
     vq = {"codebook_size": 17, "start_step": 4, "commitment": 1.0, "kmeans_batches": 1, "restart_share": 0.5}
-    return train.TokenizerTrainConfig(
+    return TokenizerTrainConfig(
         corpus=str(corpus),
         out=str(out),
         device="cpu",
@@ -51,7 +54,7 @@ def config(corpus: Path, out: Path, **options: Any) -> train.TokenizerTrainConfi
         model=TokenizerModelConfig(**(SMALL | options.pop("model", {}))),
         vq=QuantiserConfig(**(vq | options.pop("vq", {}))),
         data=options.pop("data", DataConfig(batch_seconds=6)),
-        fit=train.TokenizerFitConfig(
+        fit=TokenizerFitConfig(
             steps=options.pop("steps", 10), warmup_steps=2, checkpoint_every=3, log_every=2, learning_rate=3e-3
         ),
         **options,
@@ -247,7 +250,7 @@ def test_with_consistency_the_tokens_withstand_noise_and_say_as_much(
         tokenizer.eval()
         pairs = list(zip(tokenizer.encode(audios), tokenizer.encode(noised), strict=True))
         changed.append(sum(int((one != other).sum()) for one, other in pairs) / sum(len(one) for one, _ in pairs))
-        assert word_errors([one.text for one in said], tokenizer.transcribe(audios)).rate < 0.2
+        assert corpus_word_errors([one.text for one in said], tokenizer.transcribe(audios)).rate < 0.2
     assert changed[1] < 0.4 * changed[0]
 
 
@@ -287,9 +290,9 @@ def test_presets(name: str, seconds: float, commitment: float) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"model": {"backbone": "wav2vec"}}, r"model\.backbone"),
+        ({"model": {"backbone": "wav2vec"}}, "option backbone"),
         ({"model": {"ctc_weight": 0.0}}, r"model\.ctc_weight"),
-        ({"noise": {"kinds": ["brown"]}}, r"noise\.kinds"),
+        ({"noise": {"kinds": ["brown"]}}, "option kinds"),
         ({"noise": {"min_snr": 30.0}}, r"noise\.max_snr"),
     ],
 )

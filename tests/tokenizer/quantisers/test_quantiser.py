@@ -11,8 +11,8 @@ import torch.distributed
 import torch.multiprocessing
 
 from runtime.errors import UserError
-from tokenizer.config import QuantiserConfig
-from tokenizer.quantiser import Quantiser, make_quantiser
+from tokenizer.quantisers.base import Quantiser, make_quantiser
+from tokenizer.quantisers.config import QuantiserConfig
 
 
 def make(frames: torch.Tensor | None = None, **options: object) -> Quantiser:
@@ -168,11 +168,11 @@ def test_other_kinds_start_from_the_frames_and_learn(kind: str) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"kind": "pq"}, "vq.kind"),
+        ({"kind": "pq"}, "option kind"),
         ({"levels": [8, 8]}, "vq.levels"),
         ({"kind": "fsq", "codebook_size": 100}, "vq.codebook_size"),
         ({"kind": "fsq", "codebook_size": 100, "levels": [5, 5, 5]}, "vq.codebook_size"),
-        ({"kind": "fsq", "codebook_size": 8, "levels": [4, 2]}, "vq.levels"),
+        ({"kind": "fsq", "codebook_size": 8, "levels": [4, 2]}, "option levels"),
     ],
 )
 def test_a_wrong_quantiser_option_is_named(options: dict[str, Any], named: str) -> None:

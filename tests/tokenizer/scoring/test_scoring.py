@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer import evaluate
-from tokenizer.evaluate import EvaluationNoiseConfig, TokenizerEvaluateConfig
 from tokenizer.model import SpeechTokenizer
 from tokenizer.scoring import robustness
-from tokenizer.scoring.metrics import edit_distance
+from tokenizer.scoring.config import EvaluationNoiseConfig, TokenizerEvaluateConfig
+from tokenizer.scoring.robustness import edit_distance
 from tokenizer.scoring.transcripts import SplitScores
 
 TOKENS = st.lists(st.integers(0, 3), max_size=7)
@@ -140,7 +140,7 @@ def test_clean_speech_has_no_distance(tokenizer: SpeechTokenizer, spoken: Path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [({"kinds": ["brown"]}, "noise.kinds"), ({"max_utterances": 1}, "noise.max_utterances")]
+    ("options", "named"), [({"kinds": ["brown"]}, "option kinds"), ({"max_utterances": 1}, "option max_utterances")]
 )
 def test_wrong_noise_options_are_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):

@@ -1,0 +1,189 @@
+"""Laws of the bulk encoding: each utterance once and in order, kills change no byte, shards give the same tokens."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from corpus.audio.room_simulation import RoomConfig
+from corpus.manifest import read_manifest, to_cuts
+from corpus.tokens import TokenisedUtterance, read_tokens
+from runtime.artefact import file_digest
+from runtime.bulk.attempt import UnitAttempt
+from runtime.bulk.job import UnitFolder
+from runtime.bulk.workers import ConfiguredWork, run_worker
+from runtime.errors import UserError
+from runtime.stage import Run
+from tests.support.permits import Permits, Rationed
+from tests.support.tokenizer_runs import encode_config
+from tokenizer import encode
+from tokenizer.encoding import unit_encoder
+from tokenizer.encoding.corpus_encoding import find_splits
+from tokenizer.model import SpeechTokenizer
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_encode_writes_each_utterance_once_in_order(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    metrics = encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "tokens"))
+    tokenizer = SpeechTokenizer.from_pretrained(trained / "artefact")
+    assert metrics["utterances"] == 70 and metrics["bad_records"] == 0
+    assert {file.name for file in (tmp_path / "tokens").glob("*.parquet")} == {
+        f"{split}.parquet" for split in ("train", "heldout_sentence", "heldout_voice")
+    }
+    speech = read_tokens(tmp_path / "tokens/train.parquet")
+    manifest = read_manifest(spoken / "train.jsonl")
+    assert speech.tokenizer == tokenizer.fingerprint and speech.codebook_size == 32 and speech.frame_rate == 12.5
+    for item, utterance in zip(speech.items, manifest.utterances, strict=True):
+        assert (item.id, item.text, item.speaker, item.kind) == (
+            utterance.id,
+            utterance.text,
+            utterance.speaker,
+            utterance.kind,
+        )
+        assert len(item.tokens) == -(-round(item.duration * 16000) // 1280)
+    assert metrics["tokens"] == sum(len(item.tokens) for item in read_tokens(tmp_path / "tokens").items)
+
+
+def test_encode_in_rooms_makes_other_takes_of_the_same_speech(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    def take(name: str, seed: int, share: float) -> list[TokenisedUtterance]:
+        config = encode_config(trained, spoken, tmp_path / name)
+        config.seed, config.room = seed, RoomConfig(share=share)
+        encode.STAGE.execute(config)
+        return read_tokens(tmp_path / name / "train.parquet").items
+
+    plain, first, again, second = take("a", 1, 0.0), take("b", 1, 1.0), take("c", 1, 1.0), take("d", 2, 1.0)
+    for one in (first, again, second):
+        assert [(item.id, item.text, item.speaker) for item in one] == [(i.id, i.text, i.speaker) for i in plain]
+    assert all(item.duration >= before.duration for item, before in zip(first, plain, strict=True))
+    told = [[item.tokens.tolist() for item in one] for one in (plain, first, again, second)]
+    assert told[1] == told[2]
+    assert told[0] != told[1] != told[3]
+
+
+def test_encode_killed_and_resumed_equals_unbroken(
+    trained: Path, spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "unbroken"))
+    done: list[str] = []
+    whole = unit_encoder.encode_unit
+
+    def encode_two(attempt: UnitAttempt, *rest: Any) -> dict[str, Any]:
+        if len(done) == 2:
+            raise Killed
+        done.append(attempt.unit.name)
+        return whole(attempt, *rest)
+
+    monkeypatch.setattr(unit_encoder, "encode_unit", encode_two)
+    with pytest.raises(Killed):
+        encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "broken"))
+    monkeypatch.setattr(unit_encoder, "encode_unit", lambda *rest: done.append(rest[0].unit.name) or whole(*rest))
+    encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "broken"))
+    assert len(done) == len(set(done)) == 4 + 1 + 1 and not (tmp_path / "broken/parts").exists()
+    assert same_tokens(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def same_tokens(one: Path, other: Path) -> bool:
+    names = [f"{split}.parquet" for split in ("train", "heldout_sentence", "heldout_voice")]
+    return [file_digest(one / name) for name in names] == [file_digest(other / name) for name in names]
+
+
+def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "unbroken"))
+    config = encode_config(trained, spoken, tmp_path / "broken")
+    config.unit_utterances = 3
+    parts = [unit for split in find_splits(config) for unit in split.units]
+    job = UnitFolder.create(tmp_path / "broken/parts", parts)
+    fork = multiprocessing.get_context("fork")  # NeMo is imported already
+    permits = Permits(tmp_path / "permits")
+    work = Rationed(ConfiguredWork(config, unit_encoder.open_encoder), permits)
+
+    def start(number: int) -> Any:
+        worker = fork.Process(target=lambda: list(run_worker(UnitFolder(job.root), work, number, 2)), daemon=True)
+        worker.start()
+        return worker
+
+    workers = [start(0), start(1)]
+    for kill in range(5):
+        wanted = len(job.done_names()) + 1 + kill % 2
+        permits.give(3)  # one or two are awaited, so the kill may hit a worker in the midst of a unit
+        while len(job.done_names()) < wanted:
+            assert all(worker.is_alive() for worker in workers)
+            time.sleep(0.002)
+        for number in (0, 1) if kill == 3 else (kill % 2,):  # once both of them
+            os.kill(workers[number].pid, signal.SIGKILL)
+            workers[number].join()
+            workers[number] = start(number)
+    for worker in workers:
+        worker.kill()
+        worker.join()
+    assert 5 <= len(job.done_names()) < len(parts)
+    encode.run(config, Run(tmp_path / "broken"))
+    assert same_tokens(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def as_shar(spoken: Path, folder: Path) -> None:
+    """The training split as Shar, 25 cuts a shard."""
+    cuts = to_cuts(read_manifest(spoken / "train.jsonl"))
+    (folder / "train").mkdir(parents=True)
+    cuts.to_shar(folder / "train", fields={"recording": "flac"}, shard_size=25)
+
+
+def as_tarred(spoken: Path, folder: Path) -> None:
+    """The training split as NeMo's tarred audio, in three tars; one record is not in its tar."""
+    (folder / "train").mkdir(parents=True)
+    utterances = read_manifest(spoken / "train.jsonl").utterances
+    rows = []
+    for shard in range(3):
+        with tarfile.open(folder / f"train/audio_{shard}.tar", "w") as tar:
+            for said in utterances[shard::3]:
+                tar.add(said.audio, said.audio.name)
+                row = {"audio_filepath": said.audio.name, "duration": said.duration, "text": said.text, "id": said.id}
+                rows.append(row | {"speaker": said.speaker, "shard_id": shard})
+    rows.append({"audio_filepath": "lost.wav", "duration": 1.0, "text": "red", "id": "lost", "shard_id": 1})
+    (folder / "train/tarred_audio_manifest.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(("make", "shards", "bad"), [(as_shar, 3, 0), (as_tarred, 3, 1)])
+def test_shards_of_speech_give_the_same_tokens(
+    trained: Path, spoken: Path, tmp_path: Path, make: Any, shards: int, bad: int
+) -> None:
+    encode.STAGE.execute(encode_config(trained, spoken, tmp_path / "plain"))
+    expected = {item.id: item for item in read_tokens(tmp_path / "plain/train.parquet").items}
+    make(spoken, tmp_path / "sharded")
+    metrics = encode.STAGE.execute(encode_config(trained, tmp_path / "sharded", tmp_path / "out", max_bad_share=0.05))
+    assert metrics["bad_records"] == bad and metrics["utterances"] == 60
+    listed = [json.loads(line) for line in (tmp_path / "out/bad_records.jsonl").read_text().splitlines()]
+    assert [record["reason"] for record in listed] == ["not in the archive"] * bad
+    assert len(list((tmp_path / "out/train").glob("*.parquet"))) == shards
+    found = read_tokens(tmp_path / "out/train").items
+    assert {item.id for item in found} == set(expected) and len(found) == 60
+    for item in found:
+        np.testing.assert_array_equal(item.tokens, expected[item.id].tokens)
+        assert (item.text, item.speaker) == (expected[item.id].text, expected[item.id].speaker)
+
+
+def test_a_torn_shard_costs_itself_only(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    as_shar(spoken, tmp_path / "sharded")
+    tar = tmp_path / "sharded/train/recording.000001.tar"
+    tar.write_bytes(tar.read_bytes()[:1000])
+    config = encode_config(trained, tmp_path / "sharded", tmp_path / "out")
+    with pytest.raises(UserError, match="1 of 3 units given up: train/000001"):
+        encode.STAGE.execute(config)
+    config.bulk.max_failed_share = 0.5
+    metrics = encode.STAGE.execute(config)
+    assert metrics["failed_units"] == 1 and metrics["utterances"] == 35
+    (tmp_path / "empty/train").mkdir(parents=True)
+    with pytest.raises(UserError, match="a folder without shards of speech"):
+        encode.STAGE.execute(encode_config(trained, tmp_path / "empty", tmp_path / "out2"))

@@ -1,0 +1,1 @@
+"""Bulk encoding of a corpus to speech tokens."""

@@ -1,0 +1,45 @@
+"""Options of ``tokenizer.encode``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from corpus.audio.room_simulation import RoomConfig
+from runtime.bulk.launch import BulkConfig
+from runtime.config import option
+from runtime.errors import check_option
+from runtime.stage import StageConfig
+
+
+@dataclass(kw_only=True)
+class EncodeConfig(StageConfig):
+    """Options of ``tokenizer.encode``.
+
+    Attributes:
+        tokenizer: the artefact folder of ``tokenizer.train``.
+        corpus: a folder of ``corpus.build``, or any with NeMo manifests, or with a folder of Shar or tarred audio for
+            each split.
+        splits: what to encode, names without ``.jsonl``; those that do not exist are left out.
+        unit_utterances: utterances of a unit of work (of a manifest; Shar and tarred audio: a shard).
+        processes: worker processes, of one thread each; 1 works in this process.
+        device: ``cpu`` or ``cuda``.
+        max_bad_share: largest share of bad records; they are listed in bad_records.jsonl.
+        room: encode utterances as recorded by a microphone in a room (`corpus.audio.room_simulation`; its draws depend
+            on the seed): another take of the same speech, in other tokens, of another length. ``share`` 0 leaves all as
+            it is.
+        bulk: where the workers run, and how many units may fail.
+    """
+
+    tokenizer: str
+    corpus: str
+    splits: list[str] = field(default_factory=lambda: ["train", "heldout_sentence", "heldout_voice", "heldout_words"])
+    unit_utterances: int = option(256, at_least=1)
+    processes: int = option(1, at_least=1)
+    device: str = "cpu"
+    max_bad_share: float = option(0.01, at_least=0, at_most=1)
+    room: RoomConfig = field(default_factory=RoomConfig)
+    bulk: BulkConfig = field(default_factory=BulkConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option(len(self.splits) > 0, "splits", self.splits, "name at least one manifest")

@@ -1,0 +1,1 @@
+"""Vector quantisers: the bottleneck between the two encoders."""
