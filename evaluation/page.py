@@ -234,8 +234,9 @@ def row_of(
 ) -> dict[str, Any]:
     """One line of page.jsonl."""
     from corpus.text.normalisation import normalise
+    from corpus.text.word_errors import word_errors
 
-    from .question_answering.scoring import is_right, word_errors
+    from .question_answering.scoring import is_right
 
     key = keys[normalise(question.text)]
     agreement = word_errors(asked.said, judged)
@@ -250,7 +251,7 @@ def row_of(
         "judge": judged,
         "is_text_right": is_right(asked.said, key.answer),
         "is_speech_right": is_right(judged, key.answer),
-        "spoken_edits": agreement.edits,
+        "spoken_edits": agreement.errors,
         "spoken_words": agreement.words,
         "seconds": asked.seconds,
         "gaps": asked.gaps,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from corpus.text.normalisation import normalise
+from corpus.text.word_errors import WordErrors, total, word_errors
 from corpus.world.questions import QuestionAnswer
 from evaluation.judges.listening import Listening
 from runtime.errors import UserError
 
-from .scoring import AnswerWordErrors, is_right, share, total, word_errors
+from .scoring import is_right, share
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ def score(answers: list[SpokenAnswer], heard: dict[str, str]) -> list[dict[str, 
                 "judge": judged,
                 "is_text_right": is_right(answer.said, answer.asked.answer),
                 "is_speech_right": is_right(judged, answer.asked.answer),
-                "heard_edits": transcript.edits if transcript else None,
+                "heard_edits": transcript.errors if transcript else None,
                 "heard_words": transcript.words if transcript else None,
-                "spoken_edits": agreement.edits,
+                "spoken_edits": agreement.errors,
                 "spoken_words": agreement.words,
             }
         )
@@ -116,7 +117,9 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The metrics over rows of `score`."""
 
     def rate(edits: str, words: str) -> float:
-        return round(total(AnswerWordErrors(row[edits], row[words]) for row in rows if row[edits] is not None).rate, 5)
+        return round(
+            total(WordErrors(row[edits], row[words]) for row in rows if row[edits] is not None).rate_or_errors, 5
+        )
 
     def accuracy(truth: str, is_counted: Callable[[dict[str, Any]], bool] = lambda row: True) -> float:
         return round(share(row[truth] for row in rows if is_counted(row)), 5)

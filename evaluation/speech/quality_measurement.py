@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corpus.text.word_errors import word_errors
 from decoder.model import SpeechDecoder
 from evaluation.judges.closed_world import load_judge
 from evaluation.judges.external_models import naturalness, transcripts
 from evaluation.judges.listening import Listening, listen
-from evaluation.question_answering.scoring import word_errors
 from runtime.artefact import artefact_folder, write_text
 from runtime.bulk.parallel_map import in_parallel
 from runtime.errors import UserError
@@ -98,7 +98,7 @@ def add_judge(config: QualityConfig, run: Run, spoken: Spoken, rows: Mapping[str
         for row in some:
             if (text := heard.get(f"{name}/{row['id']}")) is not None:
                 errors = word_errors(row["text"], text)
-                row |= {"judge": text, "judge_edits": errors.edits, "judge_words": errors.words}
+                row |= {"judge": text, "judge_edits": errors.errors, "judge_words": errors.words}
 
 
 def add_objective_metrics(config: QualityConfig, run: Run, parts: Spoken, rows: Mapping[str, list[Row]]) -> None:
@@ -140,7 +140,7 @@ def add_external_models(config: QualityConfig, spoken: Spoken, rows: Mapping[str
         if config.asr is not None:
             for row, text in zip(rows[name], transcripts(config.asr, files), strict=True):
                 errors = word_errors(row["text"], text)
-                row |= {"asr": text, "asr_edits": errors.edits, "asr_words": errors.words}
+                row |= {"asr": text, "asr_edits": errors.errors, "asr_words": errors.words}
         if config.utmos is not None:
             for row, score in zip(rows[name], naturalness(config.utmos, files), strict=True):
                 row["utmos"] = score

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus.manifest import Utterance, read_manifest
+from corpus.text.word_errors import WordErrors, total, word_errors
 from evaluation.judges.closed_world import Judge
 from evaluation.judges.listening import Listening
-from evaluation.question_answering.scoring import AnswerWordErrors, total, word_errors
 from runtime.errors import UserError
 
 SPLITS = ("heldout_sentence", "heldout_voice", "train")
@@ -83,7 +83,7 @@ def score(part: str, pairs: list[ResynthesisPair], heard: dict[str, str]) -> lis
                 "audio": str(utterance.audio),
                 "text": utterance.text,
                 "judge": text,
-                "edits": errors.edits,
+                "edits": errors.errors,
                 "words": errors.words,
             }
         )
@@ -93,4 +93,4 @@ def score(part: str, pairs: list[ResynthesisPair], heard: dict[str, str]) -> lis
 def rate(rows: list[dict[str, Any]], speaker: str | None = None) -> float:
     """The word error rate over rows of `score`, of one speaker or of all."""
     chosen = [row for row in rows if speaker in (None, row["speaker"])]
-    return round(total(AnswerWordErrors(row["edits"], row["words"]) for row in chosen).rate, 5)
+    return round(total(WordErrors(row["edits"], row["words"]) for row in chosen).rate_or_errors, 5)

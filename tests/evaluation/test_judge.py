@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from corpus.audio.files import read_audio
+from corpus.text.word_errors import total, word_errors
 from evaluation.judges.closed_world import Judge
 from evaluation.judges.listening import Listening, listen
-from evaluation.question_answering.scoring import total, word_errors
 from runtime.errors import UserError
 from runtime.stage import Run
 
