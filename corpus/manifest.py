@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # lhotse imports torch
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording and what is said in it.
+    """One recording and its transcript.
 
     Attributes:
         id: unique within a manifest.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.errors import check_option
+from runtime.config import Options, option
 
 from .files import SAMPLE_RATE, Samples
 
@@ -20,17 +20,14 @@ FRAME_RATES = (50.0, 25.0, 12.5, 6.25)
 
 
 @dataclass(frozen=True)
-class FrameRate:
+class FrameRate(Options):
     """Numbers of samples and frames at one of the four frame rates.
 
     Attributes:
         frame_rate: tokens a second.
     """
 
-    frame_rate: float = 12.5
-
-    def __post_init__(self) -> None:
-        check_option(self.frame_rate in FRAME_RATES, "frame_rate", self.frame_rate, "choose 50, 25, 12.5 or 6.25")
+    frame_rate: float = option(12.5, one_of=FRAME_RATES)
 
     @property
     def frames_per_token(self) -> int:

@@ -28,7 +28,7 @@ def make_noise(kind: str, id: str, num_samples: int, others: Sequence[Samples], 
         others: utterances that babble is made of, each (S',); used for babble only.
         seed: of the draws.
     """
-    random = np.random.default_rng([seed, zlib.crc32(f"{kind} {id}".encode())])
+    random = named_generator(seed, f"{kind} {id}")
     if kind == "white":
         noise = random.standard_normal(num_samples)
     elif kind == "pink":
@@ -36,6 +36,11 @@ def make_noise(kind: str, id: str, num_samples: int, others: Sequence[Samples], 
     else:
         noise = babble(num_samples, others, random)
     return unit_power(noise).astype(np.float32)
+
+
+def named_generator(seed: int, name: str) -> np.random.Generator:
+    """A random generator for one purpose, e.g. the noise of one utterance: equal for equal seeds and names."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def add_noise(audio: Samples, noise: Samples, snr_db: float, *, lead: int = 0) -> Samples:

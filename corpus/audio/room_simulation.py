@@ -8,7 +8,6 @@ S samples.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from runtime.config import Options, option
 from runtime.errors import check_option
 
 from .files import SAMPLE_RATE, Samples
-from .noise import add_noise, make_noise
+from .noise import add_noise, make_noise, named_generator
 
 STEADY_NOISE = ("white", "pink")
 
@@ -60,7 +59,7 @@ def record_in_room(audio: Samples, id: str, config: RoomConfig, seed: int) -> Sa
         config: ranges of the draws.
         seed: of the draws.
     """
-    random = np.random.default_rng([seed, zlib.crc32(f"room {id}".encode())])
+    random = named_generator(seed, f"room {id}")
     if random.random() >= config.share:
         return audio
     lead, tail = (round(random.uniform(0, most) * SAMPLE_RATE) for most in (config.max_lead, config.max_tail))

@@ -57,7 +57,7 @@ class BuildConfig(StageConfig):
         answer_voice_utterances: training utterances in the answer voice, besides all replies (which are always spoken).
         num_texts: training texts.
         num_heldout_texts: held-out texts.
-        heldout_share: share of all sentences that training never hears or reads.
+        heldout_share: share of all sentences that no training data contains, spoken or written.
         heldout_utterances: size of heldout_sentence, and of heldout_voice; heldout_words (random word strings in seen
             voices: sounds without grammar) has a quarter of it, heldout_dialogue an eighth in dialogues of four turns.
         dialogue_turns: most turns of the dialogues that training questions are put together to.

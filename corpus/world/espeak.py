@@ -1,7 +1,7 @@
 """espeak-ng by ctypes, from the wheel ``espeakng-loader``: no system package, 22.05 kHz, about 4 ms an utterance.
 
 espeak-ng keeps state between utterances (phase, noise, intonation), even across its own re-initialisation. So that the
-same call gives the same samples whatever was said before, each utterance gets the library freshly loaded, and both
+same call gives the same samples whatever came before, the library is loaded anew for each utterance, and both
 random generators that it uses (its own and the C library's) start from the same seed.
 """
 
@@ -24,7 +24,7 @@ SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), 
 
 
 def speak(text: str, voice: str, *, rate: int = 175, pitch: int = 50, pitch_range: int = 50) -> tuple[Samples, int]:
-    """Say ``text``; the result depends on nothing but the arguments.
+    """Synthesise ``text``; the result depends on the arguments alone.
 
     Args:
         text: plain text; punctuation shapes the intonation.
@@ -74,8 +74,8 @@ def _speak(
         library.espeak_SetParameter(parameter, value, 0)
     library.espeak_ng_SetRandSeed(1)
     ctypes.CDLL(None).srand(1)
-    said = text.encode() + b"\0"
-    if library.espeak_Synth(said, len(said), 0, 1, 0, UTF_8, None, None) != 0:
+    encoded = text.encode() + b"\0"
+    if library.espeak_Synth(encoded, len(encoded), 0, 1, 0, UTF_8, None, None) != 0:
         raise RuntimeError(f"espeak-ng refused to say {text!r}")
     return np.frombuffer(b"".join(pieces), np.int16).astype(np.float32) / np.float32(32768), sample_rate
 

@@ -56,6 +56,11 @@ class Sums:
         return {"sum": unit.work["seed"] % 7}
 
 
+def open_sums(config: Sums, number: int) -> UnitFunction:
+    """A worker function of `ConfiguredWork`."""
+    return config.start(number)
+
+
 def units(count: int) -> list[Unit]:
     return [Unit(f"part-{number % 2}/unit-{number:03d}", {"seed": 11 * number}) for number in range(count)]
 

@@ -16,10 +16,10 @@ import pytest
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.lease import Clock, Lease, host_id, is_held, process_start_time
 from runtime.bulk.unit import Unit
-from runtime.bulk.workers import check_failed, finish_units, run_worker
+from runtime.bulk.workers import ConfiguredWork, check_failed, finish_units, run_worker
 from runtime.errors import UserError
 from tests.support.permits import Permits, is_group_running, is_stopped, wait_for
-from tests.support.unit_work import Sums, check_whole, clean, files, units
+from tests.support.unit_work import Sums, check_whole, clean, files, open_sums, units
 
 ROOT = Path(__file__).resolve().parents[3]
 UNIT_WORK = (sys.executable, "-m", "tests.support.unit_work")
@@ -36,6 +36,14 @@ def test_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
     assert sorted(tried) == sorted(unit.name for unit in folder.units)  # nothing twice
     check_whole(folder, expected)
     assert list(finish_units(folder, Sums(tmp_path, is_broken=True), processes=2)) == []
+
+
+def test_a_config_is_the_work(tmp_path: Path) -> None:
+    expected = clean(tmp_path / "clean", 6)
+    folder = UnitFolder.create(tmp_path / "configured", units(6))
+    work = ConfiguredWork(Sums(tmp_path / "configured/log"), open_sums)
+    assert len(list(finish_units(folder, work, processes=2))) == 6
+    check_whole(folder, expected)
 
 
 def test_five_kills_and_another_number_of_workers(tmp_path: Path) -> None:
