@@ -35,8 +35,10 @@ import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
+from corpus.audio.files import Samples
 from decoder.config import DecoderConfig, VocoderConfig
-from decoder.model import Audio, SpeechDecoder, Tokens
+from decoder.encoder import Tokens
+from decoder.model import SpeechDecoder
 from decoder.train import STAGE
 from decoder.vocoder import Vocoder
 
@@ -241,13 +243,13 @@ def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: 
     if options.recordings:
         files = {item.id: item.audio for item in read_manifest(options.recordings).utterances}
     changes: dict[str, list[float]] = {}
-    timing, rate = decoder.timing, decoder.sample_rate
+    schedule, rate = decoder.schedule, decoder.sample_rate
     for item in items:
         with decoder.streaming(item.speaker, **settings) as stream:
             spoken = {"streamed": np.concatenate([stream.feed(item.tokens), stream.finish()])}
         if item.id in files:
             spoken["recorded"] = read_audio(files[item.id], rate)
-        seams = set(itertools.takewhile(len(item.tokens).__gt__, map(timing.end_of_block, itertools.count())))
+        seams = set(itertools.takewhile(len(item.tokens).__gt__, map(schedule.end_of_block, itertools.count())))
         for name, audio in spoken.items():
             found = energy_changes(audio, rate // 200)
             borders = [round(token * rate / decoder.config.token_rate) // (rate // 200) - 1 for token in range(1, 1000)]
@@ -269,7 +271,7 @@ def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: 
     return figures
 
 
-def energy_changes(audio: Audio, window: int) -> np.ndarray:
+def energy_changes(audio: Samples, window: int) -> np.ndarray:
     """Absolute changes of the energy from each window to the next, in dB; NaN where one of them is silence."""
     whole = audio[: len(audio) // window * window].reshape(-1, window)
     energy = 10 * np.log10(np.square(whole).mean(1) + 1e-10)

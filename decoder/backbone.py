@@ -6,12 +6,11 @@ what one pass over everything gives::
 
     blocks      | 0 0 0 | 1 1 1 | 2 2 2 |      queries of block 1 see the keys of block 1 - past ... 1
 
-With a `window` a position attends to itself and so many before it, none after: what it sees does not depend on where
-its block begins, so that there is no seam where blocks meet.
+With a `window` a position attends to itself and `window` positions before it, none after: what it sees does not depend
+on where its block begins, so that there is no seam where blocks meet.
 
 A stream keeps a `BackboneCache`: keys and values of the last `past` blocks and what the convolutions look back on, so
-that a block costs the same however much came before it. Which positions form a block is told by
-`decoder.block_schedule`.
+that a block costs the same however much came before it. `decoder.block_schedule` says which positions form a block.
 
 Positions are rotary (Su et al., arXiv 2104.09864), thus relative. A condition (flow time, speaker) shifts, scales and
 gates each half of a layer: adaLN-Zero of Peebles & Xie, arXiv 2212.09748.
@@ -27,12 +26,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from runtime.data_parallel import BatchDropout
+
 from .config import BackboneConfig
 
 
 @dataclass
 class LayerCache:
-    """What a layer remembers of earlier blocks: keys and values (B, H, K - T, D / H), inputs of its convolution."""
+    """State of a layer: keys and values of earlier blocks (B, H, K - T, D / H), inputs of its convolution."""
 
     key: Tensor
     value: Tensor
@@ -41,7 +42,7 @@ class LayerCache:
 
 @dataclass
 class BackboneCache:
-    """What a stream remembers: how many positions were made, the blocks (K - T,) of the cached ones, the layers'."""
+    """State of a stream: number of positions made, blocks (K - T,) of the cached ones, state of each layer."""
 
     position: int
     blocks: Tensor
@@ -94,7 +95,7 @@ class Backbone(nn.Module):
         return self.norm(x_BTD)
 
     def visibility(self, blocks_T: Tensor, blocks_K: Tensor, is_real_BT: Tensor, *, is_whole: bool) -> Tensor | None:
-        """Which key each query sees (B, 1, T, K), None for all; a padded query sees itself: no softmax is empty."""
+        """The mask of keys that a query sees (B, 1, T, K), None for all; padding sees itself: no empty softmax."""
         if self.window is None:
             age_TK, oldest = blocks_T[:, None] - blocks_K[None, :], self.past
         else:  # the keys are those of the positions before and of the queries themselves
@@ -139,7 +140,7 @@ class BackboneLayer(nn.Module):
         self.feed_norm = nn.LayerNorm(width, elementwise_affine=condition_width == 0)
         self.feed_in = nn.Linear(width, config.expansion * width)
         self.feed_out = nn.Linear(config.expansion * width, width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = BatchDropout(config.dropout)
         self.modulation = nn.Linear(condition_width, 6 * width) if condition_width else None
         if self.modulation is not None:  # adaLN-Zero: every branch starts as nothing
             nn.init.zeros_(self.modulation.weight)

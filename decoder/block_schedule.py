@@ -1,4 +1,4 @@
-"""The decoder's rule of time: how many mel frames tokens make, where each comes from, and what is made together.
+"""Block schedule: the mel frames of each token, and the blocks of tokens that are decoded together.
 
 A token lasts `frames_per_token` frames, a fraction: 8 at 12.5 Hz and 100 frames a second, 6.890625 at 22.05 kHz with
 a hop of 256. Frame f comes from the token that holds its middle, and T tokens make all frames whose middle lies in
@@ -28,7 +28,7 @@ from runtime.errors import check_option
 
 
 @dataclass(frozen=True)
-class Timing:
+class BlockSchedule:
     """Tokens, frames, patches and blocks.
 
     Attributes:
@@ -68,7 +68,7 @@ class Timing:
         return (2 * frames_F + 1) * ratio.denominator // (2 * ratio.numerator)
 
     def slots_of_frames(self, frames_F: Tensor) -> Tensor:
-        """Which slot (F,), counted over all tokens' slots, each frame is."""
+        """The slot (F,) of each frame, counted over all tokens' slots."""
         ratio = self.frames_per_token
         return (2 * frames_F + 1) * ratio.denominator * self.slots // (2 * ratio.numerator)
 
@@ -87,7 +87,7 @@ class Timing:
         return (block + 1) * self.block_tokens - self.lookahead_tokens
 
     def real_frames(self, is_real_BT: Tensor) -> Tensor:
-        """(B, F) from (B, T), each row real up to some token: which frames come from real tokens."""
+        """(B, F) from (B, T), each row real up to some token: the frames of real tokens."""
         frames_F = torch.arange(self.num_frames(is_real_BT.shape[1]), device=is_real_BT.device)
         return is_real_BT[:, self.tokens_of_frames(frames_F)]
 

@@ -1,9 +1,10 @@
-"""The shapes of the decoder's networks, apart from the networks so that a stage's ``--help`` needs no torch."""
+"""Shapes of the decoder's networks, free of torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runtime.config import Options, option
 from runtime.errors import check_option
 
 SOLVERS = ("euler", "midpoint")
@@ -11,7 +12,7 @@ VOCODERS = ("model", "griffin_lim")
 
 
 @dataclass(kw_only=True)
-class BackboneConfig:
+class BackboneConfig(Options):
     """A block-causal transformer with a causal convolution in each layer (see `decoder.backbone`).
 
     Attributes:
@@ -23,24 +24,21 @@ class BackboneConfig:
         dropout: on what each branch adds, in training.
     """
 
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    expansion: int = 3
-    kernel: int = 5
-    dropout: float = 0.0
+    width: int = option(256, at_least=1)
+    layers: int = option(4, at_least=1)
+    heads: int = option(4, at_least=1)
+    expansion: int = option(3, at_least=1)
+    kernel: int = option(5, at_least=1)
+    dropout: float = option(0.0, at_least=0, below=1)
 
     def __post_init__(self) -> None:
-        check_option(0 <= self.dropout < 1, "dropout", self.dropout, "give 0 to below 1")
-        check_option(self.layers >= 1, "layers", self.layers, "give at least 1")
-        is_even = self.heads >= 1 and self.width % (2 * self.heads) == 0
+        super().__post_init__()
+        is_even = self.width % (2 * self.heads) == 0
         check_option(is_even, "width", self.width, f"it must be a multiple of 2 * heads = {2 * self.heads}")
-        check_option(self.expansion >= 1, "expansion", self.expansion, "give at least 1")
-        check_option(self.kernel >= 1, "kernel", self.kernel, "give at least 1")
 
 
 @dataclass(kw_only=True)
-class FlowConfig:
+class FlowConfig(Options):
     """Flow matching: the estimator's shape and the path (see `decoder.flow`).
 
     Attributes:
@@ -56,52 +54,18 @@ class FlowConfig:
     """
 
     estimator: BackboneConfig = field(default_factory=BackboneConfig)
-    patch_frames: int = 4
-    prediction: str = "x1"
-    sigma_min: float = 1e-6
-    condition_drop: float = 0.2
-    steps: int = 4
-    solver: str = "euler"
-    guidance: float = 0.0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_option(self.patch_frames in (1, 2, 4, 8), "patch_frames", self.patch_frames, "choose 1, 2, 4 or 8")
-        check_option(self.prediction in ("x1", "velocity"), "prediction", self.prediction, "choose x1 or velocity")
-        check_option(0 < self.sigma_min < 1, "sigma_min", self.sigma_min, "it must lie between 0 and 1")
-        check_option(0 <= self.condition_drop < 1, "condition_drop", self.condition_drop, "give 0 to below 1")
-        check_option(self.steps >= 0, "steps", self.steps, "give 0 (the mean) or more")
-        check_option(self.solver in SOLVERS, "solver", self.solver, f"choose {' or '.join(SOLVERS)}")
-        check_option(self.guidance >= 0, "guidance", self.guidance, "give 0 (none) or more")
-        check_option(self.temperature >= 0, "temperature", self.temperature, "give 0 or more")
+    patch_frames: int = option(4, one_of=(1, 2, 4, 8))
+    prediction: str = option("x1", one_of=("x1", "velocity"))
+    sigma_min: float = option(1e-6, above=0, below=1)
+    condition_drop: float = option(0.2, at_least=0, below=1)
+    steps: int = option(4, at_least=0)
+    solver: str = option("euler", one_of=SOLVERS)
+    guidance: float = option(0.0, at_least=0)
+    temperature: float = option(1.0, at_least=0)
 
 
 @dataclass(kw_only=True)
-class MelConfig:
-    """The mel that a vocoder is trained on, as `corpus.audio.mel.LogMelConfig` (which needs torch) has it.
-
-    Attributes:
-        sample_rate: of the sound, Hz.
-        n_fft: length of the Fourier transform.
-        win: window length in samples.
-        hop: samples a frame.
-        num_mels: mel bands, from 0 Hz to half the sample rate.
-    """
-
-    sample_rate: int = 16000
-    n_fft: int = 512
-    win: int = 400
-    hop: int = 160
-    num_mels: int = 80
-
-    def __post_init__(self) -> None:
-        check_option(self.sample_rate >= 8000, "mel.sample_rate", self.sample_rate, "give at least 8000 Hz")
-        check_option(self.num_mels >= 1, "mel.num_mels", self.num_mels, "give at least 1")
-        check_option(1 <= self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
-
-
-@dataclass(kw_only=True)
-class VocoderConfig:
+class VocoderConfig(Options):
     """The iSTFT vocoder's shape (see `decoder.vocoder`).
 
     Attributes:
@@ -115,64 +79,53 @@ class VocoderConfig:
         n_fft: samples per synthesis window; an even multiple of the mel's hop, at least 4 hops.
     """
 
-    width: int = 256
-    layers: int = 6
-    expansion: int = 3
-    kernel: int = 7
-    lookahead: int = 3
+    width: int = option(256, at_least=1)
+    layers: int = option(6, at_least=1)
+    expansion: int = option(3, at_least=1)
+    kernel: int = option(7, at_least=1)
+    lookahead: int = option(3, at_least=0)
     n_fft: int = 640
 
     def __post_init__(self) -> None:
-        check_option(self.width >= 1, "width", self.width, "give at least 1")
-        check_option(self.layers >= 1, "layers", self.layers, "give at least 1")
-        check_option(self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "give an odd number")
-        check_option(0 <= self.lookahead < self.kernel, "lookahead", self.lookahead, f"give 0 to {self.kernel - 1}")
+        super().__post_init__()
+        check_option(self.kernel % 2 == 1, "kernel", self.kernel, "give an odd number")
+        check_option(self.lookahead < self.kernel, "lookahead", self.lookahead, f"give 0 to {self.kernel - 1}")
 
 
 @dataclass(kw_only=True)
-class AdversaryConfig:
-    """Discriminators a vocoder is trained against (`decoder.discriminators`); off unless ``weight`` is set.
+class AdversaryConfig(Options):
+    """Discriminators of the vocoder's training (`decoder.losses`); off unless ``weight`` is set.
 
     Attributes:
         weight: of the generator's adversarial loss; 0 trains without discriminators.
-        feature_weight: of the distance between their features of true and made sound; HiFi-GAN's 2 lies in NeMo's loss.
-        start_step: the step they come in at: the spectral losses alone find the way until then.
+        feature_weight: of the feature matching loss; HiFi-GAN's factor 2 lies in NeMo's loss.
+        start_step: first step with discriminators; before it the spectral losses are alone.
         is_small: a tenth of their widths (NeMo's debugging size), for tests and laptops.
     """
 
-    weight: float = 0.0
-    feature_weight: float = 1.0
-    start_step: int = 0
+    weight: float = option(0.0, at_least=0)
+    feature_weight: float = option(1.0, at_least=0)
+    start_step: int = option(0, at_least=0)
     is_small: bool = False
-
-    def __post_init__(self) -> None:
-        check_option(self.weight >= 0, "adversary.weight", self.weight, "give 0 (none) or more")
-        check_option(self.feature_weight >= 0, "adversary.feature_weight", self.feature_weight, "give 0 or more")
-        check_option(self.start_step >= 0, "adversary.start_step", self.start_step, "give 0 or more")
 
 
 @dataclass(kw_only=True)
-class SpeakerConfig:
+class SpeakerConfig(Options):
     """The encoder of reference clips (see `decoder.speaker`).
 
     Attributes:
-        embedding: features of a clip's embedding; 0 leaves the encoder out: voices are known by their tags only.
+        embedding: features of a clip's embedding; 0 leaves the encoder out: voices are selected by their tags only.
         width: features per frame.
         layers: convolutions; each sees twice as far as the one before.
     """
 
-    embedding: int = 0
-    width: int = 96
-    layers: int = 4
-
-    def __post_init__(self) -> None:
-        check_option(self.embedding >= 0, "embedding", self.embedding, "give 0 (tags only) or more")
-        check_option(self.width >= 1, "width", self.width, "give at least 1")
-        check_option(1 <= self.layers <= 8, "layers", self.layers, "give 1 to 8")
+    embedding: int = option(0, at_least=0)
+    width: int = option(96, at_least=1)
+    layers: int = option(4, at_least=1, at_most=8)
 
 
 @dataclass(kw_only=True)
-class DecoderConfig:
+class DecoderConfig(Options):
     """The whole decoder: what it takes in and the shapes of its networks.
 
     Attributes:
@@ -192,26 +145,22 @@ class DecoderConfig:
         speaker: the encoder of reference clips.
     """
 
-    codebook_size: int
+    codebook_size: int = option(at_least=2)
     speakers: list[str]
     tokenizer: str
     encoder: BackboneConfig = field(default_factory=BackboneConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
-    block_tokens: int = 10
-    past_blocks: int = 3
-    lookahead_tokens: int = 0
-    token_rate: float = 12.5
+    block_tokens: int = option(10, at_least=0)
+    past_blocks: int = option(3, at_least=0)
+    lookahead_tokens: int = option(0, at_least=0)
+    token_rate: float = option(12.5, above=0)
     is_causal: bool = False
     speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
 
     def __post_init__(self) -> None:
-        check_option(self.codebook_size >= 2, "codebook_size", self.codebook_size, "give at least 2")
+        super().__post_init__()
         check_option(len(self.speakers) >= 1, "speakers", self.speakers, "name at least one voice")
-        check_option(self.block_tokens >= 0, "block_tokens", self.block_tokens, "give 0 (everything) or more")
-        check_option(self.past_blocks >= 0, "past_blocks", self.past_blocks, "give 0 or more")
-        is_short = self.lookahead_tokens >= 0 and (not self.block_tokens or self.lookahead_tokens < self.block_tokens)
-        remedy = "give 0 or more, fewer than block_tokens"
-        check_option(is_short, "lookahead_tokens", self.lookahead_tokens, remedy)
+        is_short = not self.block_tokens or self.lookahead_tokens < self.block_tokens
+        check_option(is_short, "lookahead_tokens", self.lookahead_tokens, "give fewer than block_tokens")
         is_bounded = not self.is_causal or self.block_tokens > 0
         check_option(is_bounded, "is_causal", self.is_causal, "it needs block_tokens above 0")
-        check_option(self.token_rate > 0, "token_rate", self.token_rate, "give a positive number")

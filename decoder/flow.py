@@ -30,11 +30,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from runtime.data_parallel import draw_rows
 from runtime.errors import check_option
 
 from .backbone import Backbone, BackboneCache
 from .config import SOLVERS, FlowConfig
-from .encoder import masked_mean
+from .losses import masked_mean
 from .speaker import SpeakerEmbedding, Speakers
 
 TIME_FEATURES = 64
@@ -42,7 +43,7 @@ EVALUATIONS = {"euler": 1, "midpoint": 2}  # of the velocity, a step
 
 
 class Conditions(NamedTuple):
-    """What a mel is made from: its mean (B, F, M), the voices, the real frames (B, F), the patches' blocks (P,)."""
+    """Conditions of a mel: its mean (B, F, M), the voices, the real frames (B, F), the patches' blocks (P,)."""
 
     mean: Tensor
     speakers: Speakers
@@ -53,6 +54,14 @@ class Conditions(NamedTuple):
         """The batch, then the batch again (for guidance)."""
         mean_BFM, is_real_BF = (torch.cat([part, part]) for part in (self.mean, self.is_real))
         return Conditions(mean_BFM, self.speakers.twice(), is_real_BF, self.blocks)
+
+
+class Sampling(NamedTuple):
+    """Sampling options, resolved: steps of the solver (0: the regressed mean), guidance beta, solver."""
+
+    steps: int
+    guidance: float
+    solver: str
 
 
 class FlowMatching(nn.Module):
@@ -109,7 +118,7 @@ class FlowMatching(nn.Module):
         is_given_B: Tensor,
         cache: BackboneCache | None = None,
     ) -> Tensor:
-        """What the network predicts (clean mel or velocity, by ``config.prediction``), (B, F, M).
+        """The network's prediction (clean mel or velocity, by ``config.prediction``), (B, F, M).
 
         Where ``is_given_B`` is False there is no condition at all: neither voice nor mean.
         """
@@ -128,11 +137,12 @@ class FlowMatching(nn.Module):
         return self.output(x_BPD).float().unflatten(-1, (patch, self.num_mels)).flatten(1, 2)[:, :frames]
 
     def loss(self, mel_BFM: Tensor, conditions: Conditions) -> Tensor:
-        """The flow-matching loss at random times (torch's global generator), conditions dropped at random."""
-        B = len(mel_BFM)
-        time_B = 1.0 - torch.cos(torch.rand(B, device=mel_BFM.device) * (math.pi / 2))
-        is_given_B = torch.rand(B, device=mel_BFM.device) >= self.config.condition_drop
-        point_BFM, velocity_BFM = self.path(mel_BFM, torch.randn_like(mel_BFM), time_B)
+        """The flow-matching loss at random times, conditions dropped at random (from torch's global generator)."""
+        B, device = len(mel_BFM), mel_BFM.device
+        time_B = 1.0 - torch.cos(draw_rows(lambda rows: torch.rand(rows, device=device), B) * (math.pi / 2))
+        is_given_B = draw_rows(lambda rows: torch.rand(rows, device=device), B) >= self.config.condition_drop
+        noise_BFM = draw_rows(lambda rows: torch.randn(rows, *mel_BFM.shape[1:], dtype=mel_BFM.dtype, device=device), B)
+        point_BFM, velocity_BFM = self.path(mel_BFM, noise_BFM, time_B)
         target_BFM = mel_BFM if self.config.prediction == "x1" else velocity_BFM
         estimate_BFM = self.estimate(point_BFM, time_B, conditions, is_given_B)
         return masked_mean((estimate_BFM - target_BFM).square().mean(-1), conditions.is_real)
@@ -159,21 +169,29 @@ class FlowMatching(nn.Module):
             caches: of the stream, one for each evaluation (`empty_caches`), taken on; the frames are then those of
                 whole blocks, in whole patches, that follow what was made before.
         """
-        guidance = self.config.guidance if guidance is None else guidance
+        sampling = self.sampling(steps, guidance, solver)
 
         def velocity(point_BFM: Tensor, time: float, evaluation: int) -> Tensor:
             time_B = torch.full((len(point_BFM),), time, device=point_BFM.device)
             cache = None if caches is None else caches[evaluation]
-            return self.guided_velocity(point_BFM, time_B, conditions, guidance, cache)
+            return self.guided_velocity(point_BFM, time_B, conditions, sampling.guidance, cache)
 
-        steps = self.config.steps if steps is None else steps
         start_BFM = noise_BFM * self.config.temperature
-        return solve(start_BFM, velocity, grid=time_grid(steps), solver=solver or self.config.solver)
+        return solve(start_BFM, velocity, grid=time_grid(sampling.steps), solver=sampling.solver)
 
-    def empty_caches(self, batch: int, *, steps: int, guidance: float, solver: str) -> list[BackboneCache]:
+    def sampling(self, steps: int | None, guidance: float | None, solver: str | None) -> Sampling:
+        """The options with the trained defaults in place of None."""
+        config = self.config
+        return Sampling(
+            steps=config.steps if steps is None else steps,
+            guidance=config.guidance if guidance is None else guidance,
+            solver=solver or config.solver,
+        )
+
+    def empty_caches(self, batch: int, sampling: Sampling) -> list[BackboneCache]:
         """The caches of a stream of ``batch`` rows that begins: one for each evaluation; guidance doubles the rows."""
-        rows = 2 * batch if guidance else batch
-        return [self.backbone.empty_cache(rows) for _ in range(steps * EVALUATIONS[solver])]
+        rows = 2 * batch if sampling.guidance else batch
+        return [self.backbone.empty_cache(rows) for _ in range(sampling.steps * EVALUATIONS[sampling.solver])]
 
     def guided_velocity(
         self,

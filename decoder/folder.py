@@ -77,7 +77,7 @@ def model_card(kind: str, folder: str, facts: Mapping[str, str], metrics: Mappin
 
 @dataclass(frozen=True)
 class Artefact:
-    """An artefact folder that was found sound, with its config as plain data."""
+    """A valid artefact folder, with its config as plain data."""
 
     folder: Path
     config: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Griffin-Lim: the vocoder without training, kept as a fallback and as the yardstick of the trained one.
+"""Griffin-Lim: the vocoder without training, a fallback and a baseline for the trained one.
 
 The mel filters are inverted by their pseudo-inverse and a few multiplicative updates that keep magnitudes positive
 (Lee & Seung 2001); the phase comes from the fast Griffin-Lim of Perraudin et al. 2013. Framing as in

@@ -14,28 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from corpus.audio.files import Samples
 from corpus.audio.mel import LogMel
 from corpus.audio.mel_config import LogMelConfig
 from runtime.errors import UserError
 
-from .block_schedule import Timing, frames_per_token
+from .block_schedule import BlockSchedule, frames_per_token
 from .config import VOCODERS, DecoderConfig, VocoderConfig
-from .encoder import TokenEncoder, prior_loss
+from .encoder import TokenEncoder, Tokens
 from .flow import Conditions, FlowMatching, check_sampling
 from .folder import load_artefact, save_artefact
 from .griffin_lim import griffin_lim
+from .losses import prior_loss
 from .noise import Noise
-from .recordings import Clips
-from .speaker import FROM_CLIP, SpeakerEncoder, Speakers, embed_speaker
+from .speaker import FROM_CLIP, Clips, SpeakerEncoder, Speakers, embed_speaker
 from .stream import DecoderStream
 from .vocoder import Vocoder
-
-Tokens = npt.NDArray[np.integer[Any]]
-Audio = npt.NDArray[np.float32]
 
 
 class SpeechDecoder(nn.Module):
@@ -55,20 +52,20 @@ class SpeechDecoder(nn.Module):
         self.tokenizer, self.codebook_size = config.tokenizer, config.codebook_size
         self.speakers = list(config.speakers)
         num_mels, num_speakers = vocoder.mel.num_mels, len(self.speakers)
-        self.timing = Timing(
+        self.schedule = BlockSchedule(
             frames_per_token=frames_per_token(config.token_rate, vocoder.mel),
             patch_frames=config.flow.patch_frames,
             block_tokens=config.block_tokens,
             lookahead_tokens=config.lookahead_tokens,
         )
-        self.encoder = TokenEncoder(config, self.timing, num_mels)
+        self.encoder = TokenEncoder(config, self.schedule, num_mels)
         clip_width = config.speaker.embedding
         self.flow = FlowMatching(
             config.flow,
             num_mels=num_mels,
             num_speakers=num_speakers,
             past=config.past_blocks,
-            window=config.past_blocks * self.timing.patches_per_block if config.is_causal else None,
+            window=config.past_blocks * self.schedule.patches_per_block if config.is_causal else None,
             clip_width=clip_width,
         )
         self.speaker_encoder: SpeakerEncoder | None = None
@@ -77,7 +74,7 @@ class SpeechDecoder(nn.Module):
         self.log_mel = LogMel(vocoder.mel)
 
     def change_vocoder(self, vocoder: Vocoder, subject: str) -> None:
-        """Sound by another vocoder from now on.
+        """Replace the vocoder.
 
         Raises:
             UserError: it was trained on another mel; names ``subject``.
@@ -90,7 +87,7 @@ class SpeechDecoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return self.encoder.token_embedding.weight.device
+        return self.encoder.device
 
     def loss(
         self,
@@ -102,16 +99,16 @@ class SpeechDecoder(nn.Module):
         clips: Clips | None = None,
         naming_weight: float = 0.1,
     ) -> dict[str, Tensor]:
-        """Prior loss of the mean plus flow-matching loss; the flow does not pull at the mean.
+        """Prior loss of the mean plus flow-matching loss; the gradient of the flow stops at the mean.
 
-        With clips some examples take their voice from the speaker encoder, which learns by that and by naming voices.
+        With clips some examples take their voice from the speaker encoder, trained by that and by classifying voices.
         """
         speakers, terms = Speakers(rows_B), {}
         if clips is not None:
             assert self.speaker_encoder is not None, "clips need a speaker encoder"
-            heard_BE = self.speaker_encoder(clips.mel, clips.is_real)
-            terms["naming"] = self.speaker_encoder.naming_loss(heard_BE, rows_B)
-            speakers = Speakers(torch.where(clips.is_used, FROM_CLIP, rows_B), heard_BE)
+            clips_BE = self.speaker_encoder(clips.mel, clips.is_real)
+            terms["naming"] = self.speaker_encoder.classification_loss(clips_BE, rows_B)
+            speakers = Speakers(torch.where(clips.is_used, FROM_CLIP, rows_B), clips_BE)
         conditions = self.conditions(tokens_BT, speakers, is_real_BT)
         prior = prior_loss(conditions.mean, mel_BFM, conditions.is_real)
         flow = self.flow.loss(mel_BFM, conditions._replace(mean=conditions.mean.detach()))
@@ -121,11 +118,11 @@ class SpeechDecoder(nn.Module):
         return {"loss": loss, "prior": prior, "flow": flow} | terms
 
     def conditions(self, tokens_BT: Tensor, speakers: Speakers, is_real_BT: Tensor) -> Conditions:
-        """What the flow makes the mel from; the mean is the encoder's."""
+        """The flow's conditions: the encoder's mean, the voices, the real frames and the patches' blocks."""
         mean_BFM = self.encoder(tokens_BT, speakers, is_real_BT).float()
-        patches_P = torch.arange(self.timing.num_patches(mean_BFM.shape[1]))
-        blocks_P = self.timing.blocks_of_patches(patches_P)
-        return Conditions(mean_BFM, speakers, self.timing.real_frames(is_real_BT), blocks_P)
+        patches_P = torch.arange(self.schedule.num_patches(mean_BFM.shape[1]))
+        blocks_P = self.schedule.blocks_of_patches(patches_P)
+        return Conditions(mean_BFM, speakers, self.schedule.real_frames(is_real_BT), blocks_P)
 
     @torch.inference_mode()
     def mel(
@@ -157,7 +154,7 @@ class SpeechDecoder(nn.Module):
         """A stream of one utterance (`decoder.stream`): feed tokens, get samples, at a constant cost a block.
 
         Args:
-            speaker: as for `decode_batch`; a reference clip is heard once, here.
+            speaker: as for `decode_batch`; a reference clip is embedded once, here.
             steps: of the solver; None is the trained default, as for guidance and solver.
             guidance: classifier-free guidance.
             solver: ``euler`` or ``midpoint``.
@@ -169,14 +166,8 @@ class SpeechDecoder(nn.Module):
         if not self.config.block_tokens:
             remedy = "train with block_tokens=10 to stream, or use decode"
             raise UserError("the decoder", found="block_tokens=0: it needs the whole utterance", remedy=remedy)
-        flow = self.config.flow
-        return DecoderStream(
-            self,
-            self.voices([speaker]),
-            steps=flow.steps if steps is None else steps,
-            guidance=flow.guidance if guidance is None else guidance,
-            solver=solver or flow.solver,
-        )
+        sampling = self.flow.sampling(steps, guidance, solver)
+        return DecoderStream(self.encoder, self.flow, self.vocoder, self.voices([speaker]), sampling)
 
     def decode(
         self,
@@ -187,7 +178,7 @@ class SpeechDecoder(nn.Module):
         guidance: float | None = None,
         solver: str | None = None,
         vocoder: str = "model",
-    ) -> Audio:
+    ) -> Samples:
         """One utterance: (T,) tokens -> (S,) samples; see `decode_batch`."""
         options = {"guidance": guidance, "solver": solver, "vocoder": vocoder}
         return self.decode_batch([tokens], [speaker], steps=steps, **options)[0]  # type: ignore[arg-type]
@@ -202,7 +193,7 @@ class SpeechDecoder(nn.Module):
         guidance: float | None = None,
         solver: str | None = None,
         vocoder: str = "model",
-    ) -> list[Audio]:
+    ) -> list[Samples]:
         """Many utterances at once, each as it would be alone.
 
         Args:
@@ -227,11 +218,11 @@ class SpeechDecoder(nn.Module):
             return []
         batch = self.batch(tokens, speakers or [None] * len(tokens))
         mel_BMF = self.mel(*batch, steps=steps, guidance=guidance, solver=solver).transpose(1, 2)
-        lengths = [self.timing.num_frames(len(item)) for item in tokens]
+        lengths = [self.schedule.num_frames(len(item)) for item in tokens]
         if vocoder == "griffin_lim":
             made = [griffin_lim(mel_BMF[i : i + 1, :, :length], self.log_mel)[0] for i, length in enumerate(lengths)]
         else:
-            made = list(self.vocoder(mel_BMF, self.timing.real_frames(batch[2])))
+            made = list(self.vocoder(mel_BMF, self.schedule.real_frames(batch[2])))
         hop = self.log_mel.config.hop
         return [audio[: length * hop].cpu().numpy() for audio, length in zip(made, lengths, strict=True)]
 
@@ -249,14 +240,7 @@ class SpeechDecoder(nn.Module):
 
     def check_tokens(self, tokens: Tokens, subject: str) -> None:
         """Raise a `UserError` unless (T,) ``tokens`` can be decoded."""
-        remedy = f"give a one-dimensional array of tokens from 0 to {self.codebook_size - 1}"
-        if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-            raise UserError(subject, found=f"an array of shape {tokens.shape}, type {tokens.dtype}", remedy=remedy)
-        if not len(tokens):
-            raise UserError(subject, found="no tokens", remedy=remedy)
-        if tokens.min() < 0 or tokens.max() >= self.codebook_size:
-            found = f"tokens from {tokens.min()} to {tokens.max()} for a codebook of {self.codebook_size}"
-            raise UserError(subject, found=found, remedy="use the tokenizer that the decoder was trained with")
+        self.encoder.check_tokens(tokens, subject)
 
     def speaker_row(self, name: str | None) -> int:
         """The embedding row of a voice's tag."""
@@ -275,7 +259,7 @@ class SpeechDecoder(nn.Module):
         Raises:
             UserError: an unknown tag, an unreadable or silent clip, or a clip for a decoder that knows tags only.
         """
-        clips = {name: self.hear(name) for name in set(names) if name is not None and self.is_clip(name)}
+        clips = {name: self.embed_speaker(name) for name in set(names) if name is not None and self.is_clip(name)}
         rows = [FROM_CLIP if name in clips else self.speaker_row(name) for name in names]
         rows_B = torch.tensor(rows, dtype=torch.long, device=self.device)
         if not clips:
@@ -287,7 +271,7 @@ class SpeechDecoder(nn.Module):
         """Whether ``name`` is meant as a recording and not as a tag."""
         return name not in self.speakers and (bool(Path(name).suffix) or Path(name).is_file())
 
-    def hear(self, clip: str) -> Tensor:
+    def embed_speaker(self, clip: str) -> Tensor:
         """The embedding (E,) of the voice in an audio file (its first 10 s)."""
         if self.speaker_encoder is None:
             known = ", ".join(self.speakers[:10])

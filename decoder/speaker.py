@@ -1,7 +1,7 @@
-"""Whose voice: the row of a tag that was seen in training, or a reference clip through a small speaker encoder.
+"""Speaker conditioning: the row of a tag seen in training, or a reference clip through a small speaker encoder.
 
 The speaker encoder (a convolution stack over the mel, mean and standard deviation over time, one vector of unit
-length) is trained jointly with the decoder, and to name the voice of its clip among those of the training data.
+length) is trained jointly with the decoder, and to classify the voice of its clip among those of the training data.
 
 Shapes: B batch, F mel frames, M mel bins, D width, E features of a clip's embedding, N voices.
 """
@@ -21,10 +21,10 @@ from corpus.audio.mel import LogMel
 from runtime.errors import UserError
 
 from .config import SpeakerConfig
+from .losses import speaker_classification_loss
 
 FROM_CLIP = -1  # in `Speakers.rows`: the voice is that of the clip
-CLIP_SECONDS = 10.0  # of a reference clip are heard
-SHARPNESS = 16.0  # of the classification: cosines times this are the logits
+CLIP_SECONDS = 10.0  # of a reference clip are used
 
 
 class Speakers(NamedTuple):
@@ -37,6 +37,22 @@ class Speakers(NamedTuple):
         """The batch, then the batch again (for guidance)."""
         clips_BE = None if self.clips is None else torch.cat([self.clips, self.clips])
         return Speakers(torch.cat([self.rows, self.rows]), clips_BE)
+
+
+class Clips(NamedTuple):
+    """Reference clips: mel (B, F, M), mask of real frames (B, F), which examples (B,) take their voice from them."""
+
+    mel: Tensor
+    is_real: Tensor
+    is_used: Tensor
+
+    def to(self, device: torch.device) -> Clips:
+        """The same on ``device``."""
+        return Clips(*(part.to(device) for part in self))
+
+    def rows(self, chosen: slice) -> Clips:
+        """Those of the examples ``chosen``."""
+        return Clips(*(part[chosen] for part in self))
 
 
 class SpeakerEmbedding(nn.Embedding):
@@ -57,8 +73,8 @@ class SpeakerEmbedding(nn.Embedding):
         known_BD = self(speakers.rows.clamp(min=0))
         if self.from_clip is None or speakers.clips is None:
             return known_BD
-        heard_BD = self.from_clip(speakers.clips)
-        return torch.where((speakers.rows == FROM_CLIP)[:, None], heard_BD, known_BD)
+        from_clip_BD = self.from_clip(speakers.clips)
+        return torch.where((speakers.rows == FROM_CLIP)[:, None], from_clip_BD, known_BD)
 
 
 class SpeakerEncoder(nn.Module):
@@ -88,10 +104,9 @@ class SpeakerEncoder(nn.Module):
         features_BE = self.output(torch.cat([mean_BD, (variance_BD + 1e-6).sqrt()], dim=-1))
         return F.normalize(features_BE.float(), dim=-1)
 
-    def naming_loss(self, clips_BE: Tensor, rows_B: Tensor) -> Tensor:
-        """Cross-entropy of naming the voices ``rows_B`` by the angle between embeddings."""
-        logits_BN = SHARPNESS * clips_BE @ F.normalize(self.names.weight.float(), dim=-1).T
-        return F.cross_entropy(logits_BN, rows_B)
+    def classification_loss(self, clips_BE: Tensor, rows_B: Tensor) -> Tensor:
+        """Cross-entropy of the voices ``rows_B`` (B,) given the clips' embeddings (B, E)."""
+        return speaker_classification_loss(clips_BE, self.names.weight, rows_B)
 
 
 @torch.inference_mode()
@@ -107,5 +122,5 @@ def embed_speaker(clip: Path, encoder: SpeakerEncoder, log_mel: LogMel) -> Tenso
         raise UserError(str(clip), found="only silence", remedy="give a recording of a few seconds of one voice")
     audio_1S = torch.from_numpy(np.pad(samples, (0, -len(samples) % hop)))[None].to(log_mel.hann.device)
     mel_1FM = log_mel(audio_1S).transpose(1, 2)
-    heard: Tensor = encoder(mel_1FM, torch.ones_like(mel_1FM[:, :, 0], dtype=torch.bool))[0]
-    return heard
+    embedding_E: Tensor = encoder(mel_1FM, torch.ones_like(mel_1FM[:, :, 0], dtype=torch.bool))[0]
+    return embedding_E

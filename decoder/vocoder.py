@@ -91,7 +91,7 @@ class Vocoder(nn.Module):
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depth-wise convolution over time, layer norm, a two-layer network for each frame, all beside a residual path."""
+    """Depth-wise convolution over time, layer norm, a two-layer network for each frame, with a residual path."""
 
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class VocoderStream:
         return self._add(vocoder.head.windows(vocoder.output_norm(x_1FD), x_1FD.new_ones(1, 1, x_1FD.shape[1])))
 
     def _window(self, layer: int, new_1DF: Tensor, silence: int) -> Tensor | None:
-        """What ``layer`` sees: its kept frames, the new ones, silence after the end; None is too little for a frame."""
+        """The input of ``layer``: its kept frames, the new ones, silence after the end; None if they make no frame."""
         window_1DW = F.pad(torch.cat([self.frames[layer], new_1DF], dim=2), (0, silence))
         made = window_1DW.shape[2] - (self.vocoder.config.kernel - 1)
         self.frames[layer] = window_1DW[:, :, max(0, made) :]

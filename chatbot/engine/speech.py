@@ -53,12 +53,14 @@ class SpeechPipe:
         Args:
             play: takes (S,) samples; it may wait, and then nothing more is made.
         """
-        timing = self.decoder.timing
+        schedule = self.decoder.schedule
         stream: DecoderStream | None = None
         num_fed = num_blocks = 0
         is_over = False
         while not is_over:
-            wanted = timing.end_of_block(num_blocks) + timing.lookahead_tokens - num_fed if timing.block_tokens else -1
+            wanted = -1
+            if schedule.block_tokens:
+                wanted = schedule.end_of_block(num_blocks) + schedule.lookahead_tokens - num_fed
             block: list[int] = []
             while len(block) != wanted and not is_over:
                 code = await self._codes.get()
@@ -86,7 +88,7 @@ class SpeechPipe:
         """The samples that a block adds; on the worker's thread."""
         started = time.perf_counter()
         tokens = np.array(block, dtype=np.int64)
-        if not self.decoder.timing.block_tokens:
+        if not self.decoder.schedule.block_tokens:
             samples = self.decoder.decode(tokens, self.voice, steps=self.steps)
         else:
             stream = stream or self.decoder.streaming(self.voice, steps=self.steps)

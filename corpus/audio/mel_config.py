@@ -12,8 +12,8 @@ from .frame_rate import SAMPLES_PER_FRAME
 
 
 @dataclass(kw_only=True)
-class LogMelConfig(Options):
-    """Settings of `corpus.audio.mel.LogMel`; the defaults suit 16 kHz speech.
+class MelConfig(Options):
+    """Framing and bands of a mel spectrogram; the defaults suit 16 kHz speech.
 
     Attributes:
         sample_rate: of the audio, Hz.
@@ -21,6 +21,24 @@ class LogMelConfig(Options):
         win: window length in samples (Hann, centred in the transform).
         hop: samples a frame.
         num_mels: mel bands, from 0 Hz to half the sample rate (Slaney's scale, filters of unit area).
+    """
+
+    sample_rate: int = option(SAMPLE_RATE, at_least=8000)
+    n_fft: int = 512
+    win: int = 400
+    hop: int = option(SAMPLES_PER_FRAME, at_least=1)
+    num_mels: int = option(80, at_least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option(self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
+
+
+@dataclass(kw_only=True)
+class LogMelConfig(MelConfig):
+    """`MelConfig` with the normalisation of `corpus.audio.mel.LogMel`.
+
+    Attributes:
         floor: magnitudes below are raised to it before the logarithm.
         mean: subtracted from the natural logarithm.
         std: the difference is divided by it; with ``mean`` it makes speech about zero mean and unit variance.
@@ -29,11 +47,6 @@ class LogMelConfig(Options):
             then be even). win / 2 centres it on the frame's first sample, as Whisper's is.
     """
 
-    sample_rate: int = SAMPLE_RATE
-    n_fft: int = 512
-    win: int = 400
-    hop: int = SAMPLES_PER_FRAME
-    num_mels: int = 80
     floor: float = option(1e-5, above=0)
     mean: float = -6.0
     std: float = option(2.5, above=0)
@@ -42,7 +55,6 @@ class LogMelConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option(self.hop <= self.win <= self.n_fft, "mel.win", self.win, "hop <= win <= n_fft must hold")
         if self.before < 0:
             check_option((self.win - self.hop) % 2 == 0, "mel.win", self.win, "win - hop must be even")
         check_option(self.before <= self.win - self.hop, "mel.before", self.before, "give at most win - hop")

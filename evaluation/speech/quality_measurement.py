@@ -119,7 +119,7 @@ def add_speaker_similarity(config: QualityConfig, spoken: Spoken, rows: Mapping[
     if decoder.speaker_encoder is None:
         remedy = "train one with speaker.embedding=64, or leave decoder out"
         raise UserError(f"option decoder={config.decoder}", found="a decoder without a speaker encoder", remedy=remedy)
-    originals = {pair.made.id: decoder.hear(str(pair.original.audio)) for pair in spoken[RECORDINGS]}
+    originals = {pair.made.id: decoder.embed_speaker(str(pair.original.audio)) for pair in spoken[RECORDINGS]}
     others: dict[str, list[str]] = {}
     for pair in spoken[RECORDINGS]:
         others.setdefault(pair.original.speaker, []).append(pair.made.id)
@@ -127,7 +127,7 @@ def add_speaker_similarity(config: QualityConfig, spoken: Spoken, rows: Mapping[
         for row, pair in zip(rows[name], pairs, strict=True):
             same = others.get(pair.original.speaker, [])
             if name != RECORDINGS:
-                row["voice_likeness"] = float(originals[row["id"]] @ decoder.hear(str(pair.made.audio)))
+                row["voice_likeness"] = float(originals[row["id"]] @ decoder.embed_speaker(str(pair.made.audio)))
             elif len(same) > 1:
                 following = same[(same.index(row["id"]) + 1) % len(same)]
                 row["voice_likeness"] = float(originals[row["id"]] @ originals[following])

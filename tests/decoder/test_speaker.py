@@ -13,18 +13,18 @@ import soundfile
 import torch
 
 from corpus.audio.files import write_audio
-from decoder.block_schedule import Timing
+from decoder.block_schedule import BlockSchedule
 from decoder.config import SpeakerConfig
 from decoder.model import SpeechDecoder
-from decoder.recordings import ClipSource, DecoderExample, crop, prefix, stretch
 from decoder.speaker import SpeakerEncoder
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
+from decoder.training.recordings import ClipSource, DecoderExample, crop, prefix, stretch
 from runtime.errors import UserError
 
 MakeDecoder = Callable[..., SpeechDecoder]
 HEARING = SpeakerConfig(embedding=8, width=16, layers=2)
-TIMING = Timing(Fraction(8), patch_frames=4, block_tokens=3, lookahead_tokens=0)
+SCHEDULE = BlockSchedule(Fraction(8), patch_frames=4, block_tokens=3, lookahead_tokens=0)
 
 
 @pytest.fixture
@@ -108,21 +108,21 @@ def test_a_clip_is_of_another_utterance_of_the_same_voice() -> None:
 
 @pytest.mark.parametrize("ratio", [Fraction(8), Fraction(22050 * 2, 256 * 25)])
 def test_stretches_have_the_frames_of_their_tokens(ratio: Fraction) -> None:
-    timing = Timing(ratio, patch_frames=4, block_tokens=3, lookahead_tokens=0)
+    schedule = BlockSchedule(ratio, patch_frames=4, block_tokens=3, lookahead_tokens=0)
     tokens = np.arange(20)
-    frames = np.arange(timing.num_frames(20))
+    frames = np.arange(schedule.num_frames(20))
     example = DecoderExample(tokens, np.repeat(frames[:, None], 80, axis=1).astype(np.float16), 0)
     for start in range(19):
-        part = stretch(example, start, 7, timing)
-        assert len(part.mel) == timing.num_frames(len(part.tokens))
-        of_tokens = timing.tokens_of_frames(torch.from_numpy(part.mel[:, 0].astype(np.int64)))
+        part = stretch(example, start, 7, schedule)
+        assert len(part.mel) == schedule.num_frames(len(part.tokens))
+        of_tokens = schedule.tokens_of_frames(torch.from_numpy(part.mel[:, 0].astype(np.int64)))
         assert set(of_tokens.tolist()) <= {*part.tokens.tolist(), int(part.tokens[-1]) + 1}
     for seed in range(30):
         generator = np.random.default_rng(seed)
-        assert len(crop(example, 7, timing, generator).tokens) == 7
-        first = prefix(example, 10, timing, generator)
+        assert len(crop(example, 7, schedule, generator).tokens) == 7
+        first = prefix(example, 10, schedule, generator)
         assert first.tokens[0] == 0 and len(first.tokens) in (3, 6, 9)
-    assert len(prefix(DecoderExample(tokens[:2], example.mel[:20], 0), 10, timing, generator).tokens) == 2
+    assert len(prefix(DecoderExample(tokens[:2], example.mel[:20], 0), 10, schedule, generator).tokens) == 2
 
 
 def test_many_voices_with_clips_then_one_with_prefixes(spoken: Path) -> None:

@@ -16,20 +16,20 @@ from corpus.audio.files import read_audio
 from corpus.audio.mel import LogMel
 from corpus.manifest import read_manifest
 from corpus.tokens import read_tokens
-from decoder.block_schedule import Timing
+from decoder.block_schedule import BlockSchedule
 from decoder.model import SpeechDecoder
-from decoder.recordings import collate, draw, pair_examples, read_split
 from decoder.resynthesise import STAGE as RESYNTHESISE
 from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
-from decoder.voices import choose_voices
+from decoder.training.recordings import collate, draw, pair_examples, read_split
+from decoder.training.voices import choose_voices
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from tests.support.permits import wait_for
 
 VOCODER = ["model.width=16", "model.layers=1", "batch=2", "crop_frames=32", "fit.steps=12", "evaluate=1"]
 FLOW = [f"{part}.{name}" for part in ("encoder", "flow.estimator") for name in ("width=32", "layers=1", "heads=2")]
-TIMING = Timing(Fraction(8), patch_frames=4, block_tokens=10, lookahead_tokens=0)
+SCHEDULE = BlockSchedule(Fraction(8), patch_frames=4, block_tokens=10, lookahead_tokens=0)
 FIT = ["fit.warmup_steps=2", "fit.checkpoint_every=4", "fit.log_every=1"]
 
 
@@ -157,8 +157,8 @@ def test_tokens_of_another_length_are_bad_records(spoken: Path) -> None:
     speech = read_tokens(spoken / "tokens" / "train.parquet")
     object.__setattr__(speech.items[2], "tokens", speech.items[2].tokens[:-1])
     with pytest.raises(UserError, match="tokens for audio of"):
-        list(pair_examples(utterances, speech, LogMel(), TIMING, ["anna", "bert"], max_bad_share=0.0))
-    assert len(list(pair_examples(utterances, speech, LogMel(), TIMING, ["anna", "bert"], max_bad_share=0.2))) == 7
+        list(pair_examples(utterances, speech, LogMel(), SCHEDULE, ["anna", "bert"], max_bad_share=0.0))
+    assert len(list(pair_examples(utterances, speech, LogMel(), SCHEDULE, ["anna", "bert"], max_bad_share=0.2))) == 7
 
 
 def test_unreadable_audio_is_skipped_up_to_a_share(spoken: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,8 +177,8 @@ def test_each_epoch_draws_everything_once() -> None:
 def test_batches_are_padded_to_whole_tokens(spoken: Path) -> None:
     speech = read_tokens(spoken / "tokens" / "train.parquet")
     utterances = read_split(spoken / "corpus", "train", ["anna"], 0.0)
-    examples = list(pair_examples(utterances, speech, LogMel(), TIMING, ["anna"], 0.0))
-    batch = collate(examples, TIMING)
+    examples = list(pair_examples(utterances, speech, LogMel(), SCHEDULE, ["anna"], 0.0))
+    batch = collate(examples, SCHEDULE)
     assert batch.mel.shape == (4, 8 * batch.tokens.shape[1], 80)
     assert batch.is_real.sum(1).tolist() == [len(example.tokens) for example in examples]
 

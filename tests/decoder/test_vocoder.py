@@ -11,8 +11,8 @@ import torch
 from corpus.audio.mel import LogMel
 from decoder.config import VocoderConfig
 from decoder.griffin_lim import analyse, griffin_lim, magnitudes, synthesise
+from decoder.losses import SpectralLoss
 from decoder.overlap import overlap_add
-from decoder.spectral_loss import SpectralLoss
 from decoder.vocoder import InverseFourierHead, Vocoder
 from runtime.errors import UserError
 

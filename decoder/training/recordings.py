@@ -1,17 +1,17 @@
-"""The utterances a decoder is trained on: read when first needed, kept in memory, drawn in an order set by the seed.
+"""Training utterances: read when first needed, kept in memory, drawn in an order set by the seed.
 
-The batch of a step depends on (seed, step) alone, so that a resumed run sees what an unbroken one would have seen.
+The batch of a step depends on (seed, step) alone: a resumed run, and every rank of one, draws the same.
 
 Shapes: B batch, S samples, T tokens, F mel frames (`decoder.block_schedule`), M mel bins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,13 @@ from corpus.audio.mel import LogMel
 from corpus.audio.mel_config import LogMelConfig
 from corpus.manifest import Utterance, read_manifest
 from corpus.tokens import TokenisedSpeech
+from decoder.block_schedule import BlockSchedule
+from decoder.speaker import Clips
 from runtime.errors import UserError
-
-from .block_schedule import Timing
 
 CACHE_BYTES = 2 << 30
 FULL_SCALE = 32768.0
+Found = TypeVar("Found")
 
 
 def read_split(corpus: Path | str, split: str, voices: Sequence[str], max_bad_share: float) -> list[Utterance]:
@@ -58,7 +59,7 @@ class BadAudio:
         self.reasons[name] = str(error)
         if len(self.reasons) > self.max_share * self.total:
             found = f"{len(self.reasons)} of {self.total} recordings are bad; the last: {error}"
-            raise UserError(name, found=found, remedy="mend the corpus, or raise max_bad_share")
+            raise UserError(name, found=found, remedy="repair the corpus, or raise max_bad_share")
 
 
 @dataclass
@@ -77,6 +78,7 @@ class WaveformCache:
     mel: LogMelConfig = field(default_factory=LogMelConfig)
     cache_bytes: int = CACHE_BYTES
     cached: dict[int, npt.NDArray[np.int16]] = field(default_factory=dict)
+    lengths: dict[int, int] = field(default_factory=dict)
     used: int = 0
 
     def __post_init__(self) -> None:
@@ -87,12 +89,19 @@ class WaveformCache:
 
     def audio(self, index: int) -> Samples:
         """(S,) float32, zero-padded to whole mel frames; of the next good utterance if this one is bad."""
+        return self._first_good(index, self._load).astype(np.float32) / FULL_SCALE
+
+    def length(self, index: int) -> int:
+        """Samples of `audio`; it reads a recording once at most, even where the samples are not cached."""
+        return self._first_good(index, lambda at: self.lengths.get(at) or len(self._load(at)))
+
+    def _first_good(self, index: int, get: Callable[[int], Found]) -> Found:
         for successor in range(len(self)):
             at = (index + successor) % len(self)
             if self.utterances[at].id in self.bad.reasons:
                 continue
             try:
-                return self._load(at).astype(np.float32) / FULL_SCALE
+                return get(at)
             except UserError as error:
                 self.bad.add(self.utterances[at].id, error)
         raise AssertionError("BadAudio raises before every recording is bad")
@@ -103,6 +112,7 @@ class WaveformCache:
         audio = read_audio(self.utterances[index].audio, self.mel.sample_rate)
         audio = np.pad(audio, (0, -len(audio) % self.mel.hop))
         samples = np.clip(np.round(audio * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        self.lengths[index] = len(samples)
         if self.used + samples.nbytes <= self.cache_bytes:
             self.cached[index] = samples
             self.used += samples.nbytes
@@ -121,7 +131,7 @@ def pair_examples(
     utterances: Sequence[Utterance],
     speech: TokenisedSpeech,
     log_mel: LogMel,
-    timing: Timing,
+    schedule: BlockSchedule,
     speakers: Sequence[str],
     max_bad_share: float,
 ) -> Iterator[DecoderExample]:
@@ -142,7 +152,7 @@ def pair_examples(
         except UserError as error:
             bad.add(utterance.id, error)
             continue
-        length = timing.num_frames(len(tokens)) * hop
+        length = schedule.num_frames(len(tokens)) * hop
         framed = np.pad(audio[:length], (0, max(0, length - len(audio))))
         with torch.inference_mode():
             mel_FM = log_mel(torch.from_numpy(framed)[None])[0].T
@@ -176,12 +186,16 @@ class DecoderBatch(NamedTuple):
         """The same on ``device``."""
         return DecoderBatch(*(part.to(device) for part in self))
 
+    def rows_of(self, chosen: slice) -> DecoderBatch:
+        """Those of the examples ``chosen``."""
+        return DecoderBatch(*(part[chosen] for part in self))
 
-def collate(examples: Sequence[DecoderExample], timing: Timing) -> DecoderBatch:
+
+def collate(examples: Sequence[DecoderExample], schedule: BlockSchedule) -> DecoderBatch:
     """Pad to the longest."""
     longest = max(len(example.tokens) for example in examples)
     tokens_BT = torch.zeros(len(examples), longest, dtype=torch.long)
-    mel_BFM = torch.zeros(len(examples), timing.num_frames(longest), examples[0].mel.shape[1])
+    mel_BFM = torch.zeros(len(examples), schedule.num_frames(longest), examples[0].mel.shape[1])
     is_real_BT = torch.zeros(len(examples), longest, dtype=torch.bool)
     for row, example in enumerate(examples):
         tokens_BT[row, : len(example.tokens)] = torch.from_numpy(example.tokens)
@@ -190,37 +204,29 @@ def collate(examples: Sequence[DecoderExample], timing: Timing) -> DecoderBatch:
     return DecoderBatch(tokens_BT, mel_BFM, torch.tensor([example.speaker for example in examples]), is_real_BT)
 
 
-def crop(example: DecoderExample, tokens: int, timing: Timing, generator: np.random.Generator) -> DecoderExample:
+def crop(
+    example: DecoderExample, tokens: int, schedule: BlockSchedule, generator: np.random.Generator
+) -> DecoderExample:
     """A random stretch of at most ``tokens`` tokens."""
-    return stretch(example, int(generator.integers(0, max(0, len(example.tokens) - tokens) + 1)), tokens, timing)
+    return stretch(example, int(generator.integers(0, max(0, len(example.tokens) - tokens) + 1)), tokens, schedule)
 
 
-def prefix(example: DecoderExample, tokens: int, timing: Timing, generator: np.random.Generator) -> DecoderExample:
+def prefix(
+    example: DecoderExample, tokens: int, schedule: BlockSchedule, generator: np.random.Generator
+) -> DecoderExample:
     """The first n blocks, n random, of at most ``tokens`` tokens: what a stream has to begin with (facts A9)."""
-    blocks = min(tokens, len(example.tokens)) // timing.block_tokens
-    count = int(generator.integers(1, max(1, blocks) + 1)) * timing.block_tokens
-    return stretch(example, 0, count, timing)
+    blocks = min(tokens, len(example.tokens)) // schedule.block_tokens
+    count = int(generator.integers(1, max(1, blocks) + 1)) * schedule.block_tokens
+    return stretch(example, 0, count, schedule)
 
 
-def stretch(example: DecoderExample, start: int, tokens: int, timing: Timing) -> DecoderExample:
+def stretch(example: DecoderExample, start: int, tokens: int, schedule: BlockSchedule) -> DecoderExample:
     """At most ``tokens`` tokens from ``start`` on, and their frames (at a fraction of frames a token within one)."""
     chosen = example.tokens[start : start + tokens]
-    wanted, first = timing.num_frames(len(chosen)), timing.num_frames(start)
+    wanted, first = schedule.num_frames(len(chosen)), schedule.num_frames(start)
     mel_FM = example.mel[first : first + wanted]
     missing = wanted - len(mel_FM)  # 0, or 1 where the stretch's last frame begins after the utterance's
     return DecoderExample(chosen, np.pad(mel_FM, ((0, missing), (0, 0)), mode="edge"), example.speaker)
-
-
-class Clips(NamedTuple):
-    """Reference clips: mel (B, F, M), mask of real frames (B, F), which examples (B,) take their voice from them."""
-
-    mel: torch.Tensor
-    is_real: torch.Tensor
-    is_used: torch.Tensor
-
-    def to(self, device: torch.device) -> Clips:
-        """The same on ``device``."""
-        return Clips(*(part.to(device) for part in self))
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,7 @@ class ClipSource:
         for index in drawn:
             others = self.of_voice[self.examples[index].speaker]
             other = others[int(generator.integers(len(others)))]
-            if other == index:  # an utterance that tells its own voice would tell more than that
+            if other == index:  # a clip of the utterance itself would give away more than the voice
                 other = others[(others.index(index) + 1) % len(others)]
             mel_FM = self.examples[other].mel
             start = int(generator.integers(0, max(0, len(mel_FM) - self.frames) + 1))

@@ -1,4 +1,4 @@
-"""Which voices of a corpus a model learns: by name, ``all``, or ``answer``, the one that replies are spoken in."""
+"""Selection of training voices: by name, ``all``, or ``answer``, the one that replies are spoken in."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def choose_voices(corpus: Path | str, wanted: Sequence[str], max_bad_share: floa
     Args:
         corpus: the folder that corpus.build wrote.
         wanted: names of voices; ``all`` stands for every one, ``answer`` for the answer voice of the corpus.
-        max_bad_share: share of bad records in the manifest that is put up with.
+        max_bad_share: tolerated share of bad records in the manifest.
 
     Raises:
-        UserError: a voice that says nothing there, or no answer voice.
+        UserError: a voice without an utterance there, or no answer voice.
     """
     manifest = read_manifest(Path(corpus) / "train.jsonl", max_bad_share)
     known = sorted({utterance.speaker for utterance in manifest.utterances})

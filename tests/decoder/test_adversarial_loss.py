@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from decoder.config import AdversaryConfig
-from decoder.discriminators import Adversary
+from decoder.losses import AdversarialLoss
 from decoder.train_vocoder import STAGE
 from decoder.vocoder import Vocoder
 
 
 @pytest.fixture(scope="module")
-def adversary() -> Adversary:
+def adversary() -> AdversarialLoss:
     torch.manual_seed(0)  # it is made before the seed of each test is set
-    return Adversary(AdversaryConfig(weight=1.0, is_small=True))
+    return AdversarialLoss(AdversaryConfig(weight=1.0, is_small=True))
 
 
-def test_each_loss_teaches_one_side_only(adversary: Adversary, vocoder: Vocoder) -> None:
+def test_each_loss_teaches_one_side_only(adversary: AdversarialLoss, vocoder: Vocoder) -> None:
     true = 0.1 * torch.randn(2, 3200)
     made = vocoder(torch.randn(2, 80, 20))
     terms = adversary(made, true)
@@ -38,7 +38,7 @@ def test_each_loss_teaches_one_side_only(adversary: Adversary, vocoder: Vocoder)
 
 def test_discriminators_learn_to_tell_apart() -> None:
     torch.manual_seed(0)
-    fresh = Adversary(AdversaryConfig(weight=1.0, is_small=True))
+    fresh = AdversarialLoss(AdversaryConfig(weight=1.0, is_small=True))
     true, made = 0.3 * torch.randn(1, 1600), 0.3 * torch.sin(torch.arange(1600) * 0.1)[None]
     optimizer = torch.optim.AdamW(fresh.discriminators.parameters(), lr=5e-4)
     losses = []

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from corpus.audio.mel_config import LogMelConfig
-from decoder.block_schedule import Timing, frames_per_token
+from decoder.block_schedule import BlockSchedule, frames_per_token
 from decoder.config import DecoderConfig
 from decoder.model import SpeechDecoder
 from decoder.train import STAGE as TRAIN
@@ -23,29 +23,29 @@ RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 RATIOS = (Fraction(8), Fraction(1), Fraction(22050, 256 * 25) * 2, Fraction(15, 2), Fraction(7, 2), Fraction(1000, 999))
 
 
-def make(ratio: Fraction, **options: int) -> Timing:
-    return Timing(ratio, **({"patch_frames": 4, "block_tokens": 10, "lookahead_tokens": 0} | options))
+def make(ratio: Fraction, **options: int) -> BlockSchedule:
+    return BlockSchedule(ratio, **({"patch_frames": 4, "block_tokens": 10, "lookahead_tokens": 0} | options))
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_frames_never_drift_from_the_tokens(ratio: Fraction) -> None:
-    timing = make(ratio)
+    schedule = make(ratio)
     for tokens in (0, 1, 2, 9, 10, 1000, 10_000_000):
-        assert abs(timing.num_frames(tokens) - tokens * ratio) <= Fraction(1, 2)
-    frames = [timing.num_frames(tokens) for tokens in range(200)]
+        assert abs(schedule.num_frames(tokens) - tokens * ratio) <= Fraction(1, 2)
+    frames = [schedule.num_frames(tokens) for tokens in range(200)]
     lengths = {later - earlier for earlier, later in itertools.pairwise(frames)}
-    assert lengths <= {int(ratio), timing.slots} and min(lengths) >= 1
+    assert lengths <= {int(ratio), schedule.slots} and min(lengths) >= 1
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_each_frame_comes_from_the_token_that_holds_its_middle(ratio: Fraction) -> None:
-    timing = make(ratio)
-    frames = torch.arange(timing.num_frames(40))
+    schedule = make(ratio)
+    frames = torch.arange(schedule.num_frames(40))
     expected = [int((frame + Fraction(1, 2)) / ratio) for frame in frames.tolist()]
-    assert timing.tokens_of_frames(frames).tolist() == expected
+    assert schedule.tokens_of_frames(frames).tolist() == expected
     assert expected[-1] == 39
-    slots = timing.slots_of_frames(frames)
-    assert (slots // timing.slots).tolist() == expected
+    slots = schedule.slots_of_frames(frames)
+    assert (slots // schedule.slots).tolist() == expected
     assert (slots.diff() >= 1).all()
     if ratio.denominator == 1:
         assert slots.tolist() == frames.tolist()
@@ -54,22 +54,22 @@ def test_each_frame_comes_from_the_token_that_holds_its_middle(ratio: Fraction) 
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("lookahead", [0, 2, 9])
 def test_a_block_knows_no_frame_of_later_tokens(ratio: Fraction, lookahead: int) -> None:
-    timing = make(ratio, lookahead_tokens=lookahead)
+    schedule = make(ratio, lookahead_tokens=lookahead)
     tokens = torch.arange(100)
-    blocks = timing.blocks_of_tokens(tokens)
+    blocks = schedule.blocks_of_tokens(tokens)
     for block in range(9):
-        end = timing.end_of_block(block)
+        end = schedule.end_of_block(block)
         assert end + lookahead == 10 * (block + 1)  # what it waits for
         assert (blocks <= block).sum() == end
-        patches = torch.arange(timing.num_patches(timing.num_frames(100)))
-        known = int((timing.blocks_of_patches(patches) <= block).sum())
-        assert known == timing.num_frames(end) // 4
+        patches = torch.arange(schedule.num_patches(schedule.num_frames(100)))
+        known = int((schedule.blocks_of_patches(patches) <= block).sum())
+        assert known == schedule.num_frames(end) // 4
 
 
 def test_real_frames_are_those_of_real_tokens() -> None:
-    timing = make(Fraction(7, 2))
+    schedule = make(Fraction(7, 2))
     is_real = torch.arange(6)[None] < torch.tensor([[6], [3]])
-    assert timing.real_frames(is_real).sum(1).tolist() == [timing.num_frames(6), timing.num_frames(3)]
+    assert schedule.real_frames(is_real).sum(1).tolist() == [schedule.num_frames(6), schedule.num_frames(3)]
 
 
 def test_presets_are_what_they_say() -> None:

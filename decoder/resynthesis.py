@@ -1,0 +1,91 @@
+"""Resynthesis of tokenised utterances: tokens -> audio files and a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpus.audio.files import write_audio
+from corpus.manifest import Utterance, write_manifest
+from corpus.tokens import TokenisedUtterance, read_tokens
+from runtime.artefact import artefact_folder
+from runtime.errors import UserError
+from runtime.stage import Run
+
+from .config import VOCODERS
+from .model import SpeechDecoder
+from .resynthesis_config import ResynthesiseConfig
+from .vocoder import Vocoder
+
+
+def resynthesise(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
+    """Decode all chosen utterances; returns their number and seconds of audio."""
+    torch.set_num_threads(config.threads)
+    decoder = SpeechDecoder.from_pretrained(artefact_folder(config.decoder))
+    vocoder = config.vocoder
+    if vocoder not in VOCODERS:
+        decoder.change_vocoder(Vocoder.from_pretrained(artefact_folder(vocoder)), vocoder)
+        vocoder = "model"
+    speech = read_tokens(config.tokens)
+    if speech.tokenizer != decoder.tokenizer:
+        found = f"made by tokenizer {speech.tokenizer}, but the decoder was trained on tokenizer {decoder.tokenizer}"
+        raise UserError(config.tokens, found=found, remedy="encode again, or train the decoder on these tokens")
+    items = choose_utterances(config, speech.items, decoder)
+    audio_files = {item.id: Path(config.out) / "audio" / f"{item.id.replace('/', '_')}.flac" for item in items}
+    batches = by_length(items, config.batch)
+    with run.progress(len(items), "resynthesis", unit="utterance") as bar:
+        for batch in batches:
+            if not all(audio_files[item.id].exists() for item in batch):
+                speakers = [config.speaker or item.speaker for item in batch]
+                audios = decoder.decode_batch(
+                    [item.tokens for item in batch],
+                    speakers,
+                    steps=config.steps,
+                    guidance=config.guidance,
+                    solver=config.solver,
+                    vocoder=vocoder,
+                )
+                for item, audio in zip(batch, audios, strict=True):
+                    write_audio(audio_files[item.id], audio, decoder.sample_rate)
+            bar.update(len(batch))
+    seconds = [len(item.tokens) / speech.frame_rate for item in items]
+    write_manifest(
+        Path(config.out) / "manifest.jsonl",
+        [
+            Utterance(
+                item.id, audio_files[item.id], length, item.text, config.speaker or item.speaker, item.lang, item.kind
+            )
+            for item, length in zip(items, seconds, strict=True)
+        ],
+    )
+    return {"utterances": len(items), "seconds_of_audio": round(sum(seconds), 2)}
+
+
+def choose_utterances(
+    config: ResynthesiseConfig, items: list[TokenisedUtterance], decoder: SpeechDecoder
+) -> list[TokenisedUtterance]:
+    """The chosen utterances, checked."""
+    if config.speaker is not None:
+        decoder.voices([config.speaker])
+    voices = set(config.voices)
+    if not voices and config.speaker is None:
+        voices = set(decoder.speakers)
+    chosen = [item for item in items if not voices or item.speaker in voices]
+    chosen = chosen[: config.limit or None]
+    if not chosen:
+        known = ", ".join(sorted({item.speaker for item in items}))
+        found = f"no utterance of the voices {', '.join(sorted(voices))}"
+        raise UserError(config.tokens, found=found, remedy=f"name a speaker= to speak with; the voices are: {known}")
+    for item in chosen:
+        decoder.check_tokens(item.tokens, f"utterance {item.id}")
+        if config.speaker is None:
+            decoder.speaker_row(item.speaker)
+    return chosen
+
+
+def by_length(items: list[TokenisedUtterance], batch: int) -> list[list[TokenisedUtterance]]:
+    """Batches of utterances of about the same length, which wastes little on padding."""
+    ordered = sorted(items, key=lambda item: (len(item.tokens), item.id))
+    return [ordered[start : start + batch] for start in range(0, len(ordered), batch)]

@@ -1,0 +1,1 @@
+"""Training of the decoder and the vocoder: data, runs, distillation."""
