@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from decoder.config import BackboneConfig, FlowConfig
-from decoder.flow import Conditions, FlowMatching, solve, time_grid
+from decoder.flow import Conditions, FlowMatching, Sampling, solve, time_grid
 from decoder.speaker import Speakers
 from runtime.errors import UserError
 
@@ -146,7 +146,7 @@ def test_block_by_block_is_everything_at_once(conditions: Conditions, solver: st
     flow = make_flow()
     noise, options = torch.randn(B, F, M), {"steps": 3, "guidance": guidance, "solver": solver}
     whole = flow.sample(noise, conditions, **options)  # type: ignore[arg-type]
-    caches = flow.empty_caches(B, **options)  # type: ignore[arg-type]
+    caches = flow.empty_caches(B, Sampling(**options))  # type: ignore[arg-type]
     made = []
     for start in range(0, F, 8):
         frames, patches = slice(start, start + 8), slice(start // 4, start // 4 + 2)

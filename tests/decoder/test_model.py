@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from decoder.encoder import TokenEncoder, prior_loss
+from decoder.encoder import TokenEncoder
+from decoder.losses import prior_loss
 from decoder.model import SpeechDecoder
 from decoder.noise import Noise
 from decoder.speaker import Speakers
