@@ -36,7 +36,7 @@ from lm.data.corpora import CorpusInfo, write_corpus
 from lm.data.mixture import mix
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
-from lm.train import LmTrainConfig
+from lm.training.config import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig

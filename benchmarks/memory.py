@@ -5,7 +5,7 @@
 
 The trainer itself runs for a few steps on made-up documents. On a CPU every storage that an operator returns counts
 while it is alive (model, gradients, optimizer, activations; not what an operator needs inside); on a GPU it is
-``torch.cuda.max_memory_allocated``. tests/lm/test_memory.py holds the CPU layouts to 10 %.
+``torch.cuda.max_memory_allocated``. tests/lm/training/test_memory.py holds the CPU layouts to 10 %.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lm.train import LmTrainConfig, run
+from lm.train import run
+from lm.training.config import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig, data_parallel_size

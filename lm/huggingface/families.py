@@ -1,67 +1,147 @@
-"""The Hugging Face model families our decoder is an instance of, and their ``config.json``.
+"""The Hugging Face model families: one table, read by import, export and generation.
 
-| family | biases on q, k, v | norms on q, k | norms of a layer | rotary positions              | feed-forward |
-|--------|-------------------|---------------|------------------|-------------------------------|--------------|
-| llama  | no                | no            | before           | halves, whole head (3.1: slowed down) | gate, up |
-| qwen2  | yes               | no            | before           | halves, whole head            | gate, up     |
-| qwen3  | no                | yes           | before           | halves, whole head            | gate, up     |
-| glm    | as its config says | no           | before           | neighbours, a share of a head | one matrix   |
-| glm4   | as its config says | no           | before and after | neighbours, a share of a head | one matrix   |
+| family  | biases on q, k, v  | norms on q, k | norms of a layer | rotary positions                  | feed-forward |
+|---------|--------------------|---------------|------------------|-----------------------------------|--------------|
+| llama   | no                 | no            | before           | halves, whole head (3.1: slowed)  | gate, up     |
+| qwen2   | yes                | no            | before           | halves, whole head                | gate, up     |
+| qwen3   | no                 | yes           | before           | halves, whole head                | gate, up     |
+| glm     | as its config says | no            | before           | neighbours, a share of a head     | one matrix   |
+| glm4    | as its config says | no            | before and after | neighbours, a share of a head     | one matrix   |
+| mistral | no                 | no            | before           | halves, whole head                | gate, up     |
 
-GLM-4-9B (2024) is ``glm``, GLM-4-0414 ``glm4``; Qwen2.5 is ``qwen2``.
+GLM-4-9B (2024) is ``glm``, GLM-4-0414 ``glm4``; Qwen2.5 is ``qwen2``; ``mistral`` is for generation only.
+
+To add a family, add a row to `FAMILIES`: its features, and its names of a layer's weights where they differ from
+Llama's. `lm.huggingface.mappings` then converts its weights in both directions, `lm.huggingface.model_configs` its
+``config.json``, and tests/lm/huggingface checks logits and weights of a small random model of each row. A family whose
+layer computes something that `lm.training.model_config.LmModelConfig` cannot express needs that feature there first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from lm.training.model_config import LmModelConfig
 from runtime.errors import UserError
 
+Division = Literal["whole", "halves", "qkv"]
 
-class Family(NamedTuple):
+
+class LayerWeight(NamedTuple):
+    """One weight of a layer.
+
+    Attributes:
+        core: megatron-core's name (local layers).
+        theirs: Hugging Face's names.
+        division: of megatron-core's matrix among them, see `lm.huggingface.mappings`.
+    """
+
+    core: str
+    theirs: tuple[str, ...]
+    division: Division = "whole"
+
+
+LAYER = (
+    LayerWeight("input_layernorm.weight", ("input_layernorm.weight",)),
+    LayerWeight("self_attention.linear_qkv.weight", tuple(f"self_attn.{part}_proj.weight" for part in "qkv"), "qkv"),
+    LayerWeight("self_attention.linear_proj.weight", ("self_attn.o_proj.weight",)),
+    LayerWeight("pre_mlp_layernorm.weight", ("post_attention_layernorm.weight",)),
+    LayerWeight("mlp.linear_fc2.weight", ("mlp.down_proj.weight",)),
+)
+GATE_AND_UP = (LayerWeight("mlp.linear_fc1.weight", ("mlp.gate_proj.weight", "mlp.up_proj.weight"), "halves"),)
+FUSED_GATE_UP = (LayerWeight("mlp.linear_fc1.weight", ("mlp.gate_up_proj.weight",)),)
+QKV_BIAS = (
+    LayerWeight("self_attention.linear_qkv.bias", tuple(f"self_attn.{part}_proj.bias" for part in "qkv"), "qkv"),
+)
+QK_NORM = (
+    LayerWeight("self_attention.q_layernorm.weight", ("self_attn.q_norm.weight",)),
+    LayerWeight("self_attention.k_layernorm.weight", ("self_attn.k_norm.weight",)),
+)
+OUTPUT_NORMS = (  # of `lm.training.post_norm`
+    LayerWeight("self_attention.linear_proj.output_norm.weight", ("post_self_attn_layernorm.weight",)),
+    LayerWeight("mlp.linear_fc2.output_norm.weight", ("post_mlp_layernorm.weight",)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
     """One row of the table.
 
     Attributes:
         name: Hugging Face's ``model_type``.
         architecture: its class.
+        weights: of a layer; biases are left out of a model without them.
         qkv_bias: biases on query, key and value; None: the config's ``attention_bias`` decides.
         qk_norm: norms on each head's query and key.
         sandwich_norm: norms after attention and feed-forward too.
-        rope_interleaved: neighbouring columns are turned.
-        is_gate_fused: gate and up are one matrix.
+        rope_interleaved: neighbouring columns of a head are turned, instead of its halves.
+        rope_types: kinds of rotary positions that import and export know.
+        is_converted: import and export know the family.
+        is_cached: `lm.inference.cached_llama` runs the family; `lm.inference.hf_generation` runs all.
     """
 
     name: str
     architecture: str
+    weights: tuple[LayerWeight, ...] = (*LAYER, *GATE_AND_UP)
     qkv_bias: bool | None = False
     qk_norm: bool = False
     sandwich_norm: bool = False
     rope_interleaved: bool = False
-    is_gate_fused: bool = False
+    rope_types: tuple[str, ...] = ("default",)
+    is_converted: bool = True
+    is_cached: bool = True
 
     def holds(self, model: LmModelConfig) -> bool:
         """Whether the family's class can hold a model of this shape."""
         features = ("qk_norm", "sandwich_norm", "rope_interleaved")
         return (
-            all(getattr(model, name) == getattr(self, name) for name in features)
+            self.is_converted
+            and all(getattr(model, name) == getattr(self, name) for name in features)
             and self.qkv_bias in (None, model.qkv_bias)
             and (model.rope_share == 1.0 or self.rope_interleaved)
-            and (model.rope_scaling == 1.0 or self.name == "llama")
+            and (model.rope_scaling == 1.0 or "llama3" in self.rope_types)
         )
+
+    def layer_weights(self, model: LmModelConfig) -> list[LayerWeight]:
+        """The weights that a layer of ``model`` has."""
+        return [weight for weight in self.weights if model.qkv_bias or not weight.core.endswith(".bias")]
 
 
 FAMILIES = (
-    Family("llama", "LlamaForCausalLM"),
-    Family("qwen2", "Qwen2ForCausalLM", qkv_bias=True),
-    Family("qwen3", "Qwen3ForCausalLM", qk_norm=True),
-    Family("glm", "GlmForCausalLM", qkv_bias=None, rope_interleaved=True, is_gate_fused=True),
-    Family("glm4", "Glm4ForCausalLM", None, sandwich_norm=True, rope_interleaved=True, is_gate_fused=True),
+    Family(name="llama", architecture="LlamaForCausalLM", rope_types=("default", "llama3")),
+    Family(
+        name="qwen2",
+        architecture="Qwen2ForCausalLM",
+        weights=(*LAYER, *GATE_AND_UP, *QKV_BIAS),
+        qkv_bias=True,
+    ),
+    Family(
+        name="qwen3",
+        architecture="Qwen3ForCausalLM",
+        weights=(*LAYER, *GATE_AND_UP, *QK_NORM),
+        qk_norm=True,
+    ),
+    Family(
+        name="glm",
+        architecture="GlmForCausalLM",
+        weights=(*LAYER, *FUSED_GATE_UP, *QKV_BIAS),
+        qkv_bias=None,
+        rope_interleaved=True,
+        is_cached=False,
+    ),
+    Family(
+        name="glm4",
+        architecture="Glm4ForCausalLM",
+        weights=(*LAYER, *FUSED_GATE_UP, *QKV_BIAS, *OUTPUT_NORMS),
+        qkv_bias=None,
+        sandwich_norm=True,
+        rope_interleaved=True,
+        is_cached=False,
+    ),
+    # A sliding window, which its early models have, is known to neither import nor generation.
+    Family(name="mistral", architecture="MistralForCausalLM", is_converted=False),
 )
-DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
-# What Llama-3.1 fixed beside its factor; megatron-core knows no others.
-LLAMA3_ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 
 
 def family_of(model: LmModelConfig) -> Family:
@@ -73,119 +153,12 @@ def family_of(model: LmModelConfig) -> Family:
     for family in FAMILIES:
         if family.holds(model):
             return family
-    features = ("qkv_bias", "qk_norm", "sandwich_norm", "rope_interleaved", "rope_share", "rope_scaling")
-    found = ", ".join(f"model.{name}={getattr(model, name)}" for name in features)
-    known = "; ".join(f"{family.name} {family[2:6]}" for family in FAMILIES)
-    remedy = (
-        "no Hugging Face class has this shape; (qkv_bias, qk_norm, sandwich_norm, rope_interleaved) "
-        f"of those known: {known}"
+    features = ("qkv_bias", "qk_norm", "sandwich_norm", "rope_interleaved")
+    found = ", ".join(f"model.{name}={getattr(model, name)}" for name in (*features, "rope_share", "rope_scaling"))
+    known = "; ".join(
+        f"{family.name} ({', '.join(str(getattr(family, name)) for name in features)})"
+        for family in FAMILIES
+        if family.is_converted
     )
+    remedy = f"no Hugging Face class has this shape; ({', '.join(features)}) of those known: {known}"
     raise UserError("export", found=found, remedy=remedy)
-
-
-def huggingface_config(
-    model: LmModelConfig, *, num_ids: int, max_positions: int, dtype: str, eos: int, pad: int
-) -> dict[str, Any]:
-    """``config.json`` of an exported model."""
-    family = family_of(model)
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": model.rope_base}
-    if model.rope_scaling != 1.0:
-        rope |= {"rope_type": "llama3", "factor": model.rope_scaling, **LLAMA3_ROPE}
-    if model.rope_share != 1.0:
-        rope["partial_rotary_factor"] = model.rope_share
-    return {
-        "architectures": [family.architecture],
-        "model_type": family.name,
-        "vocab_size": num_ids,
-        "hidden_size": model.hidden,
-        "intermediate_size": model.ffn,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "num_key_value_heads": model.kv_heads,
-        "head_dim": model.head_width,
-        "hidden_act": "silu",
-        "max_position_embeddings": max_positions,
-        "rms_norm_eps": model.norm_epsilon,
-        "rope_theta": model.rope_base,  # where older readers look
-        "partial_rotary_factor": model.rope_share,
-        "rope_parameters": rope,
-        "tie_word_embeddings": model.tied,
-        "attention_bias": model.qkv_bias and family.qkv_bias is None,
-        "mlp_bias": False,
-        "bos_token_id": None,
-        "eos_token_id": eos,
-        "pad_token_id": pad,
-        "dtype": DTYPE_NAMES[dtype],
-        "torch_dtype": DTYPE_NAMES[dtype],  # where readers older than transformers 5 look
-    }
-
-
-def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subject: str) -> LmModelConfig:
-    """The shape that a ``config.json`` describes.
-
-    Args:
-        content: the file's content.
-        vocabulary_multiple: of the resulting config.
-        subject: the file, for errors.
-
-    Raises:
-        UserError: another family, or a feature that our decoder does not have.
-    """
-    family = next((family for family in FAMILIES if family.name == content.get("model_type")), None)
-    if family is None:
-        known = ", ".join(f"{family.name} ({family.architecture})" for family in FAMILIES)
-        found = f"model_type {content.get('model_type')!r}, architectures {content.get('architectures')}"
-        remedy = f"models of these types can be imported: {known}"
-        if content.get("model_type") == "chatglm":
-            remedy += '; of GLM-4 take the conversion for transformers (its folder or hub name ends in "-hf")'
-        raise UserError(subject, found=found, remedy=remedy)
-    rope = dict(content.get("rope_parameters") or content.get("rope_scaling") or {})
-    _refuse_strange(content, family, rope, subject)
-    share = rope.get("partial_rotary_factor", content.get("partial_rotary_factor", 0.5))
-    try:
-        return LmModelConfig(
-            layers=content["num_hidden_layers"],
-            hidden=content["hidden_size"],
-            heads=content["num_attention_heads"],
-            kv_heads=content.get("num_key_value_heads") or content["num_attention_heads"],
-            ffn=content["intermediate_size"],
-            tied=bool(content.get("tie_word_embeddings", False)),
-            head_size=content.get("head_dim") or 0,
-            rope_base=float(rope.get("rope_theta", content.get("rope_theta", 10000.0))),
-            rope_share=float(share) if family.rope_interleaved else 1.0,
-            rope_interleaved=family.rope_interleaved,
-            qkv_bias=bool(content.get("attention_bias", True)) if family.qkv_bias is None else family.qkv_bias,
-            qk_norm=family.qk_norm,
-            sandwich_norm=family.sandwich_norm,
-            rope_scaling=float(rope["factor"]) if _rope_type(rope) == "llama3" else 1.0,
-            norm_epsilon=float(content.get("rms_norm_eps", 1e-6)),
-            vocabulary_multiple=vocabulary_multiple,
-        )
-    except KeyError as error:
-        raise UserError(subject, found=f"no {error}", remedy="give a whole config.json") from error
-
-
-def _rope_type(rope: Mapping[str, Any]) -> str:
-    return str(rope.get("rope_type", rope.get("type", "default")))
-
-
-def _refuse_strange(content: Mapping[str, Any], family: Family, rope: Mapping[str, Any], subject: str) -> None:
-    """Raise a `UserError` for what a family's config may ask of the model and ours has not."""
-    allowed = ("default", "llama3") if family.name == "llama" else ("default",)
-    sliding = content.get("use_sliding_window") or "sliding_attention" in (content.get("layer_types") or [])
-    strange = {
-        "rope_type": _rope_type(rope) if _rope_type(rope) not in allowed else None,
-        "hidden_act": content.get("hidden_act") if content.get("hidden_act", "silu") != "silu" else None,
-        "use_sliding_window": sliding or None,
-        "mlp_bias": content.get("mlp_bias") or None,
-        "attention_bias": content.get("attention_bias") or None,
-        "quantization_config": content.get("quantization_config"),
-    }
-    if family.qkv_bias is not False:
-        del strange["attention_bias"]
-    if _rope_type(rope) == "llama3":
-        strange |= {name: rope.get(name) for name, value in LLAMA3_ROPE.items() if rope.get(name, value) != value}
-    for name, value in strange.items():
-        if value is not None:
-            remedy = "our decoder does not have that: choose another model"
-            raise UserError(subject, found=f"{name}: {value}", remedy=remedy)

@@ -1,7 +1,7 @@
 """A decoder-only transformer with a key/value cache of our own, on the weights of a Hugging Face model.
 
-Runs Llama, Mistral, Qwen2 and Qwen3 checkpoints (RMSNorm, gated MLP, rotary positions, grouped queries). Query, key and
-value projections are one product, as are gate and up; the head is cut to the ids that may come next.
+Runs the families that `lm.huggingface.families` marks as cached: RMSNorm, gated MLP, rotary positions, grouped queries.
+Query, key and value projections are one product, as are gate and up; the head is cut to the ids that may come next.
 
 Two rules make a row's result independent of the rows it is computed with, bit for bit on the CPUs tried:
 cache index == position (no left padding; keys beyond a row's position are masked), and products whose rows don't
@@ -22,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lm.huggingface.families import FAMILIES
 from runtime.errors import UserError
 
 from .batch_invariant_linear import BatchInvariantLinear
 
-SUPPORTED = ("llama", "mistral", "qwen2", "qwen3")
+SUPPORTED = tuple(family.name for family in FAMILIES if family.is_cached)
 CACHE_STEP = 32  # attention runs over the cache up to a multiple of this
 
 

@@ -1,15 +1,19 @@
-"""The options of the training loop."""
+"""The options of the training loop: batches, learning rate, precision, validation and checkpoints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.config import Options, option
 from runtime.errors import check_option
+
+SCHEDULES = ("linear", "cosine", "wsd", "constant")
+DECAY_SHAPES = ("linear", "cosine", "sqrt")  # of wsd
 
 
 @dataclass(kw_only=True)
-class LoopConfig:
-    """Steps, batches, learning rate and what is written when.
+class LoopConfig(Options):
+    """Steps, batches, learning rate, precision, validation and checkpoints.
 
     Attributes:
         steps: optimizer steps of the whole run.
@@ -49,67 +53,45 @@ class LoopConfig:
         peak_tflops: an accelerator's peak, for the model FLOPs utilisation; 0 looks it up by the device's name.
     """
 
-    steps: int = 1000
-    sequence_length: int = 256
-    micro_batch: int = 8
-    global_batch: int = 16
-    learning_rate: float = 2e-3
-    final_learning_rate: float = 2e-4
-    warmup_steps: int = 50
-    schedule: str = "linear"
-    decay_steps: int = 0
-    decay_shape: str = "linear"
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip_norm: float = 1.0
-    z_loss: float = 0.0
-    precision: str = "auto"
-    layers: str = "auto"
-    fp8: str = "none"
-    fp8_recipe: str = "delayed"
-    recompute: str = "none"
-    packing: str = "stream"
+    steps: int = option(1000, at_least=1)
+    sequence_length: int = option(256, at_least=1)
+    micro_batch: int = option(8, at_least=1)
+    global_batch: int = option(16, at_least=1)
+    learning_rate: float = option(2e-3, above=0)
+    final_learning_rate: float = option(2e-4, at_least=0)
+    warmup_steps: int = option(50, at_least=0)
+    schedule: str = option("linear", one_of=SCHEDULES)
+    decay_steps: int = option(0, at_least=0)
+    decay_shape: str = option("linear", one_of=DECAY_SHAPES)
+    weight_decay: float = option(0.1, at_least=0)
+    beta1: float = option(0.9, at_least=0, below=1)
+    beta2: float = option(0.95, at_least=0, below=1)
+    clip_norm: float = option(1.0, at_least=0)
+    z_loss: float = option(0.0, at_least=0)
+    precision: str = option("auto", one_of=("auto", "fp32", "bf16"))
+    layers: str = option("auto", one_of=("auto", "local", "transformer_engine"))
+    fp8: str = option("none", one_of=("none", "e4m3", "hybrid"))
+    fp8_recipe: str = option("delayed", one_of=("delayed", "tensorwise", "blockwise", "mxfp8"))
+    recompute: str = option("none", one_of=("none", "selective", "full"))
+    packing: str = option("stream", one_of=("stream", "best_fit"))
     reset_attention: bool = True
-    max_skipped_steps: int = 10
-    log_every: int = 10
-    validate_every: int = 200
-    validation_samples: int = 64
-    checkpoint_every: int = 200
-    keep: int = 2
-    keep_every: int = 0
+    max_skipped_steps: int = option(10, at_least=0)
+    log_every: int = option(10, at_least=1)
+    validate_every: int = option(200, at_least=0)
+    validation_samples: int = option(64, at_least=0)
+    checkpoint_every: int = option(200, at_least=0)
+    keep: int = option(2, at_least=1)
+    keep_every: int = option(0, at_least=0)
     async_save: bool = False
-    data_workers: int = 0
-    threads: int = 1
-    peak_tflops: float = 0.0
+    data_workers: int = option(0, at_least=0)
+    threads: int = option(1, at_least=1)
+    peak_tflops: float = option(0.0, at_least=0)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "sequence_length", "micro_batch", "global_batch", "log_every", "keep", "threads"):
-            value = getattr(self, name)
-            check_option(value > 0, f"train.{name}", value, "give a positive number")
-        counts = ("warmup_steps", "decay_steps", "max_skipped_steps", "validate_every", "validation_samples")
-        for name in (*counts, "checkpoint_every", "keep_every", "data_workers", "z_loss"):
-            value = getattr(self, name)
-            check_option(value >= 0, f"train.{name}", value, "give 0 or more")
-        choices = {
-            "schedule": ("linear", "cosine", "wsd", "constant"),
-            "decay_shape": ("linear", "cosine", "sqrt"),
-            "precision": ("auto", "fp32", "bf16"),
-            "layers": ("auto", "local", "transformer_engine"),
-            "fp8": ("none", "e4m3", "hybrid"),
-            "fp8_recipe": ("delayed", "tensorwise", "blockwise", "mxfp8"),
-            "packing": ("stream", "best_fit"),
-            "recompute": ("none", "selective", "full"),
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            check_option(value in allowed, f"train.{name}", value, f"choose one of {', '.join(allowed)}")
-        rate = self.learning_rate
-        check_option(rate > 0, "train.learning_rate", rate, "give a positive number")
-        falls = f"give a number between 0 and train.learning_rate = {rate}"
-        check_option(
-            0 <= self.final_learning_rate <= rate, "train.final_learning_rate", self.final_learning_rate, falls
-        )
+        super().__post_init__()
+        falls = f"give a number between 0 and train.learning_rate = {self.learning_rate}"
+        is_lower = self.final_learning_rate <= self.learning_rate
+        check_option(is_lower, "train.final_learning_rate", self.final_learning_rate, falls)
         before_end = f"give fewer than train.steps = {self.steps}"
         check_option(self.warmup_steps < self.steps, "train.warmup_steps", self.warmup_steps, before_end)
         if self.schedule == "wsd":

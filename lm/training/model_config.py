@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.config import Options, option
 from runtime.errors import check_option
 
 
 @dataclass(kw_only=True)
-class LmModelConfig:
+class LmModelConfig(Options):
     """The decoder's shape.
 
     Attributes:
@@ -32,40 +33,34 @@ class LmModelConfig:
         vocabulary_multiple: the vocabulary is padded to a multiple of this, so that tensor parallel sizes divide it.
     """
 
-    layers: int = 6
-    hidden: int = 256
-    heads: int = 4
-    kv_heads: int = 2
-    ffn: int = 704
+    layers: int = option(6, at_least=1)
+    hidden: int = option(256, at_least=1)
+    heads: int = option(4, at_least=1)
+    kv_heads: int = option(2, at_least=1)
+    ffn: int = option(704, at_least=1)
     tied: bool = False
-    head_size: int = 0
-    rope_base: float = 10000.0
-    rope_share: float = 1.0
+    head_size: int = option(0, at_least=0)
+    rope_base: float = option(10000.0, above=0)
+    rope_share: float = option(1.0, above=0, at_most=1)
     rope_interleaved: bool = False
     qkv_bias: bool = False
     qk_norm: bool = False
     sandwich_norm: bool = False
-    rope_scaling: float = 1.0
-    norm_epsilon: float = 1e-5
-    dropout: float = 0.0
-    init_std: float = 0.02
-    vocabulary_multiple: int = 64
+    rope_scaling: float = option(1.0, at_least=1)
+    norm_epsilon: float = option(1e-5, at_least=0)
+    dropout: float = option(0.0, at_least=0, below=1)
+    init_std: float = option(0.02, above=0)
+    vocabulary_multiple: int = option(64, at_least=1)
 
     def __post_init__(self) -> None:
-        for name in ("layers", "hidden", "heads", "kv_heads", "ffn", "vocabulary_multiple"):
-            value = getattr(self, name)
-            check_option(value > 0, f"model.{name}", value, "give a positive number")
+        super().__post_init__()
         divides = f"give a multiple of model.heads = {self.heads}, or set model.head_size"
         check_option(bool(self.head_size) or self.hidden % self.heads == 0, "model.hidden", self.hidden, divides)
-        check_option(self.head_size >= 0, "model.head_size", self.head_size, "give 0 (hidden / heads) or more")
         turned = self.head_width * self.rope_share
         even = f"of heads {self.head_width} wide it must leave an even number of columns, since pairs are turned"
-        check_option(turned > 0 and turned % 2 == 0 and self.rope_share <= 1, "model.rope_share", self.rope_share, even)
-        check_option(self.rope_scaling >= 1, "model.rope_scaling", self.rope_scaling, "give 1 (none) or more")
+        check_option(turned > 0 and turned % 2 == 0, "model.rope_share", self.rope_share, even)
         groups = f"give a divisor of model.heads = {self.heads}"
         check_option(self.heads % self.kv_heads == 0, "model.kv_heads", self.kv_heads, groups)
-        check_option(0 <= self.dropout < 1, "model.dropout", self.dropout, "give a share in [0, 1)")
-        check_option(self.init_std > 0, "model.init_std", self.init_std, "give a positive number")
 
     @property
     def head_width(self) -> int:

@@ -1,4 +1,4 @@
-"""How the model is laid over processes: tensor, sequence, pipeline, virtual pipeline, context and data parallel.
+"""The parallel layout: tensor, sequence, pipeline, virtual pipeline, context and data parallel.
 
 Everything here is arithmetic on the config, done before any process group starts, so that an impossible layout is one
 clear error instead of a hang. `lm.training.processes` then builds the groups.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from runtime.config import Options, option
 from runtime.errors import UserError, check_option
 
 from .model_config import LmModelConfig
 
 
 @dataclass(kw_only=True)
-class ParallelConfig:
+class ParallelConfig(Options):
     """Sizes of the parallel dimensions; tensor x pipeline x context x data = number of processes.
 
     Attributes:
@@ -30,21 +31,18 @@ class ParallelConfig:
         deallocate_outputs: free a stage's output once it is sent (saves memory).
     """
 
-    tensor: int = 1
+    tensor: int = option(1, at_least=1)
     sequence: bool = False
-    pipeline: int = 1
-    virtual: int = 1
-    context: int = 1
-    data: int = 0
+    pipeline: int = option(1, at_least=1)
+    virtual: int = option(1, at_least=1)
+    context: int = option(1, at_least=1)
+    data: int = option(0, at_least=0)
     distributed_optimizer: bool = False
     overlap_p2p: bool = False
     deallocate_outputs: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("tensor", "pipeline", "virtual", "context"):
-            value = getattr(self, name)
-            check_option(value >= 1, f"parallel.{name}", value, "give 1 or more")
-        check_option(self.data >= 0, "parallel.data", self.data, "give 0 (all that are left) or more")
+        super().__post_init__()
         only_pipeline = "virtual stages divide a pipeline process: set parallel.pipeline to 2 or more, or virtual to 1"
         check_option(self.virtual == 1 or self.pipeline > 1, "parallel.virtual", self.virtual, only_pipeline)
         only_tensor = "sequence parallel divides between tensor parallel processes: set parallel.tensor above 1"
@@ -60,7 +58,7 @@ class ParallelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchShape:
-    """What the layout must divide besides the model."""
+    """The batch sizes that a layout must divide."""
 
     micro_batch: int
     global_batch: int
@@ -118,13 +116,13 @@ def check_layout(
     pieces = (2 * parallel.context if parallel.context > 1 else 1) * (parallel.tensor if parallel.sequence else 1)
     named = "2 x parallel.context x (parallel.tensor if parallel.sequence)"
     rules.append(("train.sequence_length", batch.sequence_length, pieces, named))
-    for option, value, divisor, divisor_name in rules:
+    for name, value, divisor, divisor_name in rules:
         if value % divisor:
             found = f"{value} is not a multiple of {divisor_name} = {divisor} ({value} = {value // divisor} x {divisor}"
             raise UserError(
-                f"option {option}",
+                f"option {name}",
                 found=f"{found} + {value % divisor})",
-                remedy=f"set {option} to {max(1, value // divisor) * divisor}, or change the divisor",
+                remedy=f"set {name} to {max(1, value // divisor) * divisor}, or change the divisor",
             )
     micro_batches = batch.global_batch // (batch.micro_batch * data)
     if parallel.virtual > 1 and micro_batches % parallel.pipeline:

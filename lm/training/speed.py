@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 
 from .accelerators import ACCELERATORS
+from .config import LmTrainConfig
 from .processes import Processes
-
-if TYPE_CHECKING:
-    from lm.train import LmTrainConfig
 
 
 class SpeedMeter:

@@ -10,13 +10,13 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from torch import Tensor
 
-from lm.data.corpora import CorpusInfo
+from lm.data.corpora import CorpusInfo, open_corpus
 from lm.data.dataset import (
     BatchIndices,
     build_training_data,
@@ -26,7 +26,7 @@ from lm.data.dataset import (
     read_batches,
 )
 from lm.data.formats import Loss
-from lm.data.mixture import CorpusMixture
+from lm.data.mixture import CorpusMixture, mix
 from lm.data.vocabulary import Vocabulary
 from runtime.curve import Curve
 from runtime.errors import UserError
@@ -44,17 +44,42 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .checkpoint_writer import explained_failure, finish
+from .config import LmTrainConfig
 from .cpu import keep_freed_memory
 from .losses import Losses
 from .model import build_model, resolve_precision, transformer_config, wrap_for_training
 from .optimizer import build_optimizer, update
+from .parallel import check_layout, world_size
 from .passes import ForwardBackward
-from .processes import Processes, seed_processes
+from .processes import Processes, backend_name, open_processes, seed_processes
 from .schedule import learning_rate
+from .spec import check_engine
 from .speed import SpeedMeter
 
-if TYPE_CHECKING:
-    from lm.train import LmTrainConfig
+
+def train(config: LmTrainConfig, run: Run) -> dict[str, Any]:
+    """Open vocabulary, corpora and process groups, and train; returns the metrics of `lm.train`.
+
+    Raises:
+        UserError: an impossible layout or mixture, a vocabulary that is not the corpora's, absent hardware.
+    """
+    loop = config.train
+    torch.set_num_threads(loop.threads)
+    check_layout(config.parallel, config.model, config.batch_shape, processes=world_size(), backend=backend_name())
+    check_engine(loop.layers, loop.fp8)
+    vocabulary = Vocabulary.from_pretrained(config.vocabulary)
+    corpora = {name: open_corpus(folder, vocabulary) for name, folder in config.corpora.items()}
+    mixture = mix(
+        corpora,
+        weights=config.weights,
+        rule=config.mixture,
+        text_share=config.text_share,
+        budget=loop.steps * loop.tokens_per_step,
+        max_epochs=config.max_epochs,
+    )
+    run.say(mixture.table())
+    with open_processes(config.parallel) as processes:
+        return Trainer(config, run, processes, vocabulary, corpora, mixture).train()
 
 
 class Trainer:

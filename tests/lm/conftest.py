@@ -18,7 +18,7 @@ from lm.data.corpora import write_corpus
 from lm.data.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import build_vocabulary
-from lm.train import LmTrainConfig
+from lm.training.config import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import torch
 
 from lm.data.chat_template import find_template
 from lm.data.vocabulary import Vocabulary
-from lm.export import ExportConfig, run
-from lm.huggingface.families import family_of, huggingface_config, model_config
-from lm.training.model_config import LmModelConfig
+from lm.export import run
+from lm.huggingface.config import ExportConfig
 from runtime.errors import UserError
 from runtime.stage import Run
+from tests.support.family_shapes import FAMILY_SHAPES
 
 
 def export(tiny: Any, folder: Path, **options: Any) -> dict[str, Any]:
@@ -55,22 +54,12 @@ def test_transformers_gives_the_same_logits(
     assert losses / count == pytest.approx(trained.metrics["val_loss.text"], rel=0.02)
 
 
-SHAPES = {
-    "llama": {},
-    "llama, tied": {"tied": True},
-    "llama, 3.1": {"rope_scaling": 8.0},
-    "qwen2": {"qkv_bias": True},
-    "qwen3": {"qk_norm": True, "head_size": 16},
-    "glm": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5},
-    "glm4": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5, "sandwich_norm": True},
-    "glm4, no bias": {"rope_interleaved": True, "rope_share": 0.5, "sandwich_norm": True},
-}
-
-
 @pytest.mark.parametrize("name", ["qwen3", "glm4"])
 def test_families(name: str, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     """Biases and norms are trained before, so that they are not all zeros and ones; export compares the logits."""
-    run_ranks(lambda: tiny.train(tmp_path, steps=5, layers=2, kv_heads=2, tensor=2, sequence=True, **SHAPES[name]), 2)
+    run_ranks(
+        lambda: tiny.train(tmp_path, steps=5, layers=2, kv_heads=2, tensor=2, sequence=True, **FAMILY_SHAPES[name]), 2
+    )
     metrics = run_ranks(lambda: export(tiny, tmp_path), 1)[0]
     assert metrics["logit_difference"] < 1e-4
     config = json.loads((tmp_path / "export/model/config.json").read_text())
@@ -78,41 +67,10 @@ def test_families(name: str, tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
 
 
 def test_sandwich_norms_train_alike_under_layouts(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
-    options = {"steps": 6, "layers": 2, **SHAPES["glm4"]}
+    options = {"steps": 6, "layers": 2, **FAMILY_SHAPES["glm4"]}
     one = run_ranks(lambda: tiny.train(tmp_path / "one", **options), 1)[0]
     two = run_ranks(lambda: tiny.train(tmp_path / "two", tensor=2, sequence=True, **options), 2)[0]
     assert two.losses == pytest.approx(one.losses, rel=1e-5)
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_config_is_its_own_inverse(name: str) -> None:
-    model = LmModelConfig(
-        **{"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 12, "norm_epsilon": 1e-6} | SHAPES[name]
-    )
-    content = huggingface_config(model, num_ids=32, max_positions=64, dtype="fp32", eos=0, pad=1)
-    found = model_config(content, vocabulary_multiple=model.vocabulary_multiple, subject="config.json")
-    assert replace(found, head_size=0) == replace(model, head_size=0) and found.head_width == model.head_width
-    assert content["model_type"] == name.split(",")[0]
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"model_type": "gpt2"}, "llama .*, qwen2"),
-        ({"model_type": "chatglm"}, "-hf"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type: yarn"),
-        ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 2.0}}, "low_freq_factor: 2.0"),
-        ({"mlp_bias": True}, "mlp_bias"),
-        ({"attention_bias": True}, "attention_bias"),
-        ({"quantization_config": {"bits": 4}}, "quantization_config"),
-    ],
-)
-def test_other_models_are_refused(changes: dict[str, Any], words: str) -> None:
-    content = huggingface_config(LmModelConfig(), num_ids=8, max_positions=8, dtype="fp32", eos=0, pad=1) | changes
-    with pytest.raises(UserError, match=words):
-        model_config(content, vocabulary_multiple=64, subject="config.json")
-    with pytest.raises(UserError, match="no Hugging Face class"):
-        family_of(LmModelConfig(qk_norm=True, qkv_bias=True))
 
 
 def test_the_wanted_chat_template_is_exported(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from lm.data.corpora import write_corpus
 from lm.data.formats import text_document
 from lm.data.vocabulary import build_vocabulary
-from lm.train import LmTrainConfig
+from lm.training.config import LmTrainConfig
 from runtime.errors import UserError
 
 
@@ -162,7 +162,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(tiny: Any, run_ranks:
     [
         ({"mixture": "best"}, "tokens, paper"),
         ({"mixture": "paper", "weights": {"text": 1.0}}, "contradict"),
-        ({"text_share": 1.5}, "between 0 and 1"),
+        ({"text_share": 1.5}, "above 0 and below 1"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], words: str) -> None:

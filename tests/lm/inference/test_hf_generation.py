@@ -11,7 +11,7 @@ import pytest
 
 from lm.data.formats import asr_prompt, tts_prompt
 from lm.generate import main
-from lm.huggingface.families import huggingface_config
+from lm.huggingface.model_configs import huggingface_config
 from lm.training.model_config import LmModelConfig
 
 SHAPES: dict[str, dict[str, Any]] = {

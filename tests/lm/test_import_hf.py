@@ -17,23 +17,18 @@ from torch import Tensor
 
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
-from lm.export import ExportConfig
 from lm.export import run as export
-from lm.huggingface.families import huggingface_config
+from lm.huggingface.config import ExportConfig, ImportHfConfig
+from lm.huggingface.model_configs import huggingface_config
 from lm.huggingface.weights import HuggingFaceWeights, SafetensorsWriter
-from lm.import_hf import ImportHfConfig
 from lm.import_hf import run as import_foreign
 from lm.training.model_config import LmModelConfig
 from runtime.errors import UserError
 from runtime.stage import Run
+from tests.support.family_shapes import FAMILY_SHAPES
 
-SHAPES = {
-    "llama": {"rope_scaling": 8.0},
-    "qwen2": {"qkv_bias": True, "tied": True},
-    "qwen3": {"qk_norm": True, "head_size": 16},
-    "glm": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5, "norm_epsilon": 1.5625e-7},
-    "glm4": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5, "sandwich_norm": True},
-}
+VARIANTS = {"llama": {"rope_scaling": 8.0}, "qwen2": {"tied": True}, "glm": {"norm_epsilon": 1.5625e-7}}
+SHAPES = {name: shape | VARIANTS.get(name, {}) for name, shape in FAMILY_SHAPES.items()}
 WIDTHS = {"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48}
 
 
@@ -238,17 +233,18 @@ def test_a_base_tokenizer_needs_an_eos(tmp_path: Path) -> None:
 MEASURE = """
 import json, resource, sys, torch
 from pathlib import Path
-from corpus.stage import Run
-from lm.export import ExportConfig, run as export
-from lm.import_hf import ImportConfig, run as import_foreign
-import lm.huggingface.streamed_checkpoint, lm.huggingface.weights, safetensors.torch
+from runtime.stage import Run
+from lm.export import run as export
+from lm.import_hf import run as import_foreign
+from lm.huggingface.config import ExportConfig, ImportHfConfig
+import lm.huggingface.checkpoint_export, lm.huggingface.checkpoint_import, safetensors.torch
 
 torch.set_num_threads(1)
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 (out / "in").mkdir(parents=True)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-import_foreign(ImportConfig(out=str(out / "in"), model=str(folder / "foreign"), vocabulary=str(folder / "grown")),
+import_foreign(ImportHfConfig(out=str(out / "in"), model=str(folder / "foreign"), vocabulary=str(folder / "grown")),
                Run(out / "in"))
 imported = peak()
 export(ExportConfig(out=str(out / "ex"), checkpoint=str(out / "in"), vocabulary=str(folder / "grown"), check_length=0,

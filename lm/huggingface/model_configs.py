@@ -1,0 +1,124 @@
+"""``config.json`` of Hugging Face's families, written from and read as an `LmModelConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lm.training.model_config import LmModelConfig
+from runtime.errors import UserError
+
+from .families import FAMILIES, Family, family_of
+
+DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
+# Constants of Llama-3.1's rotary positions besides its factor; megatron-core knows no others.
+LLAMA3_ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+GLM_ROPE_SHARE = 0.5  # where a GLM's config does not say
+
+
+def huggingface_config(
+    model: LmModelConfig, *, num_ids: int, max_positions: int, dtype: str, eos: int, pad: int
+) -> dict[str, Any]:
+    """``config.json`` of an exported model."""
+    family = family_of(model)
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": model.rope_base}
+    if model.rope_scaling != 1.0:
+        rope |= {"rope_type": "llama3", "factor": model.rope_scaling, **LLAMA3_ROPE}
+    if model.rope_share != 1.0:
+        rope["partial_rotary_factor"] = model.rope_share
+    return {
+        "architectures": [family.architecture],
+        "model_type": family.name,
+        "vocab_size": num_ids,
+        "hidden_size": model.hidden,
+        "intermediate_size": model.ffn,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_key_value_heads": model.kv_heads,
+        "head_dim": model.head_width,
+        "hidden_act": "silu",
+        "max_position_embeddings": max_positions,
+        "rms_norm_eps": model.norm_epsilon,
+        "rope_theta": model.rope_base,  # where older readers look
+        "partial_rotary_factor": model.rope_share,
+        "rope_parameters": rope,
+        "tie_word_embeddings": model.tied,
+        "attention_bias": model.qkv_bias and family.qkv_bias is None,
+        "mlp_bias": False,
+        "bos_token_id": None,
+        "eos_token_id": eos,
+        "pad_token_id": pad,
+        "dtype": DTYPE_NAMES[dtype],
+        "torch_dtype": DTYPE_NAMES[dtype],  # where readers older than transformers 5 look
+    }
+
+
+def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subject: str) -> LmModelConfig:
+    """The shape that a ``config.json`` describes.
+
+    Args:
+        content: the file's content.
+        vocabulary_multiple: of the resulting config.
+        subject: the file, for errors.
+
+    Raises:
+        UserError: another family, or a feature that our decoder does not have.
+    """
+    converted = [family for family in FAMILIES if family.is_converted]
+    family = next((family for family in converted if family.name == content.get("model_type")), None)
+    if family is None:
+        known = ", ".join(f"{family.name} ({family.architecture})" for family in converted)
+        found = f"model_type {content.get('model_type')!r}, architectures {content.get('architectures')}"
+        remedy = f"models of these types can be imported: {known}"
+        if content.get("model_type") == "chatglm":
+            remedy += '; of GLM-4 take the conversion for transformers (its folder or hub name ends in "-hf")'
+        raise UserError(subject, found=found, remedy=remedy)
+    rope = dict(content.get("rope_parameters") or content.get("rope_scaling") or {})
+    _refuse_unknown_features(content, family, rope, subject)
+    share = rope.get("partial_rotary_factor", content.get("partial_rotary_factor", GLM_ROPE_SHARE))
+    try:
+        return LmModelConfig(
+            layers=content["num_hidden_layers"],
+            hidden=content["hidden_size"],
+            heads=content["num_attention_heads"],
+            kv_heads=content.get("num_key_value_heads") or content["num_attention_heads"],
+            ffn=content["intermediate_size"],
+            tied=bool(content.get("tie_word_embeddings", False)),
+            head_size=content.get("head_dim") or 0,
+            rope_base=float(rope.get("rope_theta", content.get("rope_theta", 10000.0))),
+            rope_share=float(share) if family.rope_interleaved else 1.0,
+            rope_interleaved=family.rope_interleaved,
+            qkv_bias=bool(content.get("attention_bias", True)) if family.qkv_bias is None else family.qkv_bias,
+            qk_norm=family.qk_norm,
+            sandwich_norm=family.sandwich_norm,
+            rope_scaling=float(rope["factor"]) if _rope_type(rope) == "llama3" else 1.0,
+            norm_epsilon=float(content.get("rms_norm_eps", 1e-6)),
+            vocabulary_multiple=vocabulary_multiple,
+        )
+    except KeyError as error:
+        raise UserError(subject, found=f"no {error}", remedy="give a whole config.json") from error
+
+
+def _rope_type(rope: Mapping[str, Any]) -> str:
+    return str(rope.get("rope_type", rope.get("type", "default")))
+
+
+def _refuse_unknown_features(content: Mapping[str, Any], family: Family, rope: Mapping[str, Any], subject: str) -> None:
+    """Raise a `UserError` for features that a family's config may ask for and `LmModelConfig` has not."""
+    sliding = content.get("use_sliding_window") or "sliding_attention" in (content.get("layer_types") or [])
+    unknown = {
+        "rope_type": _rope_type(rope) if _rope_type(rope) not in family.rope_types else None,
+        "hidden_act": content.get("hidden_act") if content.get("hidden_act", "silu") != "silu" else None,
+        "use_sliding_window": sliding or None,
+        "mlp_bias": content.get("mlp_bias") or None,
+        "attention_bias": content.get("attention_bias") or None,
+        "quantization_config": content.get("quantization_config"),
+    }
+    if family.qkv_bias is not False:
+        del unknown["attention_bias"]
+    if _rope_type(rope) == "llama3":
+        unknown |= {name: rope.get(name) for name, value in LLAMA3_ROPE.items() if rope.get(name, value) != value}
+    for name, value in unknown.items():
+        if value is not None:
+            remedy = "our decoder does not have that: choose another model"
+            raise UserError(subject, found=f"{name}: {value}", remedy=remedy)

@@ -1,0 +1,67 @@
+"""The options of lm.train: corpora and their mixture, and the configs of model, layout and loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lm.data.formats import LOSSES
+from lm.data.mixture import RULES
+from runtime.config import option
+from runtime.errors import check_option
+from runtime.stage import StageConfig
+
+from .loop_config import LoopConfig
+from .model_config import LmModelConfig
+from .parallel import BatchShape, ParallelConfig
+
+
+@dataclass(kw_only=True)
+class LmTrainConfig(StageConfig):
+    """Options of lm.train; those of model.*, parallel.* and train.* are listed below with their defaults.
+
+    Attributes:
+        vocabulary: vocabulary folder.
+        corpora: name -> LM corpus folder.
+        weights: name -> share in training (any scale); empty: ``mixture`` decides.
+        losses: name -> which targets count: ``all`` (default), ``text`` or ``speech``. InSerter takes the text of
+            interleaved documents; GLM-4-Voice tunes on dialogues twice, on their text and on their speech (two names
+            of one folder).
+        mixture: ``tokens`` (each corpus by its size) or ``paper`` (text_share text, one epoch of speech, ASR and TTS
+            data, the rest interleaved) or ``table2`` (the shares of the paper's table of what was read).
+        text_share: share of text of the paper's rule.
+        max_epochs: more epochs of one corpus are an error; 0: no bound.
+        init: output folder of an earlier lm.train run whose weights to begin with (fine-tuning).
+        model: shape, see lm/training/model_config.py.
+        parallel: layout over processes, see lm/training/parallel.py.
+        train: steps, batches, learning rate, see lm/training/loop_config.py.
+    """
+
+    vocabulary: str
+    corpora: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, str] = field(default_factory=dict)
+    mixture: str = option("tokens", one_of=RULES)
+    text_share: float = option(0.3, above=0, below=1)
+    max_epochs: float = option(50.0, at_least=0)
+    init: str = ""
+    model: LmModelConfig = field(default_factory=LmModelConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    train: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, loss in self.losses.items():
+            known = f"name one of the corpora {', '.join(self.corpora)}"
+            check_option(name in self.corpora, f"losses.{name}", loss, known)
+            check_option(loss in LOSSES, f"losses.{name}", loss, f"choose one of {', '.join(LOSSES)}")
+        both = f"weights and mixture={self.mixture} contradict each other: leave one out"
+        check_option(not self.weights or self.mixture == "tokens", "mixture", self.mixture, both)
+
+    @property
+    def batch_shape(self) -> BatchShape:
+        """The sizes that the layout divides besides the model's."""
+        return BatchShape(
+            micro_batch=self.train.micro_batch,
+            global_batch=self.train.global_batch,
+            sequence_length=self.train.sequence_length,
+        )
