@@ -17,12 +17,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .config import OMITTED
 from .errors import UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-OMIT_IF_DEFAULT = {"later": True}  # metadata of a config's field that came after the first artefacts: see `identity`
 
 
 @contextlib.contextmanager
@@ -121,8 +120,8 @@ def identity(config: DataclassInstance) -> dict[str, Any]:
 
     So an artefact that was written before an option existed keeps its fingerprint.
     """
-    later = {option.name: option.default for option in fields(config) if option.metadata.get("later")}
-    return {name: value for name, value in asdict(config).items() if name not in later or value != later[name]}
+    omitted = {option.name: option.default for option in fields(config) if option.metadata.get(OMITTED)}
+    return {name: value for name, value in asdict(config).items() if name not in omitted or value != omitted[name]}
 
 
 def file_digest(path: Path | str) -> str:

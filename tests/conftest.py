@@ -1,7 +1,7 @@
-"""What holds for every test: made-up examples are the same in each run, and none has to be found or tried in a time.
+"""Settings of all tests: generated examples are the same in each run, without a time limit for any of them.
 
-An example that fails by chance, or on a slow machine only, tells nothing about the change it turned up at. To look for
-new ones: ``HYPOTHESIS_PROFILE=explore python -m pytest ...``.
+An example that fails by chance, or on a slow machine only, says nothing about the change at which it appeared. To
+look for new ones: ``HYPOTHESIS_PROFILE=explore python -m pytest ...``.
 """
 
 from __future__ import annotations

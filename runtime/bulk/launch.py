@@ -27,7 +27,7 @@ from .job import UnitFolder
 from .unit import UnitRecord
 from .workers import Work, end_with_parent, finish_units
 
-EXECUTORS = ("local", "slurm", "ray")
+EXECUTORS = ("local", "slurm", "ray")  # a further one: its name here, its options in BulkConfig, a row of LAUNCHERS
 CLOSING_SECONDS = 30.0  # that a Ray driver may take to end when its job is done
 
 
@@ -101,7 +101,7 @@ def run_job(folder: UnitFolder, work: Work, config: BulkConfig, *, processes: in
     """
     if config.executor == "local":
         return finish_units(folder, work, processes=processes)
-    launch = _launch_slurm if config.executor == "slurm" else _launch_ray
+    launch = LAUNCHERS[config.executor]
     return _watched(folder, lambda: launch(folder, work, config, processes))
 
 
@@ -259,3 +259,9 @@ def _step(folder: UnitFolder, work: Work) -> Any:
 def _logs(folder: UnitFolder) -> str:
     """A log folder for this call alone: datatrove's marks of finished ranks there mean nothing to another call."""
     return os.fspath((folder.root / "logs" / time.strftime("%Y%m%d-%H%M%S")).absolute())
+
+
+LAUNCHERS: dict[str, Callable[[UnitFolder, Work, BulkConfig, int], _Launched]] = {
+    "slurm": _launch_slurm,
+    "ray": _launch_ray,
+}

@@ -41,7 +41,7 @@ def check(dialogue: QuestionDialogue, stories: StoryIndex, questions: dict[str, 
     assert [turn.relation == FIRST for turn in dialogue.turns] == [at == 0 for at in range(len(dialogue.turns))]
 
 
-def test_a_questions_recording_stands_once_and_follow_ups_ask_about_what_was_told(world: World) -> None:
+def test_each_recording_of_a_question_occurs_once_and_follow_ups_ask_about_its_story(world: World) -> None:
     questions = {f"q{number}": question.question for number, question in enumerate(world.questions)}
     later = sorted({text for fact in world.facts for text in fact.later} - {"who moved it"})
     followups = {f"f{number}": text for number, text in enumerate(later)}

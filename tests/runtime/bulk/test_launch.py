@@ -70,7 +70,7 @@ def test_slurm_runs_the_job_to_its_end(cluster: Path, tmp_path: Path) -> None:
     assert subprocess.run(["sh", "-n", cluster / "script-0.sh"]).returncode == 0
 
 
-def test_slurm_workers_that_end_too_early_are_told(cluster: Path, tmp_path: Path) -> None:
+def test_slurm_workers_that_end_too_early_are_reported(cluster: Path, tmp_path: Path) -> None:
     folder = UnitFolder.create(tmp_path / "job", units(2))
     (cluster / "srun").write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(UserError, match=r"its workers have ended, 2 of 2 units are left.*logs"):
