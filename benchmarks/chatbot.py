@@ -33,13 +33,12 @@ from chatbot.engine.bundle_parts import Bundle
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.manifest import Utterance, read_manifest
 from corpus.world.questions import choose_questions
-from evaluation.chat import machine
+from evaluation.served_chat.exchange import ANSWERED, spoken_question
 from evaluation.served_chat.load_generator import PAUSE_SECONDS, SpokenQuestion, closed_loop
-from evaluation.served_chat.realtime_client import TalkOptions
+from evaluation.served_chat.realtime_client import ClientOptions
 from evaluation.served_chat.server import ServedBundle, serve_bundle
-from evaluation.served_chat.soak import Soak, draw_memory, soak
-from evaluation.served_chat.table import Summary, quantiles
-from evaluation.served_chat.talk import ANSWERED, spoken_question
+from evaluation.served_chat.soak import SoakResult, draw_memory, soak
+from evaluation.served_chat.table import Summary, describe_machine, quantiles
 from lm.data.formats import chat_prompt
 from lm.inference.generation import Generator
 from lm.inference.output_head import Allowed
@@ -64,7 +63,7 @@ def main() -> None:
     chosen = choose_questions(
         manifest, kind="question", limit=options.questions, draw=f"benchmarks.chatbot {options.seed}"
     )
-    print(f"{machine()}; load {os.getloadavg()[0]:.1f}\n", flush=True)
+    print(f"{describe_machine()}; load {os.getloadavg()[0]:.1f}\n", flush=True)
     if options.part == "latency":
         report_latency(options, chosen)
     else:
@@ -79,7 +78,7 @@ def spoken(utterance: Utterance) -> SpokenQuestion:
 def report_latency(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:
     """Our server and the peer arrangement, for each number of talkers."""
     counts = options.talkers or [1, 4, 8]
-    found: dict[str, Any] = {"machine": machine(), "questions": len(chosen), "rounds": []}
+    found: dict[str, Any] = {"machine": describe_machine(), "questions": len(chosen), "rounds": []}
     print("first audio after the end of the question, seconds (p50 p90 p99)")
     print(f"{'talkers':>8}  {'served, streaming':24}{'one after the other':24}{'ratio p50':>10}{'p99':>7}{'load':>6}")
     halves = [chosen[::2], chosen[1::2]]  # in turn, so that what else the machine does is shared out
@@ -110,11 +109,11 @@ def shown(summary: Summary) -> str:
 def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: int) -> list[float]:
     """The waits of talkers at our server."""
     questions = [spoken(utterance) for utterance in chosen]
-    talks = asyncio.run(closed_loop(served.url, questions, TalkOptions(), talkers=talkers, seed=seed))
-    failed = [talk.reason for talk in talks if talk.status not in ANSWERED]
+    exchanges = asyncio.run(closed_loop(served.url, questions, ClientOptions(), clients=talkers, seed=seed))
+    failed = [exchange.reason for exchange in exchanges if exchange.status not in ANSWERED]
     if failed:
         raise SystemExit(f"{len(failed)} questions were not answered: {failed[0]}")
-    return [wait for talk in talks if (wait := talk.first_audio_seconds) is not None]
+    return [wait for exchange in exchanges if (wait := exchange.first_audio_seconds) is not None]
 
 
 def answer_whole(bundle: Bundle, question: Samples) -> Samples:
@@ -183,11 +182,11 @@ def report_soak(options: argparse.Namespace, chosen: Sequence[Utterance]) -> Non
     with serve_bundle(
         options.bundle, options.out / "server.log", max_talkers=talkers, threads=options.threads
     ) as served:
-        result: Soak = asyncio.run(
+        result: SoakResult = asyncio.run(
             soak(
                 served.url,
                 questions,
-                talkers=talkers,
+                clients=talkers,
                 seconds=60 * options.minutes,
                 memory=served.memory,
                 seed=options.seed,
@@ -198,7 +197,7 @@ def report_soak(options: argparse.Namespace, chosen: Sequence[Utterance]) -> Non
     print(json.dumps(summary, indent=2))
     for reason in result.errors[:10]:
         print(f"error: {reason}")
-    record = {"machine": machine(), "talkers": talkers, "minutes": options.minutes, "load": os.getloadavg()[0]}
+    record = {"machine": describe_machine(), "talkers": talkers, "minutes": options.minutes, "load": os.getloadavg()[0]}
     write_json(options.out / "soak.json", record | summary | {"reasons": result.errors, "memory": result.memory})
     draw_memory(options.out / "soak.png", result)
 

@@ -1,4 +1,4 @@
-"""Ablates the speech tokenizer: trains and scores every point of a grid, and writes one table with the paper's beside.
+"""Ablation of the speech tokenizer: every point of a grid trained and scored, in one table with the paper's.
 
     speechweave ablate tokenizer
         the paper's four frame rates on the built-in corpus, equal data: 1,000 steps each
@@ -24,23 +24,27 @@ again, it goes on where it was; a point that fails is reported and the others go
 
 On one core of a 2026 server a step of 40 s of audio takes about 0.5 CPU-seconds at 50 Hz, 0.38 at 25 Hz, 0.27 at 12.5
 and 6.25 Hz; an evaluation about a minute. So the first command above takes about 28 CPU-minutes (half of that with two
-cores) beside the corpus, and with fit.steps=1800, the quickstart's own budget, about 47.
+cores) without the corpus, and with fit.steps=1800, the quickstart's own budget, about 47.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from runtime.artefact import read_json
-from runtime.errors import UserError, explained_errors
+from runtime.config import read_section
+from runtime.errors import UserError
 from runtime.stage import Stage, exclusive
 
 from .ablation.grid import Point, flatten, make_points, parse_overrides, plain
 from .ablation.plan import AblateConfig, Ablation
 from .plan import load_recipe
 from .quickstart import Runner
+from .recipe_command import RecipeCommand
 
 SECTIONS = ("evaluate", "build", "decode")
 
@@ -51,11 +55,6 @@ def load_ablation(arguments: Sequence[str]) -> Ablation:
     Raises:
         UserError: an option that is not there, or a value that does not suit.
     """
-    from dataclasses import fields
-
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     own = {field.name for field in fields(AblateConfig)}
     for_recipe, for_training = [], []
     for word in arguments:
@@ -73,12 +72,7 @@ def load_ablation(arguments: Sequence[str]) -> Ablation:
     recipe = load_recipe(for_recipe, default="ablate_tokenizer")
     by_rate = {plain(float(rate)): flatten(own) for rate, own in recipe["ablate"].get("by_frame_rate", {}).items()}
     settings = recipe["ablate"] | {"by_frame_rate": by_rate}
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AblateConfig), settings))
-    except OmegaConfBaseException as error:
-        text = " ".join(str(error).split("full_key:")[0].split())
-        raise UserError("options under ablate", found=text, remedy="see --help") from error
-    assert isinstance(config, AblateConfig)
+    config = read_section(AblateConfig, settings, "ablate.")
     overrides = parse_overrides(for_training)
     points = make_points(flatten(recipe["sweep"]), flatten(recipe["train"]), by_rate, overrides)
     sections: dict[str, Any] = {name: recipe.get(name) or {} for name in SECTIONS}
@@ -117,24 +111,10 @@ def affordable_steps(ablation: Ablation, point: Point) -> int:
     return max(ablation.config.calibration_steps, round(ablation.config.cpu_seconds / cost))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``speechweave ablate tokenizer``; returns the exit status (1 where a point failed)."""
-    import shlex
-
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--help" in given or "-h" in given:
-        print(__doc__)
-        return 0
-    try:
-        with explained_errors():
-            ablation = load_ablation(given)
-            failed = run_ablation(ablation, shlex.join(["speechweave", "ablate", "tokenizer", *given]))
-    except UserError as error:
-        print(f"\nspeechweave ablate tokenizer: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; call again to go on", file=sys.stderr)
-        return 130
+def act(words: list[str]) -> int:
+    """Run the ablation and print its table; the exit status is 1 where a point failed."""
+    ablation = load_ablation(words)
+    failed = run_ablation(ablation, shlex.join(["speechweave", "ablate", "tokenizer", *words]))
     print((ablation.out / "ablation.md").read_text(encoding="utf-8"))
     print(f"table and plot: {ablation.out / 'ablation.html'}")
     for name, reason in failed.items():
@@ -142,5 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+COMMAND = RecipeCommand(words="ablate tokenizer", help=__doc__, run=act)
+main = COMMAND.main
+
 if __name__ == "__main__":
-    sys.exit(main())
+    COMMAND.exit()

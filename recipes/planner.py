@@ -14,20 +14,20 @@ pipeline's bubble, and nothing here was measured on a GPU.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import UserError
+from runtime.config import TRUE
 
 from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
 from .cluster.layouts import ClusterLayout, best_layout, smallest_cluster
 from .cluster.memory import GIB, MemoryParts
+from .recipe_command import RecipeCommand
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+FLAGS = ("json", "search")
 PART_NOTES = {
     "weights": "bf16 parameters",
     "gradients": "fp32 buffers",
@@ -40,19 +40,11 @@ PART_NOTES = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``speechweave plan``; returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--help" in given or "-h" in given:
-        print(__doc__)
-        return 0
-    is_json, is_search = "--json" in given, "--search" in given
-    try:
-        recipe = load_cluster_recipe([word for word in given if word not in ("--json", "--search")])
-        layout = replace(recipe, parallel=None).layout() if is_search else recipe.layout()
-    except UserError as error:
-        print(f"\nspeechweave plan: error: {error}", file=sys.stderr)
-        return 2
+def act(words: list[str]) -> int:
+    """Show the plan; the exit status is 2 where it does not fit."""
+    is_json, is_search = (f"{flag}={TRUE}" in words for flag in FLAGS)
+    recipe = load_cluster_recipe([word for word in words if word.partition("=")[0] not in FLAGS])
+    layout = replace(recipe, parallel=None).layout() if is_search else recipe.layout()
     fits = layout is not None and layout.fits
     remedy = "" if fits else what_would_fit(recipe, layout)
     if is_json:
@@ -169,5 +161,8 @@ def time_table(recipe: ClusterRecipe, layout: ClusterLayout) -> Table:
     return table
 
 
+COMMAND = RecipeCommand(words="plan", help=__doc__, run=act, kinds=dict.fromkeys(FLAGS, bool))
+main = COMMAND.main
+
 if __name__ == "__main__":
-    sys.exit(main())
+    COMMAND.exit()

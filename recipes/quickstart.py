@@ -1,8 +1,8 @@
-"""Runs a recipe: every step in a process of its own, side by side while cores last, skipped when already done.
+"""Run of a recipe: every step in a process of its own, side by side while cores last, skipped when already done.
 
     speechweave quickstart                                   the whole chain at laptop size
     speechweave quickstart quickstart.manifest=my.jsonl      with your own recordings added
-    speechweave quickstart recipe=smallest                   two minutes; what the tests run
+    speechweave quickstart --recipe smallest                 two minutes; the recipe of the tests
     speechweave quickstart 'quickstart.also=[without_interleaving]'
 
 Killed at any moment and called again, it goes on from the last checkpoint and ends with the same numbers.
@@ -10,18 +10,18 @@ Killed at any moment and called again, it goes on from the last checkpoint and e
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from runtime.artefact import read_json, write_json
-from runtime.errors import UserError, explained_errors
+from runtime.errors import UserError
 from runtime.stage import exclusive
 
+from .display import Display
 from .launch import Ranks
 from .plan import RecipePlan, Step, load_recipe, make_plan
+from .recipe_command import RecipeCommand
+from .reporting.run_results import HEADLINE_ORDER
 
 
 class Runner:
@@ -51,8 +51,6 @@ class Runner:
         Raises:
             UserError: a step failed; names its log (not with ``keeps_going``).
         """
-        from .display import Display
-
         with Display(self.plan) as display:
             try:
                 while len(self.finished) + len(self.failed) < len(self.plan.steps):
@@ -81,7 +79,7 @@ class Runner:
         return [step for step in waiting if set(step.config.needs) <= self.finished]
 
     def has_cores_for(self, step: Step) -> bool:
-        """Whether ``step`` fits beside the running ones; a step that wants more than there are runs alone."""
+        """Whether ``step`` fits next to the running ones; a step that needs more cores than there are runs alone."""
         used = sum(self.plan.steps[name].config.cores for name in self.running)
         return not self.running or used + step.config.cores <= self.plan.cores
 
@@ -94,7 +92,7 @@ class Runner:
             step.config.run, arguments, processes=step.config.processes, threads=threads, log=log
         )
 
-    def settle(self, step: Step, ranks: Ranks, display: Any) -> None:
+    def settle(self, step: Step, ranks: Ranks, display: Display) -> None:
         """Take note of a step whose processes have ended."""
         status = ranks.poll()
         if status is None:
@@ -118,10 +116,10 @@ class Runner:
             self.give_up(step, f"ended with status {status}: {last} (whole output: {ranks.log})", display)
             return
         tail = "\n".join(lines[-15:])
-        remedy = f"its whole output is in {ranks.log}; mend the cause and call again: finished steps are kept"
+        remedy = f"its whole output is in {ranks.log}; remove the cause and call again: finished steps are kept"
         raise UserError(f"step {step.name}", found=f"ended with status {status}:\n{tail}\n", remedy=remedy)
 
-    def give_up(self, step: Step, reason: str, display: Any) -> None:
+    def give_up(self, step: Step, reason: str, display: Display) -> None:
         """Note a failed step, and with it all that need it."""
         self.failed[step.name] = reason
         display.failed(step, reason)
@@ -139,12 +137,9 @@ def run_recipe(arguments: Sequence[str]) -> RecipePlan:
 
 
 def print_end(plan: RecipePlan) -> None:
-    """Say where the report is, and show one spoken answer."""
-    metrics = json.loads((plan.out / "metrics.json").read_text())
-    for key in ("tokenizer.wer_with_vq", "decoder.judge_wer", "judge.floor_wer", "text2token.readback_wer"):
-        if key in metrics:
-            print(f"  {key:<38} {metrics[key]:.3f}")
-    for key in ("chat.speech_to_text_accuracy", "chat.speech_to_speech_accuracy"):
+    """Print the headline metrics, one spoken answer and the place of the report."""
+    metrics = read_json(plan.out / "metrics.json")
+    for key in HEADLINE_ORDER:
         if key in metrics:
             print(f"  {key:<38} {metrics[key]:.3f}")
     if "chat.example.said" in metrics:
@@ -153,24 +148,14 @@ def print_end(plan: RecipePlan) -> None:
     print(f"report: {plan.out / 'report.html'}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``speechweave quickstart``; returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--help" in given or "-h" in given:
-        print(__doc__)
-        return 0
-    try:
-        with explained_errors():
-            plan = run_recipe(given)
-    except UserError as error:
-        print(f"\nspeechweave quickstart: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; call again to go on", file=sys.stderr)
-        return 130
-    print_end(plan)
+def act(words: list[str]) -> int:
+    """Run the recipe that the words name, and show its main results."""
+    print_end(run_recipe(words))
     return 0
 
 
+COMMAND = RecipeCommand(words="quickstart", help=__doc__, run=act)
+main = COMMAND.main
+
 if __name__ == "__main__":
-    sys.exit(main())
+    COMMAND.exit()

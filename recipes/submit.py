@@ -15,38 +15,29 @@ of the site (``site.partition=gpu`` ...) stand in recipes/cluster/site.py.
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from runtime.artefact import write_text
-from runtime.config import read_section
-from runtime.errors import UserError, explained_errors
+from runtime.config import option_rows, read_section
+from runtime.errors import UserError
 
 from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
 from .cluster.site import SiteConfig
 from .plan import RECIPES, RecipePlan, Step, make_plan
 from .planner import what_would_fit
+from .recipe_command import RecipeCommand
 
 TRAINING = "lm.train"
 OPTIONAL_DATA = ("texts_heldout", "interleaved_root", "tokens_root")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``speechweave submit``; returns the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--help" in given or "-h" in given:
-        print(__doc__)
-        return 0
-    try:
-        with explained_errors():
-            for folder in write_scripts(given):
-                first = "run.sh" if (folder / "run.sh").exists() else "submit.sh"
-                print(f"bash {folder / first}")
-    except UserError as error:
-        print(f"\nspeechweave submit: error: {error}", file=sys.stderr)
-        return 2
+def act(words: list[str]) -> int:
+    """Write the scripts, and print the command that starts each run."""
+    for folder in write_scripts(words):
+        first = "run.sh" if (folder / "run.sh").exists() else "submit.sh"
+        print(f"bash {folder / first}")
     return 0
 
 
@@ -154,7 +145,7 @@ def _paths(step: Step, plan: RecipePlan) -> dict[str, Path]:
 
 
 def container_words(site: SiteConfig) -> str:
-    """What stands before the command: srun's container options (pyxis), or apptainer's own command."""
+    """Words before the command: srun's container options (pyxis), or apptainer's own command."""
     image, mounts = shlex.quote(site.container), shlex.quote(",".join(site.mounts))
     if site.runtime == "pyxis":
         bound = f"--container-mounts={mounts} " if site.mounts else ""
@@ -177,5 +168,10 @@ def submit_script(plan: RecipePlan) -> str:
     return "\n".join(lines) + "\n"
 
 
+COMMAND = RecipeCommand(
+    words="submit", help=__doc__, run=act, kinds={f"site.{row.name}": row.kind for row in option_rows(SiteConfig)}
+)
+main = COMMAND.main
+
 if __name__ == "__main__":
-    sys.exit(main())
+    COMMAND.exit()

@@ -258,7 +258,23 @@ def parse_words(config_class: type, arguments: Sequence[str], positional: str = 
     A string given as ``--key value`` or as a positional word is taken literally: it needs no quotes of Hydra's grammar.
     ``--key value`` of a list adds one element, and may be repeated.
     """
-    kinds = {row.name: row.kind for row in option_rows(config_class)}
+    return _read_words({row.name: row.kind for row in option_rows(config_class)}, arguments, positional)
+
+
+def parse_open_words(arguments: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
+    """Read the words of a command whose options are sections of a YAML file, in the grammar of `parse_words`.
+
+    Args:
+        arguments: the words after the command; the options' names are checked by who composes the sections.
+        kinds: types of the options that are known beforehand, by dotted name.
+
+    Returns:
+        Overrides in Hydra's grammar.
+    """
+    return _read_words({"config": str} | dict(kinds), arguments).overrides
+
+
+def _read_words(kinds: Mapping[str, Any], arguments: Sequence[str], positional: str = "") -> ParsedWords:
     files: list[Path] = []
     overrides: list[str] = []
     bare: list[str] = []

@@ -1,11 +1,11 @@
-"""A headless Chromium that talks to the page: a sound file for its microphone, and a tap on what it plays.
+"""Headless Chromium for the page: a sound file as its microphone, and a tap on its audio output.
 
     with browser(microphone=Path("question.wav")) as chromium:
         page = open_page(chromium, "http://127.0.0.1:8000/")
         ...
-        samples = played(page)
+        samples = take_played(page)
 
-Driven by the playwright package (extra ``dev``) with the Chromium that the machine has.
+Driven by the playwright package (extra ``dev``) with the machine's own Chromium.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATIENCE = 180_000  # milliseconds until a browser that does not start, or a page that does not come, is given up
+TIMEOUT = 180_000  # milliseconds to wait for the browser's start and for a page
 EXECUTABLES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless",
@@ -39,7 +39,7 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 )
-# Whatever a page connects to the loudspeaker also goes into the tap; silence before the first sound is left out.
+# All nodes that a page connects to the loudspeaker are also connected to the tap; leading silence is dropped.
 TAP = """
 (() => {
   const processor = `
@@ -97,10 +97,10 @@ def browser(*, microphone: Path | None = None) -> Iterator[Browser]:
     """A running Chromium.
 
     Args:
-        microphone: 16-bit wav that it hears once, from the moment the page opens the microphone; None: beeps.
+        microphone: 16-bit wav, played once from the moment the page opens the microphone; None: beeps.
 
     Raises:
-        UserError: no Chromium, no playwright, or something that was waited for on a page never came.
+        UserError: no Chromium, no playwright, or a timeout on a page.
     """
     path = executable()
     if path is None:
@@ -113,7 +113,7 @@ def browser(*, microphone: Path | None = None) -> Iterator[Browser]:
     if microphone is not None:
         flags.append(f"--use-file-for-fake-audio-capture={microphone.resolve()}%noloop")
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=flags, timeout=PATIENCE)
+        chromium = driver.chromium.launch(executable_path=path, args=flags, timeout=TIMEOUT)
         try:
             yield chromium
         except Error as error:
@@ -129,13 +129,13 @@ def open_page(chromium: Browser, url: str, *, is_tapped: bool = False, is_allowe
     Args:
         chromium: from `browser`.
         url: of the page.
-        is_tapped: `played` will be asked; the page's own policy would not let the tap in, so it does not hold then.
-        is_allowed: the user lets the page use the microphone; else it is refused.
+        is_tapped: install the tap for `take_played`; the page's content security policy is off then, as it forbids it.
+        is_allowed: the user allows the microphone; else it is refused.
         context: viewport, color_scheme, ...
     """
     made = chromium.new_context(bypass_csp=is_tapped, **context)
     made.grant_permissions(["microphone"] if is_allowed else [])
-    made.set_default_timeout(PATIENCE)
+    made.set_default_timeout(TIMEOUT)
     page = made.new_page()
     if is_tapped:
         page.add_init_script(TAP)
@@ -143,8 +143,8 @@ def open_page(chromium: Browser, url: str, *, is_tapped: bool = False, is_allowe
     return page
 
 
-def played(page: Page) -> Samples:
-    """What the page played since the last call (S,), at its player's rate, from the first sound on."""
+def take_played(page: Page) -> Samples:
+    """Audio that the page played since the last call (S,), at its player's rate, from the first sound on."""
     heard = base64.b64decode(page.evaluate("() => takePlayed()"))
     return np.frombuffer(heard, dtype="<f4").copy()
 

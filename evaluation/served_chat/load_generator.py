@@ -1,5 +1,7 @@
-"""Many talkers at once: a closed loop (so many talkers, each asks again when it has been answered) and an open loop
-(questions come at a rate, whether the server keeps up or not).
+"""Load generator: concurrent clients of a served chatbot.
+
+A closed loop has a fixed number of clients, each of which asks again after the playback of its reply. In an open loop
+questions arrive at a rate, independent of the server's speed.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .realtime_client import RealtimeClient, RealtimeClientError, TalkOptions
-from .talk import Pcm, Talk
+import websockets
+
+from .exchange import Exchange, Pcm
+from .realtime_client import ClientOptions, RealtimeClient, RealtimeClientError
 
 PAUSE_SECONDS = 1.0  # between a reply and the next question, on average
 
@@ -22,65 +26,62 @@ class SpokenQuestion(NamedTuple):
     speech: Pcm
 
 
-def ignore(talk: Talk) -> None:
-    """Do nothing with a talk."""
+def ignore(exchange: Exchange) -> None:
+    """Do nothing with an exchange."""
 
 
 async def closed_loop(
     url: str,
     questions: Sequence[SpokenQuestion],
-    options: TalkOptions,
+    options: ClientOptions,
     *,
-    talkers: int,
+    clients: int,
     dialogue_turns: int = 1,
     interrupt_after: float | None = None,
     seed: int = 1,
-    on_talk: Callable[[Talk], None] = ignore,
-) -> list[Talk]:
-    """Let ``talkers`` talkers ask all questions, each the next that no one has asked yet.
+    on_exchange: Callable[[Exchange], None] = ignore,
+) -> list[Exchange]:
+    """Ask all questions by ``clients`` concurrent clients, each taking the next that is left.
 
     Args:
         url: of the server.
         questions: asked in this order.
-        options: how to talk.
-        talkers: who talk at once.
+        options: of the clients.
+        clients: their number.
         dialogue_turns: questions of one dialogue, over one connection.
         interrupt_after: see `RealtimeClient.ask`.
-        seed: of the pauses, so that the talkers do not march in step.
-        on_talk: called when a question has been answered.
+        seed: of the pauses, which keep the clients out of step.
+        on_exchange: called when a question has been answered.
 
     Returns:
-        What each question came to, in the order of the questions.
+        The exchange of each question, in the order of the questions.
     """
     left = list(enumerate(questions))[::-1]
-    talks: dict[int, Talk] = {}
+    exchanges: dict[int, Exchange] = {}
 
-    async def talk_on(number: int) -> None:
+    async def run_client(number: int) -> None:
         pauses = random.Random(f"talker {seed} {number}")
         while left:
             dialogue = [left.pop() for _ in range(min(dialogue_turns, len(left)))]
             await asyncio.sleep(pauses.uniform(0.0, 2 * PAUSE_SECONDS))
-            for (place, _), talk in zip(
-                dialogue,
-                await hold_dialogue(url, [each for _, each in dialogue], options, interrupt_after),
-                strict=True,
-            ):
-                talks[place] = talk
-                on_talk(talk)
+            made = await hold_dialogue(url, [each for _, each in dialogue], options, interrupt_after)
+            for (place, _), exchange in zip(dialogue, made, strict=True):
+                exchanges[place] = exchange
+                on_exchange(exchange)
 
-    await asyncio.gather(*(talk_on(number) for number in range(talkers)))
-    return [talks[place] for place in range(len(questions))]
+    await asyncio.gather(*(run_client(number) for number in range(clients)))
+    return [exchanges[place] for place in range(len(questions))]
 
 
 async def open_loop(
     url: str,
     questions: Sequence[SpokenQuestion],
-    options: TalkOptions,
+    options: ClientOptions,
     *,
     rate: float,
     seed: int = 1,
-    on_talk: Callable[[Talk], None] = ignore,
-) -> list[Talk]:
+    on_exchange: Callable[[Exchange], None] = ignore,
+) -> list[Exchange]:
     """Ask each question over a connection of its own, ``rate`` of them a second on average (Poisson arrivals)."""
     gaps = random.Random(f"open loop {seed}")
     due, moments = 0.0, []
@@ -88,31 +89,29 @@ async def open_loop(
         due += gaps.expovariate(rate)
         moments.append(due)
 
-    async def ask(question: SpokenQuestion, moment: float) -> Talk:
+    async def ask(question: SpokenQuestion, moment: float) -> Exchange:
         await asyncio.sleep(moment)
-        (talk,) = await hold_dialogue(url, [question], options)
-        on_talk(talk)
-        return talk
+        (exchange,) = await hold_dialogue(url, [question], options)
+        on_exchange(exchange)
+        return exchange
 
     return list(await asyncio.gather(*map(ask, questions, moments)))
 
 
 async def hold_dialogue(
-    url: str, questions: Sequence[SpokenQuestion], options: TalkOptions, interrupt_after: float | None = None
-) -> list[Talk]:
-    """Ask questions one after the other over one connection; a refused or broken one is told by its talk's status."""
-    import websockets
-
-    talks: list[Talk] = []
+    url: str, questions: Sequence[SpokenQuestion], options: ClientOptions, interrupt_after: float | None = None
+) -> list[Exchange]:
+    """Ask questions one after the other over one connection; a failure is the ``status`` "error" of its exchange."""
+    exchanges: list[Exchange] = []
     try:
-        async with RealtimeClient(url, options) as talker:
+        async with RealtimeClient(url, options) as client:
             for question in questions:
-                talks.append(await talker.ask(question.id, question.speech, interrupt_after=interrupt_after))
-                if talks[-1].status == "error":
+                exchanges.append(await client.ask(question.id, question.speech, interrupt_after=interrupt_after))
+                if exchanges[-1].status == "error":
                     break
     except (RealtimeClientError, OSError, TimeoutError, websockets.WebSocketException) as error:
         reason = f"{type(error).__name__}: {error}"
     else:
         reason = "the dialogue broke off before"
-    missing = questions[len(talks) :]
-    return talks + [Talk(id=question.id, status="error", reason=reason) for question in missing]
+    missing = questions[len(exchanges) :]
+    return exchanges + [Exchange(id=question.id, status="error", reason=reason) for question in missing]

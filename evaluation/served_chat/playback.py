@@ -1,8 +1,7 @@
-"""What a listener hears of speech that arrives in pieces: when it begins, where it stops short, when it ends.
+"""Playback model of speech that arrives in pieces: start, gaps and end, without playing anything.
 
-Nothing is played: a player that starts with the first piece (or ``prebuffer`` seconds later) and plays on without a
-break would need every sample at a known moment, its due time. A piece that comes after its due time makes a gap, and
-moves what follows by as much.
+A player that starts with the first piece (or ``prebuffer`` seconds later) needs every sample at a known moment, its due
+time. A piece that arrives after its due time makes a gap and delays all that follows by its length.
 
 S samples.
 """
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 
 class Arrival(NamedTuple):
-    """A piece of speech: when it came (seconds of any one clock) and how many samples it holds."""
+    """A piece of speech: time of arrival (seconds of any one clock) and number of samples."""
 
     at: float
     num_samples: int
@@ -23,12 +22,12 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Playback:
-    """Speech as it was heard.
+    """Speech as a player renders it.
 
     Attributes:
-        started: when the first sample was played.
-        ended: when the last one was.
-        gaps: seconds of each silence within it, for want of samples.
+        started: time of the first sample.
+        ended: time after the last sample.
+        gaps: seconds of each silence within it caused by late samples.
         head_start: the smallest prebuffer (seconds) that would have left no gap.
     """
 
@@ -39,10 +38,10 @@ class Playback:
 
 
 def play(arrivals: Sequence[Arrival], sample_rate: int, prebuffer: float = 0.0) -> Playback | None:
-    """Play the pieces in time only; None where not one sample came.
+    """Compute the playback; None without samples.
 
     Args:
-        arrivals: in the order in which they came.
+        arrivals: in the order of arrival.
         sample_rate: in Hz.
         prebuffer: seconds between the first piece and the first sound.
     """

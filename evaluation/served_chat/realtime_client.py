@@ -1,12 +1,12 @@
-"""A person who talks to a served chatbot: an asyncio client of ``/v1/realtime`` (the OpenAI Realtime protocol).
+"""Client of ``/v1/realtime`` (the OpenAI Realtime protocol) on asyncio, with a microphone at the pace of speech.
 
-It speaks a question at the pace of speech, 20 to 100 ms at a time, as a microphone gives it, and notes when each piece
-of the reply comes. With ``turn="commit"`` it says itself that the question is over (a button that is let go); with
-``turn="server_vad"`` the microphone stays open and the server must hear it.
+It sends a question in pieces of 20 to 100 ms, as a microphone gives it, and records the arrival of each piece of the
+reply. With ``turn="commit"`` the client ends the question (push to talk); with ``turn="server_vad"`` the microphone
+stays open and the server detects the end.
 
-    async with RealtimeClient("ws://127.0.0.1:8000", TalkOptions(turn="server_vad")) as talker:
-        talk = await talker.ask("q1", samples)
-        talk.first_audio_seconds, talk.said, talk.playback.gaps
+    async with RealtimeClient("ws://127.0.0.1:8000", TalkOptions(turn="server_vad")) as client:
+        exchange = await client.ask("q1", samples)
+        exchange.first_audio_seconds, exchange.said, exchange.playback.gaps
 
 Times are of `time.monotonic`. S samples, all at 24 kHz, mono, int16.
 """
@@ -22,69 +22,62 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import websockets
 
-from runtime.errors import check_option
+from runtime.config import Options, option
 
+from .config import TURNS
+from .exchange import REALTIME_RATE, Exchange, Pcm, leading_silence, trailing_silence
 from .playback import Arrival
-from .talk import REALTIME_RATE, Pcm, Talk, leading_silence, trailing_silence
 
-TURNS = ("commit", "server_vad")
 MAX_EVENT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class TalkOptions:
-    """How a talker talks.
+class ClientOptions(Options):
+    """Options of a client.
 
     Attributes:
-        turn: who says that the question is over: "commit" (the talker) or "server_vad" (the server).
-        chunk_ms: length of a piece of speech sent at once.
+        turn: end of a question: "commit" (by the client) or "server_vad" (by the server).
+        chunk_ms: length of the pieces in which speech is sent.
         silence_ms: with server_vad, the silence that ends a turn.
         key: the server's API key.
         voice: of the reply; None is the server's own.
-        timeout: seconds to wait for the server's next word.
+        timeout: seconds to wait for the server's next event.
     """
 
-    turn: str = "commit"
-    chunk_ms: int = 40
-    silence_ms: int = 500
+    turn: str = option("commit", one_of=TURNS)
+    chunk_ms: int = option(40, at_least=20, at_most=100)
+    silence_ms: int = option(500, above=0)
     key: str | None = None
     voice: str | None = None
-    timeout: float = 60.0
-
-    def __post_init__(self) -> None:
-        check_option(self.turn in TURNS, "turn", self.turn, f"choose one of {', '.join(TURNS)}")
-        check_option(20 <= self.chunk_ms <= 100, "chunk_ms", self.chunk_ms, "give 20 to 100")
-        check_option(self.silence_ms > 0, "silence_ms", self.silence_ms, "give more than 0")
-        check_option(self.timeout > 0, "timeout", self.timeout, "give more than 0")
+    timeout: float = option(60.0, above=0)
 
 
 class RealtimeClientError(RuntimeError):
-    """The server said something that this client cannot go on from, or nothing at all."""
+    """An error event, an invalid message, a timeout or a closed connection."""
 
 
 class RealtimeClient:
-    """One dialogue.
+    """One dialogue over one connection.
 
     Args:
         url: of the server, ``http://`` or ``ws://`` with host and port.
-        options: how to talk.
+        options: end of turns, pieces, key, voice, timeout.
     """
 
-    def __init__(self, url: str, options: TalkOptions | None = None) -> None:
-        self.options = options or TalkOptions()
+    def __init__(self, url: str, options: ClientOptions | None = None) -> None:
+        self.options = options or ClientOptions()
         base = url.rstrip("/").removesuffix("/v1/realtime").removesuffix("/v1")
         self.url = base.replace("http", "ws", 1) + "/v1/realtime"
         self._tasks: list[asyncio.Task[None]] = []
         self._microphone: asyncio.Task[None] | None = None
-        self._speaking: list[Pcm] = []  # what the open microphone picks up next
+        self._speaking: list[Pcm] = []  # the pieces that the open microphone sends next
         self._silent = asyncio.Event()
         self._events: asyncio.Queue[dict[str, Any] | RealtimeClientError] = asyncio.Queue()
 
     async def __aenter__(self) -> RealtimeClient:
-        """Connect and settle how the dialogue goes."""
-        import websockets
-
+        """Connect and configure the session."""
         key = self.options.key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.socket = await websockets.connect(
@@ -106,7 +99,7 @@ class RealtimeClient:
         await self.close()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -129,19 +122,15 @@ class RealtimeClient:
         """Send one event.
 
         Raises:
-            TalkerError: the line is closed.
+            RealtimeClientError: closed connection.
         """
-        import websockets
-
         try:
             await self.socket.send(json.dumps(event))
         except websockets.ConnectionClosed as error:
             raise RealtimeClientError(f"the server closed the line ({error})") from error
 
     async def _listen(self) -> None:
-        """Take events in as they come, whatever the talker is doing, so that each bears the right time."""
-        import websockets
-
+        """Receive events as they arrive, so that each gets its own time, and put them into the queue."""
         try:
             async for message in self.socket:
                 self._events.put_nowait(json.loads(message) | {"at": time.monotonic()})
@@ -152,25 +141,25 @@ class RealtimeClient:
             self._events.put_nowait(RealtimeClientError(f"the server sent no JSON ({error})"))
 
     async def receive(self) -> dict[str, Any]:
-        """The next event, with ``at``: when it came.
+        """The next event, with the time of its arrival as ``at``.
 
         Raises:
-            TalkerError: nothing came in time, or the line is closed.
+            RealtimeClientError: timeout, or closed connection.
         """
         try:
             event = await asyncio.wait_for(self._events.get(), self.options.timeout)
         except TimeoutError as error:
             raise RealtimeClientError(f"no event within {self.options.timeout:g} s") from error
         if isinstance(event, RealtimeClientError):
-            self._events.put_nowait(event)  # whoever asks again hears it again
+            self._events.put_nowait(event)  # the next call raises it again
             raise event
         return event
 
     async def expect(self, kind: str) -> dict[str, Any]:
-        """Wait for an event of a kind.
+        """Wait for an event of a kind and return it.
 
         Raises:
-            TalkerError: the server answers with an error.
+            RealtimeClientError: the server answers with an error.
         """
         while True:
             event = await self.receive()
@@ -179,34 +168,34 @@ class RealtimeClient:
             if event["type"] == kind:
                 return event
 
-    async def ask(self, name: str, question: Pcm, *, interrupt_after: float | None = None) -> Talk:
-        """Speak a question, hear the reply to its end, and play it.
+    async def ask(self, name: str, question: Pcm, *, interrupt_after: float | None = None) -> Exchange:
+        """Send a question, receive the reply to its end, and wait for the end of its playback.
 
         Args:
             name: of the question.
             question: (S,) its speech.
-            interrupt_after: seconds of the reply's playback after which the talker falls in, with the question again
-                (server_vad) or with the button to stop (commit).
+            interrupt_after: seconds of the reply's playback after which the client interrupts it: by the question
+                spoken again (server_vad) or by ``response.cancel`` (commit).
 
         Returns:
-            What happened; a refusal or a broken line is told by its ``status`` and ``reason``.
+            The exchange; a refusal or a broken connection is its ``status`` "error" with a ``reason``.
         """
-        talk = Talk(id=name)
+        exchange = Exchange(id=name)
         try:
-            talk.speech_ended = await self.start(question)
-            talk.committed = talk.speech_ended if self.options.turn == "commit" else None
-            await self._hear_out(talk, question, interrupt_after)
+            exchange.speech_ended = await self.start(question)
+            exchange.committed = exchange.speech_ended if self.options.turn == "commit" else None
+            await self._receive_reply(exchange, question, interrupt_after)
         except RealtimeClientError as error:
-            talk.status, talk.reason = "error", str(error)
-        if talk.playback is not None and talk.silenced is None and talk.status != "error":
-            await asyncio.sleep(max(0.0, talk.playback.ended - time.monotonic()))
-        return talk
+            exchange.status, exchange.reason = "error", str(error)
+        if exchange.playback is not None and exchange.silenced is None and exchange.status != "error":
+            await asyncio.sleep(max(0.0, exchange.playback.ended - time.monotonic()))
+        return exchange
 
     async def start(self, question: Pcm) -> float:
-        """Speak a question, and (commit) ask for the reply; when its last audible sample had been spoken.
+        """Send a question, and (commit) ask for the reply; returns the time after its last audible sample.
 
         Raises:
-            TalkerError: the line is closed.
+            RealtimeClientError: closed connection.
         """
         if self.options.turn == "commit":
             await self._send_paced(question)
@@ -221,7 +210,7 @@ class RealtimeClient:
         return time.monotonic() - trailing_silence(question) / REALTIME_RATE
 
     async def _say(self, speech: Pcm) -> None:
-        """Speak into the open microphone; returns when the last sample is sent."""
+        """Put speech into the open microphone; returns when the last sample is sent."""
         assert self._microphone is not None
         self._speaking += self._chunks(speech)
         self._silent.clear()
@@ -238,7 +227,7 @@ class RealtimeClient:
         return [speech[start : start + length] for start in range(0, len(speech), length)]
 
     async def _send_paced(self, speech: Pcm) -> None:
-        """Send speech as a microphone would: each piece when its last sample has been spoken."""
+        """Send speech at its own pace: each piece at the time of its last sample."""
         due = time.monotonic()
         for chunk in self._chunks(speech):
             due += len(chunk) / REALTIME_RATE
@@ -262,59 +251,63 @@ class RealtimeClient:
         data = base64.b64encode(chunk.astype("<i2").tobytes()).decode()
         await self.send({"type": "input_audio_buffer.append", "audio": data})
 
-    async def _hear_out(self, talk: Talk, question: Pcm, interrupt_after: float | None) -> None:
-        """Take in events until the reply is over, or until it was interrupted and is silent."""
-        falling_in: asyncio.Task[None] | None = None
+    async def _receive_reply(self, exchange: Exchange, question: Pcm, interrupt_after: float | None) -> None:
+        """Process events until the reply has ended, or was interrupted and silenced."""
+        interrupting: asyncio.Task[None] | None = None
         is_over = False
         try:
             while not is_over:
-                self._note(talk, await self.receive())
-                if interrupt_after is not None and falling_in is None and talk.arrivals:
-                    falling_in = asyncio.create_task(self._interrupt(talk, question, interrupt_after))
-                is_over = talk.ended is not None and (falling_in is None or talk.silenced is not None)
+                self._record(exchange, await self.receive())
+                if interrupt_after is not None and interrupting is None and exchange.arrivals:
+                    interrupting = asyncio.create_task(self._interrupt(exchange, question, interrupt_after))
+                is_over = exchange.ended is not None and (interrupting is None or exchange.silenced is not None)
         finally:
-            if falling_in is not None:
-                falling_in.cancel()
-                await asyncio.gather(falling_in, return_exceptions=True)
+            if interrupting is not None:
+                interrupting.cancel()
+                await asyncio.gather(interrupting, return_exceptions=True)
 
-    async def _interrupt(self, talk: Talk, speech: Pcm, after: float) -> None:
-        await asyncio.sleep(max(0.0, talk.arrivals[0].at + after - time.monotonic()))
-        talk.interrupted = time.monotonic()
+    async def _interrupt(self, exchange: Exchange, speech: Pcm, after: float) -> None:
+        await asyncio.sleep(max(0.0, exchange.arrivals[0].at + after - time.monotonic()))
+        exchange.interrupted = time.monotonic()
         if self.options.turn == "commit":
-            talk.silenced = talk.interrupted  # this player stops by itself
+            exchange.silenced = exchange.interrupted  # the client stops its own player
             await self.send({"type": "response.cancel"})
         else:
             await self._say(speech[leading_silence(speech) :])
 
-    def _note(self, talk: Talk, event: dict[str, Any]) -> None:
-        """Write an event down."""
+    def _record(self, exchange: Exchange, event: dict[str, Any]) -> None:
+        """Write an event into the exchange."""
         kind = event["type"]
         if kind == "response.output_audio.delta":
             piece = np.frombuffer(base64.b64decode(event["delta"]), "<i2")
-            talk.pieces.append(piece)
-            talk.arrivals.append(Arrival(event["at"], len(piece)))
+            exchange.pieces.append(piece)
+            exchange.arrivals.append(Arrival(event["at"], len(piece)))
         elif kind == "response.output_audio_transcript.delta":
-            talk.said += event["delta"]
+            exchange.said += event["delta"]
         elif kind == "conversation.item.input_audio_transcription.completed":
-            talk.heard = event["transcript"]
-        elif kind == "input_audio_buffer.committed" and talk.committed is None:
-            talk.committed = event["at"]
-        elif kind == "input_audio_buffer.speech_started" and talk.interrupted is not None and talk.silenced is None:
-            talk.silenced = event["at"]
+            exchange.heard = event["transcript"]
+        elif kind == "input_audio_buffer.committed" and exchange.committed is None:
+            exchange.committed = event["at"]
+        elif (
+            kind == "input_audio_buffer.speech_started"
+            and exchange.interrupted is not None
+            and exchange.silenced is None
+        ):
+            exchange.silenced = event["at"]
         elif kind == "response.done":
             response = event["response"]
-            talk.status = str(response["status"])
-            talk.reason = reason_of(response.get("status_details"))
-            if talk.status == "cancelled" and talk.interrupted is None:
-                talk.early += 1  # the question went on: its reply is still to come
-                talk.said, talk.pieces, talk.arrivals, talk.committed = "", [], [], None
+            exchange.status = str(response["status"])
+            exchange.reason = reason_of(response.get("status_details"))
+            if exchange.status == "cancelled" and exchange.interrupted is None:
+                exchange.early += 1  # the question went on: its reply still follows
+                exchange.said, exchange.pieces, exchange.arrivals, exchange.committed = "", [], [], None
                 return
-            talk.ended = event["at"]
-        elif kind == "error" and talk.interrupted is None:  # a reply that was over cannot be cancelled any more
+            exchange.ended = event["at"]
+        elif kind == "error" and exchange.interrupted is None:  # a finished reply cannot be cancelled
             raise RealtimeClientError(str(event["error"].get("message")))
 
 
 def reason_of(details: dict[str, Any] | None) -> str:
-    """Why a response ended as it did, in words."""
+    """The reason of a response's end, in words."""
     error = (details or {}).get("error") or {}
     return str(error.get("message") or error.get("code") or (details or {}).get("reason") or "")

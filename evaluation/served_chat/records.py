@@ -1,4 +1,4 @@
-"""What is kept of talks with a served chatbot: the conditions they were held under, one record for each question."""
+"""Conditions of an evaluation of a served chatbot, and the record of each exchange."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from corpus.audio.files import write_audio
 from corpus.manifest import Utterance
 
-from .talk import REALTIME_RATE, Talk
+from .exchange import REALTIME_RATE, Exchange
 
-GAP_SECONDS = 0.001  # a shorter one is no silence that anyone hears
+GAP_SECONDS = 0.001  # shorter ones are inaudible
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Who ends a turn, and how many talk: ``talkers`` in a closed loop, or (``rate`` above 0) an open loop.
+    """End of turns and load: a closed loop of ``talkers`` clients, or (``rate`` above 0) an open loop.
 
     Attributes:
         turn: "commit" or "server_vad".
-        talkers: who talk at once; 0 in an open loop.
+        talkers: concurrent clients; 0 in an open loop.
         rate: questions a second; 0 in a closed loop.
     """
 
@@ -36,60 +36,66 @@ class Condition:
         return f"{self.turn}.{rate if self.rate else self.talkers}"
 
 
-def keep_talk(talk: Talk, asked: Utterance, condition: Condition, folder: Path) -> dict[str, Any]:
-    """Write the speech of a reply; returns the record of the talk, a line of ``answers.jsonl``."""
-    file = folder / "audio" / condition.label / f"{talk.id.replace('/', '_')}.wav"
-    if talk.pieces:
-        write_audio(file, talk.audio, REALTIME_RATE)
-    heard = talk.playback
+def save_exchange(exchange: Exchange, asked: Utterance, condition: Condition, folder: Path) -> dict[str, Any]:
+    """Write the speech of a reply; returns the record of the exchange, a line of ``answers.jsonl``."""
+    file = folder / "audio" / condition.label / f"{exchange.id.replace('/', '_')}.wav"
+    if exchange.pieces:
+        write_audio(file, exchange.audio, REALTIME_RATE)
+    playback = exchange.playback
     return {
-        "id": f"{condition.label}/{talk.id}",
+        "id": f"{condition.label}/{exchange.id}",
         "condition": condition.label,
         "audio": relative(asked.audio, folder),
         "question": asked.text,
-        "heard": talk.heard,
-        "said": talk.said,
-        "reply_audio": relative(file, folder) if talk.pieces else None,
+        "heard": exchange.heard,
+        "said": exchange.said,
+        "reply_audio": relative(file, folder) if exchange.pieces else None,
         "speaker": asked.speaker,
-        "seconds": round(talk.seconds, 3),
-        "status": talk.status,
-        "reason": talk.reason,
-        "early": talk.early,
-        "first_audio": rounded(talk.first_audio_seconds),
-        "real_time_factor": rounded(talk.real_time_factor),
-        "gaps": audible_gaps(talk),
-        "head_start": rounded(heard.head_start) if heard else None,
+        "seconds": round(exchange.seconds, 3),
+        "status": exchange.status,
+        "reason": exchange.reason,
+        "early": exchange.early,
+        "first_audio": rounded(exchange.first_audio_seconds),
+        "real_time_factor": rounded(exchange.real_time_factor),
+        "gaps": audible_gaps(exchange),
+        "head_start": rounded(playback.head_start) if playback else None,
     }
 
 
-def keep_interruption(talk: Talk) -> dict[str, Any]:
-    """The record of an interrupted reply: how long until it was silent, and what came nevertheless.
+def interruption_record(exchange: Exchange) -> dict[str, Any]:
+    """The record of an interrupted reply: time until silence, and the speech that arrived after it.
 
-    ``stop`` is counted from the first sound of the interruption until the talker's player is told to stop (with
-    commit it stops by its own button: until the server says that the reply is over); ``late`` is the speech that came
-    after that; ``ended`` tells whether the reply had been made whole before (then only the player is to stop).
+    ``stop`` is the time from the first sound of the interruption until the server stops the client's player (commit:
+    until the server ends the reply); ``late`` is the speech that arrived after that, in seconds; ``was_whole``: the
+    reply was complete before the interruption, so that only the player had to stop.
     """
-    record: dict[str, Any] = {"id": talk.id, "status": talk.status, "reason": talk.reason, "stop": None, "late": None}
-    if talk.interrupted is None or talk.silenced is None or talk.ended is None:
+    record: dict[str, Any] = {
+        "id": exchange.id,
+        "status": exchange.status,
+        "reason": exchange.reason,
+        "stop": None,
+        "late": None,
+    }
+    if exchange.interrupted is None or exchange.silenced is None or exchange.ended is None:
         return record
-    is_button = talk.silenced == talk.interrupted
-    is_whole = talk.ended < talk.interrupted
-    silent = talk.ended if is_button else talk.silenced
-    late = sum(piece.num_samples for piece in talk.arrivals if piece.at > talk.silenced) / REALTIME_RATE
-    stop = 0.0 if is_button and is_whole else silent - talk.interrupted
+    is_button = exchange.silenced == exchange.interrupted
+    is_whole = exchange.ended < exchange.interrupted
+    silent = exchange.ended if is_button else exchange.silenced
+    late = sum(piece.num_samples for piece in exchange.arrivals if piece.at > exchange.silenced) / REALTIME_RATE
+    stop = 0.0 if is_button and is_whole else silent - exchange.interrupted
     return record | {"stop": rounded(stop), "late": rounded(late), "was_whole": is_whole}
 
 
-def audible_gaps(talk: Talk) -> list[float]:
-    """Seconds of the silences within a reply for want of samples."""
-    return [round(gap, 4) for gap in talk.playback.gaps if gap > GAP_SECONDS] if talk.playback else []
+def audible_gaps(exchange: Exchange) -> list[float]:
+    """Seconds of the silences within a reply caused by late samples."""
+    return [round(gap, 4) for gap in exchange.playback.gaps if gap > GAP_SECONDS] if exchange.playback else []
 
 
 def rounded(value: float | None) -> float | None:
-    """Tenths of milliseconds."""
+    """Rounded to tenths of milliseconds."""
     return None if value is None else round(value, 4)
 
 
 def relative(file: Path, folder: Path) -> str:
-    """The path of a file from a folder, whatever links lead there."""
+    """The path of a file from a folder, both with links resolved."""
     return os.path.relpath(file.resolve(), folder.resolve())

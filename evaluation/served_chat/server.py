@@ -1,4 +1,4 @@
-"""A chatbot served by a process of its own, for as long as it is talked to: ``speechweave serve`` on a free port."""
+"""Server under test: ``speechweave serve`` as a process of its own on a free port."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ServedBundle:
     """A running server.
 
     Attributes:
-        url: where it listens.
-        process: it.
-        log: the file that keeps what it prints.
+        url: its address.
+        process: the running process.
+        log: file with its output.
     """
 
     url: str
@@ -41,7 +41,7 @@ class ServedBundle:
         return sum(each.memory_info().rss for each in self._processes())
 
     def cpu_seconds(self) -> float:
-        """CPU seconds that it has taken, with its children."""
+        """CPU seconds it has taken, with its children."""
         return sum(sum(each.cpu_times()[:2]) for each in self._processes())
 
     def _processes(self) -> list[Any]:
@@ -55,17 +55,17 @@ class ServedBundle:
 def serve_bundle(
     bundle: Path | str, log: Path, *, max_talkers: int = 8, threads: int = 1, more: Sequence[str] = ()
 ) -> Iterator[ServedBundle]:
-    """Start a server, wait until it listens, and end it at last.
+    """Start a server, wait until it listens, and stop it at the end.
 
     Args:
         bundle: the chatbot.
-        log: receives what the server prints.
-        max_talkers: who may talk at once.
+        log: file for the server's output.
+        max_talkers: concurrent conversations that the server admits.
         threads: CPU threads.
         more: further words of its command line.
 
     Raises:
-        UserError: it does not start, or does not end when it is told to.
+        UserError: it does not start, or does not end after SIGTERM.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", MODULE, "--bundle", str(bundle), "--port", "0", "--quiet"]
@@ -83,19 +83,19 @@ def serve_bundle(
 def wait_for_address(process: subprocess.Popen[str], log: Path) -> str:
     """The URL that the server prints when it listens."""
     found: list[str] = []
-    is_told = threading.Event()
+    is_known = threading.Event()
 
     def read() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            if not found and (told := ADDRESS.search(line)):
-                found.append(told.group(1))
-                is_told.set()
-        is_told.set()
+            if not found and (match := ADDRESS.search(line)):
+                found.append(match.group(1))
+                is_known.set()
+        is_known.set()
 
     threading.Thread(target=read, daemon=True).start()
     deadline = time.monotonic() + START_SECONDS
-    is_told.wait(deadline - time.monotonic())
+    is_known.wait(deadline - time.monotonic())
     if not found:
         lines = log.read_text(errors="replace").strip().splitlines()
         remedy = f"read {log}"
@@ -104,7 +104,7 @@ def wait_for_address(process: subprocess.Popen[str], log: Path) -> str:
 
 
 def stop(process: subprocess.Popen[str], log: Path) -> None:
-    """End the server as an operator does, by SIGTERM; its status must be 0."""
+    """Stop the server as an operator does, by SIGTERM; its status must be 0."""
     if process.poll() is None:
         process.terminate()
     try:

@@ -1,7 +1,7 @@
-"""Many talkers for a long time: does every one get an answer, is every one freed, does the server's memory stay flat?
+"""Soak test: many clients for a long time; answers, errors, connections that are not freed, growth of memory.
 
-``python -m benchmarks.chatbot soak`` runs it. The talkers hold dialogues of one to four turns one after the other, half
-of them with the button and half with an open microphone; some interrupt, and some hang up in the middle of a reply.
+``python -m benchmarks.chatbot soak`` runs it. The clients hold dialogues of one to four turns one after the other, half
+of them with push to talk and half with an open microphone; some interrupt, some disconnect in the middle of a reply.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
@@ -17,35 +18,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import websockets
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from runtime.artefact import atomic_path
 
+from .exchange import ANSWERED, Exchange
 from .load_generator import SpokenQuestion
-from .realtime_client import RealtimeClient, RealtimeClientError, TalkOptions
+from .realtime_client import ClientOptions, RealtimeClient, RealtimeClientError
 from .records import audible_gaps
 from .table import quantiles
-from .talk import ANSWERED, Talk
 
 MAX_TURNS = 4
-INTERRUPTING, HANGING_UP = 0.15, 0.15  # shares of the dialogues
+INTERRUPTING, DISCONNECTING = 0.15, 0.15  # shares of the dialogues
 WARM_UP = 0.2  # of the time: the server still fills its caches
-FREED_SECONDS = 60.0  # after which a talker who left must be free
+FREED_SECONDS = 60.0  # within which a connection that has ended must be freed
 
 
 @dataclass(kw_only=True)
-class Soak:
-    """What a soak came to.
+class SoakResult:
+    """Results of a soak test.
 
     Attributes:
-        talks: all that were heard out, with the second each began.
-        num_left: dialogues that hung up in the middle of a reply.
-        errors: reasons of talks that got no answer.
+        exchanges: all that were answered, each with its start in seconds.
+        num_left: dialogues that disconnected in the middle of a reply.
+        errors: reasons of exchanges without an answer.
         memory: (second, bytes) of the server.
-        still_open: talkers that the server still counted some seconds after all had left.
+        still_open: connections that the server still counted some seconds after all had ended.
         is_healthy: the server answered to the end.
     """
 
-    talks: list[tuple[float, Talk]] = field(default_factory=list)
+    exchanges: list[tuple[float, Exchange]] = field(default_factory=list)
     num_left: int = 0
     errors: list[str] = field(default_factory=list)
     memory: list[tuple[float, int]] = field(default_factory=list)
@@ -55,8 +59,8 @@ class Soak:
     def summary(self) -> dict[str, Any]:
         """The figures: answers, errors, first audio in the first and the second half, memory and its growth."""
         found: dict[str, Any] = {
-            "answered": len(self.talks),
-            "interrupted": sum(talk.interrupted is not None for _, talk in self.talks),
+            "answered": len(self.exchanges),
+            "interrupted": sum(exchange.interrupted is not None for _, exchange in self.exchanges),
             "left": self.num_left,
             "errors": len(self.errors),
             "still_open": self.still_open,
@@ -64,15 +68,15 @@ class Soak:
         }
         middle = (self.memory[-1][0] if self.memory else 0.0) / 2
         for name, is_in in (("first_half", lambda at: at < middle), ("second_half", lambda at: at >= middle)):
-            waits = [talk.first_audio_seconds for at, talk in self.talks if is_in(at)]
+            waits = [exchange.first_audio_seconds for at, exchange in self.exchanges if is_in(at)]
             found[name] = quantiles("first_audio", [wait for wait in waits if wait is not None])
-        gaps = [audible_gaps(talk) for _, talk in self.talks]
+        gaps = [audible_gaps(exchange) for _, exchange in self.exchanges]
         found |= {"gapped": sum(map(bool, gaps)), "gaps": quantiles("seconds", [gap for some in gaps for gap in some])}
         return found | growth(self.memory)
 
 
 def growth(memory: Sequence[tuple[float, int]]) -> dict[str, float]:
-    """Megabytes at the end, at the most, and what a line through the samples after the warm-up gains in a minute."""
+    """Megabytes at the start, after the warm-up, at the end and at most; slope of a line fit after the warm-up."""
     if len(memory) < 2:
         return {}
     seconds, sizes = np.array([at for at, _ in memory]), np.array([size for _, size in memory]) / 2**20
@@ -91,40 +95,40 @@ async def soak(
     url: str,
     questions: Sequence[SpokenQuestion],
     *,
-    talkers: int,
+    clients: int,
     seconds: float,
     memory: Callable[[], int],
     key: str | None = None,
     seed: int = 1,
     say: Callable[[str], None] = lambda line: None,
-) -> Soak:
-    """Let talkers hold dialogues until the time is over (each ends what it has begun).
+) -> SoakResult:
+    """Hold dialogues by concurrent clients until the time is over (dialogues that have begun are finished).
 
     Args:
         url: of the server.
         questions: asked in turn.
-        talkers: at once.
-        seconds: no dialogue begins after them.
-        memory: the server's resident bytes, now.
+        clients: their number.
+        seconds: duration; no dialogue begins after it.
+        memory: returns the server's resident bytes.
         key: the server's API key.
-        seed: of what the talkers do.
-        say: told how it stands, now and then.
+        seed: of the clients' choices.
+        say: receives a line of progress every half minute.
     """
-    result, started = Soak(), time.monotonic()
+    result, started = SoakResult(), time.monotonic()
     supply = cycle(questions)
 
-    async def live(number: int) -> None:
+    async def run_client(number: int) -> None:
         choices = random.Random(f"soak {seed} {number}")
-        options = TalkOptions(turn=("commit", "server_vad")[number % 2], key=key)
+        options = ClientOptions(turn=("commit", "server_vad")[number % 2], key=key)
         while time.monotonic() - started < seconds:
             await asyncio.sleep(choices.uniform(0.0, 1.0))
-            await hold(
+            await hold_dialogue(
                 url, [next(supply) for _ in range(choices.randint(1, MAX_TURNS))], options, choices, result, started
             )
 
     watching = asyncio.create_task(watch(result, memory, started, say))
     try:
-        await asyncio.gather(*(live(number) for number in range(talkers)))
+        await asyncio.gather(*(run_client(number) for number in range(clients)))
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -132,58 +136,56 @@ async def soak(
     return result
 
 
-async def hold(
+async def hold_dialogue(
     url: str,
     questions: Sequence[SpokenQuestion],
-    options: TalkOptions,
+    options: ClientOptions,
     choices: random.Random,
-    result: Soak,
+    result: SoakResult,
     started: float,
 ) -> None:
-    """One dialogue: to its end, interrupted at its last turn, or left in the middle of a reply."""
-    import websockets
-
-    fate = choices.random()
+    """One dialogue: to its end, interrupted at its last turn, or disconnected in the middle of a reply."""
+    draw = choices.random()
     try:
-        async with RealtimeClient(url, options) as talker:
-            if fate < HANGING_UP:
-                await leave_midway(talker, questions[0])
+        async with RealtimeClient(url, options) as client:
+            if draw < DISCONNECTING:
+                await leave_midway(client, questions[0])
                 result.num_left += 1
                 return
             for number, question in enumerate(questions, 1):
-                is_interrupted = number == len(questions) and fate < HANGING_UP + INTERRUPTING
+                is_interrupted = number == len(questions) and draw < DISCONNECTING + INTERRUPTING
                 began = time.monotonic() - started
-                talk = await talker.ask(
+                exchange = await client.ask(
                     question.id, question.speech, interrupt_after=choices.uniform(0, 0.5) if is_interrupted else None
                 )
-                if talk.status not in ANSWERED and not (is_interrupted and talk.status == "cancelled"):
-                    result.errors.append(f"{began:.0f} s, {options.turn}: {talk.status}: {talk.reason}")
+                if exchange.status not in ANSWERED and not (is_interrupted and exchange.status == "cancelled"):
+                    result.errors.append(f"{began:.0f} s, {options.turn}: {exchange.status}: {exchange.reason}")
                     return
-                result.talks.append((began, replace(talk, pieces=[])))
+                result.exchanges.append((began, replace(exchange, pieces=[])))
     except (RealtimeClientError, OSError, TimeoutError, websockets.WebSocketException) as error:
         result.errors.append(f"{time.monotonic() - started:.0f} s, {options.turn}: {type(error).__name__}: {error}")
 
 
-async def leave_midway(talker: RealtimeClient, question: SpokenQuestion) -> None:
-    """Ask, and cut the line without a word when the first sound of the reply comes."""
-    await talker.start(question.speech)
-    while (await talker.receive())["type"] not in ("response.output_audio.delta", "response.done"):
+async def leave_midway(client: RealtimeClient, question: SpokenQuestion) -> None:
+    """Ask, and abort the connection at the first audio of the reply."""
+    await client.start(question.speech)
+    while (await client.receive())["type"] not in ("response.output_audio.delta", "response.done"):
         pass
-    talker.socket.transport.abort()
+    client.socket.transport.abort()
 
 
-async def watch(result: Soak, memory: Callable[[], int], started: float, say: Callable[[str], None]) -> None:
-    """Note the server's memory each second."""
+async def watch(result: SoakResult, memory: Callable[[], int], started: float, say: Callable[[str], None]) -> None:
+    """Sample the server's memory each second."""
     for second in range(1 << 30):
         await asyncio.sleep(max(0.0, started + second - time.monotonic()))
         size = memory()
         result.memory.append((time.monotonic() - started, size))
         if second % 30 == 0:
-            say(f"{second:4d} s: {len(result.talks)} answers, {len(result.errors)} errors, {size / 2**20:.0f} MB")
+            say(f"{second:4d} s: {len(result.exchanges)} answers, {len(result.errors)} errors, {size / 2**20:.0f} MB")
 
 
-async def check_freed(url: str, result: Soak) -> None:
-    """Wait until the server counts no talker any more."""
+async def check_freed(url: str, result: SoakResult) -> None:
+    """Wait until the server counts no connection any more."""
     deadline = time.monotonic() + FREED_SECONDS
     while result.still_open and time.monotonic() < deadline:
         await asyncio.sleep(0.2)
@@ -192,25 +194,24 @@ async def check_freed(url: str, result: Soak) -> None:
 
 
 def read_health(url: str) -> dict[str, Any]:
-    """What ``/healthz`` says."""
-    import urllib.request
-
+    """The answer of ``/healthz``."""
     with urllib.request.urlopen(f"{url}/healthz", timeout=FREED_SECONDS) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 
 
-def draw_memory(file: Path, result: Soak) -> None:
-    """Write a PNG: the server's memory over the time, and when the first audio of each reply came."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def draw_memory(file: Path, result: SoakResult) -> None:
+    """Write a PNG: the server's memory and the replies' time to first audio, over the time."""
     figure = Figure(figsize=(8, 4.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.plot([at for at, _ in result.memory], [size / 2**20 for _, size in result.memory], linewidth=1)
     upper.set(ylabel="server's memory, MB", ylim=(0, None))
-    waits = [(at, talk.first_audio_seconds) for at, talk in result.talks if talk.first_audio_seconds is not None]
+    waits = [
+        (at, exchange.first_audio_seconds)
+        for at, exchange in result.exchanges
+        if exchange.first_audio_seconds is not None
+    ]
     lower.plot([at for at, _ in waits], [wait for _, wait in waits], ".", markersize=3)
     lower.set(ylabel="first audio after, s", xlabel="seconds", ylim=(0, None))
     for axes in (upper, lower):

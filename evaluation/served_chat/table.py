@@ -1,17 +1,22 @@
-"""The one table of a served chatbot: answers, their agreement, and how long each condition lets a listener wait."""
+"""Table of a served chatbot: right answers, agreement of speech and text, and latency under each condition."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from evaluation.question_answering.answers import summarise as summarise_answers
 from runtime.artefact import atomic_path
 
-from .talk import ANSWERED
+from .exchange import ANSWERED
 
 Row = Mapping[str, Any]
 Summary = dict[str, float]
@@ -36,18 +41,18 @@ COLUMNS = {
     "load": ("load", 1.0, 1),
 }
 NOTES = """
-First audio: from the end of the question's speech to the first sample of the reply; with `commit` the talker tells the
-end, with `server_vad` the server waits for silence first. p99 of few questions is their slowest. Gap: a sample that
-comes after it is due, for a player that starts with the first one; the head start is the wait that would have left no
-gap. RTF: from the end of the question to the reply's last sample, a second of reply. S→S: of what the outside judge
-hears in the reply. ASR-WER: between that and the reply's own text. Cut in early: the server took a pause for the end.
-Load: the machine's, over the last minute; the talkers run on the same machine. The server's CPU seconds do not grow
-with the load of others.
+First audio: from the end of the question's speech to the first sample of the reply; with `commit` the client signals
+the end, with `server_vad` the server waits for silence first. p99 of few questions is their slowest. Gap: a sample that
+arrives after it is due, for a player that starts with the first one; the head start is the prebuffer that would have
+left no gap. RTF: from the end of the question to the reply's last sample, per second of reply. S→S: by the independent
+judge's transcript of the reply. ASR-WER: between that and the reply's own text. Cut in early: the server took a pause
+for the end. Load: the machine's, over the last minute; the clients run on the same machine. The server's CPU seconds
+do not grow with the load of others.
 """
 
 
 def summarise(held: Mapping[str, Any], scored: Sequence[dict[str, Any]]) -> Summary:
-    """The figures of one condition: what was kept of its talks, and its rows of `question_answering.answers.score`."""
+    """The metrics of one condition, from its exchanges and its rows of `question_answering.answers.score`."""
     records: list[Row] = held["talks"]
     found = {
         "questions": len(records),
@@ -80,7 +85,7 @@ def quantiles(name: str, values: Sequence[float]) -> Summary:
 
 
 def summarise_interruptions(records: Sequence[Row]) -> Summary:
-    """How long interrupted replies took to be silent, and the speech that came after, seconds."""
+    """Time until interrupted replies were silent, and the speech that arrived after that, in seconds."""
     stopped = [record for record in records if record["stop"] is not None]
     found: Summary = {"cases": len(records), "errors": len(records) - len(stopped)}
     return (
@@ -93,12 +98,12 @@ def summarise_interruptions(records: Sequence[Row]) -> Summary:
 def markdown(rows: Mapping[str, Summary], interruptions: Mapping[str, Summary], machine: str) -> str:
     """The table, a row a condition, with the machine above and what the columns mean below."""
     columns = [key for key in COLUMNS if any(key in row for row in rows.values())]
-    lines = [machine, "", *line(["who ends the turn . talkers", *(COLUMNS[key][0] for key in columns)], is_head=True)]
+    lines = [machine, "", *line(["turn . clients", *(COLUMNS[key][0] for key in columns)], is_head=True)]
     for label, row in rows.items():
         lines += line([label, *(cell(row.get(key), *COLUMNS[key][1:]) for key in columns)])
     if interruptions:
-        lines += ["", "Replies interrupted by their talker:", ""]
-        head = ["who ends the turn", "replies", "errors", "silent after p50, s", "p99, s", "speech after that p99, s"]
+        lines += ["", "Replies interrupted by the client:", ""]
+        head = ["turn", "replies", "errors", "silent after p50, s", "p99, s", "speech after that p99, s"]
         lines += line(head, is_head=True)
         for label, row in interruptions.items():
             keys = {"cases": 0, "errors": 0, "stop.p50": 3, "stop.p99": 3, "late.p99": 3}
@@ -117,10 +122,7 @@ def cell(value: float | None, factor: float, digits: int) -> str:
 
 
 def draw_latency(file: Path, waits: Mapping[str, Sequence[float]]) -> None:
-    """Write a PNG: for each condition, the share of replies whose first audio had come after so many seconds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Write a PNG: the distribution of the time to first audio under each condition."""
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -142,3 +144,12 @@ def draw_latency(file: Path, waits: Mapping[str, Sequence[float]]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(file) as temporary:
         figure.savefig(temporary, metadata={"Software": None})
+
+
+def describe_machine() -> str:
+    """Processor, cores and versions of this machine, in one line."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers"))
+    cores = len(os.sched_getaffinity(0))
+    return f"{names[0] if names else platform.machine()}, {cores} cores; Python {platform.python_version()}, {versions}"

@@ -8,22 +8,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recipes.plan import RecipePlan, make_plan
-from runtime.errors import check_option
+from runtime.config import Options, option
 
 from .grid import Point
 
 BUDGETS = ("steps", "cpu_seconds")
 SPOKEN = 100  # utterances that the judge hears
-Options = dict[str, Any]
+Section = dict[str, Any]
 
 
 @dataclass(kw_only=True)
-class AblateConfig:
+class AblateConfig(Options):
     """Options of ``speechweave ablate tokenizer`` (those that are not options of ``tokenizer.train``).
 
     Attributes:
@@ -46,23 +46,16 @@ class AblateConfig:
 
     out: str
     seed: int = 1
-    cores: int = 2
-    processes: int = 1
+    cores: int = option(2, at_least=1)
+    processes: int = option(1, at_least=1)
     corpus: str | None = None
-    budget: str = "steps"
-    cpu_seconds: float = 600.0
-    calibration_steps: int = 30
-    warmup_share: float = 0.06
-    start_share: float = 0.3
-    by_frame_rate: dict[str, Any] = field(default_factory=dict)
+    budget: str = option("steps", one_of=BUDGETS)
+    cpu_seconds: float = option(600.0, above=0)
+    calibration_steps: int = option(30, at_least=1)
+    warmup_share: float = option(0.06, at_least=0, below=1)
+    start_share: float = option(0.3, at_least=0, below=1)
+    by_frame_rate: dict[str, Any] = option({})
     vocoder: str | None = None
-
-    def __post_init__(self) -> None:
-        check_option(self.budget in BUDGETS, "ablate.budget", self.budget, f"choose {' or '.join(BUDGETS)}")
-        for name in ("cores", "processes", "cpu_seconds", "calibration_steps"):
-            check_option(getattr(self, name) > 0, f"ablate.{name}", getattr(self, name), "it must be above 0")
-        for name in ("warmup_share", "start_share"):
-            check_option(0 <= getattr(self, name) < 1, f"ablate.{name}", getattr(self, name), "give 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +72,9 @@ class Ablation:
 
     config: AblateConfig
     points: Sequence[Point]
-    evaluate: Options
-    build: Options
-    decode: Options
+    evaluate: Section
+    build: Section
+    decode: Section
 
     @property
     def out(self) -> Path:
@@ -125,12 +118,12 @@ class Ablation:
                 self._add_decoder(recipe, point, train, given)
         return make_plan(recipe)
 
-    def _add_decoder(self, recipe: Options, point: Point, train: str, given: Options) -> None:
+    def _add_decoder(self, recipe: Section, point: Point, train: str, given: Section) -> None:
         """Tokens -> flow decoder -> speech -> judge."""
         folder, name = self.folder(point), point.name
         tokens, decoder, spoken = (str(folder / part) for part in ("tokens", "decoder", "resynthesis"))
         split = str((self.evaluate.get("splits") or ["heldout_sentence"])[0])
-        options: Options = {"out": tokens, "splits": ["train", split]} | given
+        options: Section = {"out": tokens, "splits": ["train", split]} | given
         add(recipe, f"tokens.{name}", "tokenizer.encode", [train], options)
         options = {"out": decoder, "corpus": self.corpus, "tokens": tokens, "vocoder": str(self.config.vocoder)}
         add(recipe, f"decoder.{name}", "decoder.train", [f"tokens.{name}"], options | self.decode)
@@ -139,9 +132,9 @@ class Ablation:
         options = {"out": str(folder / "judged"), "corpus": self.corpus, "resynthesis": spoken}
         add(recipe, f"judged.{name}", "evaluation.run", [f"resynthesis.{name}"], options)
 
-    def _recipe(self) -> Options:
+    def _recipe(self) -> Section:
         settings = {"out": self.config.out, "seed": self.config.seed, "cores": self.config.cores}
-        recipe: Options = {"recipe": "ablate_tokenizer", "quickstart": settings, "plan": {}}
+        recipe: Section = {"recipe": "ablate_tokenizer", "quickstart": settings, "plan": {}}
         if self.config.corpus is None:
             add(recipe, "corpus", "corpus.build", [], self.build, cores=self.config.cores)
         return recipe
@@ -154,7 +147,7 @@ class Ablation:
 
         return int(point.options.get("fit.steps", TokenizerFitConfig().steps))
 
-    def _train_options(self, point: Point, steps: int) -> Options:
+    def _train_options(self, point: Point, steps: int) -> Section:
         """A point's options, with warm-up and start of the quantiser as shares of its steps unless they were given."""
         options = point.nested()
         shares = {"fit.warmup_steps": self.config.warmup_share, "vq.start_step": self.config.start_share}
@@ -167,11 +160,11 @@ class Ablation:
 
 
 def add(
-    recipe: Options,
+    recipe: Section,
     name: str,
     module: str,
     needs: list[str],
-    options: Options,
+    options: Section,
     *,
     cores: int = 1,
     processes: int = 1,

@@ -26,7 +26,7 @@ from decoder.config import BackboneConfig, DecoderConfig, FlowConfig, VocoderCon
 from decoder.model import SpeechDecoder
 from decoder.vocoder import Vocoder
 from evaluation.served_chat.server import ServedBundle, serve_bundle
-from evaluation.served_chat.soak import Soak, check_freed
+from evaluation.served_chat.soak import SoakResult, check_freed
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from tokenizer.backbones.config import TokenizerModelConfig
@@ -210,7 +210,7 @@ def served(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     log = tmp_path_factory.mktemp("served") / "server.log"
     with serve_bundle(chain / "bundle", log, max_talkers=MAX_TALKERS, more=limits) as server:
         yield server
-        left = Soak()
+        left = SoakResult()
         asyncio.run(check_freed(server.url, left))
         assert (left.is_healthy, left.still_open) == (True, 0)
     assert "Traceback" not in log.read_text()

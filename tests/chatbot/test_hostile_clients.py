@@ -25,9 +25,9 @@ import pytest
 import soundfile
 import websockets
 
-from evaluation.served_chat.realtime_client import RealtimeClient, TalkOptions
+from evaluation.served_chat.exchange import REALTIME_RATE, Pcm, spoken_question
+from evaluation.served_chat.realtime_client import ClientOptions, RealtimeClient
 from evaluation.served_chat.server import ServedBundle, serve_bundle
-from evaluation.served_chat.talk import REALTIME_RATE, Pcm, spoken_question
 
 from .conftest import HANG_SECONDS, KEY, MAX_BODY, MAX_TALKERS, babble
 
@@ -258,14 +258,14 @@ async def is_answered(talker: RealtimeClient) -> None:
 
 
 def open_talker(served: ServedBundle, turn: str = "commit") -> RealtimeClient:
-    return RealtimeClient(served.url, TalkOptions(turn=turn, key=KEY, timeout=PATIENCE))
+    return RealtimeClient(served.url, ClientOptions(turn=turn, key=KEY, timeout=PATIENCE))
 
 
 @pytest.mark.parametrize("key", [None, "wrong-key-here"])
 def test_a_socket_without_a_key_is_refused(served: ServedBundle, client: httpx.Client, key: str | None) -> None:
     async def act() -> None:
         with pytest.raises(websockets.InvalidStatus) as refused:
-            async with RealtimeClient(served.url, TalkOptions(key=key)):
+            async with RealtimeClient(served.url, ClientOptions(key=key)):
                 pass
         assert refused.value.response.status_code in (401, 403)
 

@@ -13,12 +13,13 @@ import pytest
 from corpus.audio.files import read_audio
 from corpus.manifest import read_manifest
 from corpus.world.questions import read_questions
-from evaluation.chat import KEY_VARIABLE, STAGE, ChatEvaluationConfig
+from evaluation.chat import STAGE
 from evaluation.question_answering.answers import read_answers
+from evaluation.served_chat.config import KEY_VARIABLE, ChatEvaluationConfig
+from evaluation.served_chat.exchange import spoken_question
 from evaluation.served_chat.load_generator import SpokenQuestion
 from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.soak import draw_memory, growth, soak
-from evaluation.served_chat.talk import spoken_question
 from runtime.errors import UserError
 
 from .conftest import CAPITALS, KEY, MAX_TALKERS
@@ -94,12 +95,12 @@ def test_a_short_soak_answers_everyone_and_frees_everyone(served: ServedBundle, 
     utterances = read_manifest(str(chain / "corpus" / "heldout_sentence.jsonl")).utterances[:3]
     questions = [SpokenQuestion(each.id, spoken_question(read_audio(each.audio), 16000)) for each in utterances]
     crowd = MAX_TALKERS - 1  # who vanishes may come back before the server has noticed, and needs another place
-    result = asyncio.run(soak(served.url, questions, talkers=crowd, seconds=4.0, memory=served.memory, key=KEY, seed=3))
+    result = asyncio.run(soak(served.url, questions, clients=crowd, seconds=4.0, memory=served.memory, key=KEY, seed=3))
     assert result.errors == []
-    assert result.talks
+    assert result.exchanges
     assert (result.still_open, result.is_healthy) == (0, True)
     assert len(result.memory) >= 2
-    assert result.summary()["answered"] == len(result.talks)
+    assert result.summary()["answered"] == len(result.exchanges)
     draw_memory(tmp_path / "soak.png", result)
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
 

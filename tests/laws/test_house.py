@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.cli import COMMANDS
+from recipes.cli import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("runtime", "corpus", "tokenizer", "text2token", "lm", "decoder", "chatbot", "evaluation", "recipes")
@@ -42,6 +42,23 @@ def test_help_is_quick_and_light(command: object) -> None:
     assert done.returncode == 0, done.stderr
     assert module in done.stdout or "speechweave" in done.stdout
     assert "HEAVY []" in done.stdout, f"{module} imports heavy libraries before it needs them: {done.stdout[-200:]}"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words.replace(" ", "-"))
+def test_both_spellings_of_an_option_mean_the_same(
+    command: object, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(command, tuple)
+    module = importlib.import_module(command[1])
+    if not hasattr(module, "STAGE") and not hasattr(module, "COMMAND"):
+        pytest.skip("a command that still has its own grammar")
+    monkeypatch.chdir(tmp_path)
+    errors = []
+    for words in (["unheard_of=1"], ["--unheard_of", "1"], ["--unheard-of=1"]):
+        assert main([*command[0].split(), *words]) == 2
+        errors.append(capsys.readouterr().err)
+    assert "unheard_of" in errors[0] and "Traceback" not in errors[0]
+    assert errors[1:] == [errors[0]] * 2
 
 
 def test_unknown_command_names_near_ones() -> None:

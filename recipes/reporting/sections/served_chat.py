@@ -20,15 +20,15 @@ def served_section(results: Results) -> Section | None:
     section = Section("Talking to the served chatbot")
     section.text(
         "Held-out questions, spoken at the pace of speech over the Realtime protocol to a server on this machine, by "
-        "one talker and by several at once. With commit the talker tells that the question is over, with server_vad "
-        "the server hears it by the silence. First audio counts from the end of the speech; a gap is a sample that "
-        "came after it was due. S→S is judged by what the outside recogniser hears."
+        "one client and by several at once. With commit the client ends the question, with server_vad the server, "
+        "after silence. First audio counts from the end of the speech; a gap is a sample that arrived after it was "
+        "due. S→S is judged by the transcript of the independent recogniser."
     )
     rows = labelled(results.metrics_of(step))
     conditions = {label: row for label, row in rows.items() if "questions" in row}
     columns = [key for key in COLUMNS if any(key in row for row in conditions.values())]
     table = [[label, *(cell(row.get(key), *COLUMNS[key][1:]) for key in columns)] for label, row in conditions.items()]
-    section.table(["turn . talkers", *(COLUMNS[key][0] for key in columns)], table)
+    section.table(["turn . clients", *(COLUMNS[key][0] for key in columns)], table)
     interrupted = {label: row for label, row in rows.items() if "cases" in row}
     if interrupted:
         section.heading("Interrupted replies")

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from evaluation.served_chat.browser import played
+from evaluation.served_chat.browser import take_played
 
 from ..conftest import held  # noqa: TID252
 
@@ -69,7 +69,7 @@ def test_push_to_talk_by_keyboard(visit, utterance) -> None:
     sent = talk.sound(talk.is_received("response.output_audio.delta"), "delta")
     assert len(sent) > 0
     dry = re.match(r"\d+|once", talk.page.inner_text("#gaps")).group()
-    assert holes(played(talk.page), sent) == (1 if dry == "once" else int(dry))
+    assert holes(take_played(talk.page), sent) == (1 if dry == "once" else int(dry))
     assert re.fullmatch(r"\d+\.\d\d s", talk.page.inner_text("#latency"))
     assert not talk.is_received("error")
 
@@ -90,9 +90,9 @@ def test_barge_in_is_silent_and_tells_what_was_heard(visit, server) -> None:
         talk.page.keyboard.down("Space")
         talk.until(lambda: talk.is_received("conversation.item.truncated"))
     [truncate] = talk.is_sent("conversation.item.truncate")
-    heard = played(talk.page)
+    heard = take_played(talk.page)
     talk.page.wait_for_timeout(300)
-    assert not played(talk.page).any(), "sound after the barge-in"
+    assert not take_played(talk.page).any(), "sound after the barge-in"
     sent = talk.sound(talk.is_received("response.output_audio.delta"), "delta")
     assert 0 <= truncate["audio_end_ms"] <= 1000 * len(heard) / 24000 + 1
     assert len(np.flatnonzero(heard)) <= len(sent)
@@ -181,5 +181,5 @@ def test_an_answer_stopped_before_it_began_stays_silent(visit) -> None:
     talk.until(lambda: talk.is_received("response.done"))
     assert [event["type"] for event in talk.sent][-2:] == ["response.create", "response.cancel"]
     talk.page.wait_for_timeout(200)
-    assert not played(talk.page).any()
+    assert not take_played(talk.page).any()
     talk.phase("idle")

@@ -12,10 +12,17 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.served_chat.exchange import (
+    REALTIME_RATE,
+    Exchange,
+    Pcm,
+    leading_silence,
+    spoken_question,
+    trailing_silence,
+)
 from evaluation.served_chat.load_generator import SpokenQuestion, closed_loop, open_loop
 from evaluation.served_chat.playback import Arrival, play
-from evaluation.served_chat.realtime_client import RealtimeClient, TalkOptions
-from evaluation.served_chat.talk import REALTIME_RATE, Pcm, Talk, leading_silence, spoken_question, trailing_silence
+from evaluation.served_chat.realtime_client import ClientOptions, RealtimeClient
 from runtime.errors import UserError
 
 TONE = (8000 * np.sin(np.arange(REALTIME_RATE // 5) / 20)).astype(np.int16)  # 0.2 s
@@ -135,55 +142,60 @@ def with_server(script: Script, act: Callable[[str], Awaitable[Any]]) -> Any:
     return asyncio.run(run())
 
 
-def ask_once(script: Script, options: TalkOptions, **more: Any) -> Talk:
-    async def act(url: str) -> Talk:
-        async with RealtimeClient(url, options) as talker:
-            return await talker.ask("q", TONE, **more)
+def ask_once(script: Script, options: ClientOptions, **more: Any) -> Exchange:
+    async def act(url: str) -> Exchange:
+        async with RealtimeClient(url, options) as client:
+            return await client.ask("q", TONE, **more)
 
-    talk: Talk = with_server(script, act)
-    return talk
+    exchange: Exchange = with_server(script, act)
+    return exchange
 
 
 def test_a_question_goes_out_whole_and_the_reply_comes_in_whole() -> None:
     script = Script()
-    talk = ask_once(script, TalkOptions(chunk_ms=20))
-    assert (talk.status, talk.heard, talk.said) == ("completed", "a question", "an answer")
+    exchange = ask_once(script, ClientOptions(chunk_ms=20))
+    assert (exchange.status, exchange.heard, exchange.said) == ("completed", "a question", "an answer")
     np.testing.assert_array_equal(np.concatenate(script.received), TONE)
-    np.testing.assert_array_equal(np.concatenate(talk.pieces), np.tile(PIECE, 3))
+    np.testing.assert_array_equal(np.concatenate(exchange.pieces), np.tile(PIECE, 3))
     assert script.kinds[-2:] == ["input_audio_buffer.commit", "response.create"]
     assert script.sessions[0]["audio"]["input"]["turn_detection"] is None
-    assert talk.seconds == pytest.approx(0.06)
-    assert talk.first_audio_seconds is not None
-    assert 0 <= talk.first_audio_seconds <= talk.ended - talk.speech_ended  # type: ignore[operator]
-    assert np.abs(talk.audio).max() == pytest.approx(479 / 32768)
+    assert exchange.seconds == pytest.approx(0.06)
+    assert exchange.first_audio_seconds is not None
+    assert 0 <= exchange.first_audio_seconds <= exchange.ended - exchange.speech_ended  # type: ignore[operator]
+    assert np.abs(exchange.audio).max() == pytest.approx(479 / 32768)
 
 
 def test_with_an_open_microphone_silence_follows_and_an_early_reply_is_not_the_answer() -> None:
     script = Script(early=True)
-    talk = ask_once(script, TalkOptions(turn="server_vad", chunk_ms=20))
+    exchange = ask_once(script, ClientOptions(turn="server_vad", chunk_ms=20))
     sent = np.concatenate(script.received)
     np.testing.assert_array_equal(sent[: len(TONE)], TONE)
     assert not sent[len(TONE) :].any()
     assert "input_audio_buffer.commit" not in script.kinds
-    assert (talk.status, talk.early, talk.said, talk.seconds) == ("completed", 1, "an answer", pytest.approx(0.06))
+    assert (exchange.status, exchange.early, exchange.said, exchange.seconds) == (
+        "completed",
+        1,
+        "an answer",
+        pytest.approx(0.06),
+    )
 
 
 @pytest.mark.parametrize("turn", ["commit", "server_vad"])
 def test_an_interrupted_reply_ends_and_the_time_of_silence_is_noted(turn: str) -> None:
     script = Script(speech_seconds=1.0)
-    talk = ask_once(script, TalkOptions(turn=turn, chunk_ms=20), interrupt_after=0.02)
-    assert talk.status == "cancelled"
-    assert talk.interrupted is not None
-    assert talk.silenced is not None
-    assert talk.interrupted <= talk.silenced
+    exchange = ask_once(script, ClientOptions(turn=turn, chunk_ms=20), interrupt_after=0.02)
+    assert exchange.status == "cancelled"
+    assert exchange.interrupted is not None
+    assert exchange.silenced is not None
+    assert exchange.interrupted <= exchange.silenced
     assert ("response.cancel" in script.kinds) == (turn == "commit")
 
 
 @pytest.mark.parametrize(("broken", "words"), [("error", "too many talkers"), ("hang up", "closed the line")])
-def test_a_refusal_and_a_broken_line_are_told(broken: str, words: str) -> None:
-    talk = ask_once(Script(broken=broken), TalkOptions(chunk_ms=20))
-    assert talk.status == "error"
-    assert words in talk.reason
+def test_a_refusal_and_a_broken_connection_are_the_status(broken: str, words: str) -> None:
+    exchange = ask_once(Script(broken=broken), ClientOptions(chunk_ms=20))
+    assert exchange.status == "error"
+    assert words in exchange.reason
 
 
 def test_a_crowd_asks_every_question_once() -> None:
@@ -191,19 +203,19 @@ def test_a_crowd_asks_every_question_once() -> None:
     questions = [SpokenQuestion(f"q{number}", TONE[: 480 * (1 + number % 2)]) for number in range(7)]
     done: list[str] = []
 
-    async def act(url: str) -> list[list[Talk]]:
-        options = TalkOptions(chunk_ms=20)
+    async def act(url: str) -> list[list[Exchange]]:
+        options = ClientOptions(chunk_ms=20)
         closed = closed_loop(
-            url, questions, options, talkers=3, dialogue_turns=2, on_talk=lambda talk: done.append(talk.id)
+            url, questions, options, clients=3, dialogue_turns=2, on_exchange=lambda exchange: done.append(exchange.id)
         )
         opened = open_loop(url, questions, options, rate=50.0)
-        nobody = closed_loop("http://127.0.0.1:1", questions[:1], options, talkers=2)
+        nobody = closed_loop("http://127.0.0.1:1", questions[:1], options, clients=2)
         return list(await asyncio.gather(closed, opened, nobody))
 
     closed, opened, nobody = with_server(script, act)
-    for talks in (closed, opened):
-        assert [talk.id for talk in talks] == [question.id for question in questions]
-        assert {talk.status for talk in talks} == {"completed"}
+    for exchanges in (closed, opened):
+        assert [exchange.id for exchange in exchanges] == [question.id for question in questions]
+        assert {exchange.status for exchange in exchanges} == {"completed"}
     assert sorted(done) == [question.id for question in questions]
     assert len(script.sessions) == 4 + 7  # four dialogues of at most two questions, and seven of one
     assert nobody[0].status == "error"
@@ -212,4 +224,4 @@ def test_a_crowd_asks_every_question_once() -> None:
 def test_options_are_checked() -> None:
     for wrong in ({"turn": "guess"}, {"chunk_ms": 5}, {"silence_ms": 0}, {"timeout": 0.0}):
         with pytest.raises(UserError):
-            TalkOptions(**wrong)  # type: ignore[arg-type]
+            ClientOptions(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A spoken question and its reply as a talker saw them: words, speech, and when each piece came.
+"""Exchange with a served chatbot: one spoken question and its reply as the client saw them, with times.
 
 Times are of `time.monotonic`. S samples, all at `REALTIME_RATE`, mono, int16.
 """
@@ -16,30 +16,30 @@ from runtime.errors import UserError
 from .playback import Arrival, Playback, play
 
 REALTIME_RATE = 24_000
-AUDIBLE = 0.02  # of the peak: what is quieter at a recording's end is no speech
-ANSWERED = ("completed", "incomplete")  # the statuses of a reply that came, whole or ended by a limit
+AUDIBLE = 0.02  # of the peak: quieter samples at a recording's end are no speech
+ANSWERED = ("completed", "incomplete")  # statuses of a reply: whole, or ended by a limit
 
 Pcm = npt.NDArray[np.int16]
 
 
 @dataclass(kw_only=True)
-class Talk:
-    """One question and its reply, as the talker saw them.
+class Exchange:
+    """One question and its reply, as the client saw them.
 
     Attributes:
         id: of the question.
-        speech_ended: when the last audible sample had been spoken.
-        committed: when the talker or the server said that the question is over.
+        speech_ended: time after the last audible sample.
+        committed: when the client or the server ended the question.
         heard: the server's transcript of the question.
         said: the transcript of the reply.
         pieces: the reply's speech.
-        arrivals: when the pieces came.
-        ended: when the server said that the reply is over.
-        status: "completed", "cancelled", "incomplete", "failed"; "error" where the server or the line broke off.
+        arrivals: times of the pieces.
+        ended: when the server ended the reply.
+        status: "completed", "cancelled", "incomplete", "failed"; "error" where the server or the connection failed.
         reason: of any other status than completed.
-        early: replies that the server began, and took back, because it thought the question over too early.
-        interrupted: when the talker began to interrupt the reply.
-        silenced: when the talker's player was told to stop: by the server, or (commit) by the talker's own button.
+        early: replies that the server began and cancelled because it ended the question too early.
+        interrupted: when the client began to interrupt the reply.
+        silenced: when the client's player was stopped: by the server, or (commit) by the client itself.
     """
 
     id: str
@@ -69,7 +69,7 @@ class Talk:
 
     @property
     def playback(self) -> Playback | None:
-        """The reply as it is heard; None without speech."""
+        """The playback of the reply; None without speech."""
         return play(self.arrivals, REALTIME_RATE)
 
     @property
@@ -84,13 +84,13 @@ class Talk:
 
 
 def spoken_question(audio: Samples, sample_rate: int) -> Pcm:
-    """(S,) float32 at ``sample_rate`` as a talker sends it.
+    """(S,) float32 at ``sample_rate`` as a client sends it.
 
     Raises:
-        UserError: there is nothing in it.
+        UserError: no samples.
     """
     if not len(audio):
-        raise UserError("the question", found="no samples", remedy="give one that was recorded")
+        raise UserError("the question", found="no samples", remedy="give a recording with speech")
     samples = resample(audio, sample_rate, REALTIME_RATE)
     return np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
 
