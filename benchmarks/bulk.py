@@ -30,16 +30,12 @@ from lm.data.special_tokens import SpecialToken
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.bulk.workers import finish_units
-from text2token.engine import SpanVoice, Synthesiser
-from text2token.gate import GateConfig
-from text2token.plan import open_job
-from text2token.spans import SpanConfig
-from text2token.texts import Columns
-from text2token.unit_file import Fingerprints
-from text2token.workers import Synthesis
+from text2token.speech_generation import SpeechBackend
+from text2token.synthesis.config import SynthesizeConfig
+from text2token.synthesis.plan import open_job
+from text2token.synthesis.unit_synthesis import SynthesisWork
 
 SENTENCE = "the capital of france is paris a lion sleeps in house and cat likes red ball very much seven days"
-UNIT_DOCUMENTS = 256
 GROUP = 1000  # rows of a row group
 
 
@@ -60,14 +56,12 @@ class AnswersAtOnce:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoSynthesis(Synthesis):
+class InstantSynthesis(SynthesisWork):
     """The engine with a model that answers at once."""
 
-    def synthesiser(self, device: str) -> Synthesiser:
+    def open_backend(self, device: str, vocabulary: Vocabulary) -> SpeechBackend:
         """No model is loaded."""
-        vocabulary = Vocabulary.from_pretrained(self.model)
-        options: dict[str, Any] = {"spans": self.spans, "gate": self.gate, "voice": self.voice, "seed": self.seed}
-        return Synthesiser(AnswersAtOnce(vocabulary), vocabulary, **options)
+        return AnswersAtOnce(vocabulary)
 
 
 def main() -> None:
@@ -88,7 +82,7 @@ def main() -> None:
             return
         texts = write_texts(folder, options.documents, options.words)
         model = options.model or write_vocabulary(folder / "model")
-        engine = cpu_seconds(lambda: run_engine(NoSynthesis, texts, folder / "none", model))
+        engine = cpu_seconds(lambda: run_engine(InstantSynthesis, texts, folder / "none", model))
         report(f"engine, no model, {options.documents} documents of {options.words} words", options.documents, engine)
         if options.child:
             print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
@@ -97,37 +91,16 @@ def main() -> None:
         report("datatrove, reading and writing", options.documents, plain)
         print(f"engine / datatrove: {engine / plain:.2f}")
         if options.model:
-            whole = cpu_seconds(lambda: run_engine(Synthesis, texts, folder / "real", model))
+            whole = cpu_seconds(lambda: run_engine(SynthesisWork, texts, folder / "real", model))
             report("synthesis with the model", options.documents, whole)
             print(f"engine / generation: {engine / (whole - engine):.3f}")
 
 
-def run_engine(kind: type[Synthesis], texts: Path, folder: Path, model: str) -> None:
+def run_engine(kind: type[SynthesisWork], texts: Path, folder: Path, model: str) -> None:
     """Synthesise all texts in this process."""
-    vocabulary = Vocabulary.from_pretrained(model)
-    names = tuple(vocabulary.speakers)
-    work = kind(
-        model=model,
-        marks=Fingerprints(vocabulary.fingerprint, vocabulary.speech_fingerprint, "none"),
-        columns=Columns(),
-        spans=SpanConfig(),
-        gate=GateConfig(),
-        voice=SpanVoice(
-            names=names,
-            weights=tuple(1 / len(names) for _ in names),
-            temperature=0.5,
-            top_p=0.95,
-            normalises=True,
-        ),
-        seed=1,
-        retries=0,
-        batch_size=64,
-        dtype="float32",
-        devices=("cpu",),
-        threads=1,
-    )
-    job = open_job(folder, {"train": str(texts)}, Columns(), passes=1, unit_documents=UNIT_DOCUMENTS, lease_seconds=60)
-    for _ in finish_units(job, work, processes=1):
+    config = SynthesizeConfig(texts=str(texts), model=model, retries=0, normaliser="none", out=str(folder))
+    job = open_job(folder, config)
+    for _ in finish_units(job, kind(config=config, model_fingerprint="none"), processes=1):
         pass
     job.tidy()
 

@@ -32,7 +32,7 @@ from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
 from runtime.hashing import seed_of
 from text2token.gate import GateConfig
-from text2token.spans import SpanConfig, choose_spans
+from text2token.spans.policies import SpanConfig, choose_spans
 
 TOKENS_A_WORD = 5
 DTYPES = (torch.float32, torch.bfloat16)
@@ -154,7 +154,7 @@ def spans_of_texts(texts: Sequence[str], vocabulary: Vocabulary, most: int, *, e
         for span in choose_spans(text, SpanConfig(), random):
             words = text[span.start : span.end].replace(".", "")
             prompts.append(tts_prompt(words, str(random.choice(speakers)), vocabulary))
-            limits.append(gate.most_tokens(words) + 1 if ends_itself else span.num_words * TOKENS_A_WORD)
+            limits.append(gate.max_tokens(words) + 1 if ends_itself else span.num_words * TOKENS_A_WORD)
     return Work(prompts[:most], limits[:most], vocabulary.special(SpecialToken.END_OF_AUDIO) if ends_itself else None)
 
 

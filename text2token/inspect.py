@@ -1,4 +1,4 @@
-"""Read (and hear) what a bulk synthesis made: texts with their spans marked and their speech tokens folded.
+"""Listing of a bulk synthesis or a packed corpus: texts with their spans marked, and audio of the spans.
 
 speechweave text2token inspect runs/synthesis --documents 3
 speechweave text2token inspect runs/synthesis --rejected
@@ -8,149 +8,95 @@ speechweave text2token inspect runs/interleaved/interleaved --vocabulary runs/vo
 
 from __future__ import annotations
 
-import argparse
-import re
-import sys
-from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from runtime.command import run_command
+from lm.data.corpora import open_corpus
+from lm.data.formats import render
+from lm.data.vocabulary import Vocabulary
+from runtime.command import Command
+from runtime.config import Options, option
 from runtime.errors import UserError
 
-if TYPE_CHECKING:
-    from .unit_file import SpokenDocument, SpokenSpan
-
-SHOWN_CODES = 6  # of each span
+from .synthesis.inspection import SHOWN_CODES, describe, has_rejected_span, mark_spans, read_documents
 
 
-def argument_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="speechweave text2token inspect",
-        description="Read documents with spans in speech, and hear the spans.",
-        epilog=(__doc__ or "").split("\n\n", 1)[1],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "folder", type=Path, help="output of text2token synthesize, finished or not, or a packed corpus"
-    )
-    parser.add_argument("--documents", type=int, default=5, help="how many (5)")
-    parser.add_argument("--skip", type=int, default=0, help="how many to pass over first (0)")
-    parser.add_argument("--id", default="", help="only the document of this id (of a synthesis)")
-    parser.add_argument("--rejected", action="store_true", help="only documents with a span that failed the gate")
-    parser.add_argument("--vocabulary", type=Path, default=None, help="of a packed corpus")
-    parser.add_argument(
-        "--decoder", type=Path, default=None, help="decoder artefact: write a wav of each span in speech"
-    )
-    parser.add_argument("--out", type=Path, default=Path("heard"), help="folder of the wavs (heard)")
-    return parser
+@dataclass(kw_only=True)
+class InspectConfig(Options):
+    """Options of text2token inspect.
+
+    Attributes:
+        folder: output of text2token.synthesize, finished or not, or a packed corpus.
+        documents: number of documents to print.
+        skip: number of documents to leave out before.
+        id: print only the document of this id (of a synthesis).
+        rejected: print only documents with a span that failed the gate.
+        vocabulary: of a packed corpus.
+        decoder: decoder artefact, to write a wav file of each span in speech.
+        out: folder of the wav files.
+    """
+
+    folder: str
+    documents: int = option(5, at_least=1)
+    skip: int = option(0, at_least=0)
+    id: str = ""
+    rejected: bool = False
+    vocabulary: str = ""
+    decoder: str = ""
+    out: str = "heard"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status (0 good, 2 user error)."""
-    return run_command(argument_parser(), inspect, arguments)
-
-
-def inspect(options: argparse.Namespace) -> None:
+def run(config: InspectConfig) -> None:
     """Print the documents asked for, and write their spans as audio."""
-    if (options.folder / "corpus.json").is_file():
-        inspect_corpus(options)
-        return
-    chosen = (document for document in documents(options.folder) if is_wanted(document, options))
-    shown = list(islice(chosen, options.skip, options.skip + options.documents))
-    if not shown:
-        raise UserError(
-            str(options.folder), found="no such document", remedy="see its units' Parquet files for the ids"
-        )
-    for document in shown:
-        print(f"{describe(document)}\n{marked(document)}\n")
-    if options.decoder is not None:
-        write_wavs(shown, options.decoder, options.out)
+    if (Path(config.folder) / "corpus.json").is_file():
+        inspect_corpus(config)
+    else:
+        inspect_synthesis(config)
 
 
-def documents(folder: Path) -> Iterator[SpokenDocument]:
-    """The documents of the finished units of a synthesis, in order."""
-    from runtime.bulk.job import UnitFolder
-
-    from .unit_file import read_unit
-
-    job = UnitFolder(folder)
-    for unit, _ in job.records():
-        yield from read_unit(job.path(unit, "parquet"))[0]
-
-
-def is_wanted(document: SpokenDocument, options: argparse.Namespace) -> bool:
-    """Whether a document is among those asked for."""
-    from .gate import GOOD
-
-    if options.id and document.id != options.id:
-        return False
-    return not options.rejected or any(span.verdict != GOOD for span in document.spans)
-
-
-def describe(document: SpokenDocument) -> str:
-    """One line about a document."""
-    from .unit_file import Counts
-
-    counts = Counts()
-    counts.add(document)
-    return (
-        f"== {document.id}: {counts.words} words, {counts.spans - counts.num_rejected} of {counts.spans} spans spoken "
-        f"({counts.spoken_words} words, {counts.tokens} tokens)"
+def inspect_synthesis(config: InspectConfig) -> None:
+    """Print documents of a synthesis."""
+    chosen = (
+        document
+        for document in read_documents(Path(config.folder))
+        if config.id in ("", document.id) and (not config.rejected or has_rejected_span(document))
     )
+    shown = list(islice(chosen, config.skip, config.skip + config.documents))
+    if not shown:
+        raise UserError(config.folder, found="no such document", remedy="see its units' Parquet files for the ids")
+    for document in shown:
+        print(f"{describe(document)}\n{mark_spans(document)}\n")
+    if config.decoder:
+        from .synthesis.span_audio import write_wavs  # imports torch
+
+        for file, text in write_wavs(shown, Path(config.decoder), Path(config.out)):
+            print(f"{file}: {text}")
 
 
-def marked(document: SpokenDocument) -> str:
-    """The text with each span in ``⟦ ⟧``, and after it what became of it."""
-    parts, at = [], 0
-    for span in document.spans:
-        parts += [document.text[at : span.start], "⟦", document.text[span.start : span.end], "⟧", outcome(span)]
-        at = span.end
-    return "".join([*parts, document.text[at:]])
-
-
-def outcome(span: SpokenSpan) -> str:
-    """``‹ann, 38 tokens: 17 4 255 …›``, or why the span stays text."""
-    from .gate import GOOD
-
-    if span.verdict != GOOD:
-        return f"‹text: {span.verdict}›"
-    codes = " ".join(map(str, span.tokens[:SHOWN_CODES].tolist())) + (" …" if len(span.tokens) > SHOWN_CODES else "")
-    return f"‹{span.speaker}, {len(span.tokens)} tokens: {codes}›"
-
-
-def inspect_corpus(options: argparse.Namespace) -> None:
+def inspect_corpus(config: InspectConfig) -> None:
     """Print documents of a packed corpus."""
-    from lm.data.corpora import open_corpus
-    from lm.data.formats import render
-    from lm.data.vocabulary import Vocabulary
-
-    if options.vocabulary is None:
+    if not config.vocabulary:
         raise UserError("option --vocabulary", found="not given", remedy="a packed corpus is read with its vocabulary")
-    vocabulary = Vocabulary.from_pretrained(options.vocabulary)
-    rows = open_corpus(options.folder, vocabulary).documents("train")
-    for number, row in enumerate(islice(rows, options.skip, options.skip + options.documents), options.skip):
+    vocabulary = Vocabulary.from_pretrained(config.vocabulary)
+    rows = open_corpus(config.folder, vocabulary).documents("train")
+    for number, row in enumerate(islice(rows, config.skip, config.skip + config.documents), config.skip):
         print(f"== {number}: {len(row)} tokens\n{render(row, vocabulary, num_shown=SHOWN_CODES)}\n")
 
 
-def write_wavs(shown: Sequence[SpokenDocument], decoder_folder: Path, out: Path) -> None:
-    """Write ``<out>/<document>-<span>.wav`` for each span in speech."""
-    from corpus.audio.files import write_audio
-    from decoder.model import SpeechDecoder
-
-    from .gate import GOOD
-
-    decoder = SpeechDecoder.from_pretrained(decoder_folder)
-    for document in shown:
-        name = re.sub(r"[^\w.-]+", "_", document.id)
-        for number, span in enumerate(document.spans):
-            if span.verdict == GOOD:
-                file = out / f"{name}-{number}.wav"
-                write_audio(file, decoder.decode(span.tokens), decoder.sample_rate)
-                print(f"{file}: {document.text[span.start : span.end]}")
-
+COMMAND = Command(
+    name="text2token.inspect",
+    words="text2token inspect",
+    config=InspectConfig,
+    run=run,
+    summary="Print documents with their spans in speech marked, and write the spans as audio.",
+    example="""runs/synthesis --documents 3
+runs/synthesis --rejected
+runs/synthesis --id doc-17 --decoder runs/decoder/artefact --out heard
+runs/interleaved/interleaved --vocabulary runs/vocabulary/vocabulary""",
+    positional="folder",
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    COMMAND.exit()

@@ -1,8 +1,8 @@
-"""Texts in bulk: JSON lines (plain, .gz, .zst) and Parquet (FineWeb-Edu's layout), here or wherever fsspec reaches.
+"""Sources of texts in bulk: JSON lines (plain, .gz, .zst) and Parquet (FineWeb-Edu's layout), local or through fsspec.
 
-A source is a file, a folder (searched through, in order of name) or a URL of either (``s3://bucket/data``, ``file://``).
-A part of a file is what a unit of work reads: lines from a byte offset of plain JSON lines, lines of a compressed file,
-rows of a Parquet row group.
+A source is a file, a folder (with its subfolders, in order of name) or a URL of either (``s3://bucket/data``). A unit
+of work reads a part of a file: lines from a byte offset of plain JSON lines, lines of a compressed file, rows of a
+Parquet row group.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def list_files(source: str) -> list[str]:
 
 
 def is_text_file(name: str) -> bool:
-    """Whether a file of a folder is taken for one of texts."""
+    """Whether a file of a folder is read, by its name."""
     return name.endswith((*LINES, PARQUET)) and not name.rsplit("/", 1)[-1].startswith((".", "_"))
 
 
@@ -129,14 +129,14 @@ def _cut_parquet(file: str, columns: Columns, most: int) -> Iterator[RecordRange
 
 
 class TextReader:
-    """Reads parts; a compressed file that is read part by part in order is decompressed once."""
+    """Reader of parts of files; a compressed file that is read part by part in order is decompressed once."""
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
         self._open: tuple[str, int, IO[bytes]] | None = None  # a compressed file, and the next line's number
 
     def read(self, part: RecordRange) -> Iterator[TextDocument | BadRecord]:
-        """The texts of a part; a record that is none comes as a `BadRecord`. Blank lines are passed over."""
+        """The texts of a part, in order; a record without a text yields a `BadRecord`. Blank lines are skipped."""
         stem = PurePosixPath(part.file).name.split(".")[0]
         if part.file.endswith(PARQUET):
             for number, record in enumerate(self._rows(part), part.first):
@@ -183,7 +183,7 @@ class TextReader:
 
 
 def is_compressed(file: str) -> bool:
-    """Whether a file must be read from its beginning."""
+    """Whether a file can only be read from its beginning."""
     return file.endswith((".gz", ".zst"))
 
 
@@ -204,7 +204,7 @@ def open_parquet(file: str) -> Iterator[Any]:
     """A `pyarrow.parquet.ParquetFile`.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

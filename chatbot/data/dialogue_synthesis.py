@@ -8,87 +8,68 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from corpus.text.normalisation import split_sentences
 from corpus.text.words import word_bounds
+from lm.data.vocabulary import Vocabulary
 from runtime.bulk.attempt import UnitAttempt
+from runtime.bulk.workers import UnitFunction
 from runtime.hashing import seed_of
-from text2token.gate import GOOD, OVERSIZED, GateConfig, judge
+from text2token.backends.table import open_backend
+from text2token.bulk_generation import BulkGenerationConfig, speaker_shares
+from text2token.gate import GOOD, OVERSIZED, judge
+from text2token.speech_generation import SpeechBackend, SpeechRequest, generate_speech
 
 from .bulk_job import read_part, result_of, write_part
 from .dialogue_files import Codes, Dialogue, DialogueFingerprints
 
-if TYPE_CHECKING:
-    from lm.data.vocabulary import Vocabulary
-    from text2token.engine import Reading, SpanVoice, SpeechBackend
-
 
 @dataclass(frozen=True, kw_only=True)
 class DialogueSynthesis:
-    """All that a worker needs, as plain data (a `runtime.bulk.workers.Work`).
+    """The `runtime.bulk.workers.Work` of the synthesis of dialogues.
 
     Attributes:
         root: the job's folder.
-        model: the exported text-to-token model.
-        backend: what generates, one of `text2token.backends.choice.BACKENDS`.
-        marks: of the files.
-        questions: how questions are read, and by whom.
-        reply_speaker: who reads replies.
-        gate: which speech is taken.
-        max_words: of what is read at once.
-        seed: of the corpus.
-        retries: how often what fails the gate is read again, by another seed.
-        batch_size: prompts generated at once.
-        dtype: of the model's weights.
-        devices: where to run; workers take them in turn.
-        threads: of torch, in each process.
+        speech: options of the generation, with an absolute path of the model.
+        seed: of speakers and samples.
+        reply_speaker: speaker of the replies.
+        question_speakers: speaker -> share of the dialogues whose questions it asks.
+        max_words: of a piece that is generated at once.
     """
 
     root: Path
-    model: str
-    backend: str
-    marks: DialogueFingerprints
-    questions: SpanVoice
-    reply_speaker: str
-    gate: GateConfig
-    max_words: int
+    speech: BulkGenerationConfig
     seed: int
-    retries: int
-    batch_size: int
-    dtype: str
-    devices: tuple[str, ...]
-    threads: int
+    reply_speaker: str
+    question_speakers: dict[str, float]
+    max_words: int
 
-    def start(self, number: int) -> Callable[[UnitAttempt], dict[str, Any]]:
-        """Load the model."""
+    def start(self, number: int) -> UnitFunction:
+        """Load the model in worker ``number``."""
         import torch
 
-        from lm.data.vocabulary import Vocabulary
-        from text2token.backends.choice import BackendOptions, open_backend
-
-        torch.set_num_threads(self.threads)
-        vocabulary = Vocabulary.from_pretrained(self.model)
-        options = BackendOptions(
-            folder=self.model,
-            batch_size=self.batch_size,
-            dtype=self.dtype,
-            device=self.devices[number % len(self.devices)],
-        )
-        speaker = DialogueSpeaker(self, open_backend(self.backend, options, vocabulary), vocabulary)
+        torch.set_num_threads(self.speech.threads)
+        vocabulary = Vocabulary.from_pretrained(self.speech.model)
+        backend = open_backend(self.speech.backend, self.speech, self.speech.device(number), vocabulary)
+        speaker = DialogueSpeaker(self, backend, vocabulary)
         return lambda attempt: self.finish(attempt, speaker)
 
     def finish(self, attempt: UnitAttempt, speaker: DialogueSpeaker) -> dict[str, Any]:
         """Write a unit's file; returns what it holds and what was left out."""
         left_out: Counter[str] = Counter()
         spoken = speaker.speak(read_part(self.root, attempt.unit), left_out)
-        write_part(attempt, spoken, self.marks)
+        vocabulary = speaker.vocabulary
+        marks = DialogueFingerprints(
+            tokenizer=vocabulary.speech_fingerprint, codebook_size=vocabulary.num_speech_tokens
+        )
+        write_part(attempt, spoken, marks)
         return result_of(spoken, left_out)
 
 
@@ -111,6 +92,7 @@ class DialogueSpeaker:
 
     def __init__(self, work: DialogueSynthesis, backend: SpeechBackend, vocabulary: Vocabulary) -> None:
         self.work, self.backend, self.vocabulary = work, backend, vocabulary
+        self.question_speakers = speaker_shares(work.question_speakers, vocabulary)
 
     def speak(self, dialogues: Sequence[Dialogue], left_out: Counter[str]) -> list[Dialogue]:
         """The dialogues with speech tokens; those with a piece that fails the gate are left out and counted."""
@@ -138,36 +120,31 @@ class DialogueSpeaker:
     def speakers(self, dialogue: Dialogue) -> tuple[str, str]:
         """Who asks and who replies in a dialogue."""
         draw = random.Random(f"speaker {self.work.seed} {dialogue.id}")
-        voice = self.work.questions
-        return draw.choices(voice.names, weights=voice.weights)[0], self.work.reply_speaker
+        names, weights = self.question_speakers
+        return draw.choices(names, weights=weights)[0], self.work.reply_speaker
 
-    def readings(self, id: str, number: int, text: str, speaker: str) -> list[Reading]:
+    def readings(self, id: str, number: int, text: str, speaker: str) -> list[SpeechRequest]:
         """The pieces of a turn as they are to be read; those without a word to say are left out."""
-        from text2token.engine import Reading
-
-        spoken = [self.work.questions.spoken(piece) for piece in pieces_of(text, self.work.max_words)]
+        spoken = [self.work.speech.model_text(piece) for piece in pieces_of(text, self.work.max_words)]
         return [
-            Reading(words, speaker, seed_of(self.work.seed, id, number, piece))
+            SpeechRequest(words, speaker, seed_of(self.work.seed, id, number, piece))
             for piece, words in enumerate(spoken or [""])
             if words or len(spoken) <= 1
         ]
 
-    def read(self, readings: dict[Place, Reading]) -> tuple[dict[Place, Codes], dict[Place, str]]:
+    def read(self, readings: dict[Place, SpeechRequest]) -> tuple[dict[Place, Codes], dict[Place, str]]:
         """Speech tokens of the pieces that pass the gate, and why the others do not."""
-        from text2token.engine import read_aloud
-
         codes: dict[Place, Codes] = {}
-        faults = {place: "nothing to say" for place, reading in readings.items() if not reading.spoken}
+        gate = self.work.speech.gate
+        faults = {place: "nothing to say" for place, reading in readings.items() if not reading.text}
         left = [place for place in readings if place not in faults]
-        for attempt in range(self.work.retries + 1):
+        for attempt in range(self.work.speech.retries + 1):
             asked = [readings[place] for place in left]
             if attempt:
                 asked = [reading._replace(seed=seed_of(reading.seed, "again", attempt)) for reading in asked]
-            read = read_aloud(asked, self.backend, self.vocabulary, self.work.questions, self.work.gate)
+            read = generate_speech(asked, self.backend, self.vocabulary, self.work.speech)
             for place, reading, one in zip(left, asked, read, strict=True):
-                verdict = (
-                    OVERSIZED if one.is_too_long else judge(reading.spoken, one.codes, one.is_finished, self.work.gate)
-                )
+                verdict = OVERSIZED if one.is_oversized else judge(reading.text, one.codes, one.is_finished, gate)
                 if verdict == GOOD:
                     codes[place] = one.codes
                     faults.pop(place, None)

@@ -10,13 +10,16 @@ from lm.data.formats import interleaved_document, loss_mask
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
-from text2token.aligned import STAGE, AlignedConfig, TimedWord, aligned_pieces, cut_speech, timed_words
-from text2token.spans import Span, SpanConfig
+from text2token.aligned import STAGE
+from text2token.alignment.config import AlignedConfig
+from text2token.alignment.word_times import TimedWord, WordTime, aligned_pieces, cut_speech, locate_words
+from text2token.spans.layout import Span
+from text2token.spans.policies import SpanConfig
 
 TEXT = "Tom has a red ball."
 TIMES = [["tom", 0.4, 0.8], ["has", 0.8, 1.2], ["a", 1.6, 1.7], ["red", 1.7, 2.0], ["ball", 2.4, 3.0]]
 CODES = np.arange(40, dtype=np.uint16) % 24  # 3.2 s at 12.5 a second
-WORDS = timed_words(TEXT, TIMES)
+WORDS = locate_words(TEXT, [WordTime(*row) for row in TIMES])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ def test_cuts(words: str, begin: int, stop: int) -> None:
 
 
 def test_neighbours_share_no_token_and_lose_none() -> None:
-    spans = [Span(word.start, word.end, 1) for word in WORDS]
+    spans = [Span(word.start, word.stop, 1) for word in WORDS]
     whole = np.concatenate([cut_speech(span, WORDS, CODES, 12.5) for span in spans])
     np.testing.assert_array_equal(whole, CODES)
     assert cut_speech(Span(18, 19, 1), WORDS, CODES, 12.5).tolist() == []  # the full stop has no time
@@ -56,7 +59,7 @@ def test_times_that_do_not_fit() -> None:
         ([["tom", 2, 1]], "from 2 to 1"),
     ):
         with pytest.raises(ValueError, match=match):
-            timed_words(TEXT, times)
+            locate_words(TEXT, [WordTime(*row) for row in times])
 
 
 @pytest.fixture

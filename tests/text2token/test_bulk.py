@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bulk import AnswersAtOnce, NoSynthesis, run_engine, write_texts
+from benchmarks.bulk import AnswersAtOnce, InstantSynthesis, run_engine, write_texts
 from lm.data.corpora import open_corpus
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.lease import process_start_time
 from tests.support.permits import Permits, is_group_running, is_running, wait_for
 from text2token import pack, synthesize
-from text2token.engine import Synthesiser
-from text2token.unit_file import SpokenDocument, read_unit
-from text2token.workers import Synthesis
+from text2token.packing.config import PackConfig
+from text2token.synthesis.unit_file import SpokenDocument, read_unit
+from text2token.synthesis.unit_synthesis import SynthesisWork
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +35,7 @@ def made(folder: Path) -> list[SpokenDocument]:
 def many(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
     folder = tmp_path_factory.mktemp("many")
     vocabulary.save_pretrained(folder / "model")
-    run_engine(NoSynthesis, write_texts(folder, 2400, 47), folder / "out", str(folder / "model"))
+    run_engine(InstantSynthesis, write_texts(folder, 2400, 47), folder / "out", str(folder / "model"))
     return folder
 
 
@@ -64,16 +64,11 @@ def test_spans_never_touch_and_the_text_is_kept(many: Path) -> None:
 
 
 def test_five_kills_of_workers_and_of_the_job(many: Path, tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from benchmarks import bulk; "
-    code += "from tests.support.permits import Permits, Rationed; out, processes, *permits = sys.argv[1:]; "
-    code += "ration = lambda work: Rationed(work, Permits(Path(permits[0]))) if permits else work; "
-    code += "finish = bulk.finish_units; bulk.UNIT_DOCUMENTS = 48; bulk.finish_units = "
-    code += "lambda job, work, processes: finish(job, ration(work), processes=int(sys.argv[2])); "
-    code += f"bulk.run_engine(bulk.NoSynthesis, Path({str(many / 'texts')!r}), Path(out), {str(many / 'model')!r})"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    def start(out: Path, processes: int, *permits: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", code, str(out), str(processes), *permits]
+    def start(out: Path, processes: int, permits: str = "") -> subprocess.Popen[bytes]:
+        options = [f"texts={many / 'texts'}", f"model={many / 'model'}", f"out={out}", f"processes={processes}"]
+        command = [sys.executable, "-m", "tests.support.instant_synthesis", permits, *options, "unit_documents=48"]
         return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
 
     assert start(tmp_path / "clean", 1).wait(timeout=600) == 0
@@ -148,11 +143,7 @@ def test_a_users_mess_ends_well(
     mixed = [line for pair in zip(good, [*bad, b""], strict=True) for line in pair]
     (tmp_path / "texts.jsonl").write_bytes(b"\n".join(mixed) + b'\n{"id": "torn", "te')
 
-    def at_once(self: Synthesis, device: str) -> Synthesiser:
-        options = {"spans": self.spans, "gate": self.gate, "voice": self.voice, "seed": self.seed}
-        return Synthesiser(AnswersAtOnce(vocabulary), vocabulary, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Synthesis, "synthesiser", at_once)
+    monkeypatch.setattr(SynthesisWork, "open_backend", lambda self, device, vocabulary: AnswersAtOnce(vocabulary))
     arguments = [f"texts={tmp_path / 'texts.jsonl'}", f"model={model_folder}", "max_rejected_share=1"]
     assert synthesize.STAGE.main([*arguments, f"out={tmp_path / 'few'}", "max_bad_share=0.3"]) == 2  # told, not crashed
     assert synthesize.STAGE.main([*arguments, f"out={tmp_path / 'out'}", "max_bad_share=0.9"]) == 0
@@ -160,9 +151,7 @@ def test_a_users_mess_ends_well(
     assert len(listed) == len(bad) + 1 and all(record["reason"] and ", line " in record["place"] for record in listed)
     documents = {document.id: document for document in made(tmp_path / "out")}
     assert {id: document.text for id, document in documents.items()} == texts
-    config = pack.PackConfig(
-        synthesised=str(tmp_path / "out"), vocabulary=str(model_folder), out=str(tmp_path / "packed")
-    )
+    config = PackConfig(synthesised=str(tmp_path / "out"), vocabulary=str(model_folder), out=str(tmp_path / "packed"))
     pack.STAGE.execute(config)
     rows = open_corpus(tmp_path / "packed/interleaved", vocabulary).documents("train")
     for row, (id, text) in zip(rows, texts.items(), strict=True):

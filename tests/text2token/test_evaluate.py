@@ -10,7 +10,8 @@ from lm.data.formats import loss_mask, tts_document
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
-from text2token.evaluate import STAGE, ReadbackConfig
+from text2token.evaluate import STAGE
+from text2token.readback.config import ReadbackConfig
 from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer

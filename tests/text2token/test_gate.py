@@ -30,11 +30,11 @@ def test_verdicts(text: str, codes: np.ndarray, is_finished: bool, verdict: str)
 def test_measures() -> None:
     assert count_letters("It's 10 o'clock.") == 11 and count_letters("天气 ok") == 10 and count_letters(" -!") == 0
     assert distinct_share(RISING) == 1.0 and distinct_share(np.full(20, 3, dtype=np.uint16)) == 1 / 18
-    assert GateConfig(max_per_letter=1.5, allowance=5).most_tokens("abc") == 10
+    assert GateConfig(max_per_letter=1.5, allowance=5).max_tokens("abc") == 10
 
 
 def test_options() -> None:
-    with pytest.raises(UserError, match=r"gate\.allowance"):
+    with pytest.raises(UserError, match=r"option allowance: found -1.*at least 0"):
         GateConfig(allowance=-1)
     with pytest.raises(UserError, match=r"gate\.min_per_letter.*at most"):
         GateConfig(min_per_letter=3)

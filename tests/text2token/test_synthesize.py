@@ -15,7 +15,8 @@ from runtime.errors import UserError
 from tests.support.permits import Permits, wait_for
 from tests.support.sabotage import sabotaged
 from text2token import inspect, pack, status, synthesize
-from text2token.unit_file import read_unit
+from text2token.packing.config import PackConfig
+from text2token.synthesis.unit_file import read_unit
 
 WIDE = ["gate.min_per_letter=0", "gate.min_distinct_share=0", "max_rejected_share=1", "unit_documents=4", "passes=2"]
 
@@ -94,7 +95,7 @@ def unit_bytes_now(folder: Path) -> list[str]:
 
 
 def pack_whole(reference: Path, model_folder: Path, name: str, **options: int) -> dict[str, float]:
-    config = pack.PackConfig(
+    config = PackConfig(
         synthesised=str(reference / "whole"),
         vocabulary=str(model_folder),
         out=str(reference / f"packed-{name}"),
@@ -168,7 +169,7 @@ def test_another_ratio_and_vocabulary_need_no_generation(
     )
     bigger.save_pretrained(tmp_path / "vocabulary")
     assert bigger.speech_offset != vocabulary.speech_offset
-    config = pack.PackConfig(
+    config = PackConfig(
         synthesised=str(reference / "whole"),
         vocabulary=str(tmp_path / "vocabulary"),
         ratio=0.1,
@@ -218,7 +219,7 @@ def test_documents_can_be_read_and_the_status_told(
 
 def test_pack_refuses(reference: Path, model_folder: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
     def packing(source: Path, folder: Path = model_folder) -> None:
-        pack.STAGE.execute(pack.PackConfig(synthesised=str(source), vocabulary=str(folder), out=str(tmp_path / "out")))
+        pack.STAGE.execute(PackConfig(synthesised=str(source), vocabulary=str(folder), out=str(tmp_path / "out")))
 
     with pytest.raises(UserError, match="no synthesis"):
         packing(tmp_path)
@@ -237,7 +238,7 @@ def test_pack_refuses(reference: Path, model_folder: Path, tmp_path: Path, vocab
         packing(reference / "whole", tmp_path / "other")
     with pytest.raises(UserError, match=r"option ratio: 0.6 asked for, but 0\.2\d* of the words"):
         pack.STAGE.execute(
-            pack.PackConfig(
+            PackConfig(
                 synthesised=str(reference / "whole"), vocabulary=str(model_folder), ratio=0.6, out=str(tmp_path / "o")
             )
         )

@@ -1,1 +1,1 @@
-"""Engines of the bulk synthesis: the built-in generation, vLLM or SGLang, all as `engine.SpeechBackend`."""
+"""Backends of speech generation: the built-in generation, vLLM and SGLang, behind one interface and in one table."""

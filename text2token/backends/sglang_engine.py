@@ -1,58 +1,55 @@
 """SGLang in this process. Written against SGLang 0.5's `SamplingParams`; not run yet: it needs a GPU and its own torch.
 
-Only speech ids and stop ids may come: a logit processor of ours sees to that, told by each request's parameters.
-Seeds of requests hold only with SGLang's deterministic inference, which is switched on here.
+A logit processor of ours, configured by each request's parameters, allows speech ids and stop ids only. Seeds of
+requests hold only with SGLang's deterministic inference, which is switched on here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.artefact import read_json
+from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
+from text2token.speech_generation import SpeechGenerationConfig
 
-from .choice import BackendOptions, finished_row, show_device
-
-if TYPE_CHECKING:
-    from lm.data.vocabulary import Vocabulary
+from .base import context_length, finished_row, select_gpu
 
 
 class SglangBackend:
-    """An engine of SGLang behind the interface of `engine.SpeechBackend`.
+    """An engine of SGLang behind the interface of `text2token.speech_generation.SpeechBackend`.
 
     Args:
-        options: what it is opened with.
+        config: the options.
+        device: a torch device.
         vocabulary: of the model.
 
     Attributes:
-        max_length: most tokens of a prompt and its answer together.
+        max_length: most tokens of a prompt and its continuation together.
     """
 
-    def __init__(self, options: BackendOptions, vocabulary: Vocabulary) -> None:
-        show_device(options.device)
+    def __init__(self, config: SpeechGenerationConfig, device: str, vocabulary: Vocabulary) -> None:
+        select_gpu(device)
         try:
             import sglang
             from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor
         except ImportError as error:
-            remedy = "install sglang into an environment of its own beside speechweave, or set backend=builtin"
+            remedy = "install sglang into an environment of its own, next to speechweave, or set backend=builtin"
             raise UserError("backend=sglang", found=f"no SGLang here ({error})", remedy=remedy) from error
-        from pathlib import Path
-
-        self.max_length = int(read_json(Path(options.folder) / "config.json")["max_position_embeddings"])
+        self.max_length = context_length(config.model)
         self._first, self._count = int(vocabulary.speech_offset), int(vocabulary.num_speech_tokens)
-        # SGLang sends the class to its scheduler's process, so it is made where the base class is known
+        # SGLang pickles the class for its scheduler's process; its base class exists only where SGLang is installed.
         processor: Any = type("AllowedIds", (CustomLogitProcessor,), {"__call__": keep_allowed})
         self._processor = processor.to_str()
         self._engine = sglang.Engine(
-            model_path=options.folder,
+            model_path=config.model,
             skip_tokenizer_init=True,
-            dtype=options.dtype,
+            dtype=config.dtype,
             context_length=self.max_length,
-            max_running_requests=options.batch_size,
+            max_running_requests=config.batch_size,
             disable_radix_cache=True,
             enable_custom_logit_processor=True,
             enable_deterministic_inference=True,
@@ -81,7 +78,7 @@ class SglangBackend:
             custom_logit_processor=[self._processor] * len(prompts),
         )
         return [
-            np.array(finished_row(list(answer["output_ids"]), list(stop), _stopped_by(answer)), np.int32)
+            np.array(finished_row(list(answer["output_ids"]), stop, _stopped_by(answer)), np.int32)
             for answer in answers
         ]
 
@@ -102,7 +99,7 @@ def sampling_options(
 
 
 def keep_allowed(processor: Any, logits: Any, custom_param_list: list[dict[str, Any]]) -> Any:
-    """Let only the ids come that each row's parameters allow: logits (R, V), changed in place."""
+    """Mask the ids that each row's parameters do not allow: logits (R, V), changed in place."""
     for row, allowed in enumerate(custom_param_list):
         kept = logits[row, allowed["stop"]].clone()
         logits[row, : allowed["first"]] = float("-inf")

@@ -1,55 +1,51 @@
 """vLLM in this process. Written against vLLM 0.33's `SamplingParams`; not run yet: it needs a GPU and its own torch.
 
-Each request has its own seed, so a span's tokens don't depend on the requests beside it as far as vLLM's kernels are
+Each request has its own seed, so its tokens do not depend on the other requests as far as vLLM's kernels are
 independent of the batch: bytes may differ between runs, unlike the built-in generation's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.artefact import read_json
+from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
+from text2token.speech_generation import SpeechGenerationConfig
 
-from .choice import BackendOptions, finished_row, show_device
-
-if TYPE_CHECKING:
-    from lm.data.vocabulary import Vocabulary
+from .base import context_length, finished_row, select_gpu
 
 
 class VllmBackend:
-    """An engine of vLLM behind the interface of `engine.SpeechBackend`.
+    """An engine of vLLM behind the interface of `text2token.speech_generation.SpeechBackend`.
 
     Args:
-        options: what it is opened with.
+        config: the options.
+        device: a torch device.
         vocabulary: of the model.
 
     Attributes:
-        max_length: most tokens of a prompt and its answer together.
+        max_length: most tokens of a prompt and its continuation together.
     """
 
-    def __init__(self, options: BackendOptions, vocabulary: Vocabulary) -> None:
-        show_device(options.device)
+    def __init__(self, config: SpeechGenerationConfig, device: str, vocabulary: Vocabulary) -> None:
+        select_gpu(device)
         try:
             from vllm import LLM
         except ImportError as error:
-            remedy = "install vllm into an environment of its own beside speechweave, or set backend=builtin"
+            remedy = "install vllm into an environment of its own, next to speechweave, or set backend=builtin"
             raise UserError("backend=vllm", found=f"no vLLM here ({error})", remedy=remedy) from error
-        from pathlib import Path
-
-        self.vocabulary = vocabulary
-        self.max_length = int(read_json(Path(options.folder) / "config.json")["max_position_embeddings"])
+        self.max_length = context_length(config.model)
         self._speech = np.flatnonzero(vocabulary.is_speech(np.arange(vocabulary.size))).tolist()
         self._engine = LLM(
-            model=options.folder,
+            model=config.model,
             skip_tokenizer_init=True,
-            dtype=options.dtype,
+            dtype=config.dtype,
             max_model_len=self.max_length,
-            max_num_seqs=options.batch_size,
+            max_num_seqs=config.batch_size,
             enable_prefix_caching=False,
             seed=0,
         )
@@ -74,7 +70,7 @@ class VllmBackend:
         ]
         requests = [{"prompt_token_ids": [int(id) for id in prompt]} for prompt in prompts]
         rows = [request.outputs[0] for request in self._engine.generate(requests, parameters, use_tqdm=False)]
-        return [np.array(finished_row(list(row.token_ids), list(stop), _stopped_by(row)), np.int32) for row in rows]
+        return [np.array(finished_row(list(row.token_ids), stop, _stopped_by(row)), np.int32) for row in rows]
 
 
 def sampling_options(

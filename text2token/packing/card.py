@@ -1,17 +1,15 @@
-"""The card of an interleaved corpus: ``README.md`` in its folder, made of the numbers in ``corpus.json``."""
+"""The card of an interleaved corpus: ``README.md`` in its folder, from the numbers in ``corpus.json``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lm.data.corpora import CorpusInfo
 from runtime.artefact import write_text
 
-if TYPE_CHECKING:
-    from lm.data.corpora import CorpusInfo
-
 BAR = 40  # characters of the longest bar
-MOST_ROWS = 24  # of a histogram
+MAX_ROWS = 24  # of a histogram
 
 
 def write_card(info: CorpusInfo) -> None:
@@ -70,11 +68,11 @@ def card(info: CorpusInfo) -> str:
 
 
 def histogram(counts: Mapping[str, int]) -> list[str]:
-    """A bar of text for each length, or range of lengths, of spans (words -> spans)."""
+    """A bar of characters for each length in words, or range of lengths (length -> number of spans)."""
     if not counts:
         return ["no spans"]
     lengths = {int(length): count for length, count in counts.items()}
-    width = -(-max(lengths) // MOST_ROWS)  # words of a row
+    width = -(-max(lengths) // MAX_ROWS)  # lengths in a row
     rows = dict.fromkeys(range(1, max(lengths) + 1, width), 0)
     for length, count in lengths.items():
         rows[(length - 1) // width * width + 1] += count
@@ -88,7 +86,7 @@ def histogram(counts: Mapping[str, int]) -> list[str]:
 
 
 def cost(made: Mapping[str, Any]) -> list[str]:
-    """What it took, as Markdown rows."""
+    """Seconds and tokens a second, as a Markdown list."""
     worker, tokens = made["synthesis_worker_seconds"], made["synthesis_tokens"]
     return [
         f"- synthesis: {worker:,.1f} seconds of workers, {made['synthesis_cpu_seconds']:,.1f} CPU seconds, "

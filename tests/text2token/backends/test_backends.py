@@ -8,18 +8,20 @@ import torch
 from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Generator
 from runtime.errors import UserError
-from text2token.backends.choice import BackendOptions, finished_row, open_backend
+from text2token.backends.base import finished_row
 from text2token.backends.sglang_engine import keep_allowed
 from text2token.backends.sglang_engine import sampling_options as sglang_options
+from text2token.backends.table import open_backend
 from text2token.backends.vllm_engine import sampling_options as vllm_options
+from text2token.speech_generation import SpeechGenerationConfig
 
 
-def options(folder: Path) -> BackendOptions:
-    return BackendOptions(folder=str(folder), batch_size=4, dtype="float32", device="cpu")
+def options(folder: Path) -> SpeechGenerationConfig:
+    return SpeechGenerationConfig(model=str(folder), batch_size=4)
 
 
 def test_builtin_is_the_generator(model_folder: Path, vocabulary: Vocabulary) -> None:
-    backend = open_backend("builtin", options(model_folder), vocabulary)
+    backend = open_backend("builtin", options(model_folder), "cpu", vocabulary)
     assert isinstance(backend, Generator) and backend.batch_size == 4 and backend.max_length == 512
 
 
@@ -29,7 +31,7 @@ def test_an_engine_that_is_not_there_is_named(name: str, model_folder: Path, voc
         __import__(name)
     except ImportError:
         with pytest.raises(UserError, match=f"backend={name}.*install {name}.*backend=builtin"):
-            open_backend(name, options(model_folder), vocabulary)
+            open_backend(name, options(model_folder), "cpu", vocabulary)
 
 
 @pytest.mark.parametrize(

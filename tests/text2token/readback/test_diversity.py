@@ -1,19 +1,19 @@
 import numpy as np
 
-from text2token.diversity import SpeakerClassifier, repeated_share, used_codes
+from text2token.readback.diversity import SpeakerClassifier, repeated_share, used_codes
 
 
-def test_speakers_are_told_apart_by_their_codes() -> None:
+def test_speakers_are_classified_by_their_codes() -> None:
     random = np.random.default_rng(0)
     habits = random.dirichlet(np.full(32, 0.3), size=4)
     draw = [[random.choice(32, 30, p=habit).astype(np.uint16) for _ in range(40)] for habit in habits]
     rows = [(f"speaker-{number}", codes) for number, own in enumerate(draw) for codes in own]
-    guess = SpeakerClassifier(rows[::2], 32)
-    assert guess.speakers == [f"speaker-{number}" for number in range(4)]
-    assert guess.right_share(rows[1::2]) > 0.95
+    classifier = SpeakerClassifier(rows[::2], 32)
+    assert classifier.speakers == [f"speaker-{number}" for number in range(4)]
+    assert classifier.accuracy(rows[1::2]) > 0.95
     shuffled = [(f"speaker-{random.integers(4)}", codes) for _, codes in rows]
-    assert guess.right_share(shuffled) < 0.45  # chance is a quarter
-    assert guess.guess(np.zeros(0, dtype=np.uint16)) == "speaker-0" and guess.right_share([]) == 0
+    assert classifier.accuracy(shuffled) < 0.45  # chance is a quarter
+    assert classifier.classify(np.zeros(0, dtype=np.uint16)) == "speaker-0" and classifier.accuracy([]) == 0
 
 
 def test_repetition_and_use() -> None:

@@ -1,8 +1,8 @@
-"""How speech tokens differ: does a row go round in circles, and can one tell from its tokens who speaks?
+"""Diversity of speech tokens: repetition within a row, codes in use, and whether speakers can be classified.
 
-Synthetic speech of one voice over-fits a language model, so a text-to-token model must keep its speakers apart. Here a
-row's speaker is guessed from how often it holds each code, by the codes' frequencies in each speaker's real tokens
-(naive Bayes). The guesses on generated tokens are compared with those on real tokens of the same sentences.
+Synthetic speech of one voice over-fits a language model, so a text-to-token model must keep its speakers apart. Here
+the speaker of a row is classified by naive Bayes: from its counts of codes, and the codes' frequencies in each
+speaker's real tokens. The accuracy on generated tokens is compared with that on real tokens of the same sentences.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .gate import distinct_share
-
-Codes = npt.NDArray[np.uint16]
+from text2token.gate import distinct_share
+from text2token.speech_generation import Codes
 
 
 class SpeakerClassifier:
-    """Frequencies of codes for each speaker.
+    """Naive Bayes over the counts of codes, with equal priors of the speakers.
 
     Args:
         rows: (speaker, codes (T,)) of real speech.
@@ -35,20 +34,20 @@ class SpeakerClassifier:
         smooth = np.array([counts[speaker] + smoothing for speaker in self.speakers]).reshape(-1, codebook_size)
         self._log_SK = np.log(smooth / smooth.sum(1, keepdims=True))
 
-    def guess(self, codes: Codes) -> str:
-        """The likeliest speaker of a row; all are as likely beforehand."""
+    def classify(self, codes: Codes) -> str:
+        """The most probable speaker of a row (T,)."""
         return self.speakers[int(self._log_SK[:, codes].sum(1).argmax())]
 
-    def right_share(self, rows: Sequence[tuple[str, Codes]]) -> float:
-        """Share of rows whose speaker is guessed."""
-        return sum(self.guess(codes) == speaker for speaker, codes in rows) / max(len(rows), 1)
+    def accuracy(self, rows: Sequence[tuple[str, Codes]]) -> float:
+        """Share of rows whose speaker is classified correctly."""
+        return sum(self.classify(codes) == speaker for speaker, codes in rows) / max(len(rows), 1)
 
 
 def repeated_share(rows: Sequence[Codes]) -> float:
-    """Mean share of groups of three tokens that stand in their row before."""
+    """Mean share of trigrams of tokens that occur earlier in their row."""
     return float(np.mean([1 - distinct_share(codes) for codes in rows])) if rows else 0.0
 
 
 def used_codes(rows: Sequence[Codes]) -> int:
-    """How many different codes there are."""
+    """Number of distinct codes."""
     return len(np.unique(np.concatenate(rows))) if rows else 0

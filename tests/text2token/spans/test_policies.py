@@ -9,7 +9,8 @@ from corpus.text.speakability import unspeakable_parts
 from corpus.text.words import count_words
 from runtime.errors import UserError
 from runtime.hashing import seed_of
-from text2token.spans import POLICIES, Span, SpanConfig, choose_spans, sentence_bounds
+from text2token.spans.layout import Span, sentence_bounds
+from text2token.spans.policies import POLICIES, SpanConfig, choose_spans
 
 WORD = st.text(alphabet="abc.é", min_size=1, max_size=5)
 LATIN = st.lists(st.tuples(WORD, st.sampled_from([" ", "  ", "\n", "\n\n"])), max_size=80).map(
@@ -157,11 +158,12 @@ def test_chinese_words() -> None:
 
 def test_options() -> None:
     for options, match in (
-        ({"policy": "aligned"}, "spans.policy.*poisson"),
-        ({"ratio": 1.5}, "spans.ratio"),
-        ({"mean_words": 0}, "spans.mean_words"),
+        ({"policy": "aligned"}, r"option policy: found 'aligned'\. choose one of poisson"),
+        ({"ratio": 1.5}, r"option ratio: found 1\.5.*at most 1"),
+        ({"mean_words": 0}, r"option mean_words: found 0.*above 0"),
+        ({"min_words": 0}, r"option min_words: found 0.*at least 1"),
         ({"policy": "word", "mean_words": 3}, "spans.min_words"),
-        ({"segmenter": "spaces"}, "spans.segmenter.*jieba"),
+        ({"segmenter": "spaces"}, r"option segmenter: found 'spaces'.*jieba"),
     ):
         with pytest.raises(UserError, match=match):
             SpanConfig(**options)  # type: ignore[arg-type]

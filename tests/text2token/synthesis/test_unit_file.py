@@ -5,11 +5,18 @@ import numpy as np
 import pytest
 
 from runtime.errors import UserError
-from text2token.unit_file import Counts, Fingerprints, SpokenDocument, SpokenSpan, read_unit, write_unit
+from text2token.synthesis.unit_file import (
+    Fingerprints,
+    SpokenDocument,
+    SpokenSpan,
+    SynthesisCounts,
+    read_unit,
+    write_unit,
+)
 
 CODES = np.array([1, 2, 65535], dtype=np.uint16)
 NONE = np.zeros(0, dtype=np.uint16)
-MARKS = Fingerprints("vocabulary", "tokenizer", "model")
+FINGERPRINTS = Fingerprints("vocabulary", "tokenizer", "model")
 DOCUMENTS = [
     SpokenDocument("a", "One two. Three four", [SpokenSpan(0, 3, 1, "one", "ann", "good", CODES)]),
     SpokenDocument(
@@ -26,17 +33,17 @@ DOCUMENTS = [
 
 def test_round_trip_and_same_bytes(tmp_path: Path) -> None:
     for name in ("x", "y"):
-        write_unit(tmp_path / f"{name}.parquet", DOCUMENTS, MARKS, 2)
+        write_unit(tmp_path / f"{name}.parquet", DOCUMENTS, FINGERPRINTS, 2)
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "y.parquet").read_bytes()
-    documents, marks, num_bad = read_unit(tmp_path / "x.parquet")
-    assert marks == MARKS and num_bad == 2
+    documents, fingerprints, num_bad = read_unit(tmp_path / "x.parquet")
+    assert fingerprints == FINGERPRINTS and num_bad == 2
     for got, expected in zip(documents, DOCUMENTS, strict=True):
         assert (got.id, got.text, len(got.spans)) == (expected.id, expected.text, len(expected.spans))
         for span, wanted in zip(got.spans, expected.spans, strict=True):
             assert [*vars(span).values()][:-1] == [*vars(wanted).values()][:-1]
             np.testing.assert_array_equal(span.tokens, wanted.tokens)
-    write_unit(tmp_path / "empty.parquet", [], MARKS, 5)
-    assert read_unit(tmp_path / "empty.parquet") == ([], MARKS, 5)
+    write_unit(tmp_path / "empty.parquet", [], FINGERPRINTS, 5)
+    assert read_unit(tmp_path / "empty.parquet") == ([], FINGERPRINTS, 5)
 
 
 def test_pieces_keep_the_text_and_leave_rejected_spans_in_it() -> None:
@@ -45,10 +52,10 @@ def test_pieces_keep_the_text_and_leave_rejected_spans_in_it() -> None:
 
 
 def test_counts() -> None:
-    counts = Counts()
+    counts = SynthesisCounts()
     for document in DOCUMENTS:
         counts.add(document)
-    total = Counts(documents=1, rejected={"long": 1, "short": 1})
+    total = SynthesisCounts(documents=1, rejected={"long": 1, "short": 1})
     total.merge(json.loads(json.dumps(counts.record())) | {"bad": []})
     assert (counts.lengths, counts.speakers) == ({"1": 2}, {"ann": 1, "bob": 1})
     assert (counts.documents, counts.words, counts.spans, counts.tokens) == (3, 12, 3, 6)

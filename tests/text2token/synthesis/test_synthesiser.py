@@ -7,9 +7,10 @@ from lm.data.readers import TextDocument
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.generation import Generator
 from runtime.errors import UserError
-from text2token.engine import SpanVoice, Synthesiser, voices
-from text2token.gate import GateConfig
-from text2token.spans import SpanConfig
+from text2token.bulk_generation import BulkGenerationConfig, speaker_shares
+from text2token.spans.policies import SpanConfig
+from text2token.synthesis.config import SynthesizeConfig
+from text2token.synthesis.synthesiser import Synthesiser
 
 TEXTS = [
     "the capital of france is paris. a lion sleeps in the house and the cat likes the red ball very much.",
@@ -20,18 +21,21 @@ TEXTS = [
 DOCUMENTS = [TextDocument(f"d{number}", text) for number, text in enumerate(TEXTS)]
 
 
-def synthesiser(folder: Path, batch_size: int = 64, seed: int = 1, **voice: object) -> Synthesiser:
+def synthesiser(folder: Path, batch_size: int = 64, seed: int = 1, normalises: bool = True) -> Synthesiser:
     generator = Generator.from_pretrained(folder, batch_size=batch_size)
-    names, weights = voices({"ann": 3.0, "bob": 1.0}, generator.vocabulary)
-    options = {"names": names, "weights": weights, "temperature": 0.9, "top_p": 0.95, "normalises": True, **voice}
-    return Synthesiser(
-        generator,
-        generator.vocabulary,
-        spans=SpanConfig(ratio=0.4, mean_words=3),
-        gate=GateConfig(),
-        voice=SpanVoice(**options),  # type: ignore[arg-type]
+    config = SynthesizeConfig(
+        texts="texts",
+        model=str(folder),
+        out="out",
         seed=seed,
+        spans=SpanConfig(ratio=0.4, mean_words=3),
+        speakers={"ann": 3.0, "bob": 1.0},
+        temperature=0.9,
+        normaliser="none",
+        normalises=normalises,
+        retries=0,
     )
+    return Synthesiser(generator, generator.vocabulary, config)
 
 
 def flat(documents: list) -> list[tuple]:  # type: ignore[type-arg]
@@ -43,23 +47,24 @@ def flat(documents: list) -> list[tuple]:  # type: ignore[type-arg]
 
 
 def test_results_do_not_depend_on_batch_or_neighbours(model_folder: Path) -> None:
-    whole = flat(synthesiser(model_folder).speak(DOCUMENTS, 0))
-    assert flat(synthesiser(model_folder, batch_size=2).speak(DOCUMENTS, 0)) == whole
+    whole = flat(synthesiser(model_folder).synthesise(DOCUMENTS, 0))
+    assert flat(synthesiser(model_folder, batch_size=2).synthesise(DOCUMENTS, 0)) == whole
     one_by_one = synthesiser(model_folder, batch_size=5)
-    assert [row for document in DOCUMENTS for row in flat(one_by_one.speak([document], 0))] == whole
-    assert flat(synthesiser(model_folder).speak(DOCUMENTS[::-1], 0)) != whole  # in the documents' order
-    assert sorted(flat(synthesiser(model_folder).speak(DOCUMENTS[::-1], 0))) == sorted(whole)
+    assert [row for document in DOCUMENTS for row in flat(one_by_one.synthesise([document], 0))] == whole
+    assert flat(synthesiser(model_folder).synthesise(DOCUMENTS[::-1], 0)) != whole  # in the documents' order
+    assert sorted(flat(synthesiser(model_folder).synthesise(DOCUMENTS[::-1], 0))) == sorted(whole)
 
 
 def test_passes_and_seeds_draw_otherwise(model_folder: Path) -> None:
     draws = [
-        flat(synthesiser(model_folder, seed=seed).speak(DOCUMENTS, number)) for seed, number in ((1, 0), (1, 1), (2, 0))
+        flat(synthesiser(model_folder, seed=seed).synthesise(DOCUMENTS, number))
+        for seed, number in ((1, 0), (1, 1), (2, 0))
     ]
     assert draws[0] != draws[1] != draws[2] != draws[0]
 
 
 def test_what_is_spoken(model_folder: Path) -> None:
-    documents = synthesiser(model_folder).speak(DOCUMENTS, 0)
+    documents = synthesiser(model_folder).synthesise(DOCUMENTS, 0)
     for document, source in zip(documents, DOCUMENTS, strict=True):
         assert (document.id, document.text) == (source.id, source.text)
         for span in document.spans:
@@ -71,36 +76,35 @@ def test_what_is_spoken(model_folder: Path) -> None:
         for text in texts:  # text outside the spans is kept, byte for byte and in order
             assert text in rest
             rest = rest[rest.index(text) + len(text) :]
-    raw = synthesiser(model_folder, normalises=False).speak(DOCUMENTS, 0)
+    raw = synthesiser(model_folder, normalises=False).synthesise(DOCUMENTS, 0)
     assert all(span.spoken == doc.text[span.start : span.end] for doc in raw for span in doc.spans)
 
 
 def test_numbers_are_written_out_before_they_are_spoken() -> None:
-    voice = SpanVoice(temperature=0.0, top_p=1.0, normalises=True, normaliser="builtin")
-    assert voice.spoken("Dr. Lee paid $5 (50%)") == "doctor lee paid five dollars fifty percent"
-    assert (
-        SpanVoice(temperature=0.0, top_p=1.0, normalises=False, normaliser="builtin").spoken("5%!") == "five percent!"
-    )
+    normalised = BulkGenerationConfig(model="", normaliser="builtin")
+    assert normalised.model_text("Dr. Lee paid $5 (50%)") == "doctor lee paid five dollars fifty percent"
+    plain = BulkGenerationConfig(model="", normaliser="builtin", normalises=False)
+    assert plain.model_text("5%!") == "five percent!"
 
 
 def test_a_span_without_words_stays_text(model_folder: Path) -> None:
     dots = [TextDocument("dots", ". . . . . ...")]
-    (document,) = synthesiser(model_folder).speak(dots, 0)
+    (document,) = synthesiser(model_folder).synthesise(dots, 0)
     assert {span.verdict for span in document.spans} == {"empty"} and document.pieces() == [". . . . . ..."]
 
 
 def test_a_span_the_model_has_no_room_for_stays_text(model_folder: Path) -> None:
     endless = [TextDocument("a", "lion " * 2000), TextDocument("b", "the " + "lion" * 400 + " sleeps")]
     made = synthesiser(model_folder)
-    made.spans = SpanConfig(ratio=0.9, mean_words=500)
-    documents = made.speak([*endless, DOCUMENTS[0]], 0)
+    made.config.spans = SpanConfig(ratio=0.9, mean_words=500)
+    documents = made.synthesise([*endless, DOCUMENTS[0]], 0)
     assert {span.verdict for document in documents[:2] for span in document.spans} == {"oversized"}
     assert [document.pieces() for document in documents[:2]] == [[one.text] for one in endless]
-    made.spans = SpanConfig(ratio=0.4, mean_words=3)
-    assert flat(made.speak([endless[1], DOCUMENTS[0]], 0))[-1] == flat(made.speak([DOCUMENTS[0]], 0))[-1]
+    made.config.spans = SpanConfig(ratio=0.4, mean_words=3)
+    assert flat(made.synthesise([endless[1], DOCUMENTS[0]], 0))[-1] == flat(made.synthesise([DOCUMENTS[0]], 0))[-1]
 
 
-def test_voices_follow_their_shares(model_folder: Path) -> None:
+def test_speakers_follow_their_shares(model_folder: Path) -> None:
     made = synthesiser(model_folder)
     speakers = [
         span.speaker
@@ -111,13 +115,13 @@ def test_voices_follow_their_shares(model_folder: Path) -> None:
 
 
 def test_speakers_are_checked(vocabulary: Vocabulary) -> None:
-    assert voices({}, vocabulary) == (("ann", "bob", "carol"), (1 / 3, 1 / 3, 1 / 3))
+    assert speaker_shares({}, vocabulary) == (("ann", "bob", "carol"), (1 / 3, 1 / 3, 1 / 3))
     with pytest.raises(UserError, match=r"'dora'.*ann, bob, carol"):
-        voices({"dora": 1.0}, vocabulary)
+        speaker_shares({"dora": 1.0}, vocabulary)
     with pytest.raises(UserError, match=r"speakers\.ann"):
-        voices({"ann": 0.0}, vocabulary)
+        speaker_shares({"ann": 0.0}, vocabulary)
     from lm.data.text_tokenizers import train_bpe
 
     mute = build_vocabulary(train_bpe(["a"], 300), num_speech_tokens=4, speech_tokenizer="abc")
     with pytest.raises(UserError, match="no speaker"):
-        voices({}, mute)
+        speaker_shares({}, mute)

@@ -5,12 +5,21 @@ import pytest
 
 from runtime.bulk.job import UnitFolder
 from runtime.errors import UserError
-from text2token.plan import open_job, part_of
+from text2token.synthesis.config import SynthesizeConfig
+from text2token.synthesis.plan import open_job, record_range
 from text2token.texts import Columns, TextReader
 
 
 def job(folder: Path, sources: dict[str, str], passes: int = 1, size: int = 2) -> UnitFolder:
-    return open_job(folder, sources, Columns(), passes=passes, unit_documents=size, lease_seconds=60)
+    config = SynthesizeConfig(
+        texts=sources["train"],
+        texts_heldout=sources.get("valid", ""),
+        model="model",
+        passes=passes,
+        unit_documents=size,
+        out=str(folder),
+    )
+    return open_job(folder, config)
 
 
 def test_a_plan_is_made_once(tmp_path: Path) -> None:
@@ -20,7 +29,7 @@ def test_a_plan_is_made_once(tmp_path: Path) -> None:
     units = job(tmp_path / "out", sources).units
     assert units[0].name == "train/pass-0-unit-000000" and len(units) == 6
     assert job(tmp_path / "out", sources, passes=3, size=1).units == units
-    first = next(TextReader(Columns()).read(part_of(units[1])))
+    first = next(TextReader(Columns()).read(record_range(units[1])))
     assert first.id == "texts-0000003"  # type: ignore[union-attr]
 
 

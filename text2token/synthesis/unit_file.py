@@ -1,8 +1,8 @@
-"""A finished unit on disk: Parquet, one row a document, its spans as lists; what `text2token.pack` reads.
+"""The file of a synthesised unit: Parquet, one row a document, its spans as lists; read by `text2token.pack`.
 
-Columns: id, text, and for each span ``starts`` and ``ends`` (characters of the text), ``words``, ``spoken`` (the words
-as they were given to the model), ``speakers``, ``verdicts`` (``good``, or why the span stays text) and ``tokens``
-(empty unless good). The same documents give the same bytes.
+Columns: id, text, and for each span ``starts`` and ``ends`` (characters of the text), ``words`` (their number),
+``spoken`` (the text as the model got it), ``speakers``, ``verdicts`` (``good``, or why the span stays text) and
+``tokens`` (empty unless good). The same documents give the same bytes.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from corpus.text.words import count_words
 from runtime.errors import UserError
+from text2token.gate import GOOD
+from text2token.speech_generation import Codes
 
-from .gate import GOOD
-from .spans import count_words
-
-Codes = npt.NDArray[np.uint16]
-LISTS = ("starts", "ends", "words", "spoken", "speakers", "verdicts", "tokens")  # one item a span, as in SpokenSpan
+# One item for each span, in the order of the fields of SpokenSpan.
+LISTS = ("starts", "ends", "words", "spoken", "speakers", "verdicts", "tokens")
 REMAKE = "remove it and run text2token.synthesize again"
 
 
 @dataclass(frozen=True, eq=False)
 class SpokenSpan:
-    """A span and its speech tokens, which are none unless the verdict is ``good``."""
+    """A span, and its speech tokens if the verdict is ``good``."""
 
     start: int
     end: int
@@ -48,7 +48,7 @@ class SpokenDocument:
     spans: list[SpokenSpan]
 
     def pieces(self) -> list[str | Codes]:
-        """Texts and speech tokens in turn; a span that was not good is text."""
+        """Texts and speech tokens in turn; spans that did not pass the gate are text."""
         pieces: list[str | Codes] = []
         at = 0
         for span in self.spans:
@@ -60,7 +60,7 @@ class SpokenDocument:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What the tokens of a unit belong to: fingerprints of vocabulary, speech tokenizer and model."""
+    """Fingerprints of the vocabulary, speech tokenizer and model of a unit's tokens."""
 
     vocabulary: str
     speech_tokenizer: str
@@ -68,19 +68,19 @@ class Fingerprints:
 
 
 @dataclass
-class Counts:
-    """What a unit, or many, holds.
+class SynthesisCounts:
+    """Sums over the documents of one unit, or of many.
 
     Attributes:
-        documents: texts.
-        words: of them.
-        chosen_words: those of spans.
-        spoken_words: those of spans that became speech.
-        spans: good ones and others.
+        documents: number of texts.
+        words: of the texts.
+        chosen_words: words of all spans.
+        spoken_words: words of the spans that became speech.
+        spans: number of all spans.
         tokens: speech tokens.
-        rejected: why spans stay text -> how many.
-        lengths: words of a span that became speech -> how many.
-        speakers: who reads -> good spans.
+        rejected: verdict -> number of spans that stay text for it.
+        lengths: number of words -> number of spans of this length that became speech.
+        speakers: speaker -> number of spans that became speech.
     """
 
     documents: int = 0
@@ -113,7 +113,7 @@ class Counts:
         return asdict(self)
 
     def merge(self, record: Mapping[str, Any]) -> None:
-        """Add the counts of a `record` (what else it holds is passed over)."""
+        """Add the counts of a `record` (its other items are ignored)."""
         for name, mine in vars(self).items():
             if isinstance(mine, int):
                 setattr(self, name, mine + record[name])
@@ -123,7 +123,7 @@ class Counts:
 
     @property
     def num_rejected(self) -> int:
-        """Spans that stay text."""
+        """Number of spans that stay text."""
         return sum(self.rejected.values())
 
     @property
@@ -141,14 +141,11 @@ def _count(table: dict[str, int], key: str, count: int = 1) -> None:
     table[key] = table.get(key, 0) + count
 
 
-def write_unit(path: Path, documents: Sequence[SpokenDocument], marks: Fingerprints, num_bad: int) -> None:
-    """Write a unit; ``num_bad`` records were left out of it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def write_unit(path: Path, documents: Sequence[SpokenDocument], fingerprints: Fingerprints, num_bad: int) -> None:
+    """Write a unit of which ``num_bad`` records were left out."""
     string, number = pa.string(), pa.int32()
     kinds = dict(zip(LISTS, (number, number, number, string, string, string, pa.list_(pa.uint16())), strict=True))
-    metadata = {"text2token": json.dumps(vars(marks) | {"bad_lines": num_bad}, sort_keys=True)}
+    metadata = {"text2token": json.dumps(vars(fingerprints) | {"bad_lines": num_bad}, sort_keys=True)}
     columns = [("id", pa.string()), ("text", pa.string()), *((name, pa.list_(kind)) for name, kind in kinds.items())]
     lists = {
         name: [[getattr(span, attribute.name) for span in document.spans] for document in documents]
@@ -159,18 +156,15 @@ def write_unit(path: Path, documents: Sequence[SpokenDocument], marks: Fingerpri
 
 
 def read_unit(path: Path) -> tuple[list[SpokenDocument], Fingerprints, int]:
-    """Documents of a unit, what they belong to, and how many lines were left out.
+    """The documents of a unit, their fingerprints, and the number of records left out.
 
     Raises:
-        UserError: a file that is missing, damaged or no unit.
+        UserError: a file that is missing, damaged or of another kind.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         table = pq.read_table(path)
-        marks = json.loads((table.schema.metadata or {})[b"text2token"])
-        num_bad = int(marks.pop("bad_lines"))
+        record = json.loads((table.schema.metadata or {})[b"text2token"])
+        num_bad = int(record.pop("bad_lines"))
     except FileNotFoundError as error:
         raise UserError(str(path), found="no such file", remedy="run text2token.synthesize to its end") from error
     except (pa.ArrowInvalid, OSError) as error:
@@ -190,4 +184,4 @@ def read_unit(path: Path) -> tuple[list[SpokenDocument], Fingerprints, int]:
     ]
     texts = zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
     documents = [SpokenDocument(id, text, spans[bounds[row] : bounds[row + 1]]) for row, (id, text) in enumerate(texts)]
-    return documents, Fingerprints(**marks), num_bad
+    return documents, Fingerprints(**record), num_bad

@@ -1,4 +1,4 @@
-"""A smaller ratio of speech from a finished synthesis: some of the good spans are kept, the others stay text."""
+"""Subsampling of a finished synthesis to a smaller ratio of speech: some of the good spans become text again."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import dataclasses
 import numpy as np
 
 from runtime.hashing import seed_of
+from text2token.gate import GOOD
+from text2token.synthesis.unit_file import SpokenDocument
 
-from .gate import GOOD
-from .unit_file import SpokenDocument
-
-UNUSED = "unused"  # the verdict of a good span that the ratio has no room for
+UNUSED = "unused"  # verdict of a good span that is left as text for the ratio
 
 
 class SpanSubsampler:
-    """Keeps spans of one document after the other so that the share of spoken words stays at ``ratio``.
+    """Keeps spans, document after document, so that the share of spoken words stays at ``ratio``.
 
-    Spans come whole, so a document has a little more or less than its share; what it lacks, the next ones make up for.
+    Spans are kept whole, so a document has a little more or less than its share; the difference is carried over.
 
     Args:
         ratio: eta, share of the words that become speech; at most what was synthesised.
@@ -26,10 +25,10 @@ class SpanSubsampler:
 
     def __init__(self, ratio: float, seed: int) -> None:
         self.ratio, self.seed = ratio, seed
-        self.missing = 0.0  # words to be spoken, carried over
+        self.missing = 0.0  # words of speech, carried over
 
-    def keep(self, document: SpokenDocument, num_words: int) -> SpokenDocument:
-        """The document with the spans that are kept; others get the verdict ``unused``.
+    def subsample(self, document: SpokenDocument, num_words: int) -> SpokenDocument:
+        """The document with the spans that are kept; the other good ones get the verdict ``unused``.
 
         Args:
             document: the next one.
@@ -43,6 +42,6 @@ class SpanSubsampler:
             if spans[number].num_words <= 2 * self.missing:  # nearer to the ratio with it than without
                 self.missing -= spans[number].num_words
             else:
-                none = spans[number].tokens[:0]
-                spans[number] = dataclasses.replace(spans[number], verdict=UNUSED, tokens=none)
+                no_tokens = spans[number].tokens[:0]
+                spans[number] = dataclasses.replace(spans[number], verdict=UNUSED, tokens=no_tokens)
         return SpokenDocument(document.id, document.text, spans)

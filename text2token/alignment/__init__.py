@@ -1,0 +1,1 @@
+"""Interleaved documents of real speech, from the times of its words."""

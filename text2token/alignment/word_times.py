@@ -1,0 +1,99 @@
+"""Times of an utterance's words: their places in the text, and the cut of its speech tokens at spans of words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from corpus.tokens import TokenisedUtterance
+from runtime.errors import UserError
+from text2token.spans.layout import Span
+from text2token.speech_generation import Codes
+
+
+class WordTime(NamedTuple):
+    """A word and its time in the recording, as an aligner gives them (seconds)."""
+
+    word: str
+    begin: float
+    end: float
+
+
+class TimedWord(NamedTuple):
+    """A word of a text: characters ``start`` to ``stop``, spoken from ``begin`` to ``end`` (seconds)."""
+
+    start: int
+    stop: int
+    begin: float
+    end: float
+
+
+def read_times(path: str) -> dict[str, list[WordTime]]:
+    """Id of an utterance -> its words with times.
+
+    Raises:
+        UserError: no such file, or a line of another form.
+    """
+    times = {}
+    if not Path(path).is_file():
+        raise UserError(path, found="no such file", remedy="give the words' times, one utterance a line")
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        try:
+            record = json.loads(line)
+            times[str(record["id"])] = [
+                WordTime(str(word), float(begin), float(end)) for word, begin, end in record["words"]
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            found, remedy = f"no record of words ({error})", 'write {"id": ..., "words": [[word, begin, end], ...]}'
+            raise UserError(f"{path}, line {number}", found=found, remedy=remedy) from error
+    return times
+
+
+def locate_words(text: str, words: Sequence[WordTime]) -> list[TimedWord]:
+    """The words with their places in the text.
+
+    Raises:
+        ValueError: a word that is not in the text (in order), or times that run backwards; the message names it.
+    """
+    located: list[TimedWord] = []
+    lower, at, clock = text.lower(), 0, 0.0
+    for word, begin, end in words:
+        start = lower.find(word.lower(), at)
+        if start < 0 or not word:
+            raise ValueError(f"the word {word!r} is not in what is left of the text")
+        if not clock - 1e-6 <= begin <= end:
+            raise ValueError(f"the word {word!r} is spoken from {begin} to {end}, after {clock}")
+        at, clock = start + len(word), end
+        located.append(TimedWord(start, at, begin, end))
+    return located
+
+
+def cut_speech(span: Span, words: Sequence[TimedWord], codes: Codes, frame_rate: float) -> Codes:
+    """The speech tokens (T,) of a span: from the middle of the silence before it to the middle of that after it.
+
+    Spans at the utterance's ends reach to its ends. A span without a timed word has no tokens.
+    """
+    inside = [at for at, word in enumerate(words) if span.start < word.stop and word.start < span.end]
+    if not inside:
+        return codes[:0]
+    first, last = inside[0], inside[-1]
+    begin = 0.0 if first == 0 else (words[first - 1].end + words[first].begin) / 2
+    end = (words[last].end + words[last + 1].begin) / 2 if last + 1 < len(words) else None
+    stop = len(codes) if end is None else min(round(end * frame_rate), len(codes))
+    return codes[min(round(begin * frame_rate), stop) : stop]
+
+
+def aligned_pieces(
+    utterance: TokenisedUtterance, words: Sequence[TimedWord], spans: Sequence[Span], frame_rate: float
+) -> list[str | Codes]:
+    """Texts and speech tokens in turn; a span without tokens stays text."""
+    pieces: list[str | Codes] = []
+    at = 0
+    for span in spans:
+        codes = cut_speech(span, words, utterance.tokens, frame_rate)
+        if len(codes):
+            pieces += [utterance.text[at : span.start], codes]
+            at = span.end
+    return [*pieces, utterance.text[at:]]

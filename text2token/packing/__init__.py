@@ -1,0 +1,1 @@
+"""The packing of synthesised units into an interleaved LM corpus."""

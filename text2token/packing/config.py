@@ -1,0 +1,32 @@
+"""Options of ``text2token.pack``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runtime.bulk.launch import BulkConfig
+from runtime.config import option
+from runtime.stage import StageConfig
+
+
+@dataclass(kw_only=True)
+class PackConfig(StageConfig):
+    """Options of text2token.pack.
+
+    Attributes:
+        synthesised: output folder of text2token.synthesize.
+        vocabulary: folder of a vocabulary that has the speech tokenizer's codes (the model's folder holds one).
+        ratio: share of the words that are speech, at most the synthesised one (default: all good spans).
+        has_marks: mark each change of modality by ``<|begin_of_audio|>`` and ``<|end_of_audio|>``.
+        unit_files: units of the synthesis that one unit of work packs.
+        processes: worker processes; changes speed only.
+        bulk: where the workers run, and how many units may fail.
+    """
+
+    synthesised: str
+    vocabulary: str
+    ratio: float | None = option(None, at_least=0, at_most=1)
+    has_marks: bool = True
+    unit_files: int = option(16, at_least=1)
+    processes: int = option(1, at_least=1)
+    bulk: BulkConfig = field(default_factory=BulkConfig)

@@ -1,0 +1,178 @@
+"""Packing of a synthesis into an interleaved LM corpus: the job that writes shards, their merging, the provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lm.data.corpora import SPLITS, CorpusInfo, SplitCounts, finished_corpus, id_type, write_record
+from lm.data.vocabulary import Vocabulary
+from runtime.artefact import atomic_folder
+from runtime.bulk.job import UnitFolder
+from runtime.bulk.launch import run_job
+from runtime.bulk.unit import Unit
+from runtime.bulk.workers import ConfiguredWork, check_failed
+from runtime.errors import UserError
+from runtime.stage import Run
+from text2token.synthesis.unit_file import read_unit
+
+from .card import write_card
+from .config import PackConfig
+from .shards import merge_shards
+from .unit_packing import PackedCounts, open_packer
+
+
+def pack_corpus(config: PackConfig, run: Run) -> dict[str, Any]:
+    """Write ``<out>/interleaved`` unless it is there; returns the stage's metrics."""
+    vocabulary = Vocabulary.from_pretrained(config.vocabulary)
+    folder = run.folder / "interleaved"
+    info = finished_corpus(folder, vocabulary)
+    if info is None:
+        synthesis = open_synthesis(config.synthesised)
+        check_speech_tokenizer(synthesis, vocabulary)
+        check_ratio(synthesis, config)
+        job = _pack_units(synthesis, config, run)
+        info = _merge(job, synthesis, vocabulary, folder, run)
+    write_card(info)
+    shutil.rmtree(run.folder / "units", ignore_errors=True)
+    splits, made = info.splits, info.provenance
+    return {
+        "documents": splits["train"].documents,
+        "tokens": splits["train"].tokens,
+        "speech_tokens": splits["train"].speech_tokens,
+        "valid_documents": splits["valid"].documents,
+        "spans": made["spans"],
+        "realised_ratio": made["realised_ratio"],
+        "rejected_share": made["rejected_share"],
+        "longest": splits["train"].longest,
+    }
+
+
+def open_synthesis(path: str) -> UnitFolder:
+    """The finished job of text2token.synthesize.
+
+    Raises:
+        UserError: no synthesis there, or one that has not finished.
+    """
+    root = Path(path)
+    if not (root / "units.jsonl").is_file() or not (root / "train").is_dir():
+        remedy = "give the output folder of text2token.synthesize"
+        raise UserError(str(root), found="no synthesis (no units.jsonl)", remedy=remedy)
+    job = UnitFolder(root)
+    status = job.status()
+    if not status.is_settled or not (root / "done.json").is_file():
+        found = f"{status.units - status.done} of {status.units} units are not finished"
+        raise UserError(str(root), found=found, remedy="run text2token.synthesize to its end")
+    return job
+
+
+def check_speech_tokenizer(synthesis: UnitFolder, vocabulary: Vocabulary) -> None:
+    """Raise a `UserError` if the vocabulary has other speech tokens than the synthesis."""
+    for unit, _ in synthesis.records():  # the first one is enough: all units of a job come from one model
+        _, fingerprints, _ = read_unit(synthesis.path(unit, "parquet"))
+        vocabulary.check_speech_tokenizer(fingerprints.speech_tokenizer, str(synthesis.root))
+        return
+
+
+def check_ratio(synthesis: UnitFolder, config: PackConfig) -> None:
+    """Raise a `UserError` if there is less speech than the ratio asks for."""
+    if config.ratio is None:
+        return
+    results = [record.result for unit, record in synthesis.records() if unit.work["split"] == "train"]
+    spoken, words = sum(one["spoken_words"] for one in results), sum(one["words"] for one in results)
+    if spoken < config.ratio * words:
+        found = f"{config.ratio} asked for, but {spoken / max(words, 1):.4f} of the words were synthesised"
+        raise UserError("option ratio", found=found, remedy="give less, or synthesise with a larger spans.ratio")
+
+
+def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFolder:
+    """Run the job that writes the shards; returns it."""
+    done = synthesis.done_names()
+    numbers = {
+        split: [
+            number for number, unit in enumerate(synthesis.units) if unit.work["split"] == split and unit.name in done
+        ]
+        for split in SPLITS
+    }
+    units = [
+        Unit(
+            f"{split}-{start // config.unit_files:06d}",
+            {"split": split, "units": rows[start : start + config.unit_files]},
+        )
+        for split, rows in numbers.items()
+        for start in range(0, len(rows), config.unit_files)
+    ]
+    job = UnitFolder.create(run.folder / "units", units, config.bulk.lease_seconds)
+    absolute = dataclasses.replace(  # workers may start in another folder
+        config,
+        synthesised=str(Path(config.synthesised).absolute()),
+        vocabulary=str(Path(config.vocabulary).absolute()),
+    )
+    work = ConfiguredWork(absolute, open_packer)
+    with run.progress(len(units), "packing", start=len(job.done_names()), unit="unit") as bar:
+        for _ in run_job(job, work, config.bulk, processes=config.processes):
+            bar.update()
+    check_failed(job, 0.0)  # whatever bulk.max_failed_share: a corpus must hold all documents of the synthesis
+    return job
+
+
+def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, folder: Path, run: Run) -> CorpusInfo:
+    """Merge the shards into one corpus."""
+    counts = {split: PackedCounts() for split in SPLITS}
+    shards: dict[str, list[tuple[Path, Path]]] = {split: [] for split in SPLITS}
+    cpu_seconds = 0.0
+    for unit, record in job.records():
+        split = unit.work["split"]
+        counts[split].merge(record.result)
+        cpu_seconds += record.cpu_seconds
+        shards[split].append((job.path(unit, "bin"), job.path(unit, "len")))
+    if not counts["train"].documents:
+        remedy = "check the texts: every document was left out, or there were none"
+        raise UserError(str(folder), found="no document to pack", remedy=remedy)
+    splits: dict[str, SplitCounts] = {}
+    with atomic_folder(folder) as temporary:
+        with run.progress(sum(map(len, shards.values())), "merging", unit="shard") as bar:
+            for split in SPLITS:
+                splits[split] = counts[split].of_split()
+                if splits[split].documents:
+                    merge_shards(temporary / split, shards[split], id_type(vocabulary), bar.update)
+        info = CorpusInfo(
+            folder=folder,
+            format="interleaved",
+            vocabulary=vocabulary.fingerprint,
+            speech_tokenizer=vocabulary.speech_fingerprint,
+            splits=splits,
+            provenance=_provenance(counts["train"], counts["valid"], synthesis, cpu_seconds),
+        )
+        write_record(temporary, info)
+    return info
+
+
+def _provenance(train: PackedCounts, valid: PackedCounts, synthesis: UnitFolder, cpu_seconds: float) -> dict[str, Any]:
+    """The corpus's provenance, as ``corpus.json`` states it and `text2token.packing.card` shows it."""
+    records = [record for _, record in synthesis.records()]
+    return {
+        "stage": "text2token.pack",
+        "model": train.model,
+        "words": train.words,
+        "spans": train.spans,
+        "realised_ratio": round(train.realised_ratio, 5),
+        "chosen_ratio": round(train.chosen_words / max(train.words, 1), 5),
+        "rejected": dict(sorted(train.rejected.items())),
+        "rejected_share": round(train.rejected_share, 4),
+        "unused_spans": train.unused,
+        "valid_spans": valid.spans,
+        "valid_realised_ratio": round(valid.realised_ratio, 5),
+        "spans_by_speaker": dict(sorted(train.speakers.items())),
+        "words_of_spans": {length: train.lengths[length] for length in sorted(train.lengths, key=int)},
+        "bad_records": sum(len(record.result["bad"]) for record in records),
+        "failed_units": len(synthesis.failed_names()),
+        "cost": {
+            "synthesis_worker_seconds": round(sum(record.seconds for record in records), 1),
+            "synthesis_cpu_seconds": round(sum(record.cpu_seconds for record in records), 1),
+            "synthesis_tokens": sum(record.result["tokens"] for record in records),
+            "packing_cpu_seconds": round(cpu_seconds, 1),
+        },
+    }

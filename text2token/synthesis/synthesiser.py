@@ -1,0 +1,80 @@
+"""Synthesis of documents: the choice of spans, a speaker for each, generation, the quality gate with retries.
+
+The result for a document depends on its text and id, the model and the config only; not on batch size, workers or the
+other documents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lm.data.readers import TextDocument
+from lm.data.vocabulary import Vocabulary
+from runtime.hashing import seed_of
+from text2token.bulk_generation import speaker_shares
+from text2token.gate import EMPTY, GOOD, OVERSIZED, judge
+from text2token.spans.policies import choose_spans
+from text2token.speech_generation import NO_CODES, GeneratedSpeech, SpeechBackend, SpeechRequest, generate_speech
+
+from .config import SynthesizeConfig
+from .unit_file import SpokenDocument, SpokenSpan
+
+
+class Synthesiser:
+    """Documents with spoken spans from documents.
+
+    Args:
+        backend: of the generation.
+        vocabulary: of the model.
+        config: the options; spans, speakers and samples follow from its seed and the document's id.
+    """
+
+    def __init__(self, backend: SpeechBackend, vocabulary: Vocabulary, config: SynthesizeConfig) -> None:
+        self.backend, self.vocabulary, self.config = backend, vocabulary, config
+        self.speakers = speaker_shares(config.speakers, vocabulary)
+
+    def synthesise(self, documents: Sequence[TextDocument], pass_number: int) -> list[SpokenDocument]:
+        """The documents with spans and the speech tokens of those that pass the gate."""
+        plans = [self._plan(document, pass_number) for document in documents]
+        spoken = [SpokenDocument(one.id, one.text, []) for one in documents]
+        pending: list[tuple[list[SpokenSpan], int, SpeechRequest]] = []  # a span as list and index, and its request
+        for document, plan in zip(spoken, plans, strict=True):
+            for span, request in plan:
+                document.spans.append(span)
+                if request.text:
+                    pending.append((document.spans, len(document.spans) - 1, request))
+        for attempt in range(self.config.retries + 1):
+            if not pending:
+                break
+            requests = [request if not attempt else _reseeded(request, attempt) for _, _, request in pending]
+            speech = generate_speech(requests, self.backend, self.vocabulary, self.config)
+            for (spans, at, request), one in zip(pending, speech, strict=True):
+                spans[at] = self._judged(spans[at], request, one)
+            pending = [row for row in pending if row[0][row[1]].verdict not in (GOOD, OVERSIZED)]
+        return spoken
+
+    def _plan(self, document: TextDocument, pass_number: int) -> list[tuple[SpokenSpan, SpeechRequest]]:
+        """The spans of a document, without speech, each with its request."""
+        random = np.random.default_rng(seed_of(self.config.seed, pass_number, document.id, "spans"))
+        plan = []
+        for number, span in enumerate(choose_spans(document.text, self.config.spans, random)):
+            speaker = str(random.choice(self.speakers.speakers, p=self.speakers.shares))
+            text = self.config.model_text(document.text[span.start : span.end])
+            seed = seed_of(self.config.seed, pass_number, document.id, "speech", number)
+            blank = SpokenSpan(span.start, span.end, span.num_words, text, speaker, EMPTY, NO_CODES)
+            plan.append((blank, SpeechRequest(text, speaker, seed)))
+        return plan
+
+    def _judged(self, span: SpokenSpan, request: SpeechRequest, speech: GeneratedSpeech) -> SpokenSpan:
+        if speech.is_oversized:
+            return dataclasses.replace(span, verdict=OVERSIZED)
+        verdict = judge(request.text, speech.codes, speech.is_finished, self.config.gate)
+        return dataclasses.replace(span, verdict=verdict, tokens=speech.codes if verdict == GOOD else NO_CODES)
+
+
+def _reseeded(request: SpeechRequest, attempt: int) -> SpeechRequest:
+    """The request with the seed of a later attempt."""
+    return request._replace(seed=seed_of(request.seed, "again", attempt))
