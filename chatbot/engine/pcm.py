@@ -39,13 +39,14 @@ def encode_pcm16(samples: Samples) -> bytes:
 
 
 def decode_base64(text: str, subject: str = "the audio") -> bytes:
-    """The bytes that ``text`` stands for.
+    """The bytes that ``text`` stands for; line breaks, missing padding and a data URL's head are accepted.
 
     Raises:
         UserError: no base64.
     """
+    body = "".join((text.partition(",")[2] if text.startswith("data:") else text).split())
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise UserError(subject, found=f"no base64 ({error})", remedy="encode the audio's bytes as base64") from error
 

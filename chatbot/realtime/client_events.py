@@ -8,6 +8,7 @@ absent field.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,8 +20,11 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from corpus.text.surrogates import ESCAPED, lone_surrogate_path
 
 from .formats import FORMATS
 from .refusal import UNSUPPORTED, Refusal, json_type, refusal_of
@@ -73,10 +77,23 @@ def string_table(value: Any) -> Any:
     return value
 
 
+def known_or_set(value: Any, known: Container[str]) -> Any:
+    """A JSON object without the unknown fields that are null."""
+    if not isinstance(value, dict):
+        return value
+    return {name: inner for name, inner in value.items() if inner is not None or name in known}
+
+
 class ProtocolObject(BaseModel):
     """An object of the protocol: an unknown field or a value of another JSON type is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_unknown_nulls(cls, value: Any) -> Any:
+        """SDKs send every field of their types, null where it is unset: null of an unknown field asks for nothing."""
+        return known_or_set(value, cls.model_fields)
 
 
 class AudioFormat(ProtocolObject):
@@ -364,6 +381,9 @@ def read_client_event(message: str | bytes | None) -> ClientEvent:
         value = json.loads(message)
     except (ValueError, RecursionError) as error:
         raise Refusal(f"The message is no JSON: {str(error)[:200]}.", code="invalid_json") from error
+    if ESCAPED.search(message) and (path := lone_surrogate_path(value)) is not None:
+        text = f"Invalid value for '{path}': found half of a surrogate pair, expected whole characters."
+        raise Refusal(text, code="invalid_value", param=path)
     event_id = value.get("event_id") if isinstance(value, dict) else None
     try:
         return validate_event(value)

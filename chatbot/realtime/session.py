@@ -76,6 +76,7 @@ class RealtimeSession:
         self.listener = TurnListener(self.settings.turn_detection, self.max_seconds)
         self.turn = UserTurn(max_seconds=self.max_seconds)
         self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
+        self._half_sample = b""  # the bytes of a sample whose rest comes with the next append
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._undone = 0  # jobs that wait or are being done
 
@@ -121,6 +122,7 @@ class RealtimeSession:
         before, self.settings = self.settings, updated(self.settings, event.session, self.engine.voices)
         if self.settings.input_format != before.input_format:
             self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
+            self._half_sample = b""
         if self.settings.turn_detection != before.turn_detection:
             await self._hear(self.listener.flush())
             self.listener = TurnListener(self.settings.turn_detection, self.max_seconds, self.listener.position)
@@ -132,9 +134,11 @@ class RealtimeSession:
         """``input_audio_buffer.append``."""
         wire = FORMATS[self.settings.input_format]
         try:
-            samples = wire.decode(decode_base64(event.audio))
+            data = self._half_sample + decode_base64(event.audio)
         except UserError as error:
             raise Refusal.of(error, code="invalid_audio", param="audio") from error
+        whole = len(data) - len(data) % wire.sample_bytes
+        samples, self._half_sample = wire.decode(data[:whole]), data[whole:]
         step = SAMPLE_RATE * 10  # so that one long event holds up the others no longer than its pieces do
         for begin in range(0, len(samples), step):
             heard = self._resampler.feed(samples[begin : begin + step])
@@ -194,6 +198,7 @@ class RealtimeSession:
 
     async def commit(self, event: AudioCommit) -> None:
         """``input_audio_buffer.commit``."""
+        self._half_sample = b""
         await self._hear(self.listener.flush())
         if self.settings.turn_detection is None and (rest := self._resampler.finish()).size:
             await self._hear([HeardTurn(samples=rest)])
@@ -210,6 +215,7 @@ class RealtimeSession:
     async def clear(self, event: AudioClear) -> None:
         """``input_audio_buffer.clear``."""
         self.listener.reset()
+        self._half_sample = b""
         self._resampler.finish()
         turn = self._end_turn()
         if turn.num_given:

@@ -7,27 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chatbot.engine.vad import TurnOptions
+from chatbot.engine.voices import find_voice
 
 from .client_events import AudioFormat, AudioInput, ResponseObject, SessionObject, TurnDetection
 from .formats import FORMATS
 from .refusal import Refusal
-
-# OpenAI's names, and "default", stand for the server's first voice.
-OPENAI_VOICES = (
-    "alloy",
-    "ash",
-    "ballad",
-    "cedar",
-    "coral",
-    "echo",
-    "fable",
-    "marin",
-    "nova",
-    "onyx",
-    "sage",
-    "shimmer",
-)
-DEFAULT_VOICES = frozenset(("default", "verse", *OPENAI_VOICES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +147,10 @@ def response_changes(wanted: SessionObject | ResponseObject, voices: Sequence[st
 
 
 def voice_named(name: str, voices: Sequence[str], param: str) -> str:
-    """The server's voice of a name; ``default`` and OpenAI's names stand for its first."""
-    if name in voices:
-        return name
-    if name in DEFAULT_VOICES:
-        return voices[0]
+    """The engine's voice of a name; a `Refusal` of field ``param`` where there is none."""
+    found = find_voice(name, voices)
+    if found is not None:
+        return found
     expected = ", ".join(map(repr, voices))
     text = f"Invalid value for '{param}': found {name[:80]!r}, expected one of {expected}."
     raise Refusal(text, code="invalid_value", param=param)

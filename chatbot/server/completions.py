@@ -34,7 +34,7 @@ from .completion import (
     server_event,
 )
 from .dialogue import RequestDialogue, check_output, chosen_voice, read_dialogue
-from .errors import ApiError, error_body, event_stream, from_user_error, responses
+from .errors import ApiError, CheckedRoute, error_body, event_stream, from_user_error, responses
 from .messages import CompletionRequest
 from .models import check_model
 from .options import ServerOptions
@@ -229,7 +229,7 @@ class Completions:
 
 def make_router(engine: Engine, options: ServerOptions) -> APIRouter:
     """The route."""
-    router = APIRouter(tags=["chat"])
+    router = APIRouter(tags=["chat"], route_class=CheckedRoute)
     completions = Completions(engine, options)
     schema = responses(400, 404, 415, 504)
     schema[200] = {"content": event_stream("a chunk of the reply; the last one is [DONE]")}

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from chatbot.engine.engine import Engine
-from chatbot.realtime.settings import DEFAULT_VOICES
+from chatbot.engine.voices import DEFAULT_VOICE, OPENAI_VOICES
 
 from .options import ServerOptions
 
@@ -29,7 +29,7 @@ def describe(app: FastAPI, engine: Engine, options: ServerOptions) -> None:
         (shown,) = schema["paths"]["/v1/models/{name}"]["get"]["parameters"]
         for model in (shown["schema"], *(schemas[name]["properties"]["model"] for name in ASKING)):
             model["enum"] = [engine.model_name, *options.aliases]
-        voices = list(dict.fromkeys([*engine.voices, *sorted(DEFAULT_VOICES)]))
+        voices = list(dict.fromkeys([*engine.voices, *sorted({DEFAULT_VOICE, *OPENAI_VOICES})]))
         for name in VOICED:
             voice = schemas[name]["properties"]["voice"]
             voice["anyOf"][0]["enum"] = schemas["VoiceId"]["properties"]["id"]["enum"] = voices

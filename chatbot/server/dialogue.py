@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import Literal
 
+from chatbot.engine import pcm
 from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine
-from chatbot.realtime.settings import DEFAULT_VOICES
+from chatbot.engine.voices import DEFAULT_VOICE, find_voice
 from corpus.audio.files import Samples
+from runtime.errors import UserError
 
 from .errors import ApiError
 from .messages import AssistantMessage, AudioOutput, Message, SystemMessage, TextPart, VoiceId
@@ -100,15 +100,14 @@ def joined(content: str | list[TextPart]) -> str:
 
 
 def decode_base64(text: str, name: str) -> bytes:
-    """The bytes of base64 ``text`` (a data URL's head is cut off).
+    """The bytes of base64 ``text``.
 
     Raises:
         ApiError: no base64; ``name`` is the field.
     """
-    body = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return pcm.decode_base64(text, name)
+    except UserError as error:
         raise ApiError(400, f"{name}: no base64", param=name, code="invalid_base64") from error
 
 
@@ -119,11 +118,10 @@ def chosen_voice(voice: str | VoiceId, engine: Engine, name: str) -> str:
         ApiError: no such voice; ``name`` is the field.
     """
     wanted = voice if isinstance(voice, str) else voice.id
-    if wanted in engine.voices:
-        return wanted
-    if wanted in DEFAULT_VOICES:
-        return engine.voices[0]
-    known = ", ".join([*engine.voices, "default"])
+    found = find_voice(wanted, engine.voices)
+    if found is not None:
+        return found
+    known = ", ".join([*engine.voices, DEFAULT_VOICE])
     raise ApiError(400, f"No voice {wanted[:100]!r}; there are {known}", param=name, code="invalid_value")
 
 

@@ -5,15 +5,18 @@ Tracebacks go to the log, never to a client.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from chatbot.engine.engine import NoFreeConversationError
+from corpus.text.surrogates import ESCAPED, lone_surrogate_path
 from runtime.errors import UserError
 
 TYPES = {
@@ -115,10 +118,66 @@ def error_response(error: HTTPException) -> JSONResponse:
     return response
 
 
+def field_location(location: Sequence[int | str], body: Any, *, is_missing: bool) -> list[str]:
+    """Where a field stands in ``body``, from pydantic's location, which names the members of unions as well."""
+    names: list[str] = []
+    inside = body
+    for number, part in enumerate(location):
+        if number == 0 and part in ("body", "query", "path", "header"):
+            continue
+        is_last = number == len(location) - 1
+        if isinstance(inside, dict):
+            if part in inside or (is_last and is_missing):
+                names.append(str(part))
+                inside = inside.get(str(part))
+        elif isinstance(inside, list):
+            if isinstance(part, int):
+                names.append(str(part))
+                inside = inside[part] if part < len(inside) else None
+        elif not isinstance(body, dict):  # a form: its fields lie flat
+            names.append(str(part))
+    return names
+
+
+class CheckedRequest(Request):
+    """A request whose JSON holds no lone surrogates (`corpus.text.surrogates`), so that all of it can be encoded."""
+
+    async def json(self) -> Any:
+        """The body.
+
+        Raises:
+            ApiError: half of a surrogate pair in a string.
+        """
+        value = await super().json()
+        if ESCAPED.search((await self.body()).decode("utf-8", "replace")):
+            path = lone_surrogate_path(value)
+            if path is not None:
+                message = f"{path}: half of a surrogate pair; send whole characters"
+                raise ApiError(400, message, param=path, code="invalid_value")
+        return value
+
+
+class CheckedRoute(APIRoute):
+    """A route that reads its body as `CheckedRequest`: ``APIRouter(route_class=CheckedRoute)``."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler over the checked request."""
+        handler = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            return await handler(CheckedRequest(request.scope, request.receive))
+
+        return checked
+
+
 def invalid_request(error: RequestValidationError) -> ApiError:
     """The first thing that the schema finds wrong, in one line, without the value itself."""
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    errors = error.errors()
+    places = [field_location(each["loc"], error.body, is_missing=each["type"] == "missing") for each in errors]
+    # Of a union each member has its errors: the one that got furthest into the value is about the member meant.
+    chosen = max(range(len(errors)), key=lambda number: (len(places[number]), -number))
+    chosen = chosen if places[chosen][: len(places[0])] == places[0] else 0
+    first, where = errors[chosen], places[chosen]
     if first["type"] == "json_invalid":
         return ApiError(400, "The body is not JSON", code="invalid_json")
     if first["type"] in ("model_attributes_type", "missing") and not where:

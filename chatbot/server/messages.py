@@ -5,9 +5,11 @@ Options that would change the answer and cannot be honoured are refused; labels 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from chatbot.realtime.client_events import known_or_set
 
 FINITE = {"allow_inf_nan": False}
 Zero = Annotated[float, Field(ge=0, le=0, allow_inf_nan=False)]
@@ -17,6 +19,12 @@ class Body(BaseModel):
     """A part of a request: no field is unknown and none is of another type than the schema says."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_unknown_nulls(cls, value: Any) -> Any:
+        """SDKs send every field of their types, null where it is unset: null of an unknown field asks for nothing."""
+        return known_or_set(value, cls.model_fields)
 
 
 class ReturnedPart(BaseModel):
@@ -130,6 +138,10 @@ class CompletionRequest(Body):
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
     logprobs: Literal[False] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = Field(default=None, description="not used: the model calls no tools")
     response_format: PlainText | None = None
     stop: None = None
     tools: Annotated[list[str], Field(max_length=0)] | None = None

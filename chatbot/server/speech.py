@@ -22,7 +22,7 @@ from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
 
 from .completion import server_event
 from .dialogue import chosen_voice
-from .errors import ApiError, event_stream, responses
+from .errors import ApiError, CheckedRoute, event_stream, responses
 from .messages import Body, VoiceId
 from .metrics import Metrics
 from .models import check_model
@@ -145,7 +145,7 @@ class SpeechEndpoint:
 
 def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> APIRouter:
     """The route."""
-    router = APIRouter(tags=["audio"])
+    router = APIRouter(tags=["audio"], route_class=CheckedRoute)
     speaker = SpeechEndpoint(engine, options, metrics)
     schema = responses(400, 404, 415, 504)
     binary = {"schema": {"type": "string", "format": "binary"}}

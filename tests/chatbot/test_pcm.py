@@ -39,10 +39,17 @@ def test_pieces_resampled_are_the_whole_resampled(rates: tuple[int, int], cuts: 
     np.testing.assert_array_equal(again, resample(audio, *rates), err_msg="a finished resampler begins anew")
 
 
-@pytest.mark.parametrize(("text", "found"), [("!!!!", "base64"), ("abc", "base64"), ("é===", "base64")])
+@pytest.mark.parametrize(("text", "found"), [("!!!!", "base64"), ("abcde", "base64"), ("é===", "base64")])
 def test_what_is_no_base64_is_refused(text: str, found: str) -> None:
     with pytest.raises(UserError, match=found):
         decode_base64(text, "audio")
+
+
+@pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", bytes(range(256))])
+def test_base64_may_be_wrapped_and_unpadded(data: bytes) -> None:
+    text = encode_base64(data)
+    assert decode_base64(text.rstrip("=")) == decode_base64("\r\n".join(text)) == data
+    assert decode_base64(f"data:audio/wav;base64,{text}") == data
 
 
 def test_half_a_sample_is_refused() -> None:

@@ -134,7 +134,20 @@ WRONG = [
         "item.content[0].type",
     ),
     (item_of([{"type": "input_text", "text": "a"}], id="i" * 99), "invalid_value", "item.id"),
+    # Half of a surrogate pair, as JavaScript writes a string that was cut within an emoji.
+    (item_of([{"type": "input_text", "text": "a \ud83d"}]), "invalid_value", "item.content[0].text"),
+    ({"type": "response.cancel", "event_id": "\udc00"}, "invalid_value", "event_id"),
+    ({"type": "response.cancel", "\ud800": 1}, "invalid_value", "\\ud800"),
 ]
+
+
+def test_fields_that_ask_for_nothing_are_accepted() -> None:
+    """Null of any field, known or not: SDKs send all fields of their types."""
+    content = [{"type": "input_text", "text": "a \U0001f600", "audio": None, "transcript": None, "of_tomorrow": None}]
+    read(item_of(content, id=None, object=None, phase=None))
+    read(session_of(include=None, tools=[], tool_choice="auto", max_output_tokens="inf", of_tomorrow=None, audio=None))
+    read(session_of(audio={"input": {"turn_detection": {"type": "server_vad", "eagerness": None}}}))
+    read({"type": "response.create", "event_id": None, "response": {"conversation": "auto", "input": None}})
 
 
 @pytest.mark.parametrize(("message", "code", "param"), WRONG, ids=[str(n) for n in range(len(WRONG))])

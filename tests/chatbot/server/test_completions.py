@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from typing import Any
 
+import httpx
 import numpy as np
 import openai
 import pytest
 
 from chatbot.engine.pcm import WIRE_RATE
 
-from ..conftest import babble, held  # noqa: TID252
-from .conftest import Live, read_sound, spoken, until
+from ..conftest import HANG_SECONDS, babble, held  # noqa: TID252
+from .conftest import KEY, Live, read_sound, spoken, until
 
 QUESTION = babble(1, 1.0)
 
@@ -156,7 +158,47 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"max_completion_tokens": 0}, "max_completion_tokens"),
     ({"response_format": {"type": "json_object"}}, "response_format.type"),
     ({"extra_body": {"top_k": 3}}, "top_k"),
+    # Of a union the field is named, not a member's type.
+    ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages.0.content.0.text"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text"),
+    ({"audio": {"voice": 5, "format": "wav"}}, "audio.voice"),
+    ({"audio": {"voice": {"id": 5}, "format": "wav"}}, "audio.voice.id"),
+    ({"logit_bias": {"5": 1.0}}, "logit_bias"),
 ]
+
+UNSET = ["top_logprobs", "logit_bias", "tools", "tool_choice", "parallel_tool_calls", "prediction", "reasoning_effort"]
+
+
+def test_fields_that_ask_for_nothing_are_accepted(client: openai.OpenAI, live: Live) -> None:
+    """Null, and the defaults of the SDK's own types, also of fields that this server does not know."""
+    nothing = dict.fromkeys([*UNSET, "a_field_of_tomorrow"]) | {"n": 1, "logprobs": False, "tool_choice": "none"}
+    message = spoken(QUESTION) | {"name": None, "refusal": None}
+    completion = ask(client, live, extra_body=nothing, messages=[message], parallel_tool_calls=True)
+    assert completion.usage == ask(client, live).usage
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": [{"role": "user", "content": "half \ud83d"}]}, "messages[0].content"),
+        ({"messages": [], "a\udc00": 1}, "a\\udc00"),
+        ({"model": "\ud800", "messages": [{"role": "user", "content": "a"}]}, "model"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused(live: Live, body: dict[str, Any], param: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    sent = json.dumps({"model": live.engine.model_name} | body)  # as JavaScript writes it: an escape
+    answer = httpx.post(f"{live.url}/v1/chat/completions", content=sent, headers=headers, timeout=HANG_SECONDS)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+def test_a_whole_surrogate_pair_is_a_character(client: openai.OpenAI, live: Live) -> None:
+    sent = json.dumps({"model": live.engine.model_name, "messages": [{"role": "user", "content": "a \U0001f600"}]})
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    answer = httpx.post(f"{live.url}/v1/chat/completions", content=sent, headers=headers, timeout=HANG_SECONDS)
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(("changes", "param"), WRONG, ids=lambda value: str(value)[:40])
