@@ -1,10 +1,10 @@
-"""Encode speed of the speech tokenizer beside s3tokenizer v2 and Whisper large's front half, in one run, as ratios.
+"""Encode speed of the speech tokenizer relative to s3tokenizer v2 and Whisper large's front half, in one run.
 
     pip install --no-deps s3tokenizer==0.3.0           (see below)
     python -m benchmarks.tokenizer                     one CPU thread, float32 and bfloat16, batches of 1 and 8
-    python -m benchmarks.tokenizer --device cuda --batches 1 8 32 128
+    python -m benchmarks.tokenizer device=cuda 'batches=[1,8,32,128]'
 
-Every net has random weights and hears the same noise; nothing is read or downloaded. Measured is the way from log-mel
+Every net has random weights and encodes the same noise; nothing is read or downloaded. Measured is the way from log-mel
 frames to tokens, in seconds of audio per CPU-second (on a GPU per second, the device synchronised); the log-mel itself
 is measured apart and has its own column. Which layers run:
 
@@ -26,7 +26,6 @@ a ratio is the median over the rounds.
 
 from __future__ import annotations
 
-import argparse
 import importlib.machinery
 import importlib.util
 import json
@@ -46,6 +45,8 @@ from torch import Tensor, nn
 from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
 from corpus.audio.mel import LogMel
 from corpus.audio.mel_config import LogMelConfig
+from runtime.command import Command
+from runtime.config import Options, option
 from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.backbones.fastconformer import FastConformerBack, FastConformerFront
 from tokenizer.quantisers.base import make_quantiser
@@ -78,17 +79,31 @@ class Contestant:
     encode: Callable[[Tensor], Tensor]
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class EncodeSpeedConfig(Options):
+    """Options of ``benchmarks.tokenizer``.
+
+    Attributes:
+        device: ``cpu`` (one thread) or ``cuda``.
+        seconds: of each audio, a multiple of 0.08.
+        batches: audios in a batch.
+        dtypes: of the nets.
+        rounds: of all nets in turn.
+        without: nets to leave out.
+        out: a JSON file for all figures; empty: none.
+    """
+
+    device: str = option("cpu", one_of=("cpu", "cuda"))
+    seconds: float = option(10.0, above=0)
+    batches: list[int] = option([1, 8], at_least=1)
+    dtypes: list[str] = option(list(DTYPES), one_of=DTYPES)
+    rounds: int = option(3, at_least=1)
+    without: list[str] = option([], one_of=("s3tokenizer", "whisper"))
+    out: str = ""
+
+
+def run(options: EncodeSpeedConfig) -> None:
     """Measure, print the table and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each audio (a multiple of 0.08)")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=list(DTYPES))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--without", nargs="+", default=[], choices=["s3tokenizer", "whisper"])
-    parser.add_argument("--out", type=Path, help="also write all figures to this JSON file")
-    options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     device = torch.device(options.device)
@@ -113,7 +128,7 @@ def main() -> None:
             print(f"  {label:<56} {figure['dtype']} batch {figure['batch']:<3} {figure['ratio']:5.1f}{goal}")
     if options.out:
         report = {"on": name, "torch": torch.__version__, "figures": figures}
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+        Path(options.out).write_text(json.dumps(report, indent=2) + "\n")
 
 
 def row(
@@ -123,8 +138,8 @@ def row(
     best_mel, best_encode = max(mel), max(encode)
     both = 1 / (1 / best_mel + 1 / best_encode)
     millions = contestant.parameters / 1e6
-    what = f"{net:27} {millions:8.1f} {contestant.rate:9g} {dtype:>5} {batch:6d}"
-    print(f"{what} {best_mel:9.0f} {best_encode:9.1f} {both:9.1f}", flush=True)
+    label = f"{net:27} {millions:8.1f} {contestant.rate:9g} {dtype:>5} {batch:6d}"
+    print(f"{label} {best_mel:9.0f} {best_encode:9.1f} {both:9.1f}", flush=True)
     figure = {"net": net, "millions": millions, "dtype": dtype, "batch": batch}
     return figure | {"log_mel": best_mel, "encode": best_encode, "both": both}
 
@@ -266,11 +281,20 @@ def count(module: nn.Module) -> int:
 
 
 def cpu_name() -> str:
-    """What the kernel calls the processor."""
+    """The processor's name as the kernel has it."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text().splitlines() if facts.exists() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "CPU")
 
 
+COMMAND = Command(
+    name="benchmarks.tokenizer",
+    words="",
+    config=EncodeSpeedConfig,
+    run=run,
+    summary="Encode speed of the speech tokenizer relative to s3tokenizer v2 and Whisper large's front half.",
+    example="python -m benchmarks.tokenizer device=cuda 'batches=[1,8,32,128]'",
+)
+
 if __name__ == "__main__":
-    main()
+    COMMAND.exit()

@@ -30,7 +30,7 @@ class Command(Generic[CommandConfig]):
 
     Attributes:
         name: module path, e.g. ``"lm.generate"``.
-        words: the same for ``speechweave``, e.g. ``"lm generate"``.
+        words: the same for ``speechweave``, e.g. ``"lm generate"``; empty for a module that is only run by its path.
         config: dataclass derived from `runtime.config.Options`.
         run: acts; raises `UserError` for what the user did.
         summary: one line for ``--help``.
@@ -55,7 +55,7 @@ class Command(Generic[CommandConfig]):
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Parse ``arguments`` (None: the process's own) and act; the exit status is 0, or 2 for a user's error."""
         words = sys.argv[1:] if arguments is None else arguments
-        return exit_status(self.words, lambda: self._act(words))
+        return exit_status(self.words or self.name, lambda: self._act(words))
 
     def _act(self, words: Sequence[str]) -> None:
         if "--help" in words or "-h" in words:
@@ -66,7 +66,8 @@ class Command(Generic[CommandConfig]):
     def help(self) -> str:
         """The text of ``--help``: what the command does, examples, its options with defaults and bounds."""
         usage = f"{self.positional.upper()} " if self.positional else ""
-        lines = [self.summary, "", f"usage: speechweave {self.words} {usage}[key=value ...]", ""]
+        program = f"speechweave {self.words}" if self.words else f"python -m {self.name}"
+        lines = [self.summary, "", f"usage: {program} {usage}[key=value ...]", ""]
         lines += [f"  {example}".rstrip() for example in self.example.strip().splitlines()]
         notes = ["", self.notes.strip()] if self.notes else []
         return "\n".join([*lines, "", *option_help(self.config), *notes])

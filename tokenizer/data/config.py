@@ -37,7 +37,7 @@ class DataConfig(Options):
 
 @dataclass(kw_only=True)
 class AugmentConfig(Options):
-    """Random changes of the mel frames in training, so that the units stand for what is said, not for who says it.
+    """Random changes of the mel frames in training, so that the tokens carry the words and not the speaker.
 
     Attributes:
         warp: largest relative stretch of the frequency axis, as by a longer or shorter vocal tract.
@@ -75,15 +75,14 @@ class NoiseConfig(Options):
 
 @dataclass(kw_only=True)
 class TrainingNoiseConfig(NoiseConfig):
-    """Added noise in training, in the waveform: plain augmentation, and the loss that makes tokens withstand it.
+    """Added noise in training, in the waveform: plain augmentation, and the loss that makes tokens robust to it.
 
     Attributes:
         kinds: as `NoiseConfig`, drawn alike; babble is made of other utterances of the batch.
         share: of the utterances whose ASR loss is computed under noise.
         consistency: weight of the loss that draws the front half's output for the noised utterance towards that for
             the clean one (see `tokenizer.training.objective.consistency_loss`); it doubles the front half's work. 0:
-            none. It begins at ``vq.start_step``: before the ASR loss has shaped that output, it makes it say nothing at
-            all.
+            none. It begins at ``vq.start_step``: before the ASR loss has shaped that output, it makes it collapse.
         min_snr: lowest signal-to-noise ratio, dB.
         max_snr: highest; drawn evenly between.
     """

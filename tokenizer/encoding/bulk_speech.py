@@ -15,6 +15,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Split:
         name: of the split.
         units: of work.
         manifest: the manifest, if it is one.
-        num_records: utterances, bad ones too; 0 where only reading all of it would tell.
+        num_records: utterances, bad ones too; 0 of shards, which have to be read for it.
     """
 
     name: str
@@ -72,7 +73,7 @@ def find_split(corpus: Path, name: str, *, unit_utterances: int, max_bad_share: 
 
 
 class UnitAudioReader:
-    """Reads units; what it has read of a manifest it keeps for the next one.
+    """Reads the utterances of units; a manifest is read once and kept for the next unit.
 
     Args:
         sample_rate: of what is read.
@@ -100,20 +101,14 @@ class UnitAudioReader:
         else:
             utterances = self._manifest(unit.work["manifest"])
             for id in unit.work["ids"]:
-                said = utterances[id]
-                yield self._spoken(said, lambda path=said.audio: read_audio(path, self.sample_rate))  # type: ignore[misc]
+                utterance = utterances[id]
+                yield with_samples(utterance, partial(read_audio, utterance.audio, self.sample_rate))
 
     def _manifest(self, path: str) -> dict[str, Utterance]:
         if path not in self._manifests:
             manifest = read_manifest(path, max_bad_share=1.0, should_check_audio=False)
             self._manifests[path] = {utterance.id: utterance for utterance in manifest.utterances}
         return self._manifests[path]
-
-    def _spoken(self, said: Utterance, load: Callable[[], Samples]) -> AudioUtterance | BadRecord:
-        try:
-            return AudioUtterance(said.id, said.text, said.speaker, said.lang, said.kind, load())
-        except UserError as error:
-            return BadRecord(error.subject, error.found)
 
     def _read_shar(self, cuts: str, audio: str) -> Iterator[AudioUtterance | BadRecord]:
         from lhotse import CutSet
@@ -131,10 +126,10 @@ class UnitAudioReader:
                     place, f"not readable as audio ({str(error).splitlines()[0] if str(error) else error!r})"
                 )
                 continue
-            told = cut.supervisions[0] if cut.supervisions else None
-            kind = str((told.custom or {}).get("kind", "")) if told else ""
-            text, speaker = (told.text or "", told.speaker or "") if told else ("", "")
-            yield AudioUtterance(cut.id, text, speaker, (told.language if told else None) or "en", kind, samples)
+            label = cut.supervisions[0] if cut.supervisions else None
+            kind = str((label.custom or {}).get("kind", "")) if label else ""
+            text, speaker = (label.text or "", label.speaker or "") if label else ("", "")
+            yield AudioUtterance(cut.id, text, speaker, (label.language if label else None) or "en", kind, samples)
 
     def _read_tar(self, tar: str, manifest: str) -> Iterator[AudioUtterance | BadRecord]:
         if manifest not in self._tarred:
@@ -144,14 +139,23 @@ class UnitAudioReader:
         missing = dict(rows)
         with tarfile.open(tar) as archive:
             for member in archive:
-                said = missing.pop(member.name, None)
-                content = archive.extractfile(member) if said is not None else None
-                if said is None or content is None:
+                utterance = missing.pop(member.name, None)
+                content = archive.extractfile(member) if utterance is not None else None
+                if utterance is None or content is None:
                     continue
                 data, name = io.BytesIO(content.read()), f"{tar}, {member.name}"
-                yield self._spoken(said, lambda data=data, name=name: decode_audio(data, name, self.sample_rate))  # type: ignore[misc]
+                yield with_samples(utterance, partial(decode_audio, data, name, self.sample_rate))
         for name in missing:
             yield BadRecord(f"{tar}, {name}", "not in the archive")
+
+
+def with_samples(utterance: Utterance, load: Callable[[], Samples]) -> AudioUtterance | BadRecord:
+    """An utterance with the samples that ``load`` returns; a `BadRecord` where they cannot be read."""
+    try:
+        samples = load()
+    except UserError as error:
+        return BadRecord(error.subject, error.found)
+    return AudioUtterance(utterance.id, utterance.text, utterance.speaker, utterance.lang, utterance.kind, samples)
 
 
 @dataclass

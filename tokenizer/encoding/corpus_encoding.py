@@ -77,7 +77,7 @@ def bad_records(splits: list[Split], job: UnitFolder, max_bad_share: float) -> l
     for unit, record in job.records():
         result = record.result
         bad += [BadRecord(*entry) for entry in result["bad"]]
-        if "ids" not in unit.work:  # a shard: only its reading says how many records it has
+        if "ids" not in unit.work:  # a shard, whose records are counted as it is read
             num_records += result["utterances"] + len(result["bad"])
     check_bad_share(bad, num_records, max_bad_share)
     return bad

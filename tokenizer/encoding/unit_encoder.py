@@ -32,13 +32,13 @@ def encode_unit(attempt: UnitAttempt, recordings: UnitAudioReader, tokenizer: Sp
     """Write a unit's Parquet file; returns utterances, seconds of audio, tokens, and the records left out."""
     bad: list[BadRecord] = []
     items: list[TokenisedUtterance] = []
-    for spoken in grouped(recordings.read(attempt.unit), bad, tokenizer.sample_rate * SECONDS_AT_ONCE):
-        tokens = tokenizer.encode([one.audio for one in spoken])
+    for group in grouped(recordings.read(attempt.unit), bad, tokenizer.sample_rate * SECONDS_AT_ONCE):
+        tokens = tokenizer.encode([one.audio for one in group])
         items += [
             TokenisedUtterance(
                 one.id, codes, one.text, len(one.audio) / tokenizer.sample_rate, one.speaker, one.lang, one.kind
             )
-            for one, codes in zip(spoken, tokens, strict=True)
+            for one, codes in zip(group, tokens, strict=True)
         ]
     write_tokens(
         attempt.path("parquet"),

@@ -42,7 +42,7 @@ def evaluate(config: TokenizerEvaluateConfig, run: Run) -> dict[str, Any]:
             metrics |= noise_metrics(noise)
     if tokenizer.has_codebook and config.stream_utterances:
         few = first.utterances[: config.stream_utterances]
-        metrics |= stream_latency(tokenizer, [read_audio(said.audio, tokenizer.sample_rate) for said in few])
+        metrics |= stream_latency(tokenizer, [read_audio(utterance.audio, tokenizer.sample_rate) for utterance in few])
     report = {
         "metrics": metrics,
         "fingerprint": tokenizer.fingerprint,

@@ -58,10 +58,10 @@ class SplitScores:
         """Seconds of audio."""
         return math.fsum(utterance.duration for utterance in self.utterances)
 
-    def errors(self, heard: list[str], speaker: str | None = None) -> WordErrors:
-        """Word errors of ``heard``, of one speaker or all."""
-        rows = [row for row, said in enumerate(self.utterances) if speaker in (None, said.speaker)]
-        return corpus_word_errors([self.utterances[row].text for row in rows], [heard[row] for row in rows])
+    def errors(self, transcripts: list[str], speaker: str | None = None) -> WordErrors:
+        """Word errors of ``transcripts``, of one speaker or all."""
+        rows = [row for row, utterance in enumerate(self.utterances) if speaker in (None, utterance.speaker)]
+        return corpus_word_errors([self.utterances[row].text for row in rows], [transcripts[row] for row in rows])
 
     def report(self, num_examples: int) -> dict[str, Any]:
         """Plain data for ``report.json``."""
@@ -74,9 +74,9 @@ class SplitScores:
             "hours": self.duration / 3600,
             "wer_without_vq": self.errors(self.without_vq).rate,
             "voices": [
-                {"voice": name, "utterances": len(said), "wer_without_vq": self.errors(self.without_vq, name).rate}
+                {"voice": name, "utterances": len(own), "wer_without_vq": self.errors(self.without_vq, name).rate}
                 | ({"wer_with_vq": self.errors(self.with_vq, name).rate} if self.has_vq else {})
-                for name, said in sorted(speakers.items())
+                for name, own in sorted(speakers.items())
             ],
             "examples": [
                 {"id": self.utterances[row].id, "voice": self.utterances[row].speaker}
@@ -177,9 +177,9 @@ def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
         "heldout_words": "wer_random_words",
     }
     for split, score in scores.items():
-        heard = score.with_vq if score.has_vq else score.without_vq
+        transcripts = score.with_vq if score.has_vq else score.without_vq
         if score.has_vq or split != "heldout_sentence":
-            metrics[named.get(split, f"wer_{split}")] = score.errors(heard).rate
+            metrics[named.get(split, f"wer_{split}")] = score.errors(transcripts).rate
     tokens = [codes for score in scores.values() for codes in score.tokens]
     if tokens:
         use = CodebookUse.of(tokens, next(iter(scores.values())).codebook_size)
@@ -196,5 +196,5 @@ def describe(tokenizer: SpeechTokenizer) -> dict[str, Any]:
         "frame_rate_hz": tokenizer.frame_rate,
         "codebook_size": tokenizer.codebook_size,
         "bits_per_second": tokenizer.frame_rate * math.log2(tokenizer.codebook_size),
-        "parameters": sum(parameter.numel() for parameter in tokenizer.parameters()),
+        "parameters": tokenizer.num_parameters,
     }

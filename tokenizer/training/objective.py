@@ -1,4 +1,4 @@
-"""Training objective of the tokenizer: ASR through the bottleneck, commitment, and tokens that withstand noise.
+"""Training objective of the tokenizer: ASR through the bottleneck, commitment, and tokens that are robust to noise.
 
 loss = ctc_weight CTC + attention_weight cross-entropy + commitment ||h - sg[c]||^2 + consistency loss.
 
