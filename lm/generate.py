@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def generate(options: argparse.Namespace) -> None:
     """Load the model, continue the prompt, print."""
-    from .data.formats import render
+    from .data.rendering import render
     from .inference.hf_generation import TransformersGenerator
 
     if not 0 < options.top_p <= 1 or options.temperature < 0 or options.max_new_tokens < 1:

@@ -178,7 +178,7 @@ def show_document(
     from rich.panel import Panel
     from rich.text import Text
 
-    from .data.formats import render
+    from .data.rendering import render
 
     document = corpus.document(split, number)
     text = Text(render(document, vocabulary, num_shown=num_codes))

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from lm.data.corpora import open_corpus
-from lm.data.formats import render
+from lm.data.rendering import render
 from lm.data.vocabulary import Vocabulary
 from runtime.command import Command
 from runtime.config import Options, option

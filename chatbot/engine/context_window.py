@@ -14,12 +14,12 @@ import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE
 from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
+from lm.data.formats import chat_message
 from lm.data.special_tokens import SpecialToken
 from lm.data.truncation import first_kept
 from lm.data.vocabulary import Vocabulary
 
 Role = Literal["user", "assistant", "system"]
-ROLES: dict[Role, str] = {"user": SpecialToken.USER, "assistant": SpecialToken.ASSISTANT, "system": SpecialToken.SYSTEM}
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Message:
 
 def text_message(role: Role, text: str, vocabulary: Vocabulary) -> Message:
     """A typed message."""
-    return Message(role, [vocabulary.special(ROLES[role]), *vocabulary.encode_text(text)])
+    return Message(role, chat_message(role, text, vocabulary).tolist())
 
 
 def turns(messages: Sequence[Message]) -> list[list[Message]]:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE, Samples
+from lm.data.formats import chat_message
 from lm.data.special_tokens import SpecialToken
 from runtime.errors import UserError
 from tokenizer.streaming import TokenStream
@@ -120,7 +121,7 @@ class Conversation:
         stream = self._stream
         rest = await self.engine.ears.run(stream.finish)
         codes = [*self._codes, *rest.tolist()]
-        ids = [*self._question(codes), self._vocabulary.special(SpecialToken.END_OF_AUDIO)]
+        ids = self._spoken("user", codes)
         self.messages.append(Message("user", ids, is_spoken=True))
         self._start_hearing()
         self._read()
@@ -139,9 +140,7 @@ class Conversation:
         self.engine.bundle.check_seconds(seconds)
         started = time.perf_counter()
         codes = await self.engine.listen(audio)
-        ids = [*self._question(codes.tolist()), self._vocabulary.special(SpecialToken.END_OF_AUDIO)]
-        if role != "user":
-            ids[0] = self._vocabulary.special(SpecialToken.ASSISTANT)
+        ids = self._spoken("user" if role == "user" else "assistant", codes.tolist())
         self.messages.append(Message(role, ids, is_spoken=role == "user"))
         self._read()
         self._listened = time.perf_counter() - started
@@ -207,14 +206,15 @@ class Conversation:
 
     # -- the model's context ------------------------------------------------------------------------------------
 
-    def _question(self, codes: list[int]) -> list[int]:
-        v = self._vocabulary
-        return [v.special(SpecialToken.USER), v.special(SpecialToken.BEGIN_OF_AUDIO), *v.speech_ids(codes).tolist()]
+    def _spoken(self, role: Role, codes: list[int]) -> list[int]:
+        return chat_message(role, np.array(codes, dtype=np.uint16), self._vocabulary).tolist()
 
     def _read(self) -> None:
         """Let the model read what is wanted now, unless it is replying."""
         if self._reply is None and self._is_open:
-            unfinished = [Message("user", self._question(self._codes), is_spoken=True)] if self._codes else []
+            # Without EOA: more speech may follow.
+            ids = self._spoken("user", self._codes)[:-1]
+            unfinished = [Message("user", ids, is_spoken=True)] if self._codes else []
             ids = self._visible([*self.messages, *unfinished])
             if not unfinished and self.messages and self.messages[-1].role == "user":
                 ids.append(self._vocabulary.special(SpecialToken.ASSISTANT))  # that is how every reply begins

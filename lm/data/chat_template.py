@@ -1,4 +1,4 @@
-"""The Jinja chat template of an exported model: which one, and ours, which writes `lm.data.formats`' dialogues.
+"""The Jinja chat template of an exported model: the base model's, or ours, which writes `lm.data.formats`' dialogues.
 
 A message's content is a text, or a list of parts: ``{"type": "text", "text": ...}`` and ``{"type": "audio", "tokens":
 [12, 407, ...]}`` (codes of the speech tokenizer). Contents that begin with a special token are taken as they are. A
@@ -16,7 +16,7 @@ from typing import Any
 
 from runtime.errors import UserError
 
-from .formats import ChatTurn
+from .formats import ChatTurn, ReplyPart, reply_parts
 from .reply_format import TEXT_GUIDED, ReplyFormat
 from .vocabulary import Vocabulary
 
@@ -69,22 +69,17 @@ def chat_messages(
 
 
 def _reply(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat) -> str | list[dict[str, Any]]:
-    if turn.speech is None:
+    if turn.speech is None and format.kind != "speech":
         return turn.reply
-    if format.kind == "speech":
-        return [_audio(turn.speech)]
-    if format.kind == "text_guided":
-        return [{"type": "text", "text": turn.reply}, _audio(turn.speech)]
-    parts: list[dict[str, Any]] = []
-    ids, text_at, speech_at = vocabulary.encode_text(turn.reply), 0, 0
-    for num_text, num_speech in format.blocks(len(ids), len(turn.speech)):
-        piece = ids[text_at : text_at + num_text]
-        text, codes = vocabulary.decode_text(piece), turn.speech[speech_at : speech_at + num_speech]
-        is_word = vocabulary.encode_text(text) == piece
-        parts += [{"type": "text", "text": text} | ({} if is_word else {"continues": True})]
-        parts += [_audio(codes) | {"marks": False}]
-        text_at, speech_at = text_at + num_text, speech_at + num_speech
-    return parts
+    return [_part(part, vocabulary) for part in reply_parts(turn, vocabulary, format)]
+
+
+def _part(part: ReplyPart, vocabulary: Vocabulary) -> dict[str, Any]:
+    if part.speech is not None:
+        return _audio(part.speech) | ({} if part.has_marks else {"marks": False})
+    text = vocabulary.decode_text(part.text)
+    is_word = vocabulary.encode_text(text) == list(part.text)
+    return {"type": "text", "text": text} | ({} if is_word else {"continues": True})
 
 
 def _audio(codes: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .formats import document_format
+from .loss_mask import document_format
 from .vocabulary import Vocabulary
 
 MAX_HASHES = 500_000  # about 100 MB

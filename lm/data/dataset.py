@@ -32,7 +32,7 @@ from torch import Tensor
 from runtime.artefact import write_text
 
 from .corpora import CorpusInfo
-from .formats import Loss, loss_mask
+from .loss_mask import Loss, loss_mask
 from .packing import best_fit
 from .vocabulary import Vocabulary
 

@@ -1,4 +1,4 @@
-"""How a chatbot's reply is laid out after ``<|assistant|>``, and what may come next while it is being made.
+"""The layout of a chatbot's reply after ``<|assistant|>``, and the tokens that may come next while it is generated.
 
 ::
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from runtime.config import Options, option
 from runtime.errors import check_option
 
 from .special_tokens import SpecialToken
@@ -34,7 +35,7 @@ SYSTEM_PROMPTS = {"glm4voice": GLM_PROMPT}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplyFormat:
+class ReplyFormat(Options):
     """The layout of replies.
 
     Attributes:
@@ -46,13 +47,12 @@ class ReplyFormat:
 
     kind: str = "text_guided"
     transcribes: bool = False
-    text_block: int = 13
-    speech_block: int = 26
+    text_block: int = option(13, at_least=1)
+    speech_block: int = option(26, at_least=1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_option(self.kind in KINDS, "format", self.kind, f"give one of {', '.join(KINDS)}")
-        for name in ("text_block", "speech_block"):
-            check_option(getattr(self, name) >= 1, name, getattr(self, name), "give at least 1")
         has_no_text = self.kind == "speech" and self.transcribes
         check_option(not has_no_text, "transcribe_first", self.transcribes, "format=speech writes no text: set false")
 
@@ -89,7 +89,7 @@ TEXT_GUIDED = ReplyFormat()
 
 
 class Next(NamedTuple):
-    """What may come next in a reply: text tokens, speech tokens, and these ids of special tokens.
+    """The tokens that may come next in a reply: text tokens, speech tokens, and these ids of special tokens.
 
     ``marks`` that end the reply are ``<|user|>`` and EOS. Nothing at all may follow a reply that is over.
     """
@@ -133,7 +133,7 @@ class ReplyState:
 
     @property
     def next(self) -> Next:
-        """What may come next."""
+        """The tokens that may come next."""
         if self.part == "over":
             return Next()
         if self.part == "begin" and not self._is_heard:

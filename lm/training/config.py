@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lm.data.formats import LOSSES
+from lm.data.loss_mask import LOSSES
 from lm.data.mixture import RULES
 from runtime.config import option
 from runtime.errors import check_option

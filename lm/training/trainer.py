@@ -25,7 +25,7 @@ from lm.data.dataset import (
     prepare_cache,
     read_batches,
 )
-from lm.data.formats import Loss
+from lm.data.loss_mask import Loss
 from lm.data.mixture import CorpusMixture, mix
 from lm.data.vocabulary import Vocabulary
 from runtime.curve import Curve

@@ -7,7 +7,8 @@ import pytest
 
 from chatbot.data.dialogue_files import Dialogue, DialogueTurn
 from chatbot.data.lm_documents import DialogueDocuments
-from lm.data.formats import ChatTurn, chat_document, render
+from lm.data.formats import ChatTurn, chat_document
+from lm.data.rendering import render
 from lm.data.reply_format import ReplyFormat
 
 from .conftest import make_vocabulary

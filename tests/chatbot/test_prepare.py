@@ -13,7 +13,9 @@ from chatbot.prepare import STAGE
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from corpus.world.dialogues import QuestionDialogue, QuestionTurn, dialogue_line
 from lm.data.corpora import open_corpus
-from lm.data.formats import ChatTurn, chat_document, loss_mask, render
+from lm.data.formats import ChatTurn, chat_document
+from lm.data.loss_mask import loss_mask
+from lm.data.rendering import render
 from lm.data.reply_format import ReplyFormat
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError

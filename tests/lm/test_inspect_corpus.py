@@ -11,7 +11,8 @@ import pytest
 
 from lm.data.corpora import write_corpus
 from lm.data.corpus_statistics import CorpusStatistics, DuplicateCounter
-from lm.data.formats import ChatTurn, chat_document, document_format, text_document
+from lm.data.formats import ChatTurn, chat_document, text_document
+from lm.data.loss_mask import document_format
 from lm.inspect_corpus import main
 
 

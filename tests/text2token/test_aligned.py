@@ -6,7 +6,8 @@ import pytest
 
 from corpus.tokens import TokenisedUtterance, write_tokens
 from lm.data.corpora import open_corpus
-from lm.data.formats import interleaved_document, loss_mask
+from lm.data.formats import interleaved_document
+from lm.data.loss_mask import loss_mask
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError

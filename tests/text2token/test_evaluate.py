@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
-from lm.data.formats import loss_mask, tts_document
+from lm.data.formats import tts_document
+from lm.data.loss_mask import loss_mask
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from lm.data.corpora import open_corpus
-from lm.data.formats import render
+from lm.data.rendering import render
 from lm.data.vocabulary import Vocabulary
 from recipes.reporting.blocks import Section
 from recipes.reporting.run_results import Results

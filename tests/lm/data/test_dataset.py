@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lm.data.corpora import open_corpus
-from lm.data.formats import loss_mask
+from lm.data.loss_mask import loss_mask
 from runtime.errors import UserError
 
 S = 24

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm.data import formats
-from lm.data.formats import ChatTurn, loss_mask, render
+from lm.data.formats import ChatTurn, Layout
+from lm.data.loss_mask import LOSSES, loss_mask
+from lm.data.rendering import render, runs
 from lm.data.reply_format import ReplyFormat
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import build_vocabulary
@@ -21,20 +23,23 @@ STREAMING = ReplyFormat(kind="streaming", text_block=2, speech_block=2)
 BOA, EOA, EOS = V.special("begin_of_audio"), V.special("end_of_audio"), V.eos
 
 
+CHAT = [ChatTurn(CODES, "paris", CODES, transcript="the capital of france"), ChatTurn("a lion", "sleeps")]
+LAYOUTS: dict[str, tuple[Layout[...], tuple[object, ...], dict[str, object]]] = {
+    "text": (formats.text_document, ("the capital", V), {}),
+    "speech": (formats.speech_document, (CODES, V), {}),
+    "asr": (formats.asr_document, (CODES, "a lion", V), {}),
+    "tts": (formats.tts_document, ("a lion", CODES, "bob", V), {}),
+    "interleaved": (formats.interleaved_document, (["the capital ", CODES, " is", CODES], V), {}),
+    "chat": (formats.chat_document, (CHAT, V), {}),
+    "system": (formats.chat_document, (CHAT[1:], V), {"system": "the lion"}),
+    "streaming": (formats.chat_document, ([ChatTurn(CODES, "the capital of france", SIX)], V), {"format": STREAMING}),
+    "direct": (formats.chat_document, ([ChatTurn(CODES, "paris", CODES)], V), {"format": ReplyFormat(kind="speech")}),
+    "short chat": (formats.chat_document, ([ChatTurn(CODES, "paris", CODES)], V), {}),
+}
+
+
 def documents() -> dict[str, np.ndarray]:
-    chat = [ChatTurn(CODES, "paris", CODES, transcript="the capital of france"), ChatTurn("a lion", "sleeps")]
-    return {
-        "text": formats.text_document("the capital", V),
-        "speech": formats.speech_document(CODES, V),
-        "asr": formats.asr_document(CODES, "a lion", V),
-        "tts": formats.tts_document("a lion", CODES, "bob", V),
-        "interleaved": formats.interleaved_document(["the capital ", CODES, " is", CODES], V),
-        "chat": formats.chat_document(chat, V),
-        "system": formats.chat_document([ChatTurn("a lion", "sleeps")], V, system="the lion"),
-        "streaming": formats.chat_document([ChatTurn(CODES, "the capital of france", SIX)], V, format=STREAMING),
-        "direct": formats.chat_document([ChatTurn(CODES, "paris", CODES)], V, format=ReplyFormat(kind="speech")),
-        "short chat": formats.chat_document([ChatTurn(CODES, "paris", CODES)], V),
-    }
+    return {name: layout(*arguments, **options) for name, (layout, arguments, options) in LAYOUTS.items()}
 
 
 MASKS = {
@@ -58,11 +63,13 @@ def test_loss_mask_of_each_format(name: str) -> None:
     ids = documents()[name]
     assert ids.dtype == np.int32 and ids[-1] == EOS
     assert "".join(map(str, loss_mask(ids, V))) == MASKS[name], render(ids, V)
+    layout, arguments, options = LAYOUTS[name]
+    np.testing.assert_array_equal(layout.mask(*arguments, **options), loss_mask(ids, V))  # written with the ids
 
 
 @given(st.lists(st.sampled_from(sorted(MASKS)), max_size=8), st.integers(0, 12), st.integers(0, 5))
 def test_mask_of_packed_documents_is_theirs_in_a_row(names: list[str], cut: int, pads: int) -> None:
-    for loss in formats.LOSSES:
+    for loss in LOSSES:
         rows = [documents()[name] for name in names]
         masks = [loss_mask(row, V, loss=loss) for row in rows]
         if rows and cut < len(rows[-1]):  # the last document may be cut off
@@ -130,6 +137,19 @@ def test_render_folds_speech() -> None:
     span = "<|begin_of_audio|> ‹3 speech: 3 3 …› <|end_of_audio|>"
     assert shown == f"the capital {span} is {span} <|endoftext|>"
     assert render([], V) == ""
+
+
+@given(st.sampled_from(sorted(MASKS)))
+def test_runs_hold_the_document_and_its_mask(name: str) -> None:
+    ids = documents()[name]
+    mask = loss_mask(ids, V)
+    found = list(runs(ids, V, mask=mask, num_shown=100))
+    words = {True: 0, False: 0}
+    for run in found:
+        one = {"special": 1, "text": len(V.encode_text(run.text)), "speech": len(run.text.split()) - 2}[run.kind]
+        words[run.is_target] += one
+    assert words == {True: int(mask.sum()), False: int((1 - mask).sum())}
+    assert " ".join(run.text for run in runs(ids, V)) == render(ids, V)
 
 
 def test_mask_does_no_work_token_by_token() -> None:

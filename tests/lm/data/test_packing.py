@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.data.corpora import open_corpus
-from lm.data.formats import loss_mask
+from lm.data.loss_mask import loss_mask
 from lm.data.packing import best_fit
 
 S = 48

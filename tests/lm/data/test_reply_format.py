@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm.data.formats import ChatTurn, chat_document, chat_prompt, chat_reply, chat_turn, read_reply, render, system_row
+from lm.data.formats import ChatTurn, chat_document, chat_prompt, chat_reply, chat_turn, read_reply, system_row
+from lm.data.rendering import render
 from lm.data.reply_format import KINDS, ReplyFormat, ReplyState
 from lm.data.text_tokenizers import train_bpe
 from lm.data.truncation import cut_history, first_kept
