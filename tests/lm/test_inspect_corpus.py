@@ -12,7 +12,7 @@ import pytest
 from lm.data.corpora import write_corpus
 from lm.data.corpus_statistics import CorpusStatistics, DuplicateCounter
 from lm.data.formats import ChatTurn, chat_document, text_document
-from lm.data.loss_mask import document_format
+from lm.data.loss_mask import document_format, loss_mask
 from lm.inspect_corpus import main
 
 
@@ -54,7 +54,9 @@ def test_duplicates_beyond_the_limit_are_estimated() -> None:
     assert counter.duplicates == pytest.approx(5_000, rel=0.25)
 
 
-def test_the_command(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     documents = [tiny.document("interleaved", number) for number in range(12)]
     documents += [text_document("ka " * 90, tiny.vocabulary)] * 2
     write_corpus(tmp_path / "data/mixed", "interleaved", tiny.vocabulary, documents, documents[:2], {"from": "here"})
@@ -65,6 +67,20 @@ def test_the_command(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert f"no. 12: {len(documents[12])} tokens" in shown
     assert main([str(tmp_path / "data/mixed"), "--documents", "2"]) == 0
     assert "speech:" in capsys.readouterr().out
+    tts = [tiny.document("tts", 0)]
+    write_corpus(tmp_path / "data/tts", "tts", tiny.vocabulary, tts, [], {})
+    mask = loss_mask(tts[0], tiny.vocabulary)
+    assert main([str(tmp_path / "data/tts")]) == 0  # no terminal: targets stand between marks
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"{mask.sum()} targets of the loss (▸ ◂)" in shown
+    assert "<|tts|>" in shown.split("▸")[-2] and shown.split("▸")[-1].startswith("<|begin_of_audio|>")
+    assert shown.split("◂")[-2].endswith("<|end_of_audio|> <|endoftext|>")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main([str(tmp_path / "data/tts"), "--loss", "speech"]) == 0
+    shown = capsys.readouterr().out
+    assert "targets of the loss (green)" in shown and "▸" not in shown
+    assert "\x1b[2m<|tts|>" in shown and "\x1b[32m‹" in shown and "\x1b[2m<|begin_of_audio|>" in shown
+    monkeypatch.delenv("FORCE_COLOR")
     assert main([str(tmp_path / "data/mixed"), "--json", "--split", "valid"]) == 0
     (report,) = json.loads(capsys.readouterr().out)
     assert report["total"]["documents"] == 2 and report["provenance"] == {"from": "here"}

@@ -128,7 +128,7 @@ def test_the_command(llama: Path, tiny: Any, capsys: pytest.CaptureFixture[str])
         ([model], "no text and no speech"),
         ([model, "--task", "asr", "--text", "x"], "no speech for asr"),
         ([model, "--speech", "3 99"], "0 to 31"),
-        ([model, "--text", "a", "--top-p", "0"], "top-p"),
+        ([model, "--text", "a", "--top-p", "0"], "option top_p: found 0.0. give a value that is above 0 and at most 1"),
         ([model, "--task", "tts", "--text", "a", "--allowed", "text"], "inside a speech block"),
         ([str(llama.parent), "--text", "a"], "no vocabulary"),
     ):
