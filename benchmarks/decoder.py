@@ -254,7 +254,7 @@ def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: 
             found = energy_changes(audio, rate // 200)
             borders = [round(token * rate / decoder.config.token_rate) // (rate // 200) - 1 for token in range(1, 1000)]
             at_borders = [(token, found[at]) for token, at in enumerate(borders, 1) if at < len(found)]
-            parts = {
+            parts: dict[str, Any] = {
                 "at seams": [change for token, change in at_borders if token in seams],
                 "between tokens": [change for token, change in at_borders if token not in seams],
                 "elsewhere": np.delete(found, [at for at in borders if at < len(found)]),

@@ -1,14 +1,14 @@
-"""Training speed beside a plain `transformers` Llama of the same shape, in one run.
+"""Training speed of the LM, compared with a plain `transformers` Llama of the same shape in one run.
 
     python -m benchmarks.lm                              quickstart and 20M shapes, fp32 and bf16
     python -m benchmarks.lm --shapes 20M --precisions fp32 --repetitions 8
     python -m benchmarks.lm --gpu-shapes 0.5B            on a machine with a GPU
 
 The two sides are processes of their own that train by turns: ours is the trainer's own step (reading packed samples,
-schedule, accumulation, clipping, AdamW), theirs a plain loop over ready-made random batches (forward with labels,
+schedule, accumulation, clipping, AdamW), the other a plain loop over ready-made random batches (forward with labels,
 backward, clip_grad_norm_, fused AdamW). Neither side resets attention at document boundaries, but for the line that
-says so. In bf16 both keep fp32 weights beside the products in bf16: ours as master weights, theirs under autocast. A
-figure is tokens a CPU-second, the median of the repetitions; the ratio is the median of the repetitions' ratios.
+says so. In bf16 both keep fp32 weights next to the products in bf16: ours as master weights, the other under autocast.
+A figure is tokens a CPU-second, the median of the repetitions; the ratio is the median of the repetitions' ratios.
 
 On a GPU it prints tokens a second, model FLOPs utilisation (counted strictly: causal attention, no input embedding) and
 peak memory of our trainer.
@@ -16,7 +16,6 @@ peak memory of our trainer.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import multiprocessing
 import os
@@ -43,6 +42,8 @@ from lm.training.parallel import ParallelConfig
 from lm.training.processes import open_processes
 from lm.training.trainer import Trainer
 from runtime.bulk.workers import end_with_parent
+from runtime.command import Command
+from runtime.config import Options, option
 from runtime.stage import Run
 
 SHAPES = {
@@ -51,7 +52,7 @@ SHAPES = {
     "8M": LmModelConfig(layers=8, hidden=256, heads=8, kv_heads=4, ffn=704),
     "20M": LmModelConfig(layers=8, hidden=448, heads=8, kv_heads=4, ffn=1216),
 }
-TEXT_AND_SPEECH = 168_320  # Qwen2.5's ids and 16,384 speech tokens: as many rows as its padding is told to reach
+TEXT_AND_SPEECH = 168_320  # Qwen2.5's ids and 16,384 speech tokens: padded to exactly this many rows
 GPU_SHAPES = {
     "0.5B": LmModelConfig(
         layers=24, hidden=896, heads=14, kv_heads=2, ffn=4864, tied=True, vocabulary_multiple=TEXT_AND_SPEECH
@@ -63,19 +64,35 @@ GPU_SHAPES = {
 NUM_SPEECH_TOKENS = 1024
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class LmBenchmark(Options):
+    """Training speed: shapes and precisions on a CPU, shapes and lengths on a GPU.
+
+    Attributes:
+        shapes: on a CPU.
+        precisions: on a CPU.
+        length: tokens of a sequence, on a CPU.
+        batch: sequences of a step, on a CPU.
+        steps: of a repetition.
+        repetitions: of each side, on a CPU.
+        threads: of each side.
+        gpu_shapes: on a GPU.
+        gpu_lengths: tokens of a sequence, on a GPU.
+    """
+
+    shapes: list[str] = option(["quickstart", "20M"], one_of=SHAPES)
+    precisions: list[str] = option(["fp32", "bf16"], one_of=("fp32", "bf16"))
+    length: int = option(256, at_least=1)
+    batch: int = option(8, at_least=1)
+    steps: int = option(4, at_least=1)
+    repetitions: int = option(5, at_least=1)
+    threads: int = option(1, at_least=1)
+    gpu_shapes: list[str] = option(list(GPU_SHAPES), one_of=GPU_SHAPES)
+    gpu_lengths: list[int] = option([4096, 8192], at_least=1)
+
+
+def measure(options: LmBenchmark) -> None:
     """Measure and print one line a setting."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", default=["quickstart", "20M"], choices=SHAPES)
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
-    parser.add_argument("--length", type=int, default=256, help="tokens of a sequence")
-    parser.add_argument("--batch", type=int, default=8, help="sequences of a step")
-    parser.add_argument("--steps", type=int, default=4, help="steps of a repetition")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--gpu-shapes", nargs="+", default=list(GPU_SHAPES), choices=GPU_SHAPES)
-    parser.add_argument("--gpu-lengths", nargs="+", type=int, default=[4096, 8192])
-    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         if torch.cuda.is_available():
@@ -169,7 +186,7 @@ def plain_steps(model: LmModelConfig, size: int, batch: int, length: int, precis
 
 @dataclass(frozen=True)
 class Setting:
-    """What both sides train."""
+    """The training that both sides do."""
 
     model: LmModelConfig
     precision: str
@@ -179,8 +196,8 @@ class Setting:
     threads: int
 
 
-def measure_cpu(options: argparse.Namespace, folder: Path) -> None:
-    """Ours and theirs by turns; one line for each shape, precision and kind of attention."""
+def measure_cpu(options: LmBenchmark, folder: Path) -> None:
+    """Both sides by turns; one line for each shape, precision and kind of attention."""
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, {options.threads} thread(s)")
     print(f"{options.batch} sequences of {options.length} tokens a step; tokens a CPU-second:")
     for name in options.shapes:
@@ -223,13 +240,13 @@ class Side:
         self.process.join()
 
     def seconds(self, steps: int) -> float:
-        """CPU-seconds of so many steps."""
+        """CPU-seconds of ``steps`` steps."""
         self.pipe.send(steps)
         return float(self.pipe.recv())
 
 
 def serve(name: str, setting: Setting, folder: Path, pipe: Any) -> None:
-    """In a side's process: two steps to warm up, then as many as are asked for, until none are."""
+    """Main function of a side's process: two steps to warm up, then as many as each message asks for; 0 ends it."""
     end_with_parent()
     torch.set_num_threads(setting.threads)
     data = RandomData(folder / name)
@@ -257,7 +274,7 @@ def serve(name: str, setting: Setting, folder: Path, pipe: Any) -> None:
             pipe.send(time.process_time() - started)
 
 
-def measure_gpu(options: argparse.Namespace, data: RandomData) -> None:
+def measure_gpu(options: LmBenchmark, data: RandomData) -> None:
     """Tokens a second, strict MFU and peak memory of our trainer; one line for each shape and length."""
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
     for name in options.gpu_shapes:
@@ -285,6 +302,16 @@ def measure_gpu(options: argparse.Namespace, data: RandomData) -> None:
             torch.cuda.empty_cache()
 
 
+COMMAND = Command(
+    name="benchmarks.lm",
+    words="benchmarks lm",
+    config=LmBenchmark,
+    run=measure,
+    summary="Training speed of the LM, compared with a plain transformers Llama.",
+    example="python -m benchmarks.lm --shapes 20M --precisions fp32 --repetitions 8",
+)
+main = COMMAND.main
+
 if __name__ == "__main__":
     os.environ.setdefault("SPEECHWEAVE_PROGRESS", "file")
-    main()
+    COMMAND.exit()

@@ -1,4 +1,4 @@
-"""The memory of a training run as measured, beside what `recipes.cluster.memory` says.
+"""Peak memory of a training run, measured and as `recipes.cluster.memory` predicts it.
 
     python -m benchmarks.memory                     four layouts on a CPU; one process on a GPU
     python -m benchmarks.memory --hidden 1024 --layers 24 --sequence 4096 --precision bf16       (on a GPU)
@@ -10,9 +10,9 @@ while it is alive (model, gradients, optimizer, activations; not what an operato
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
+import random
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +23,19 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lm.data.corpora import write_corpus
+from lm.data.formats import text_document
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
 from lm.train import run
 from lm.training.config import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig, data_parallel_size
 from recipes.cluster.memory import memory_by_stage
+from recipes.launch import reserve_port
+from runtime.command import Command
+from runtime.config import Options, option
 from runtime.stage import Run
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -41,7 +48,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 
 @dataclass(kw_only=True)
 class Measurement:
-    """One layout: what every process was measured at, and what was said of its stage."""
+    """One layout: the bytes measured in each process, and the prediction for its stage."""
 
     name: str
     config: LmTrainConfig
@@ -66,13 +73,6 @@ class Measurement:
 
 def make_corpus(folder: Path, num_speech_tokens: int) -> int:
     """A vocabulary and a text corpus of made-up words; returns the vocabulary's size."""
-    import random
-
-    from lm.data.corpora import write_corpus
-    from lm.data.formats import text_document
-    from lm.data.text_tokenizers import train_bpe
-    from lm.data.vocabulary import build_vocabulary
-
     draw = random.Random(0)
     words = ["".join(draw.choice("bdfgklmnprst") + draw.choice("aeiou") for _ in range(2)) for _ in range(40)]
     texts = [" ".join(draw.choices(words, k=40)) for _ in range(80)]
@@ -114,7 +114,7 @@ def peak_of_training(config: LmTrainConfig) -> int:
 class LiveStorages(TorchDispatchMode):
     """Adds up the storages that operators made and that are still alive; `most` is the largest sum seen.
 
-    The profiler's memory events would not do: what gloo's threads set free is missing from them.
+    The profiler's memory events would not do: memory that gloo's threads free is missing from them.
     """
 
     def __init__(self) -> None:
@@ -144,28 +144,46 @@ class LiveStorages(TorchDispatchMode):
             self.most = max(self.most, self.held)
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class MemoryBenchmark(Options):
+    """Peak memory of the trainer: four layouts on a CPU, one process on a GPU.
+
+    Attributes:
+        layers: decoder layers.
+        hidden: width of the residual stream.
+        heads: query heads; half as many key-value heads.
+        ffn: inner width of the feed-forward.
+        sequence: tokens of a sequence.
+        speech_tokens: of the made-up vocabulary.
+        precision: of the weights.
+        recompute: of activations, in the backward pass.
+    """
+
+    layers: int = option(8, at_least=1)
+    hidden: int = option(256, at_least=1)
+    heads: int = option(4, at_least=2)
+    ffn: int = option(704, at_least=1)
+    sequence: int = option(512, at_least=1)
+    speech_tokens: int = option(4096, at_least=1)
+    precision: str = option("fp32", one_of=("fp32", "bf16"))
+    recompute: str = option("none", one_of=("none", "full"))
+
+
+def measure(options: MemoryBenchmark) -> None:
     """Measure the layouts and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in {"layers": 8, "hidden": 256, "heads": 4, "ffn": 704, "sequence": 512}.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--speech-tokens", type=int, default=4096)
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    parser.add_argument("--recompute", default="none", choices=("none", "full"))
-    given = parser.parse_args()
     model = LmModelConfig(
-        layers=given.layers, hidden=given.hidden, heads=given.heads, kv_heads=given.heads // 2, ffn=given.ffn
+        layers=options.layers, hidden=options.hidden, heads=options.heads, kv_heads=options.heads // 2, ffn=options.ffn
     )
     loop = LoopConfig(
-        steps=3, warmup_steps=1, sequence_length=given.sequence, micro_batch=2, global_batch=8,
-        precision=given.precision, recompute=given.recompute, reset_attention=False, validate_every=0,
+        steps=3, warmup_steps=1, sequence_length=options.sequence, micro_batch=2, global_batch=8,
+        precision=options.precision, recompute=options.recompute, reset_attention=False, validate_every=0,
         checkpoint_every=0,
     )  # fmt: skip
     layouts = {"one process": {}} if torch.cuda.is_available() else LAYOUTS
     print(f"{'layout':<14}{'process':>8}{'measured MB':>14}{'predicted MB':>14}{'ratio':>8}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        size = make_corpus(folder, given.speech_tokens)
+        size = make_corpus(folder, options.speech_tokens)
         padded = -(-size // model.vocabulary_multiple) * model.vocabulary_multiple
         for label, layout in layouts.items():
             config = make_config(folder, folder / label.replace(" ", "_"), model, loop, layout)
@@ -180,13 +198,13 @@ def main() -> None:
 
 def in_processes(config: LmTrainConfig, size: int) -> list[int]:
     """`peak_of_training` in fresh processes that torch.distributed joins."""
-    from recipes.launch import reserve_port
-
     context = multiprocessing.get_context("spawn")
     answers = context.SimpleQueue()
     with reserve_port() as holder:
         port = holder.getsockname()[1]
-        processes = [context.Process(target=_be_rank, args=(config, rank, size, port, answers)) for rank in range(size)]
+        processes = [
+            context.Process(target=_run_rank, args=(config, rank, size, port, answers)) for rank in range(size)
+        ]
         for process in processes:
             process.start()
         found = dict(answers.get() for _ in processes)
@@ -195,12 +213,22 @@ def in_processes(config: LmTrainConfig, size: int) -> list[int]:
     return [found[rank] for rank in range(size)]
 
 
-def _be_rank(config: LmTrainConfig, rank: int, size: int, port: int, answers: Any) -> None:
+def _run_rank(config: LmTrainConfig, rank: int, size: int, port: int, answers: Any) -> None:
     torch.set_num_threads(1)
     names = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()} | {"SPEECHWEAVE_PROGRESS": "file"})
     answers.put((rank, peak_of_training(config)))
 
 
+COMMAND = Command(
+    name="benchmarks.memory",
+    words="benchmarks memory",
+    config=MemoryBenchmark,
+    run=measure,
+    summary="Peak memory of a training run, measured and as the planner predicts it.",
+    example="python -m benchmarks.memory --hidden 1024 --layers 24 --sequence 4096 --precision bf16",
+)
+main = COMMAND.main
+
 if __name__ == "__main__":
-    main()
+    COMMAND.exit()
