@@ -39,7 +39,7 @@ SENTENCE = "the capital of france is paris a lion sleeps in house and cat likes 
 GROUP = 1000  # rows of a row group
 
 
-class AnswersAtOnce:
+class InstantBackend:
     """A model that costs nothing: half of the tokens it may give, then the end."""
 
     max_length = 1 << 20
@@ -61,7 +61,7 @@ class InstantSynthesis(SynthesisWork):
 
     def open_backend(self, device: str, vocabulary: Vocabulary) -> SpeechBackend:
         """No model is loaded."""
-        return AnswersAtOnce(vocabulary)
+        return InstantBackend(vocabulary)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A tiny text-to-token model with random weights, exported as lm.export does it."""
+"""A tiny text-to-token model with random weights, exported as lm.export does it, and a synthesis by it."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import torch
 
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
+from tests.support.small_synthesis import words
+from text2token import synthesize
 
 torch.set_num_threads(1)
 WORDS = "the capital of france is paris a lion sleeps in house and cat likes red ball very much"
@@ -36,4 +38,12 @@ def model_folder(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("export") / "model"
     LlamaForCausalLM(config).save_pretrained(folder)
     vocabulary.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A folder whose ``whole`` is a synthesis in which nothing went wrong."""
+    folder = tmp_path_factory.mktemp("synthesis")
+    assert synthesize.STAGE.main(words(folder, model_folder, "whole")) == 0
     return folder

@@ -1,29 +1,20 @@
 """Laws of the bulk engine over many and over strange documents, with a model that answers at once."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.bulk import AnswersAtOnce, InstantSynthesis, run_engine, write_texts
+from benchmarks.bulk import InstantBackend, InstantSynthesis, run_engine, write_texts
 from lm.data.corpora import open_corpus
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.job import UnitFolder
-from runtime.bulk.lease import process_start_time
-from tests.support.permits import Permits, is_group_running, is_running, wait_for
 from text2token import pack, synthesize
 from text2token.packing.config import PackConfig
 from text2token.synthesis.unit_file import SpokenDocument, read_unit
 from text2token.synthesis.unit_synthesis import SynthesisWork
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def made(folder: Path) -> list[SpokenDocument]:
@@ -63,59 +54,6 @@ def test_spans_never_touch_and_the_text_is_kept(many: Path) -> None:
         )
 
 
-def test_five_kills_of_workers_and_of_the_job(many: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def start(out: Path, processes: int, permits: str = "") -> subprocess.Popen[bytes]:
-        options = [f"texts={many / 'texts'}", f"model={many / 'model'}", f"out={out}", f"processes={processes}"]
-        command = [sys.executable, "-m", "tests.support.instant_synthesis", permits, *options, "unit_documents=48"]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
-
-    assert start(tmp_path / "clean", 1).wait(timeout=600) == 0
-    out, draw, permits = tmp_path / "killed", random.Random(3), Permits(tmp_path / "permits")
-    for _ in range(2):
-        job = start(out, 2, str(permits.folder))
-        for number in range(3):  # two workers, then the whole job
-            wanted = num_done(out) + draw.randint(1, 2)
-            permits.give(5)  # a worker that is killed takes its permit along
-            wait_for(lambda wanted=wanted: num_done(out) >= wanted)  # type: ignore[misc]
-            if number < 2:
-                found: list[int] = []
-                wait_for(lambda found=found: found.extend(holders(out)) or found)  # type: ignore[misc]
-                victim = draw.choice(found)
-                os.kill(victim, signal.SIGKILL)
-                wait_for(lambda victim=victim: not is_running(victim))  # type: ignore[misc]
-        assert job.poll() is None
-        os.kill(job.pid, signal.SIGKILL)
-        job.wait()
-        wait_for(lambda group=job.pid: not is_group_running(group))  # type: ignore[misc]
-        permits.withdraw()
-    assert 6 <= num_done(out) < 51
-    assert start(out, 3).wait(timeout=600) == 0
-    files = [{f.name: f.read_bytes() for f in folder.glob("train/*")} for folder in (tmp_path / "clean", out)]
-    assert files[0] == files[1] and len(files[0]) == 51
-
-
-def num_done(out: Path) -> int:
-    return len(list(out.glob("done/train/*.done.json")))
-
-
-def holders(out: Path) -> list[int]:
-    """Living workers that hold a unit (and do not leave it: there is no permit for all)."""
-    found = []
-    for lease in sorted(out.glob("leases/train/*.[0-9]")):
-        try:
-            holder = json.loads(lease.read_text())
-        except ValueError:  # just being written
-            continue
-        if (
-            not (out / "done/train" / f"{lease.stem}.done.json").exists()
-            and process_start_time(holder["pid"]) == holder["born"]
-        ):
-            found.append(holder["pid"])
-    return found
-
-
 def test_a_users_mess_ends_well(
     tmp_path: Path, model_folder: Path, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +81,7 @@ def test_a_users_mess_ends_well(
     mixed = [line for pair in zip(good, [*bad, b""], strict=True) for line in pair]
     (tmp_path / "texts.jsonl").write_bytes(b"\n".join(mixed) + b'\n{"id": "torn", "te')
 
-    monkeypatch.setattr(SynthesisWork, "open_backend", lambda self, device, vocabulary: AnswersAtOnce(vocabulary))
+    monkeypatch.setattr(SynthesisWork, "open_backend", lambda self, device, vocabulary: InstantBackend(vocabulary))
     arguments = [f"texts={tmp_path / 'texts.jsonl'}", f"model={model_folder}", "max_rejected_share=1"]
     assert synthesize.STAGE.main([*arguments, f"out={tmp_path / 'few'}", "max_bad_share=0.3"]) == 2  # told, not crashed
     assert synthesize.STAGE.main([*arguments, f"out={tmp_path / 'out'}", "max_bad_share=0.9"]) == 0
