@@ -4,10 +4,10 @@
         manifest=runs/quickstart/corpus/heldout_sentence.jsonl out=runs/quickstart/answers
 
 Takes distinct questions, each in one voice, the voices in turn; or, with ``dialogues``, the questions of dialogues,
-each dialogue over one talker, which remembers what the bundle's settings let it. Writes <out>/answers.jsonl (id, audio,
-question, heard, said, reply_audio, speaker, seconds, is_cut; paths relative to it, seconds of the spoken reply) and
-<out>/audio/*.wav. Questions are asked at once by as many talkers of one engine; each answer is what it would be alone.
-After a kill, finished batches are kept.
+each dialogue as one conversation, which remembers as many turns as the bundle's settings say. Writes
+<out>/answers.jsonl (id, audio, question, heard, said, reply_audio, speaker, seconds, is_cut; paths relative to it,
+seconds of the spoken reply) and <out>/audio/*.wav. Several conversations of one engine run at once; each answer is the
+same as alone. After a kill, finished batches are kept.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def run(config: RespondConfig, run: Run) -> dict[str, Any]:
 
     from corpus.manifest import check_bad_share, read_manifest
 
-    from .engine.engine import Engine, EngineOptions
+    from .engine.engine import Engine
+    from .engine.options import EngineOptions
 
     engine = Engine.from_pretrained(config.bundle, EngineOptions(max_talkers=config.batch, threads=config.threads))
     manifest = read_manifest(config.manifest, config.max_bad_share)
@@ -149,7 +150,7 @@ class Answer:
         audio: (S,) float32, the reply in speech; empty if the model said nothing.
         sample_rate: of ``audio``, in Hz.
         is_cut: a part was ended by its limit instead of by the model.
-        timings: seconds, by part; of the other talkers' work, too, where many answer at once.
+        timings: seconds, by part; of the other conversations' work, too, where many answer at once.
     """
 
     heard: str | None
@@ -166,32 +167,32 @@ async def converse(engine: Engine, questions: list[Samples]) -> list[Answer]:
     Raises:
         UserError: a reply failed.
     """
-    talker = engine.open()
+    conversation = engine.open()
     try:
-        return [await answer(talker, question) for question in questions]
+        return [await answer(conversation, question) for question in questions]
     finally:
-        talker.close()
+        conversation.close()
 
 
-async def answer(talker: Conversation, question: Samples) -> Answer:
-    """Ask a talker one question."""
+async def answer(conversation: Conversation, question: Samples) -> Answer:
+    """Ask a conversation one question."""
     import numpy as np
 
     from .engine.events import AudioDelta, ReplyDone
 
-    await talker.add_audio(question)
-    events = [event async for event in talker.respond()]
-    engine = talker.engine
+    await conversation.add_audio(question)
+    events = [event async for event in conversation.respond()]
+    models = conversation.models
     done = events[-1]
     assert isinstance(done, ReplyDone)
     if done.status == "failed":
         raise UserError("a question", found=f"no answer: {done.reason}", remedy="mend that, and run again")
     pieces = [event.samples for event in events if isinstance(event, AudioDelta)]
     return Answer(
-        heard=done.transcript if engine.bundle.reply_format.transcribes else None,
+        heard=done.transcript if models.bundle.reply_format.transcribes else None,
         said=done.text,
         audio=np.concatenate([np.zeros(0, np.float32), *pieces]),
-        sample_rate=engine.sample_rate,
+        sample_rate=models.sample_rate,
         is_cut=done.status == "incomplete",
         timings={name: getattr(done.timings, name) for name in PARTS},
     )

@@ -1,4 +1,4 @@
-"""What a talker tells while it replies: text and speech piece by piece, then the end; and small records of listening.
+"""Events of a reply (text and speech piece by piece, then its end), and records of what the engine has done.
 
 S samples.
 """
@@ -94,8 +94,8 @@ Event = TranscriptDelta | TextDelta | AudioDelta | ReplyDone
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeardQuestion:
-    """A spoken message that was heard to its end: its length in seconds and in speech tokens."""
+class CommittedTurn:
+    """A whole spoken message: its length in seconds and in speech tokens."""
 
     seconds: float
     tokens: int
@@ -103,7 +103,7 @@ class HeardQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """Speech written down: its text, the speech's seconds, tokens."""
+    """Transcript of speech: its text, the speech's seconds, tokens."""
 
     text: str
     seconds: float
@@ -112,13 +112,13 @@ class Transcript:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How busy an engine is.
+    """Load of an engine.
 
     Attributes:
-        talkers: that are open.
-        max_talkers: that may be open.
-        responding: talkers whose reply is being made.
-        queued_seconds: of audio that was heard but is no tokens yet, all talkers together.
+        talkers: conversations that are open.
+        max_talkers: conversations that may be open.
+        responding: conversations whose reply is being made.
+        queued_seconds: of the users' audio that is not encoded yet, all conversations together.
     """
 
     talkers: int

@@ -1,4 +1,7 @@
-"""One reply in the making: the model writes and speaks, speech is decoded beside it, events tell what is known."""
+"""One reply in the making: the model writes, its speech tokens are decoded at the same time, events tell the progress.
+
+S samples.
+"""
 
 from __future__ import annotations
 
@@ -6,65 +9,40 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corpus.audio.files import Samples
 from runtime.errors import UserError
 
+from .backends.builtin import Context
+from .bundle_parts import Bundle
 from .context_window import Message, truncated, whole_tokens
 from .events import AudioDelta, Event, ReplyDone, Status, TextDelta, Timings, TranscriptDelta, Usage
-from .reply_decoder import ReplyDecoder, ReplyPiece, Sampling
-from .speech import SpeechPipe
-
-if TYPE_CHECKING:
-    from .backends.builtin import Context
-    from .engine import Engine
+from .models import Models
+from .options import ReplyOptions
+from .reply_decoder import ReplyDecoder, ReplyPiece
+from .speech import SpeechPipe, first_cause
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplyOptions:
-    """How one reply is made.
-
-    Attributes:
-        voice: of the decoder.
-        has_audio: speak it.
-        has_text: tell its text.
-        sampling: how tokens are chosen.
-    """
-
-    voice: str
-    has_audio: bool = True
-    has_text: bool = True
-    sampling: Sampling = field(default_factory=Sampling)
-
-    def check(self, engine: Engine) -> None:
-        """Raise a `UserError` for options that make no sense."""
-        if self.voice not in engine.voices:
-            raise UserError("voice", found=repr(self.voice), remedy=f"choose one of {', '.join(engine.voices)}")
-        if not (self.has_audio or self.has_text):
-            raise UserError("the reply", found="neither text nor audio", remedy="ask for one of them, or both")
-        if not self.has_audio and engine.bundle.reply_format.kind == "speech":
-            remedy = "ask for audio: this model was trained on direct speech"
-            raise UserError("the reply", found="text from a model that writes none", remedy=remedy)
-        most, temperature = self.sampling.max_tokens, self.sampling.temperature
-        if most is not None and most < 1:
-            raise UserError("max_tokens", found=f"{most}", remedy="give at least 1")
-        if temperature is not None and not 0 <= temperature <= 2:
-            raise UserError("temperature", found=f"{temperature}", remedy="give a number from 0 to 2")
+def check_reply(options: ReplyOptions, bundle: Bundle) -> None:
+    """Raise a `UserError` unless the bundle can make such a reply."""
+    if not (options.has_audio or options.has_text):
+        raise UserError("the reply", found="neither text nor audio", remedy="ask for one of them, or both")
+    if not options.has_audio and bundle.reply_format.kind == "speech":
+        remedy = "ask for audio: this model was trained on direct speech"
+        raise UserError("the reply", found="text from a model that writes none", remedy=remedy)
 
 
 class ReplyTask:
     """One reply.
 
     Args:
-        engine: the models.
-        context: the dialogue so far, ``<|assistant|>`` its last token; the reply is added to it.
-        options: how.
+        models: the language model, the decoder and its thread.
+        context: the conversation so far, ``<|assistant|>`` its last token; the reply is added to it.
+        options: of the reply, with a voice.
         has_transcript: the question was spoken.
-        listened: seconds of work that were left at the end of the user's turn.
+        encode_seconds: of work that were left at the end of the user's turn.
 
     Attributes:
         played: seconds of speech that `events` has handed out.
@@ -72,25 +50,21 @@ class ReplyTask:
     """
 
     def __init__(
-        self, engine: Engine, context: Context, options: ReplyOptions, *, has_transcript: bool, listened: float
+        self, models: Models, context: Context, options: ReplyOptions, *, has_transcript: bool, encode_seconds: float
     ) -> None:
-        self.engine, self.context, self.options, self.listened = engine, context, options, listened
-        self.bundle, self.vocabulary = engine.bundle, engine.bundle.vocabulary
-        self.thoughts = ReplyDecoder(
-            engine.bundle,
-            context,
-            options.sampling,
-            has_speech=options.has_audio,
-            has_transcript=has_transcript,
-        )
-        self.started = time.perf_counter() - listened
+        assert options.voice is not None
+        self.models, self.context, self.options, self.encode_seconds = models, context, options, encode_seconds
+        self.bundle, self.vocabulary = models.bundle, models.bundle.vocabulary
+        self.voice = options.voice
+        self.decoder = ReplyDecoder(models.bundle, context, options, has_transcript=has_transcript)
+        self.started = time.perf_counter() - encode_seconds
         self.text = self.transcript = ""
         self.played = 0.0
         self.is_cancelled = self._has_begun = False
         self._times: dict[str, float] = {}
         self._pipe: SpeechPipe | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._room = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._waiting = 0.0  # seconds of speech that nobody has taken yet
         self._task: asyncio.Task[None] | None = None
 
@@ -101,10 +75,10 @@ class ReplyTask:
             while True:
                 event = await self._events.get()
                 if isinstance(event, AudioDelta):
-                    seconds = len(event.samples) / self.engine.sample_rate
+                    seconds = len(event.samples) / self.models.sample_rate
                     self._waiting -= seconds
                     self.played += seconds
-                    self._room.set()
+                    self._has_room.set()
                 yield event
                 if isinstance(event, ReplyDone):
                     return
@@ -119,19 +93,19 @@ class ReplyTask:
             self._task.cancel()
 
     def message(self) -> Message:
-        """What stays of it in the dialogue: all of it, or of a cancelled one what was handed out to be played."""
-        before = self.thoughts.start - 1
+        """The message that stays in the conversation: of a cancelled reply only what was handed out to be played."""
+        before = self.decoder.start - 1
         ids = self.context.ids[before:]
-        if not self.thoughts.body:
+        if not self.decoder.body:
             return Message("assistant", ids[:1])
-        message = Message("assistant", ids, self.thoughts.body - before)
+        message = Message("assistant", ids, self.decoder.body - before)
         if self.is_cancelled and self.options.has_audio:
             message = truncated(message, whole_tokens(self.played), self.vocabulary)
         return message
 
     async def _run(self) -> None:
-        """Make the reply, and tell how it ended."""
-        longest = self.engine.options.max_reply_seconds
+        """Make the reply; its last event says how it ended."""
+        longest = self.models.options.max_reply_seconds
         status: Status = "completed"
         reason = ""
         self._has_begun = True
@@ -140,8 +114,8 @@ class ReplyTask:
                 raise asyncio.CancelledError
             async with asyncio.timeout(longest):
                 await self._make()
-            if self.thoughts.limit:
-                status, reason = "incomplete", self.thoughts.limit
+            if self.decoder.limit:
+                status, reason = "incomplete", self.decoder.limit
         except asyncio.CancelledError as error:
             error.__traceback__ = None  # a frame in it (of TaskGroup) holds the error: a circle around all of the reply
             status, self.is_cancelled = "cancelled", True
@@ -156,24 +130,21 @@ class ReplyTask:
             status, reason = "failed", str(cause) or type(cause).__name__
         done = self._done(status, reason)
         self._events.put_nowait(done)
-        for observe in self.engine.on_reply:
+        for observe in self.models.on_reply:
             observe(done, self._pipe.seconds if self._pipe else 0.0)
 
     async def _make(self) -> None:
-        """Think, and beside it speak."""
+        """Write the reply, and decode its speech tokens at the same time."""
         if not self.options.has_audio:
-            await self._think(None)
+            await self._write(None)
             return
         steps = self.bundle.settings.reply.decoder_steps
-        self._pipe = pipe = SpeechPipe(self.bundle.decoder, self.engine.mouth, self.options.voice, steps)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(pipe.run(self._play))
-            await self._think(pipe)
-            pipe.finish()
+        self._pipe = pipe = SpeechPipe(self.bundle.decoder, self.models.decoder_worker, self.voice, steps)
+        await pipe.run_while(self._write(pipe), self._play)
 
-    async def _think(self, pipe: SpeechPipe | None) -> None:
-        """Tell the words as they are written, and hand the speech tokens to the decoder."""
-        async with aclosing(self.thoughts.pieces()) as pieces:
+    async def _write(self, pipe: SpeechPipe | None) -> None:
+        """Emit the words as they are written, and hand the speech tokens to the decoder."""
+        async with aclosing(self.decoder.pieces()) as pieces:
             async for piece in pieces:
                 self._note("prefill")
                 self._take(piece, pipe)
@@ -194,15 +165,15 @@ class ReplyTask:
     async def _play(self, samples: Samples) -> None:
         """Hand out speech; waits while too much of it waits."""
         self._note("first_audio")
-        self._waiting += len(samples) / self.engine.sample_rate
+        self._waiting += len(samples) / self.models.sample_rate
         self._events.put_nowait(AudioDelta(samples=samples))
-        while self._waiting > self.engine.options.max_waiting_seconds:
-            self._room.clear()
-            await self._room.wait()
+        while self._waiting > self.models.options.max_waiting_seconds:
+            self._has_room.clear()
+            await self._has_room.wait()
 
     def _done(self, status: Status, reason: str) -> ReplyDone:
         ids = np.array(self.context.ids, dtype=np.int64)
-        prompt, made = ids[: self.thoughts.start], ids[self.thoughts.body or len(ids) :]
+        prompt, made = ids[: self.decoder.start], ids[self.decoder.body or len(ids) :]
         is_text, is_speech = self.vocabulary.is_text, self.vocabulary.is_speech
         usage = Usage(
             input_text=int(is_text(prompt).sum()),
@@ -213,8 +184,8 @@ class ReplyTask:
         timings = Timings(
             **self._times,
             total=time.perf_counter() - self.started,
-            listen=self.listened,
-            think=self.thoughts.seconds,
+            listen=self.encode_seconds,
+            think=self.decoder.seconds,
             speak=self._pipe.worked if self._pipe else 0.0,
         )
         return ReplyDone(
@@ -226,15 +197,8 @@ class ReplyTask:
             self._times[name] = time.perf_counter() - self.started
 
 
-def first_cause(error: Exception) -> Exception:
-    """What went wrong first in a group of tasks."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def drain(queue: asyncio.Queue[Event]) -> list[Event]:
-    """All that waits in a queue."""
+    """Take all events out of a queue."""
     found = []
     while not queue.empty():
         found.append(queue.get_nowait())

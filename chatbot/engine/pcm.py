@@ -1,6 +1,6 @@
-"""Sound as it travels: 16-bit little-endian PCM, base64, and resampling of a stream piece by piece.
+"""Samples in transit: checks, 16-bit little-endian PCM, base64, and resampling of a stream piece by piece.
 
-The Realtime protocol and the HTTP interface speak 24 kHz; the model hears 16 kHz and speaks at its decoder's rate.
+The Realtime protocol and the HTTP interface carry 24 kHz; the tokenizer takes 16 kHz, the decoder has its own rate.
 
 S samples, float32, full scale 1.
 """
@@ -56,6 +56,21 @@ def encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+def checked_samples(samples: Samples) -> Samples:
+    """A copy of (S,) samples as float32.
+
+    Raises:
+        UserError: an array of another shape, of no numbers, or with NaN or infinite samples.
+    """
+    audio = np.asarray(samples)
+    if audio.ndim != 1 or not np.issubdtype(audio.dtype, np.floating):
+        found = f"an array of shape {audio.shape}, type {audio.dtype}"
+        raise UserError("the audio", found=found, remedy="give one channel of float32 samples at 16 kHz")
+    if not np.isfinite(audio).all():
+        raise UserError("the audio", found="NaN or infinite samples", remedy="send samples from -1 to 1")
+    return audio.astype(np.float32, copy=True)
+
+
 class Resampler:
     """Changes the sample rate of a stream; the pieces together are bit for bit what the whole would give (soxr HQ).
 
@@ -71,13 +86,13 @@ class Resampler:
         self._stream = self._open()
 
     def feed(self, samples: Samples) -> Samples:
-        """What can be given out after (S,) ``samples`` came in; may be empty."""
+        """The samples that are final after (S,) ``samples`` came in; may be none."""
         if self._stream is None:
             return np.asarray(samples, dtype=np.float32)
         return self._stream.resample_chunk(np.ascontiguousarray(samples, dtype=np.float32))
 
     def finish(self) -> Samples:
-        """What is left at the stream's end; the next `feed` begins a new stream."""
+        """The samples left at the stream's end; the next `feed` begins a new stream."""
         if self._stream is None:
             return np.zeros(0, dtype=np.float32)
         rest = self._stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)

@@ -1,4 +1,5 @@
-"""What the model writes and says in one reply, piece by piece, in the format of its training (`lm.data.reply_format`).
+"""Decoding of one reply into text and speech tokens, piece by piece, in the format of the model's training
+(`lm.data.reply_format`).
 
 Each part may hold its own kind of token only, and has its own limit. What a limit ends is closed as the model would
 have closed it, so that the dialogue stays one that the model knows.
@@ -10,8 +11,7 @@ import copy
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,10 +23,9 @@ from lm.inference.output_head import Allowed
 from lm.inference.sampling import prompt_seeds
 from runtime.hashing import seed_of
 
-if TYPE_CHECKING:
-    from .backends.builtin import Context
-    from .bundle_parts import Bundle
-
+from .backends.builtin import Context
+from .bundle_parts import Bundle
+from .options import ReplyOptions
 
 LONGEST_RUN = 64  # tokens asked for at once in the streaming format
 
@@ -39,31 +38,13 @@ class ReplyPiece(NamedTuple):
     code: int = -1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How tokens are chosen, where it is not as the bundle says (None).
-
-    Attributes:
-        max_tokens: of the reply's text and speech together.
-        temperature: of both.
-        top_p: nucleus mass of both.
-        seed: of both; None is made from the dialogue.
-    """
-
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-
-
 class ReplyDecoder:
     """The reply after ``<|assistant|>``, which the context ends with.
 
     Args:
         bundle: its settings say the format and the limits.
         context: what the model has read; the reply is added to it.
-        sampling: what differs from the settings.
-        has_speech: False stops after the text.
+        options: of the reply; without audio it stops after the text.
         has_transcript: the question was spoken: its words come first, if the format has them.
 
     Attributes:
@@ -73,14 +54,12 @@ class ReplyDecoder:
         seconds: of waiting for tokens.
     """
 
-    def __init__(
-        self, bundle: Bundle, context: Context, sampling: Sampling, *, has_speech: bool, has_transcript: bool
-    ) -> None:
-        self.bundle, self.context, self.sampling = bundle, context, sampling
-        self.has_speech, self.has_transcript = has_speech, has_transcript
+    def __init__(self, bundle: Bundle, context: Context, options: ReplyOptions, *, has_transcript: bool) -> None:
+        self.bundle, self.context, self.options = bundle, context, options
+        self.has_speech, self.has_transcript = options.has_audio, has_transcript
         self.vocabulary, self.reply, self.format = bundle.vocabulary, bundle.settings.reply, bundle.reply_format
         self.start, self.body, self.limit, self.seconds = len(context.ids), 0, "", 0.0
-        self._left = sampling.max_tokens
+        self._left = options.max_tokens
         self._last = -1  # the latest id, a stop included
 
     async def pieces(self) -> AsyncGenerator[ReplyPiece]:
@@ -115,7 +94,7 @@ class ReplyDecoder:
         self._close(end)
 
     async def _alternate(self) -> AsyncGenerator[ReplyPiece]:
-        """Streaming thoughts: blocks of text and speech in turn, as `ReplyState` allows."""
+        """Streaming format: blocks of text and speech in turn, as `ReplyState` allows."""
         v = self.vocabulary
         state, words = ReplyState(self.format, v, transcribes=False), Words(v)
         num_text = num_speech = 0
@@ -167,14 +146,14 @@ class ReplyDecoder:
         if min(most, room) <= 0:
             self.limit = "context" if room <= 0 else "max_tokens"
             return
-        given = self.sampling.temperature
+        given = self.options.temperature
         as_set = self.reply.speech_temperature if allowed == "speech" else self.reply.text_temperature
         ask = GenerationRequest(
             max_new_tokens=min(most, room),
             stop=tuple(stop),
             allowed=allowed,
             temperature=as_set if given is None else given,
-            top_p=self.reply.top_p if self.sampling.top_p is None else self.sampling.top_p,
+            top_p=self.reply.top_p if self.options.top_p is None else self.options.top_p,
             seed=self._seed(),
             is_speech_last=allowed == "both",
         )
@@ -194,9 +173,9 @@ class ReplyDecoder:
     def _seed(self) -> int:
         """Of the part that begins here: of all tokens before it, or of the given seed and its place in the reply."""
         ids = self.context.ids
-        if self.sampling.seed is None:
+        if self.options.seed is None:
             return int(prompt_seeds([np.array(ids)])[0])
-        return seed_of(self.sampling.seed, len(ids) - self.start)
+        return seed_of(self.options.seed, len(ids) - self.start)
 
     def _close(self, mark: int, *others: int) -> None:
         """End a part by its mark where a limit ended it."""
@@ -209,28 +188,28 @@ class ReplyDecoder:
 
 
 class Words:
-    """Text as its tokens come: what is known to be written, no half characters."""
+    """Incremental detokenisation of text: whole characters only."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary, self._ids, self._told = vocabulary, list[int](), ""
+        self._vocabulary, self._ids, self._emitted = vocabulary, list[int](), ""
 
     def add(self, id: int) -> str:
         """The text that one more token adds; "" where its bytes are not all of a character."""
         self._ids.append(id)
         text = self._vocabulary.decode_text(self._ids)
-        return "" if text.endswith("\ufffd") else self._tell(text)
+        return "" if text.endswith("\ufffd") else self._emit(text)
 
     def rest(self) -> str:
-        """What is left at the end, broken as it may be."""
-        return self._tell(self._vocabulary.decode_text(self._ids)) if self._ids else ""
+        """The text left at the end, with incomplete characters."""
+        return self._emit(self._vocabulary.decode_text(self._ids)) if self._ids else ""
 
-    def _tell(self, text: str) -> str:
-        new, self._told = text[len(self._told) :], text
+    def _emit(self, text: str) -> str:
+        new, self._emitted = text[len(self._emitted) :], text
         return new
 
 
 def run_length(state: ReplyState, vocabulary: Vocabulary) -> int:
-    """How many tokens of the kind that goes on may come before other things may follow."""
+    """Number of tokens of the current kind that may come before the format allows another."""
     may, ahead = state.next, copy.copy(state)
     is_speech = not may.text or (may.speech and state.part == "speech")
     id = vocabulary.speech_offset if is_speech else vocabulary.encode_text("a")[0]

@@ -16,11 +16,10 @@ S samples.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from corpus.audio.files import SAMPLE_RATE, Samples
 
-from .vad import FRAME, QUIETEST, frame_levels
+from .loudness import FRAME, NO_SAMPLES, LevelMeter, Levels, noise_floor
 
 RISE = 9.0  # dB above the floor (the 20th percentile so far): loud
 LOUD_FRAMES, WITHIN = 6, 12  # so many loud frames within so many are speech
@@ -31,7 +30,6 @@ LONGEST_CLICK = 2  # frames, before the first word
 SOFTEST, AUDIBLE = 30.0, 6.0
 LONGEST_KNOCK = 5  # frames, after a word: no further one is so short
 LOOK = 5  # frames between two looks at these
-NOTHING = np.zeros(0, dtype=np.float32)
 
 
 class SilenceFilter:
@@ -43,9 +41,9 @@ class SilenceFilter:
 
     def __init__(self, kept: float | None) -> None:
         self.kept = kept
-        self._held = NOTHING  # what may yet be heard
+        self._held = NO_SAMPLES  # what may yet be heard
         self._first = 0  # the sample of the turn that it begins with
-        self._rest = NOTHING  # whose loudness is not known yet
+        self._meter = LevelMeter()
         self._levels = np.zeros(0)
         self._begin: int | None = None  # the frame where the first word begins
         self._end = 0  # the frame after the latest word
@@ -57,16 +55,14 @@ class SilenceFilter:
         if self.kept is None:
             return samples
         self._held = np.concatenate([self._held, samples], dtype=np.float32)
-        self._rest = np.concatenate([self._rest, samples], dtype=np.float32)
-        known, latest = len(self._levels), frame_levels(self._rest)
-        self._levels = np.concatenate([self._levels, latest])
-        self._rest = self._rest[len(latest) * FRAME :]
-        return np.concatenate([NOTHING, *(self._look(frame) for frame in range(known, len(self._levels)))])
+        known = len(self._levels)
+        self._levels = np.concatenate([self._levels, self._meter.feed(samples)])
+        return np.concatenate([NO_SAMPLES, *(self._look(frame) for frame in range(known, len(self._levels)))])
 
     def finish(self) -> Samples:
         """The turn is over; what is still to be heard of it."""
         if self._begin is not None and self._end + self._num_kept < len(self._levels):
-            return NOTHING
+            return NO_SAMPLES
         return self._take(self._first + len(self._held))
 
     @property
@@ -80,7 +76,7 @@ class SilenceFilter:
         if self._begin is None:
             self._begin = speech_begin(self._levels[: frame + 1])
             if self._begin is None:
-                return NOTHING
+                return NO_SAMPLES
             self._end = frame + 1
             self._threshold = softest_audible(self._levels[: frame + 1], self._begin)
             self._leave_out(self._begin - self._num_kept)
@@ -108,10 +104,9 @@ class SilenceFilter:
         return taken
 
 
-def softest_audible(levels: npt.NDArray[np.float64], begin: int) -> float:
+def softest_audible(levels: Levels, begin: int) -> float:
     """The least loudness, in dB, that is no silence, by these frames; the speech is in those from ``begin`` on."""
-    floor = max(QUIETEST, float(np.percentile(levels, 5)))
-    return max(floor + AUDIBLE, float(np.percentile(levels[begin:], 90)) - SOFTEST)
+    return max(noise_floor(levels, 5) + AUDIBLE, float(np.percentile(levels[begin:], 90)) - SOFTEST)
 
 
 def without_silence(audio: Samples, kept: float | None) -> Samples:
@@ -120,12 +115,12 @@ def without_silence(audio: Samples, kept: float | None) -> Samples:
     return np.concatenate([silence.feed(audio), silence.finish()])
 
 
-def speech_begin(levels: npt.NDArray[np.float64]) -> int | None:
+def speech_begin(levels: Levels) -> int | None:
     """The frame where the silence before the speech ends, if the latest of these frames are speech."""
     latest = levels[-WITHIN:]
     if len(latest) < WITHIN:
         return None
-    loud = latest[latest > max(QUIETEST, float(np.percentile(levels, 20))) + RISE]
+    loud = latest[latest > noise_floor(levels, 20) + RISE]
     if len(loud) < LOUD_FRAMES:
         return None
     audible = levels > float(np.median(loud)) - SOFTER

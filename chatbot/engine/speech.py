@@ -1,14 +1,17 @@
-"""From speech tokens to sound while tokens still come: whole blocks are decoded on the decoder's thread.
+"""Streaming speech synthesis: tokens are decoded block by block, while further tokens come, on the decoder's thread.
 
-The talker whose listener will run out of sound first is served first: a block is due when the sound made before it has
-been played.
+The conversation that will run out of sound first is served first: a block is due when the sound made before it has been
+played.
+
+S samples.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from .worker import Worker
 
 
 class SpeechPipe:
-    """One utterance: `feed` it codes, `finish` it, and let `run` hand its samples on.
+    """One utterance: `feed` takes codes, `finish` ends it, `run` hands its samples on.
 
     Args:
         decoder: makes the sound.
@@ -82,6 +85,17 @@ class SpeechPipe:
                 self._due += len(samples) / self.decoder.sample_rate
                 await play(samples)
 
+    async def run_while(self, write: Coroutine[Any, Any, None], play: Callable[[Samples], Awaitable[None]]) -> None:
+        """`run` while ``write`` feeds the codes, and finish with it.
+
+        Raises:
+            ExceptionGroup: of either of them (`first_cause`).
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.run(play))
+            await write
+            self.finish()
+
     def _decode(
         self, stream: DecoderStream | None, block: list[int], is_last: bool
     ) -> tuple[DecoderStream | None, Samples]:
@@ -97,3 +111,10 @@ class SpeechPipe:
                 samples = np.concatenate([samples, stream.finish()])
         self.worked += time.perf_counter() - started
         return stream, samples
+
+
+def first_cause(error: Exception) -> Exception:
+    """The first exception of a group of tasks."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,7 +1,7 @@
-"""Read a text aloud by the TTS task of the bundle's reader, or else of its language model, as one stream of speech.
+"""Text to speech by the TTS task of the bundle's reader, or else of its language model, as one stream of speech.
 
-A model that has learnt sentences is given sentences: the text is cut at their ends, and long ones at commas or between
-words. All pieces go through one decoder stream, so there is no seam.
+The model is trained on sentences: the text is cut at their ends, and long ones at commas or between words. All pieces
+go through one decoder stream, so there is no seam.
 
 S samples.
 """
@@ -12,7 +12,6 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from corpus.audio.files import Samples
 from corpus.text.normalisation import split_sentences
@@ -21,49 +20,46 @@ from lm.data.special_tokens import SpecialToken
 from lm.inference.batching import GenerationRequest
 from runtime.errors import UserError
 
-from .generation import first_cause
-from .speech import SpeechPipe
-
-if TYPE_CHECKING:
-    from .engine import Engine
+from .models import Models
+from .speech import SpeechPipe, first_cause
 
 MOST_WORDS = 20  # of a piece
-LONGEST_TOKEN, LONGEST_PAUSE = 12, 25  # speech tokens for one of text (1 s), and besides: a model that babbles is ended
+LONGEST_TOKEN, LONGEST_PAUSE = 12, 25  # speech tokens for one of text (1 s), and in addition: a bound on babbling
 MOST_BLOCKS = 8  # of speech that may wait to be taken
 CLAUSE_END = re.compile(r"(?<=[,;:])\s+")
 
 
-async def read_aloud(engine: Engine, text: str, voice: str) -> AsyncGenerator[Samples]:
+async def read_aloud(models: Models, text: str, voice: str) -> AsyncGenerator[Samples]:
     """Speech (S,) of a text, in blocks as they are made.
 
     Args:
-        engine: the models.
+        models: of the models.
         text: any length.
         voice: of the decoder; also the model's, if it knows one of that name.
 
     Raises:
         UserError: nothing to say, or the model fails.
     """
-    v, reply = engine.bundle.vocabulary, engine.bundle.settings.reply
+    v, reply = models.bundle.vocabulary, models.bundle.settings.reply
     tag = voice if voice in v.speakers else next(iter(v.speakers))
     prompts = [tts_prompt(reply.as_learnt(piece), tag, v).tolist() for piece in pieces_of(text)]
     if not prompts:
         raise UserError("the text", found="nothing to say", remedy="write something")
     longest = max(map(len, prompts))
-    if 2 * longest > engine.reader.max_length:
+    if 2 * longest > models.reader.max_length:
         remedy = "write shorter words; a model of more positions reads longer ones"
         raise UserError("the text", found=f"a piece without a break of {longest} tokens", remedy=remedy)
     blocks: asyncio.Queue[Samples | None] = asyncio.Queue(MOST_BLOCKS)
-    pipe = SpeechPipe(engine.bundle.decoder, engine.mouth, voice, reply.decoder_steps)
+    pipe = SpeechPipe(models.bundle.decoder, models.decoder_worker, voice, reply.decoder_steps)
     failure: Exception | None = None
 
-    async def think() -> None:
-        async with engine.jobs:
-            context = engine.reader.open()
+    async def write() -> None:
+        async with models.jobs:
+            context = models.reader.open()
             try:
                 for prompt in prompts:
                     context.set(prompt)
-                    most = min(LONGEST_PAUSE + LONGEST_TOKEN * len(prompt), engine.reader.max_length - len(prompt))
+                    most = min(LONGEST_PAUSE + LONGEST_TOKEN * len(prompt), models.reader.max_length - len(prompt))
                     end = v.special(SpecialToken.END_OF_AUDIO)
                     ask = GenerationRequest(max_new_tokens=most, stop=(end,), allowed="speech")
                     async with aclosing(context.generate(ask)) as made:
@@ -72,14 +68,11 @@ async def read_aloud(engine: Engine, text: str, voice: str) -> AsyncGenerator[Sa
                                 pipe.feed(id - v.speech_offset)
             finally:
                 context.close()
-        pipe.finish()
 
     async def make() -> None:
         nonlocal failure
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(pipe.run(blocks.put))
-                await think()
+            await pipe.run_while(write(), blocks.put)
         except ExceptionGroup as errors:
             failure = first_cause(errors)
         await blocks.put(None)

@@ -1,4 +1,4 @@
-"""When the user begins and ends to speak: the loudness of 10 ms frames against a noise floor that follows the room.
+"""Voice activity detection: the loudness of 10 ms frames against a noise floor that follows the room.
 
     detector = TurnDetector(TurnOptions())
     for event in detector.feed(samples):
@@ -18,26 +18,22 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from corpus.audio.files import SAMPLE_RATE, Samples
-from runtime.errors import check_option
+from corpus.audio.files import Samples
+from runtime.config import Options, option
 
-FRAME_MS = 10
-FRAME = SAMPLE_RATE * FRAME_MS // 1000
-# Hum and hiss say nothing about speech: a slope above 4 kHz, and less of what a moving average of 5 ms keeps.
-VOICE_BAND = np.convolve([0.25, 0.5, 0.25], np.eye(1, 81, 40)[0] - 1 / 81)
+from .loudness import FRAME_MS, QUIETEST, VOICE_BAND, LevelMeter, noise_floor
+
 FLOOR_FRAMES = 5  # between two looks at the floor
 RISE = 0.15  # dB: no faster does the floor rise at a look while someone speaks, who is no noise (3 dB a second)
 # The first words of a stream that begins with speech would be taken for the room's noise. Where speech is found in the
 # first ROOM_MS, they were noise only if ROOM_FRAMES in a row are as steady as noise and softer than the speech (in dB).
 ROOM_MS, ROOM_FRAMES, STEADY = 2_000, 20, 6.0
-QUIETEST = -65.0  # dB of full scale: no floor is lower, so that digital silence is no reference
 
 
 @dataclass(kw_only=True)
-class TurnOptions:
-    """How turns are found; the first three as in the Realtime API's server_vad.
+class TurnOptions(Options):
+    """Options of turn detection; the first three as in the Realtime API's server_vad.
 
     Attributes:
         threshold: 0 to 1; higher asks for louder speech (0.5 is 12 dB above the floor).
@@ -47,18 +43,11 @@ class TurnOptions:
         floor_seconds: the past that the noise floor is taken from.
     """
 
-    threshold: float = 0.5
-    prefix_padding_ms: int = 300
-    silence_ms: int = 500
-    start_ms: int = 60
-    floor_seconds: float = 3.0
-
-    def __post_init__(self) -> None:
-        check_option(0 <= self.threshold <= 1, "threshold", self.threshold, "give a number from 0 to 1")
-        for name in ("prefix_padding_ms", "silence_ms"):
-            check_option(getattr(self, name) >= 0, name, getattr(self, name), "give 0 or more")
-        check_option(self.start_ms >= FRAME_MS, "start_ms", self.start_ms, f"give at least {FRAME_MS}")
-        check_option(self.floor_seconds > 0, "floor_seconds", self.floor_seconds, "give a positive number")
+    threshold: float = option(0.5, at_least=0, at_most=1)
+    prefix_padding_ms: int = option(300, at_least=0)
+    silence_ms: int = option(500, at_least=0)
+    start_ms: int = option(60, at_least=FRAME_MS)
+    floor_seconds: float = option(3.0, above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +68,7 @@ class TurnDetector:
     """One stream of audio.
 
     Args:
-        options: how turns are found.
+        options: thresholds and times.
     """
 
     def __init__(self, options: TurnOptions | None = None) -> None:
@@ -89,7 +78,7 @@ class TurnDetector:
     def reset(self) -> None:
         """A new stream begins."""
         options = self.options
-        self._rest = np.zeros(len(VOICE_BAND) // 2, dtype=np.float32)
+        self._meter = LevelMeter(padding=len(VOICE_BAND) // 2)
         self._levels: deque[float] = deque(maxlen=max(1, int(options.floor_seconds * 1000 / FRAME_MS)))
         self._loud: deque[bool] = deque(maxlen=max(1, 2 * options.start_ms // FRAME_MS))
         self._num_frames = 0
@@ -98,11 +87,8 @@ class TurnDetector:
         self.is_speaking = False
 
     def feed(self, samples: Samples) -> list[SpeechStarted | SpeechStopped]:
-        """Take (S,) samples at 16 kHz; what they tell."""
-        audio = np.concatenate([self._rest, np.asarray(samples, dtype=np.float32)])
-        count = max(0, (len(audio) - len(VOICE_BAND) + 1) // FRAME)
-        self._rest = audio[count * FRAME :]
-        return [event for level in frame_levels(audio).tolist() for event in self._take(level)]
+        """The events of (S,) further samples at 16 kHz."""
+        return [event for level in self._meter.feed(samples).tolist() for event in self._take(level)]
 
     def _take(self, level: float) -> list[SpeechStarted | SpeechStopped]:
         """One more frame of this loudness in dB of full scale."""
@@ -110,7 +96,7 @@ class TurnDetector:
         self._levels.append(level)
         self._num_frames += 1
         if self._num_frames % FLOOR_FRAMES == 0 or len(self._levels) < FLOOR_FRAMES:
-            floor = max(QUIETEST, float(np.percentile(np.fromiter(self._levels, float), 20)))
+            floor = noise_floor(np.fromiter(self._levels, float), 20)
             self._floor = min(floor, self._floor + RISE) if self.is_speaking else floor
         margin = 4 + 16 * options.threshold
         is_loud = level > self._floor + (margin / 2 if self.is_speaking else margin)
@@ -138,13 +124,3 @@ class TurnDetector:
             return False
         runs = np.lib.stride_tricks.sliding_window_view(before, ROOM_FRAMES)
         return bool(((np.ptp(runs, axis=1) < STEADY) & (runs.max(axis=1) < speech - STEADY)).any())
-
-
-def frame_levels(audio: Samples) -> npt.NDArray[np.float64]:
-    """(frames,) loudness of the voice band of (S,) samples in dB of full scale, as far as whole frames are known."""
-    count = max(0, (len(audio) - len(VOICE_BAND) + 1) // FRAME)
-    if not count:
-        return np.zeros(0)
-    heard = audio[: count * FRAME + len(VOICE_BAND) - 1].astype(np.float64)
-    frames = np.convolve(heard, VOICE_BAND, mode="valid").reshape(count, FRAME)
-    return np.asarray(10 * np.log10((frames**2).mean(axis=1) + 1e-10))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chatbot.engine.vad import FRAME, ROOM_MS, SpeechStarted, TurnDetector
+from chatbot.engine.loudness import FRAME
+from chatbot.engine.vad import ROOM_MS, SpeechStarted, TurnDetector
 from corpus.audio.files import SAMPLE_RATE, Samples
 
 from .ids import new_id

@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from chatbot.engine.conversation import AudioBacklogError
 from chatbot.engine.engine import Engine
 from chatbot.engine.pcm import Resampler, decode_base64
+from chatbot.engine.turn_encoder import AudioBacklogError
 from corpus.audio.files import SAMPLE_RATE
 from runtime.errors import UserError
 
@@ -185,7 +185,7 @@ class RealtimeSession:
         """Let the talker hear what it has not heard of the turn; wait where it can't keep up."""
         while turn.num_given < len(turn.pieces):
             try:
-                self.talker.hear(turn.pieces[turn.num_given])
+                self.talker.feed(turn.pieces[turn.num_given])
             except AudioBacklogError:
                 await asyncio.sleep(HEAR_AGAIN)
                 continue

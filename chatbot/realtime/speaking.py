@@ -9,6 +9,7 @@ from typing import Any
 
 from chatbot.engine.engine import Engine
 from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta, TranscriptDelta
+from chatbot.engine.options import ReplyOptions
 from runtime.errors import UserError
 
 from .dialogue import RealtimeConversation
@@ -91,14 +92,14 @@ class ResponseSpeaker:
         if reply.cancelled is not None:
             return done
         changed = settings.instructions != self.talker.instructions
-        events = self.talker.respond(
+        options = ReplyOptions(
             has_audio=reply.is_spoken,
             voice=settings.voice,
             max_tokens=settings.max_output_tokens,
             instructions=settings.instructions if changed else None,
         )
         try:
-            async with aclosing(events):
+            async with aclosing(self.talker.respond(options)) as events:
                 async for event in events:
                     if isinstance(event, ReplyDone):
                         done = event

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine
 from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
+from chatbot.engine.options import ReplyOptions
 from chatbot.engine.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
 from corpus.audio.files import Samples
 from runtime.errors import UserError
@@ -94,10 +95,10 @@ class Completions:
         return CheckedRequest(body=body, dialogue=dialogue, voice=voice, caller=caller)
 
     def open(self, asked: CheckedRequest) -> Conversation:
-        """A talker for a request; raises 429 where all are taken."""
+        """A conversation for a request; raises 429 where all are in use."""
         return self.engine.open(voice=asked.voice, instructions=asked.dialogue.instructions)
 
-    async def events(self, talker: Conversation, asked: CheckedRequest) -> AsyncGenerator[Event]:
+    async def events(self, conversation: Conversation, asked: CheckedRequest) -> AsyncGenerator[Event]:
         """The reply's events. A reply that failed raises.
 
         Raises:
@@ -105,8 +106,8 @@ class Completions:
             UserError: the engine does not take the dialogue.
         """
         body = asked.body
-        await asked.dialogue.tell(talker)
-        reply = talker.respond(
+        await asked.dialogue.tell(conversation)
+        options = ReplyOptions(
             has_audio=asked.is_spoken,
             has_text="text" in (body.modalities or ["text"]),
             voice=asked.voice,
@@ -115,7 +116,7 @@ class Completions:
             top_p=body.top_p,
             seed=body.seed,
         )
-        async with aclosing(reply) as events:
+        async with aclosing(conversation.respond(options)) as events:
             async for event in events:
                 if isinstance(event, ReplyDone) and event.status in ("failed", "cancelled"):
                     log.error("%s: the reply was %s: %s", asked.id, event.status, event.reason)
@@ -124,11 +125,11 @@ class Completions:
 
     async def whole(self, asked: CheckedRequest) -> Completion:
         """The reply when it is complete."""
-        talker = self.open(asked)
+        conversation = self.open(asked)
         text, heard, pieces = "", "", [np.zeros(0, dtype=np.float32)]
         done = ReplyDone(status="cancelled")
         try:
-            async with aclosing(self.events(talker, asked)) as events:
+            async with aclosing(self.events(conversation, asked)) as events:
                 async for event in events:
                     match event:
                         case TextDelta():
@@ -140,7 +141,7 @@ class Completions:
                         case ReplyDone():
                             done = event
         finally:
-            talker.close()
+            conversation.close()
         message = ReplyMessage(content=done.text)
         if asked.is_spoken and asked.body.audio is not None:
             samples, form = np.concatenate(pieces), asked.body.audio.format
@@ -162,20 +163,20 @@ class Completions:
         """The reply as server-sent events.
 
         Raises:
-            ApiError: 429, all talkers are taken.
+            ApiError: 429, all conversations are in use.
             UserError: the engine does not take the dialogue.
         """
-        talker = self.open(asked)
+        conversation = self.open(asked)
         try:
-            events = await primed(self.events(talker, asked))
+            events = await primed(self.events(conversation, asked))
         except BaseException:
-            talker.close()
+            conversation.close()
             raise
         return Stream(
             self.chunks(events, asked),
             media_type="text/event-stream",
             seconds=self.options.request_seconds,
-            on_end=talker.close,
+            on_end=conversation.close,
         )
 
     async def chunks(self, events: AsyncGenerator[Event], asked: CheckedRequest) -> AsyncGenerator[bytes]:

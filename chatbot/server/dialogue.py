@@ -45,13 +45,13 @@ class RequestDialogue:
         if not self.said or self.said[-1].role != "user":
             raise ApiError(400, "The last message must be the user's", param="messages", code="invalid_value")
 
-    async def tell(self, talker: Conversation) -> None:
-        """Let ``talker`` hear and read all of it."""
+    async def tell(self, conversation: Conversation) -> None:
+        """Add all of it to ``conversation``."""
         for said in self.said:
             if isinstance(said.content, str):
-                talker.add_text(said.role, said.content)
+                conversation.add_text(said.role, said.content)
             else:
-                await talker.add_audio(said.content, said.role)
+                await conversation.add_audio(said.content, said.role)
 
 
 async def read_dialogue(

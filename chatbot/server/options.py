@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chatbot.engine.options import EngineOptions
 from runtime.config import Options, option
 from runtime.errors import check_option
 
@@ -79,7 +80,7 @@ class ServerOptions(Options):
 
 
 @dataclass(kw_only=True)
-class ServeConfig(ServerOptions):
+class ServeConfig(ServerOptions, EngineOptions):
     """Options of ``speechweave serve``: those of the server, of its models, and of the command.
 
     Attributes:
@@ -87,13 +88,6 @@ class ServeConfig(ServerOptions):
         api_key_file: text file with one key a line, besides ``api_keys`` (which others on this machine can see).
         certificate: TLS certificate file (PEM).
         certificate_key: its key file, where it is another.
-        max_talkers: conversations at once.
-        threads: CPU threads of each model.
-        dtype: of the language model.
-        device: a torch device.
-        backend_url: endpoint of vLLM or SGLang that runs the language model, up to and with ``/v1``; "": it runs here.
-        backend_model: name of the model at that endpoint; "" takes its first.
-        backend_dialect: the endpoint's software.
         open: show the page in the browser, where there is a screen.
         quiet: log warnings and errors only.
     """
@@ -102,13 +96,6 @@ class ServeConfig(ServerOptions):
     api_key_file: str | None = None
     certificate: str | None = None
     certificate_key: str | None = None
-    max_talkers: int = option(8, at_least=1)
-    threads: int = option(1, at_least=1)
-    dtype: str = option("float32", one_of=("float32", "bfloat16"))
-    device: str = "cpu"
-    backend_url: str = ""
-    backend_model: str = ""
-    backend_dialect: str = option("vllm", one_of=("vllm", "sglang"))
     open: bool = False
     quiet: bool = False
 

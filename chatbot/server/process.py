@@ -5,33 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import sys
-from pathlib import Path
 
-from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine
 from chatbot.page.browse import open_in_browser
 
 from .app import create_app
 from .listener import GracefulServer, open_socket
 from .options import LOOPBACK, ServeConfig
-
-BACKEND_KEY_VARIABLE = "SPEECHWEAVE_BACKEND_KEY"
-
-
-def engine_options(config: ServeConfig) -> EngineOptions:
-    """The engine's part of the options; the key of an endpoint comes from the environment."""
-    return EngineOptions(
-        max_talkers=config.max_talkers,
-        threads=config.threads,
-        dtype=config.dtype,
-        device=config.device,
-        backend="openai" if config.backend_url else "builtin",
-        url=config.backend_url,
-        model=config.backend_model,
-        key=os.environ.get(BACKEND_KEY_VARIABLE, ""),
-        dialect=config.backend_dialect,
-    )
 
 
 def run_server(config: ServeConfig) -> None:
@@ -44,7 +25,7 @@ def run_server(config: ServeConfig) -> None:
         print(f"loading {config.bundle} ...", file=sys.stderr)
 
         async def run() -> None:
-            engine = Engine.from_pretrained(Path(config.bundle), engine_options(config))
+            engine = Engine.from_pretrained(config.bundle, config)
             certificate = (config.certificate, config.certificate_key)
             server = GracefulServer(create_app(engine, config), config, certificate)
 

@@ -31,7 +31,7 @@ class Keyboard:
         return line
 
     def close(self) -> None:
-        """No line will be asked for any more: whoever waits gets None."""
+        """End the input: a `line` that waits gets None."""
         self._lines.put_nowait(None)
 
     def _read(self) -> None:

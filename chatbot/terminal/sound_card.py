@@ -27,7 +27,7 @@ POLL_SECONDS = 0.02
 
 
 class SoundCardError(RuntimeError):
-    """There is no such device, or nothing to reach it with; the message tells what to do."""
+    """There is no such device, or nothing to reach it with; the message says what to do."""
 
 
 def sound_library() -> Any:
@@ -139,7 +139,7 @@ class Loudspeaker:
 
 
 class Microphone:
-    """What is said, at 16 kHz, while the context is open.
+    """Samples of the default input device at 16 kHz, while the context is open.
 
     Raises:
         SoundCardError: (on entering) there is none.

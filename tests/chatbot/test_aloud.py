@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine
+from chatbot.engine.options import EngineOptions
 from chatbot.engine.tts import MOST_WORDS, pieces_of
 
 

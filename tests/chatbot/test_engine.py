@@ -12,9 +12,11 @@ import pytest
 
 from chatbot.engine.backends.builtin import BuiltinContext
 from chatbot.engine.bundle_parts import Bundle
-from chatbot.engine.conversation import AudioBacklogError, Conversation
-from chatbot.engine.engine import Engine, EngineOptions, NoFreeConversationError
+from chatbot.engine.conversation import Conversation
+from chatbot.engine.engine import Engine, NoFreeConversationError
 from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
+from chatbot.engine.options import EngineOptions, ReplyOptions
+from chatbot.engine.turn_encoder import AudioBacklogError
 from corpus.audio.files import SAMPLE_RATE, Samples
 from lm.data.formats import read_reply
 from lm.data.reply_format import ReplyState
@@ -72,13 +74,13 @@ class Told:
         self.audio = np.concatenate([np.zeros(0, np.float32), *pieces])
 
 
-async def asked(talker: Conversation, audio: Samples, piece: int = 1000, **options: Any) -> Told:
-    """Let a talker hear a question in pieces, and reply."""
+async def asked(conversation: Conversation, audio: Samples, piece: int = 1000, **options: Any) -> Told:
+    """Let a conversation hear a question in pieces, and reply."""
     for start in range(0, len(audio), piece):
-        talker.hear(audio[start : start + piece])
+        conversation.feed(audio[start : start + piece])
         await asyncio.sleep(0)
-    await talker.commit()
-    return Told([event async for event in talker.respond(**options)])
+    await conversation.commit()
+    return Told([event async for event in conversation.respond(ReplyOptions(**options))])
 
 
 def test_silence_before_a_question_is_not_heard(bundle: Bundle) -> None:
@@ -88,20 +90,20 @@ def test_silence_before_a_question_is_not_heard(bundle: Bundle) -> None:
         async with running(bundle) as engine:
             told = []
             for seconds in (0.5, 2.0):
-                talker = engine.open()
+                conversation = engine.open()
                 silent = np.concatenate([np.zeros(round(seconds * SAMPLE_RATE), np.float32), question])
-                told.append(await asked(talker, silent))
+                told.append(await asked(conversation, silent))
                 whole = engine.open()
                 heard = await whole.add_audio(silent)
                 assert heard.seconds == pytest.approx(seconds + 1.5)
-                assert [talker.messages[0].ids] == [message.ids for message in whole.messages]
-                talker.close()
+                assert [conversation.messages[0].ids] == [message.ids for message in whole.messages]
+                conversation.close()
                 whole.close()
             np.testing.assert_array_equal(told[0].audio, told[1].audio)
         async with running(changed(bundle, kept_silence=None)) as engine:
-            talker = engine.open()
-            await asked(talker, silent)
-            assert len(talker.messages[0].ids) > 3.5 * 12.5
+            conversation = engine.open()
+            await asked(conversation, silent)
+            assert len(conversation.messages[0].ids) > 3.5 * 12.5
 
     run(test)
 
@@ -112,9 +114,9 @@ def test_streamed_dialogue_equals_the_offline_one(bundle: Bundle) -> None:
     async def test() -> None:
         offline = OfflineDialogue(remembering)
         async with running(remembering) as engine:
-            talker = engine.open()
+            conversation = engine.open()
             for number, question in enumerate(QUESTIONS):
-                told, answer = await asked(talker, question, piece=700 + 900 * number), offline.answer(question)
+                told, answer = await asked(conversation, question, piece=700 + 900 * number), offline.answer(question)
                 assert (told.transcript, told.text) == (answer.heard, answer.said)
                 assert (told.done.transcript, told.done.text) == (answer.heard, answer.said)
                 assert told.done.usage.output_audio == len(answer.codes)
@@ -125,19 +127,22 @@ def test_streamed_dialogue_equals_the_offline_one(bundle: Bundle) -> None:
     run(test)
 
 
-def test_talkers_do_not_hear_each_other(bundle: Bundle) -> None:
+def test_conversations_do_not_hear_each_other(bundle: Bundle) -> None:
     async def test() -> None:
         async with running(bundle, max_talkers=5) as engine:
             alone = []
             for question in QUESTIONS:
-                talker = engine.open()
-                alone.append(await asked(talker, question))
-                talker.close()
-            talkers = [engine.open() for _ in QUESTIONS]
+                conversation = engine.open()
+                alone.append(await asked(conversation, question))
+                conversation.close()
+            conversations = [engine.open() for _ in QUESTIONS]
             with pytest.raises(NoFreeConversationError):
                 engine.open()
             together = await asyncio.gather(
-                *(asked(talker, question) for talker, question in zip(talkers, QUESTIONS, strict=True))
+                *(
+                    asked(conversation, question)
+                    for conversation, question in zip(conversations, QUESTIONS, strict=True)
+                )
             )
             for one, other in zip(alone, together, strict=True):
                 assert (one.text, one.transcript) == (other.text, other.transcript)
@@ -154,24 +159,24 @@ def test_a_reply_is_cancelled_and_the_dialogue_goes_on(bundle: Bundle) -> None:
 
     async def test() -> None:
         async with running(remembering) as engine:
-            talker = engine.open()
-            talker.hear(QUESTIONS[0])
-            await talker.commit()
+            conversation = engine.open()
+            conversation.feed(QUESTIONS[0])
+            await conversation.commit()
             events: list[Event] = []
-            async for event in talker.respond():
+            async for event in conversation.respond():
                 events.append(event)
                 if isinstance(event, AudioDelta):
                     with pytest.raises(UserError, match="a reply is being made"):
-                        await anext(talker.respond())
-                    talker.cancel()
+                        await anext(conversation.respond())
+                    conversation.cancel()
             told = Told(events)
             assert (told.done.status, told.num_pieces) == ("cancelled", 1)
-            assert not talker.is_responding
-            kept = remembering.vocabulary.is_speech(talker.messages[-1].ids).sum()
+            assert not conversation.is_responding
+            kept = remembering.vocabulary.is_speech(conversation.messages[-1].ids).sum()
             assert kept == -(-len(told.audio) // 1280)  # every token of which something was handed out
-            talker.truncate(0.08 * 3)
-            assert remembering.vocabulary.is_speech(talker.messages[-1].ids).sum() == 3
-            assert (await asked(talker, QUESTIONS[1])).done.status in ("completed", "incomplete")
+            conversation.truncate(0.08 * 3)
+            assert remembering.vocabulary.is_speech(conversation.messages[-1].ids).sum() == 3
+            assert (await asked(conversation, QUESTIONS[1])).done.status in ("completed", "incomplete")
 
     run(test)
 
@@ -179,23 +184,23 @@ def test_a_reply_is_cancelled_and_the_dialogue_goes_on(bundle: Bundle) -> None:
 def test_questions_out_of_bounds(bundle: Bundle) -> None:
     async def test() -> None:
         async with running(bundle, max_waiting_seconds=1.5) as engine:
-            talker = engine.open()
+            conversation = engine.open()
             with pytest.raises(UserError, match="nothing to reply to"):
-                await anext(talker.respond())
-            talker.hear(QUESTIONS[0][:200])
+                await anext(conversation.respond())
+            conversation.feed(QUESTIONS[0][:200])
             with pytest.raises(UserError, match=r"0\.01 s of audio"):
-                await talker.commit()
+                await conversation.commit()
             with pytest.raises(UserError, match="NaN"):
-                talker.hear(np.full(100, np.nan, np.float32))
-            talker.hear(QUESTIONS[2])
+                conversation.feed(np.full(100, np.nan, np.float32))
+            conversation.feed(QUESTIONS[2])
             with pytest.raises(AudioBacklogError, match="wait to be heard"):
-                talker.hear(QUESTIONS[2])
-            assert (await talker.commit()).tokens == -(-len(QUESTIONS[2]) // 1280)
+                conversation.feed(QUESTIONS[2])
+            assert (await conversation.commit()).tokens == -(-len(QUESTIONS[2]) // 1280)
             with pytest.raises(UserError, match="choose one of anna, bert"):
                 engine.open(voice="carl")
-            talker.close()
+            conversation.close()
             with pytest.raises(UserError, match="closed"):
-                talker.hear(QUESTIONS[0])
+                conversation.feed(QUESTIONS[0])
 
     run(test)
 
@@ -216,10 +221,10 @@ def test_replies_keep_to_the_format(bundle: Bundle, changes: dict[str, object], 
 
     async def test() -> None:
         async with running(formatted) as engine:
-            talker = engine.open()
+            conversation = engine.open()
             for number, question in enumerate(QUESTIONS[:3]):
-                told = await asked(talker, question, temperature=temperature, seed=number)
-                ids = talker.messages[-1].ids
+                told = await asked(conversation, question, temperature=temperature, seed=number)
+                ids = conversation.messages[-1].ids
                 said = read_reply(ids[1:], v)
                 assert (said.text, said.transcript or "") == (told.text, told.transcript)
                 assert len(told.audio) == 1280 * len(said.speech)
@@ -228,7 +233,7 @@ def test_replies_keep_to_the_format(bundle: Bundle, changes: dict[str, object], 
                 state = ReplyState(formatted.reply_format, v)
                 for id in ids[1:] if said.text or changes.get("format") else []:  # an empty text is none of the format
                     state.push(id)
-            assert (await asked(talker, question, seed=7)).done.status != "failed"
+            assert (await asked(conversation, question, seed=7)).done.status != "failed"
 
     run(test)
 
@@ -241,21 +246,21 @@ def test_streamed_speech_comes_before_the_text_is_whole(bundle: Bundle, monkeypa
         async with running(formatted) as engine:
 
             async def thoughtful(context: BuiltinContext, ask: GenerationRequest) -> AsyncGenerator[int]:
-                """As a language model that is slower than the mouth: the next token comes when all is spoken."""
+                """As a language model that is slower than the decoder: the next token comes when all is spoken."""
                 async with aclosing(generate(context, ask)) as made:
                     async for id in made:
                         yield id
-                        await asyncio.sleep(0)  # the token is handed to the mouth
-                        await engine.mouth.run(lambda: None, due=float("inf"))
+                        await asyncio.sleep(0)  # the token is handed to the decoder
+                        await engine.models.decoder_worker.run(lambda: None, due=float("inf"))
 
             monkeypatch.setattr(BuiltinContext, "generate", thoughtful)
             num_early = 0
             for seed in range(6):
-                talker = engine.open()
-                talker.hear(QUESTIONS[1])
-                await talker.commit()
-                kinds = [type(event) async for event in talker.respond(temperature=1.0, seed=seed)]
-                talker.close()
+                conversation = engine.open()
+                conversation.feed(QUESTIONS[1])
+                await conversation.commit()
+                kinds = [type(event) async for event in conversation.respond(ReplyOptions(temperature=1.0, seed=seed))]
+                conversation.close()
                 last_text = len(kinds) - 1 - kinds[::-1].index(TextDelta)
                 num_early += AudioDelta in kinds[:last_text]
             assert num_early > 0  # it is the model's choice to write on
@@ -266,25 +271,25 @@ def test_streamed_speech_comes_before_the_text_is_whole(bundle: Bundle, monkeypa
 def test_typed_questions_and_text_only_replies(bundle: Bundle) -> None:
     async def test() -> None:
         async with running(changed(bundle, remembered_turns=4, max_text_tokens=8)) as engine:
-            talker = engine.open()
-            talker.add_text("system", "be kind")  # kept from a model that knows no system prompts
-            talker.add_text("user", "hello")
-            talker.add_text("assistant", "good day")
-            talker.add_text("user", "what is the capital of france")
-            told = Told([event async for event in talker.respond(has_audio=False)])
+            conversation = engine.open()
+            conversation.add_text("system", "be kind")  # kept from a model that knows no system prompts
+            conversation.add_text("user", "hello")
+            conversation.add_text("assistant", "good day")
+            conversation.add_text("user", "what is the capital of france")
+            told = Told([event async for event in conversation.respond(ReplyOptions(has_audio=False))])
             assert (told.transcript, len(told.audio)) == ("", 0)
             assert told.done.usage.input_text == len(
                 bundle.vocabulary.encode_text("hello")
                 + bundle.vocabulary.encode_text("good day")
                 + bundle.vocabulary.encode_text("what is the capital of france")
             )
-            assert bundle.vocabulary.special("system") not in talker._context.ids
-            silent = Told([event async for event in talker.respond(has_text=False, max_tokens=9)])
+            assert bundle.vocabulary.special("system") not in conversation._context.ids
+            silent = Told([event async for event in conversation.respond(ReplyOptions(has_text=False, max_tokens=9))])
             assert silent.text == "" != silent.done.text
             assert (silent.done.status, silent.done.reason) == ("incomplete", "max_tokens")
             assert silent.done.usage.output_text + silent.done.usage.output_audio <= 9
             with pytest.raises(UserError, match="neither text nor audio"):
-                await anext(talker.respond(has_audio=False, has_text=False))
+                await anext(conversation.respond(ReplyOptions(has_audio=False, has_text=False)))
 
     run(test)
 
@@ -292,14 +297,14 @@ def test_typed_questions_and_text_only_replies(bundle: Bundle) -> None:
 def test_what_is_heard_during_a_reply_is_read_after_it(bundle: Bundle) -> None:
     async def test() -> None:
         async with running(bundle) as engine:
-            talker, other = engine.open(), engine.open()
-            talker.hear(QUESTIONS[0])
-            await talker.commit()
-            async for _ in talker.respond():
-                if talker.queued_seconds == 0 and not talker._codes:
-                    talker.hear(QUESTIONS[1])
-            await talker.commit()
-            late = Told([event async for event in talker.respond()])
+            conversation, other = engine.open(), engine.open()
+            conversation.feed(QUESTIONS[0])
+            await conversation.commit()
+            async for _ in conversation.respond():
+                if conversation.queued_seconds == 0 and not conversation._turn.codes:
+                    conversation.feed(QUESTIONS[1])
+            await conversation.commit()
+            late = Told([event async for event in conversation.respond()])
             assert late.text == (await asked(other, QUESTIONS[1])).text
 
     run(test)
@@ -308,11 +313,11 @@ def test_what_is_heard_during_a_reply_is_read_after_it(bundle: Bundle) -> None:
 def test_a_reply_that_is_left_is_given_up(bundle: Bundle) -> None:
     async def test() -> None:
         async with running(bundle) as engine:
-            talker, waiting = engine.open(), engine.open()
-            for one in (talker, waiting):
-                one.hear(QUESTIONS[0])
+            conversation, waiting = engine.open(), engine.open()
+            for one in (conversation, waiting):
+                one.feed(QUESTIONS[0])
                 await one.commit()
-            events = talker.respond()
+            events = conversation.respond()
             await anext(events)
             assert engine.load().responding == 1
             await events.aclose()
@@ -344,7 +349,7 @@ def test_transcriptions_and_texts_read_aloud(bundle: Bundle) -> None:
             started = engine.speak(texts[1])
             await anext(started)
             await started.aclose()
-            assert len(engine.backend._free) == engine.backend._sequences.num_rows  # type: ignore[attr-defined]
+            assert len(engine.models.backend._free) == engine.models.backend._sequences.num_rows  # type: ignore[attr-defined]
 
     run(test)
 
@@ -358,12 +363,12 @@ def test_the_dialogue_is_remembered_as_far_as_asked(bundle: Bundle) -> None:
 
     async def test() -> None:
         async with running(remembering) as engine:
-            talker, late = engine.open(), engine.open()
+            conversation, late = engine.open(), engine.open()
             for question in QUESTIONS[:4]:
-                await asked(talker, question)
-            late.messages = talker.messages[2:]  # without the first turn
-            assert late._visible(late.messages[-6:]) == talker._visible(talker.messages)
-            assert (await asked(late, QUESTIONS[4])).text == (await asked(talker, QUESTIONS[4])).text
+                await asked(conversation, question)
+            late.messages = conversation.messages[2:]  # without the first turn
+            assert late._visible(late.messages[-6:]) == conversation._visible(conversation.messages)
+            assert (await asked(late, QUESTIONS[4])).text == (await asked(conversation, QUESTIONS[4])).text
 
     run(test)
 
@@ -376,9 +381,9 @@ def test_settings_beyond_the_model_are_refused_and_the_longest_question_fits(bun
 
     async def test() -> None:
         async with running(patient) as engine:
-            talker = engine.open()
-            assert (await asked(talker, babble(3, samples / 16000))).done.status in ("completed", "incomplete")
+            conversation = engine.open()
+            assert (await asked(conversation, babble(3, samples / 16000))).done.status in ("completed", "incomplete")
             with pytest.raises(UserError, match="max_question_seconds"):
-                await asked(talker, babble(3, samples / 16000 + 0.01))
+                await asked(conversation, babble(3, samples / 16000 + 0.01))
 
     run(test)

@@ -1,4 +1,4 @@
-"""What keeps an engine alive: time-outs, slow and idle talkers, many turns, an end that waits for nobody for ever."""
+"""Robustness of an engine: time-outs, slow and idle conversations, many turns, an end that waits for nobody."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from chatbot.engine.backends.builtin import Builtin
-from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine
 from chatbot.engine.events import AudioDelta, ReplyDone
+from chatbot.engine.options import EngineOptions, ReplyOptions
 from runtime.errors import UserError
 
 from .conftest import babble
@@ -36,12 +37,12 @@ def run(scenario: Callable[[Engine], Coroutine[Any, Any, None]], bundle: Path, *
 
 def test_a_reply_that_nobody_takes_stops_being_made_and_is_given_up(chain: Path) -> None:
     async def scenario(engine: Engine) -> None:
-        talker = engine.open()
-        await talker.add_audio(QUESTION)
-        events = talker.respond()
+        conversation = engine.open()
+        await conversation.add_audio(QUESTION)
+        events = conversation.respond()
         kept = [await anext(events)]
-        assert talker._reply is not None and talker._reply._task is not None
-        await asyncio.wait([talker._reply._task])  # the listener is away
+        assert conversation._reply is not None and conversation._reply._task is not None
+        await asyncio.wait([conversation._reply._task])  # the listener is away
         kept += [event async for event in events]
         done = kept[-1]
         assert isinstance(done, ReplyDone)
@@ -49,20 +50,20 @@ def test_a_reply_that_nobody_takes_stops_being_made_and_is_given_up(chain: Path)
         made = sum(len(event.samples) for event in kept if isinstance(event, AudioDelta)) / engine.sample_rate
         whole = engine.bundle.settings.reply.max_reply_seconds
         assert made < whole
-        assert not talker.is_responding
+        assert not conversation.is_responding
 
     run(scenario, chain / "bundle", max_waiting_seconds=0.1, max_reply_seconds=1)
 
 
-def test_an_idle_talker_is_closed_and_its_row_is_free(chain: Path) -> None:
+def test_an_idle_conversation_is_closed_and_its_row_is_free(chain: Path) -> None:
     async def scenario(engine: Engine) -> None:
-        talker = engine.open()
-        with pytest.raises(UserError, match="1 talkers"):
+        conversation = engine.open()
+        with pytest.raises(UserError, match="1 conversations open"):
             engine.open()
         while engine.load().talkers:
             await asyncio.sleep(0.05)
         with pytest.raises(UserError, match="closed"):
-            talker.hear(QUESTION)
+            conversation.feed(QUESTION)
         engine.open().close()
 
     run(scenario, chain / "bundle", max_talkers=1, max_idle_seconds=0.3)
@@ -71,23 +72,23 @@ def test_an_idle_talker_is_closed_and_its_row_is_free(chain: Path) -> None:
 def test_many_turns_take_no_more_memory(chain: Path) -> None:
     async def scenario(engine: Engine) -> None:
         engine.bundle.settings.reply.remembered_turns = 3
-        talker, sizes = engine.open(), []
+        conversation, sizes = engine.open(), []
         for turn in range(11):
             for start in range(0, len(QUESTION), 3200):
-                talker.hear(QUESTION[start : start + 3200])
-            await talker.commit()
-            async for event in talker.respond(max_tokens=20):
+                conversation.feed(QUESTION[start : start + 3200])
+            await conversation.commit()
+            async for event in conversation.respond(ReplyOptions(max_tokens=20)):
                 if turn % 3 == 1 and isinstance(event, AudioDelta):
-                    talker.cancel()
+                    conversation.cancel()
             if turn % 3 == 1:
-                talker.truncate(0.2)
+                conversation.truncate(0.2)
             if turn % 3 == 1:
                 await at_rest(engine)
                 gc.collect()
                 sizes.append(sum(type(one) in (torch.Tensor, asyncio.Queue) for one in gc.get_objects()))
         assert sizes[-1] <= max(sizes[1:3])
-        assert len(talker._context.ids) <= engine.limits.context_tokens
-        sequences = engine.backend._sequences  # type: ignore[attr-defined]
+        assert len(conversation._context.ids) <= engine.limits.context_tokens
+        sequences = engine.models.backend._sequences  # type: ignore[attr-defined]
         assert sequences._cache.length <= engine.limits.context_tokens + 32
 
     run(scenario, chain / "bundle", max_talkers=1)
@@ -95,7 +96,7 @@ def test_many_turns_take_no_more_memory(chain: Path) -> None:
 
 async def at_rest(engine: Engine) -> None:
     """Wait until no thread of the engine has anything in its hands."""
-    backend = engine.backend
+    backend = engine.models.backend
     assert isinstance(backend, Builtin)
     while backend._orders or backend._sequences.has_work:
         await asyncio.sleep(0.01)
@@ -103,16 +104,16 @@ async def at_rest(engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     backend.order(lambda: loop.call_soon_threadsafe(is_idle.set))  # after the step that it may still be at
     await is_idle.wait()
-    for worker in (engine.ears, engine.mouth):
+    for worker in (engine.models.tokenizer_worker, engine.models.decoder_worker):
         await worker.run(lambda: None, due=float("inf"))
 
 
 def test_closing_ends_replies_and_threads(chain: Path) -> None:
     async def scenario(engine: Engine) -> None:
-        talkers = [engine.open() for _ in range(3)]
-        for talker in talkers:
-            await talker.add_audio(QUESTION)
-        replies = [asyncio.create_task(last(talker.respond())) for talker in talkers]
+        conversations = [engine.open() for _ in range(3)]
+        for conversation in conversations:
+            await conversation.add_audio(QUESTION)
+        replies = [asyncio.create_task(last(conversation.respond())) for conversation in conversations]
         await asyncio.sleep(0.05)
         hearing = asyncio.create_task(engine.transcribe(QUESTION))
         await engine.close(grace_seconds=0)
@@ -122,7 +123,9 @@ def test_closing_ends_replies_and_threads(chain: Path) -> None:
         assert not isinstance(outcome, BaseException) or isinstance(outcome, (UserError, asyncio.CancelledError))
         with pytest.raises(UserError, match="closed"):
             engine.open()
-        assert not any(worker._thread.is_alive() for worker in (engine.ears, engine.mouth))
+        assert not any(
+            worker._thread.is_alive() for worker in (engine.models.tokenizer_worker, engine.models.decoder_worker)
+        )
 
     async def last(events: Any) -> Any:
         return [event async for event in events][-1]
@@ -132,12 +135,12 @@ def test_closing_ends_replies_and_threads(chain: Path) -> None:
 
 def test_bad_samples_are_refused_one_by_one(chain: Path) -> None:
     async def scenario(engine: Engine) -> None:
-        talker = engine.open()
+        conversation = engine.open()
         wrongs: list[Any] = [np.zeros((2, 100), np.float32), np.zeros(100, np.int16), np.full(10, np.inf)]
         for wrong in wrongs:
             with pytest.raises(UserError, match="the audio"):
-                talker.hear(wrong)
-        talker.hear(QUESTION)
-        assert (await talker.commit()).seconds == 1.0
+                conversation.feed(wrong)
+        conversation.feed(QUESTION)
+        assert (await conversation.commit()).seconds == 1.0
 
     run(scenario, chain / "bundle")

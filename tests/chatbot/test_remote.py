@@ -15,8 +15,9 @@ import pytest
 
 from chatbot.engine.backends import endpoint as remote
 from chatbot.engine.bundle_parts import Bundle
-from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine
 from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta
+from chatbot.engine.options import EngineOptions
 from lm.inference.batching import GenerationRequest
 from lm.inference.generation import Generator
 from runtime.errors import UserError
@@ -123,6 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 def endpoint(chain: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     for name in ("CONNECT_SECONDS", "SILENT_SECONDS"):
         monkeypatch.setattr(remote, name, HANG_SECONDS)
+    monkeypatch.setenv(remote.KEY_VARIABLE, KEY)
     bundle = Bundle.from_pretrained(chain / "bundle")
     assert isinstance(bundle.generator, Generator)
     server = Endpoint(bundle.generator, getattr(request, "param", "vllm"))
@@ -132,8 +134,7 @@ def endpoint(chain: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 
 def options(endpoint: Endpoint, **changes: Any) -> EngineOptions:
-    given: dict[str, Any] = {"url": endpoint.url, "key": KEY, "dialect": endpoint.dialect}
-    return EngineOptions(backend="openai", **{**given, **changes})
+    return EngineOptions(**{"backend_url": endpoint.url, "backend_dialect": endpoint.dialect, **changes})
 
 
 def loaded(chain: Path, engine_options: EngineOptions, **changes: object) -> Engine:
@@ -145,13 +146,13 @@ def loaded(chain: Path, engine_options: EngineOptions, **changes: object) -> Eng
 
 
 async def answers(engine: Engine) -> list[Answer]:
-    """What two talkers are told at once, each in two turns."""
+    """What two conversations are told at once, each in two turns."""
 
     async def talk() -> list[Answer]:
-        talker, told = engine.open(), list[Answer]()
+        conversation, told = engine.open(), list[Answer]()
         for _ in range(2):
-            await talker.add_audio(QUESTION)
-            events = [event async for event in talker.respond()]
+            await conversation.add_audio(QUESTION)
+            events = [event async for event in conversation.respond()]
             done, audio = events[-1], sum(len(e.samples) for e in events if isinstance(e, AudioDelta))
             assert isinstance(done, ReplyDone)
             text = "".join(event.text for event in events if isinstance(event, TextDelta))
@@ -185,11 +186,11 @@ def test_cancelling_closes_the_connection(chain: Path, endpoint: Endpoint) -> No
 
     async def test() -> None:
         engine = loaded(chain, options(endpoint))
-        talker = engine.open()
-        await talker.add_audio(QUESTION)
-        events = talker.respond()
+        conversation = engine.open()
+        await conversation.add_audio(QUESTION)
+        events = conversation.respond()
         await anext(events)
-        talker.cancel()
+        conversation.cancel()
         rest = [event async for event in events]
         assert isinstance(rest[-1], ReplyDone)
         assert rest[-1].status == "cancelled"
@@ -227,10 +228,10 @@ def test_a_server_that_fails_is_told(
 
     async def test() -> None:
         engine = loaded(chain, options(endpoint))
-        talker = engine.open()
-        for _ in range(2):  # it is told each time, and the talker lives on
-            talker.add_text("user", "hello")
-            done = [event async for event in talker.respond()][-1]
+        conversation = engine.open()
+        for _ in range(2):  # it is told each time, and the conversation lives on
+            conversation.add_text("user", "hello")
+            done = [event async for event in conversation.respond()][-1]
             assert isinstance(done, ReplyDone)
             assert done.status == "failed"
             assert words in done.reason
@@ -239,19 +240,18 @@ def test_a_server_that_fails_is_told(
     asyncio.run(test())
 
 
-def test_places_where_no_model_is(chain: Path, endpoint: Endpoint) -> None:
+def test_places_where_no_model_is(chain: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no model 'other'; it has chat"):
-        loaded(chain, options(endpoint, model="other"))
+        loaded(chain, options(endpoint, backend_model="other"))
     with pytest.raises(UserError, match="no list of models"):
-        loaded(chain, options(endpoint, url="http://127.0.0.1:9/v1"))
-    with pytest.raises(UserError, match="option url"):
-        EngineOptions(backend="openai")
+        loaded(chain, options(endpoint, backend_url="http://127.0.0.1:9/v1"))
+    monkeypatch.setenv(remote.KEY_VARIABLE, "wrong")
 
     async def refused() -> None:
-        engine = loaded(chain, options(endpoint, key="wrong"))
-        talker = engine.open()
-        talker.add_text("user", "hello")
-        done = [event async for event in talker.respond()][-1]
+        engine = loaded(chain, options(endpoint))
+        conversation = engine.open()
+        conversation.add_text("user", "hello")
+        done = [event async for event in conversation.respond()][-1]
         assert isinstance(done, ReplyDone)
         assert "status 401" in done.reason
         await engine.close()

@@ -90,12 +90,12 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     STAGE.execute(config(chain, tmp_path / "unbroken", manifest=manifest, **options))
     original, calls = respond.answer, 0
 
-    async def killed(talker: Any, question: Any) -> Any:
+    async def killed(conversation: Any, question: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 5:
             raise KeyboardInterrupt
-        return await original(talker, question)
+        return await original(conversation, question)
 
     monkeypatch.setattr(respond, "answer", killed)
     broken = tmp_path / "broken"

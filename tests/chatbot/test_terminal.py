@@ -18,7 +18,7 @@ import soundfile
 
 from chatbot.chat import main
 from chatbot.engine.speech import SpeechPipe
-from chatbot.terminal.screen import PROMPT
+from chatbot.terminal.dialogue import PROMPT
 
 from .conftest import HANG_SECONDS, babble
 

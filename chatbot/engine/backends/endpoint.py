@@ -1,17 +1,18 @@
 """The language model behind an endpoint of vLLM or SGLang: OpenAI's completions with ids in and ids out, streamed.
 
     vllm serve runs/quickstart/bundle/lm --served-model-name chat
-    Engine.from_pretrained(bundle, EngineOptions(backend="openai", url="http://localhost:8000/v1", model="chat"))
+    Engine.from_pretrained(bundle, EngineOptions(backend_url="http://localhost:8000/v1", backend_model="chat"))
 
-Each part of a reply is one request whose prompt is all ids so far; the server's prefix cache makes that cheap. What may
-come is told by ``allowed_token_ids`` (vLLM) or, as SGLang has no such field, by a ``logit_bias`` that lifts what is
-allowed above all else. Field names are those of both servers' sources (``protocol.py`` of their completions). It has
+Each part of a reply is one request whose prompt is all ids so far; the server's prefix cache makes that cheap. The
+allowed ids are given as ``allowed_token_ids`` (vLLM) or, as SGLang has no such field, by a ``logit_bias`` that lifts
+them above all others. Field names are those of both servers' sources (``protocol.py`` of their completions). It has
 been run against a server of our own that speaks this dialect, never against vLLM or SGLang themselves.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -20,11 +21,13 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from chatbot.engine.options import EngineOptions
 from lm.data.vocabulary import Vocabulary
 from lm.inference.batching import GenerationRequest
 from lm.inference.output_head import Allowed
 from runtime.errors import UserError
 
+KEY_VARIABLE = "SPEECHWEAVE_BACKEND_KEY"
 LIFT = 100.0  # the greatest bias that OpenAI's API knows
 CONNECT_SECONDS, SILENT_SECONDS = 5.0, 60.0
 REMEDY = "check url, model and key, and that the server runs the bundle's lm folder"
@@ -36,29 +39,19 @@ class Remote:
     Args:
         vocabulary: of the model that is served.
         max_length: its positions.
-        url: up to and with ``/v1``.
-        model: as the server calls it; "" takes its first.
-        key: the API key; "" is none.
-        dialect: "vllm" or "sglang".
+        options: where the endpoint is, and its software. Its API key comes from $SPEECHWEAVE_BACKEND_KEY.
 
     Raises:
         UserError: nobody answers there, or it serves no such model.
     """
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        max_length: int,
-        *,
-        url: str,
-        model: str = "",
-        key: str = "",
-        dialect: str = "vllm",
-    ) -> None:
-        self.vocabulary, self.max_length, self.url, self.dialect = vocabulary, max_length, url.rstrip("/"), dialect
+    def __init__(self, vocabulary: Vocabulary, max_length: int, options: EngineOptions) -> None:
+        self.vocabulary, self.max_length, self.dialect = vocabulary, max_length, options.backend_dialect
+        self.url = options.backend_url.rstrip("/")
+        key = os.environ.get(KEY_VARIABLE, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS)
-        self.model = find_model(self.url, headers, model)
+        self.model = find_model(self.url, headers, options.backend_model)
         self.client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=None))
         self._allowed: dict[Allowed | tuple[int, ...], npt.NDArray[np.int64]] = {}
 
@@ -152,8 +145,8 @@ async def streamed_ids(backend: Remote, body: dict[str, Any], stop: Sequence[int
     try:
         async with backend.client.stream("POST", url, json=body) as response:
             if response.status_code != httpx.codes.OK:
-                told = (await response.aread()).decode(errors="replace")
-                raise UserError(url, found=f"status {response.status_code}: {told[:300]}", remedy=REMEDY)
+                text = (await response.aread()).decode(errors="replace")
+                raise UserError(url, found=f"status {response.status_code}: {text[:300]}", remedy=REMEDY)
             async for line in response.aiter_lines():
                 data = line.removeprefix("data:").strip()
                 if not line.startswith("data:") or data == "[DONE]":

@@ -84,7 +84,7 @@ def test_push_to_talk_by_keyboard(visit, utterance) -> None:
 def test_barge_in_is_silent_and_tells_what_was_heard(visit, server) -> None:
     """The space bar pressed during an answer: no more of it sounds, and the server learns how much did."""
     talk = visit(is_tapped=True).ready()
-    with held(server.engine.mouth, jobs=1):  # the answer begins, and does not end by itself
+    with held(server.engine.models.decoder_worker, jobs=1):  # the answer begins, and does not end by itself
         ask_by_keyboard(talk)
         talk.phase("speaking")
         talk.page.keyboard.down("Space")
@@ -146,7 +146,7 @@ def test_a_typed_question_by_keyboard_alone(visit, server) -> None:
     assert talk.page.evaluate("() => location.hash") == "#talk"
     keys.press("/")
     keys.type("what is the capital of france")
-    with held(server.engine.mouth):  # an answer that does not end before it is stopped
+    with held(server.engine.models.decoder_worker):  # an answer that does not end before it is stopped
         keys.press("Enter")
         talk.phase("thinking")
         keys.press("Escape")

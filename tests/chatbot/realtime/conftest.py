@@ -17,7 +17,8 @@ import pytest
 import uvicorn
 
 from chatbot.engine.bundle_parts import Bundle
-from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine
+from chatbot.engine.options import EngineOptions
 from chatbot.engine.pcm import encode_pcm16
 from chatbot.realtime import connection
 from chatbot.realtime.options import RealtimeOptions

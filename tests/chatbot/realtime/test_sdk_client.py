@@ -105,7 +105,7 @@ def test_cancelling_and_mistakes(client: openai.OpenAI, server: Server) -> None:
         connection.session.update(session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
         say(connection, sound(0.6))
         connection.input_audio_buffer.commit()
-        with held(server.engine.mouth):  # a reply that is over before it is cancelled would be another test
+        with held(server.engine.models.decoder_worker):
             connection.response.create()
             connection.response.cancel()
             done = until(connection, "response.done")[-1].response

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from chatbot.engine.bundle_parts import Bundle
-from chatbot.engine.engine import Engine, EngineOptions, NoFreeConversationError
+from chatbot.engine.engine import Engine, NoFreeConversationError
 from chatbot.engine.events import ReplyDone
+from chatbot.engine.options import EngineOptions
 from chatbot.engine.pcm import decode_base64
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
@@ -439,7 +440,7 @@ def test_a_dialogue_that_ends_takes_all_it_held_along_without_the_cycle_collecto
         before = dialogue_objects()
         try:
             await hold_dialogue(engine)
-            for worker in (engine.ears, engine.mouth):
+            for worker in (engine.models.tokenizer_worker, engine.models.decoder_worker):
                 await worker.run(lambda: None)  # its thread holds its last job until the next one
             await asyncio.sleep(0)
             assert dialogue_objects() - before == Counter()

@@ -18,7 +18,8 @@ import pytest
 import soundfile
 from fastapi import FastAPI
 
-from chatbot.engine.engine import Engine, EngineOptions
+from chatbot.engine.engine import Engine
+from chatbot.engine.options import EngineOptions
 from chatbot.server.app import create_app
 from chatbot.server.listener import GracefulServer, open_socket
 from chatbot.server.options import ServerOptions

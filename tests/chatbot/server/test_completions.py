@@ -239,7 +239,7 @@ def test_a_client_that_leaves_stops_its_reply(client: openai.OpenAI, live: Live)
     until(lambda: live.call(live.engine.load).talkers == 0)
     counter = live.app.state.metrics.replies.labels("dialogue", "cancelled")
     before = counter._value.get()
-    with held(live.engine.mouth):  # the reply goes on for as long as somebody listens
+    with held(live.engine.models.decoder_worker):  # the reply goes on for as long as somebody listens
         stream = ask(client, live, stream=True, **aloud("pcm16"))
         next(iter(stream))
         assert counter._value.get() == before

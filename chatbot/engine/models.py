@@ -1,0 +1,103 @@
+"""The loaded models of an engine, and the threads that they run on: what conversations, replies and TTS work with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from corpus.audio.files import Samples
+from lm.inference.generation import Generator
+from runtime.errors import UserError
+from tokenizer.model import Codes
+
+from .backends.builtin import Builtin, LanguageModelBackend
+from .bundle_parts import Bundle
+from .events import ReplyDone
+from .options import EngineOptions
+from .silence import without_silence
+from .worker import Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of a bundle: seconds of a question, seconds of a spoken reply, tokens of the model's context."""
+
+    max_question_seconds: float
+    max_reply_seconds: float
+    context_tokens: int
+
+
+class Models:
+    """Speech tokenizer, language model and speech decoder of one engine.
+
+    Args:
+        bundle: the models and the settings of replies.
+        options: of the engine.
+
+    Attributes:
+        sample_rate: of the speech, Hz.
+        voices: of the decoder, the bundle's own first.
+        limits: of question, reply and context.
+        backend: runs the language model.
+        reader: runs the model that texts are read aloud by.
+        tokenizer_worker: thread of the speech tokenizer.
+        decoder_worker: thread of the speech decoder.
+        jobs: held by each transcription and each text that is read aloud.
+        on_reply: called at the end of every reply of a conversation with the seconds of speech that were made.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        self.bundle, self.options = bundle, options
+        self.sample_rate = bundle.decoder.sample_rate
+        own = bundle.settings.voice
+        self.voices = [own, *(voice for voice in bundle.decoder.speakers if voice != own)]
+        self.limits = Limits(
+            max_question_seconds=bundle.longest_question,
+            max_reply_seconds=bundle.settings.reply.max_reply_seconds,
+            context_tokens=bundle.max_length,
+        )
+        self.backend = make_backend(bundle, options)
+        self.reader = self.backend if bundle.reader is None else Builtin(bundle.reader, options.max_jobs)
+        self.tokenizer_worker, self.decoder_worker = Worker("speech tokenizer"), Worker("speech decoder")
+        self.jobs = asyncio.Semaphore(options.max_jobs)
+        self.on_reply: list[Callable[[ReplyDone, float], None]] = []
+
+    def check_voice(self, voice: str | None) -> str:
+        """The voice, or the bundle's own for None.
+
+        Raises:
+            UserError: an unknown voice.
+        """
+        if voice is not None and voice not in self.voices:
+            raise UserError("voice", found=repr(voice), remedy=f"choose one of {', '.join(self.voices)}")
+        return voice or self.voices[0]
+
+    async def encode(self, audio: Samples) -> Codes:
+        """The (T,) tokens of a whole turn of speech, (S,) float32 at 16 kHz, without its silence (`engine.silence`)."""
+        tokenizer, kept = self.bundle.tokenizer, self.bundle.settings.reply.kept_silence
+        (codes,) = await self.tokenizer_worker.run(lambda: tokenizer.encode([without_silence(audio, kept)]))
+        return codes
+
+    async def close(self) -> None:
+        """End the threads and the language model."""
+        await self.backend.close()
+        if self.reader is not self.backend:
+            await self.reader.close()
+        await asyncio.to_thread(self.tokenizer_worker.close)
+        await asyncio.to_thread(self.decoder_worker.close)
+
+
+def make_backend(bundle: Bundle, options: EngineOptions) -> LanguageModelBackend:
+    """The language model on a thread of this process, or behind an endpoint.
+
+    Raises:
+        UserError: an endpoint that does not answer.
+    """
+    if options.backend_url:
+        from .backends.endpoint import Remote  # httpx is an optional package
+
+        return Remote(bundle.vocabulary, bundle.max_length, options)
+    if not isinstance(bundle.generator, Generator):
+        raise UserError("the bundle", found="no weights of the language model", remedy="load them: has_weights=True")
+    return Builtin(bundle.generator, options.max_talkers + options.max_jobs)
