@@ -16,6 +16,8 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from runtime.data_parallel import num_ranks, rank
+
 from .config import QuantiserConfig
 from .table import QUANTISERS
 
@@ -125,16 +127,15 @@ def make_quantiser(config: QuantiserConfig, width: int, frames_per_batch: float 
 
 def sample_frames(frames_ND: Tensor, num: int) -> Tensor:
     """At most ``num`` frames, drawn from those of all ranks without putting back; the same on each rank."""
-    is_many = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
     counts = torch.tensor([len(frames_ND)], device=frames_ND.device)
     before = 0
-    if is_many:
-        everywhere = [torch.empty_like(counts) for _ in range(torch.distributed.get_world_size())]
+    if num_ranks() > 1:
+        everywhere = [torch.empty_like(counts) for _ in range(num_ranks())]
         torch.distributed.all_gather(everywhere, counts)
         counts = torch.cat(everywhere)
-        before = int(counts[: torch.distributed.get_rank()].sum())
+        before = int(counts[: rank()].sum())
     chosen = torch.randperm(int(counts.sum()))[:num].to(frames_ND.device)
-    if not is_many:
+    if num_ranks() == 1:
         return frames_ND[chosen]
     torch.distributed.broadcast(chosen, src=0)
     drawn_ND = frames_ND.new_zeros(len(chosen), frames_ND.shape[1])

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from runtime.errors import UserError
 from tokenizer.backbones.whisper_layers import sinusoids
 from tokenizer.model import SpeechTokenizer
+from tokenizer.quantisers.config import QuantiserConfig
 from tokenizer.training.warm_start import warm_start
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
@@ -152,6 +153,19 @@ def test_the_names_of_the_released_tokenizer(make_tokenizer: MakeTokenizer, tmp_
     assert torch.equal(tokenizer.quantiser.codebook, weights[f"{prefix}codebook.weight"].bfloat16().float())
     audio = np.random.default_rng(0).normal(0, 0.1, 100_000).astype(np.float32)
     assert len(tokenizer.encode([audio])[0]) == 79
+
+
+@pytest.mark.parametrize(
+    ("vq", "named"),
+    [({"kind": "simvq", "codebook_size": 64}, r"vq\.kind"), ({"codebook_size": 32}, r"vq\.codebook_size")],
+)
+def test_a_codebook_that_does_not_fit_names_the_option(
+    make_tokenizer: MakeTokenizer, tmp_path: Path, vq: dict[str, Any], named: str
+) -> None:
+    weights = whisper_weights(2) | {"codebook.weight": torch.randn(64, 32)}
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=named):
+        warm_start(make_tokenizer(QuantiserConfig(**vq), **WHISPER, front_layers=2), str(tmp_path))
 
 
 def test_a_whole_whisper_gives_both_halves_and_wrong_sizes_are_named(

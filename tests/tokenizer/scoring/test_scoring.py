@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer import evaluate
+from corpus.tokens import read_tokens
+from tests.support.tokenizer_runs import encode_config, evaluate_config
+from tokenizer import encode, evaluate
 from tokenizer.model import SpeechTokenizer
 from tokenizer.scoring import robustness
 from tokenizer.scoring.config import EvaluationNoiseConfig, TokenizerEvaluateConfig
@@ -145,3 +147,19 @@ def test_clean_speech_has_no_distance(tokenizer: SpeechTokenizer, spoken: Path) 
 def test_wrong_noise_options_are_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         EvaluationNoiseConfig(**options)
+
+
+def test_evaluation_report(trained: Path, spoken: Path, tmp_path: Path) -> None:
+    metrics = evaluate.STAGE.execute(evaluate_config(trained / "artefact", spoken, tmp_path / "out"))
+    expected = json.loads((trained / "metrics.json").read_text())
+    for name in ("wer_with_vq", "wer_without_vq", "wer_heldout_voice", "codebook_use", "perplexity"):
+        assert metrics[name] == pytest.approx(expected[name])
+    split = json.loads((tmp_path / "out/report.json").read_text())["splits"]["heldout_sentence"]
+    assert {voice["voice"] for voice in split["voices"]} == {"tence-0", "tence-1"}
+    assert sum(split["code_counts"]) == sum(len(tokens.tokens) for tokens in encoded(trained, spoken, tmp_path))
+    assert len(split["examples"]) == 2 and split["examples"][0]["tokens"]
+
+
+def encoded(trained: Path, corpus: Path, folder: Path) -> Any:
+    encode.STAGE.execute(encode_config(trained, corpus, folder / "tokens"))
+    return read_tokens(folder / "tokens/heldout_sentence.parquet").items
