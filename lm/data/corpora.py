@@ -1,4 +1,4 @@
-"""An LM corpus on disk: documents of ids as Megatron `IndexedDataset`s, and ``corpus.json`` that says what they are.
+"""An LM corpus on disk: documents of ids as Megatron `IndexedDataset`s, and their description ``corpus.json``.
 
 ::
 
@@ -6,13 +6,12 @@
              valid.bin valid.idx    held-out documents (absent where there are none)
              corpus.json            format, vocabulary, speech tokenizer, documents and tokens a split, provenance
 
-The folder is written beside its place and renamed when whole. Reading refuses what belongs to another vocabulary.
+The folder is written under a temporary name and renamed when whole. Reading refuses what belongs to another vocabulary.
 """
 
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from runtime.artefact import atomic_folder, read_json, write_json
 from runtime.errors import UserError
 
+from .indexed import id_type, open_indexed, write_indexed
 from .vocabulary import Vocabulary
 
 RECORD_FILE = "corpus.json"
@@ -32,7 +32,7 @@ SPLITS = ("train", "valid")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCounts:
-    """What one split holds; ``text_tokens`` counts special tokens too."""
+    """Counts of one split; ``text_tokens`` counts special tokens too."""
 
     documents: int
     text_tokens: int
@@ -63,13 +63,13 @@ class CorpusInfo:
     def documents(self, split: str) -> Iterator[npt.NDArray[np.int32]]:
         """The documents of a split, in order (copies: they outlive the dataset's memory map)."""
         if self.splits[split].documents:
-            dataset = _megatron().IndexedDataset(self.prefix(split))
+            dataset = open_indexed(self.prefix(split))
             for number in range(len(dataset)):
                 yield np.array(dataset[number], dtype=np.int32)
 
     def document(self, split: str, number: int) -> npt.NDArray[np.int32]:
         """One document of a split (a copy)."""
-        dataset = _megatron().IndexedDataset(self.prefix(split))
+        dataset = open_indexed(self.prefix(split))
         return np.array(dataset[number], dtype=np.int32)
 
 
@@ -154,7 +154,7 @@ def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
 
 
 def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | None:
-    """The corpus at ``folder`` if a call before this one finished it; removes what a killed call left beside it."""
+    """The corpus at ``folder`` if a call before this one finished it; removes the temporary folders of killed calls."""
     target = Path(folder)
     for unfinished in target.parent.glob(f".{target.name}.*"):
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -163,30 +163,15 @@ def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | 
 
 def _write_split(prefix: Path, vocabulary: Vocabulary, documents: Iterable[npt.NDArray[np.integer]]) -> SplitCounts:
     count = text = speech = longest = 0
-    binary = Path(f"{prefix}.bin")
-    builder = _megatron().IndexedDatasetBuilder(str(binary), dtype=id_type(vocabulary))
-    for document in documents:
-        assert len(document) and document[-1] == vocabulary.eos, "a document ends with EOS"
-        assert document.min() >= 0 and document.max() < vocabulary.size, "an id outside the vocabulary"
-        builder.add_document(document, [len(document)])  # numpy will do: it converts to the file's type
-        spoken = int(vocabulary.is_speech(document).sum())
-        count, speech, text = count + 1, speech + spoken, text + len(document) - spoken
-        longest = max(longest, len(document))
-    builder.finalize(f"{prefix}.idx")
+    with write_indexed(prefix, id_type(vocabulary)) as add:
+        for document in documents:
+            assert len(document) and document[-1] == vocabulary.eos, "a document ends with EOS"
+            assert document.min() >= 0 and document.max() < vocabulary.size, "an id outside the vocabulary"
+            add(document)
+            spoken = int(vocabulary.is_speech(document).sum())
+            count, speech, text = count + 1, speech + spoken, text + len(document) - spoken
+            longest = max(longest, len(document))
     if not count:  # an empty file cannot be mapped into memory
-        binary.unlink()
+        Path(f"{prefix}.bin").unlink()
         Path(f"{prefix}.idx").unlink()
     return SplitCounts(documents=count, text_tokens=text, speech_tokens=speech, longest=longest)
-
-
-def _megatron() -> Any:
-    """Megatron's module of indexed datasets; its import warns that Apex is missing, which matters to no corpus."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from megatron.core.datasets import indexed_dataset
-    return indexed_dataset
-
-
-def id_type(vocabulary: Vocabulary) -> type[np.uint16] | type[np.int32]:
-    """The type of the ids on disk."""
-    return np.uint16 if vocabulary.size < 65500 else np.int32  # DType.optimal_dtype's rule

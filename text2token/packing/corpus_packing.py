@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lm.data.corpora import SPLITS, CorpusInfo, SplitCounts, finished_corpus, id_type, write_record
+from lm.data.corpora import SPLITS, CorpusInfo, SplitCounts, finished_corpus, write_record
+from lm.data.indexed import id_type, merge_shards
 from lm.data.vocabulary import Vocabulary
 from runtime.artefact import atomic_folder
 from runtime.bulk.job import UnitFolder
@@ -20,7 +21,6 @@ from text2token.synthesis.unit_file import read_unit
 
 from .card import write_card
 from .config import PackConfig
-from .shards import merge_shards
 from .unit_packing import PackedCounts, open_packer
 
 

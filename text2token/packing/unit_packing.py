@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus.text.words import count_words
-from lm.data.corpora import SplitCounts, id_type
+from lm.data.corpora import SplitCounts
 from lm.data.formats import interleaved_document
+from lm.data.indexed import AddDocument, id_type, write_shard
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.job import UnitFolder
@@ -16,7 +17,6 @@ from runtime.bulk.workers import UnitFunction
 from text2token.synthesis.unit_file import SynthesisCounts, read_unit
 
 from .config import PackConfig
-from .shards import CorpusShardWriter
 from .subsample import UNUSED, SpanSubsampler
 
 
@@ -66,12 +66,12 @@ class UnitPacker:
         """Write a shard; returns its `PackedCounts`."""
         counts = PackedCounts()
         ids, lengths = attempt.path("bin"), attempt.path("len")
-        with CorpusShardWriter(ids, lengths, id_type(self.vocabulary)) as shard:
+        with write_shard(ids, lengths, id_type(self.vocabulary)) as add:
             for number in attempt.unit.work["units"]:
-                self._add_file(self.synthesis.path(self.synthesis.units[number], "parquet"), shard, counts)
+                self._add_file(self.synthesis.path(self.synthesis.units[number], "parquet"), add, counts)
         return counts.record()
 
-    def _add_file(self, file: Path, shard: CorpusShardWriter, counts: PackedCounts) -> None:
+    def _add_file(self, file: Path, add: AddDocument, counts: PackedCounts) -> None:
         documents, fingerprints, _ = read_unit(file)
         counts.model = fingerprints.model
         subsampler = None if self.config.ratio is None else SpanSubsampler(self.config.ratio, self.config.seed)
@@ -85,4 +85,4 @@ class UnitPacker:
             counts.add(document)
             counts.text_tokens += len(row) - (counts.tokens - speech_tokens_before)
             counts.longest = max(counts.longest, len(row))
-            shard.add(row)
+            add(row)

@@ -1,0 +1,176 @@
+"""LM corpora from tokenised speech and texts: the formats text, speech, asr and tts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from corpus.manifest import BadRecord, check_bad_share
+from corpus.tokens import TokenisedUtterance, read_tokens
+from runtime.errors import UserError
+from runtime.stage import Run
+
+from .corpora import CorpusInfo, finished_corpus, write_corpus
+from .formats import asr_document, speech_document, text_document, tts_document
+from .readers import iterate_texts, split_path
+from .vocabulary import Ids, Vocabulary
+
+
+class DocumentSource(Protocol):
+    """The documents of one format; ``left_out`` is filled in as they are drawn: reason -> number of records."""
+
+    left_out: Counter[str]
+
+    @property
+    def paths(self) -> list[str]:
+        """The files or folders that are read."""
+        ...
+
+    def documents(self, split: str) -> Iterator[Ids]:
+        """Documents of ``train`` or ``valid``; raises a `UserError` at the end if too many had to be left out."""
+        ...
+
+
+def prepare_corpora(
+    run: Run,
+    *,
+    vocabulary: str,
+    formats: Sequence[str],
+    texts: Mapping[str, str],
+    tokens: str,
+    token_splits: Mapping[str, str],
+    kinds: Mapping[str, Sequence[str]],
+    max_bad_share: float,
+) -> dict[str, Any]:
+    """Write ``<out>/<format>`` for each format that is not finished; returns documents and tokens of each.
+
+    Args:
+        run: its folder holds the corpora.
+        vocabulary: folder.
+        formats: of ``text``, ``speech``, ``asr``, ``tts``.
+        texts: ``train`` and ``valid`` -> file or folder of texts ("" = none).
+        tokens: output folder of tokenizer.encode.
+        token_splits: ``train`` and ``valid`` -> split of the tokens.
+        kinds: format -> kinds of utterances (default: all).
+        max_bad_share: share of records left out that is tolerated.
+    """
+    own = Vocabulary.from_pretrained(vocabulary)
+    metrics: dict[str, Any] = {}
+    with run.progress(len(formats), "corpora", unit="corpus") as bar:
+        for format in formats:
+            info = finished_corpus(run.folder / format, own)
+            if info is None:
+                source: DocumentSource = (
+                    TextSource(texts, own, max_bad_share)
+                    if format == "text"
+                    else SpeechSource(format, tokens, token_splits, kinds.get(format, ()), own, max_bad_share)
+                )
+                train, valid = source.documents("train"), source.documents("valid")
+                provenance = {"stage": "lm.prepare", "sources": source.paths, "left_out": source.left_out}
+                info = write_corpus(run.folder / format, format, own, train, valid, provenance)
+            metrics |= corpus_metrics(info)
+            bar.update()
+    return metrics
+
+
+def corpus_metrics(info: CorpusInfo) -> dict[str, Any]:
+    """Documents and tokens of a corpus, by flat names."""
+    train, valid = info.splits["train"], info.splits["valid"]
+    return {
+        f"{info.format}_documents": train.documents,
+        f"{info.format}_tokens": train.tokens,
+        f"{info.format}_speech_tokens": train.speech_tokens,
+        f"{info.format}_valid_documents": valid.documents,
+        f"{info.format}_left_out": sum(info.provenance["left_out"].values()),
+    }
+
+
+class TextSource:
+    """Documents of texts; see `DocumentSource`."""
+
+    def __init__(self, texts: Mapping[str, str], vocabulary: Vocabulary, max_bad_share: float) -> None:
+        self.texts, self.vocabulary, self.max_bad_share = texts, vocabulary, max_bad_share
+        self.left_out: Counter[str] = Counter()
+
+    @property
+    def paths(self) -> list[str]:
+        """Training and held-out texts."""
+        return [self.texts["train"], self.texts["valid"]]
+
+    def documents(self, split: str) -> Iterator[Ids]:
+        """A document for each text."""
+        path, bad, count = self.texts[split], list[BadRecord](), 0
+        for text in iterate_texts(path) if path else ():
+            count += 1
+            if isinstance(text, BadRecord):
+                bad.append(text)
+                self.left_out["bad line"] += 1
+            else:
+                yield text_document(text.text, self.vocabulary)
+        check_bad_share(bad, count, self.max_bad_share)
+
+
+class SpeechSource:
+    """Documents of one format of tokenised utterances; see `DocumentSource`."""
+
+    def __init__(
+        self,
+        format: str,
+        tokens: str,
+        splits: Mapping[str, str],
+        kinds: Sequence[str],
+        vocabulary: Vocabulary,
+        max_bad_share: float,
+    ) -> None:
+        self.format, self.tokens, self.splits, self.kinds = format, tokens, splits, kinds
+        self.vocabulary, self.max_bad_share = vocabulary, max_bad_share
+        self.left_out: Counter[str] = Counter()
+
+    @property
+    def paths(self) -> list[str]:
+        """The encode folder."""
+        return [self.tokens]
+
+    def documents(self, split: str) -> Iterator[Ids]:
+        """A document for each utterance that can be used, part after part."""
+        path = split_path(self.tokens, self.splits[split])
+        count, left_out = 0, Counter[str]()
+        for item in self._utterances(path):
+            count += 1
+            reason = self._reason_to_leave_out(item)
+            if reason:
+                left_out[reason] += 1
+            else:
+                yield self._document(item)
+        self.left_out += left_out
+        num_left_out = sum(left_out.values())
+        if num_left_out > self.max_bad_share * max(count, 1):
+            reason = left_out.most_common(1)[0][0]
+            found = f"{num_left_out} of {count} utterances cannot be used for {self.format}, most for: {reason}"
+            remedy = f"repair them, or raise max_bad_share={self.max_bad_share}"
+            raise UserError(str(path), found=found, remedy=remedy)
+
+    def _utterances(self, path: Path) -> Iterator[TokenisedUtterance]:
+        """The utterances of the wanted kinds."""
+        for part in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+            speech = read_tokens(part)
+            self.vocabulary.check_speech_tokenizer(speech.tokenizer, str(part))
+            yield from (item for item in speech.items if not self.kinds or item.kind in self.kinds)
+
+    def _reason_to_leave_out(self, item: TokenisedUtterance) -> str:
+        if not len(item.tokens):
+            return "no tokens"
+        if self.format != "speech" and not item.text.strip():
+            return "no transcript"
+        if self.format == "tts" and item.speaker not in self.vocabulary.speakers:
+            return "a speaker without a tag in the vocabulary"
+        return ""
+
+    def _document(self, item: TokenisedUtterance) -> Ids:
+        if self.format == "speech":
+            return speech_document(item.tokens, self.vocabulary)
+        if self.format == "asr":
+            return asr_document(item.tokens, item.text, self.vocabulary)
+        return tts_document(item.text, item.tokens, item.speaker, self.vocabulary)
