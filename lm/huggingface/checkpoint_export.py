@@ -98,7 +98,7 @@ def write_weights(folder: Path, source: SourceCheckpoint, num_ids: int, shard_si
     stored, writer = CheckpointTensors(source.path, source.record), SafetensorsWriter(folder, shard_size)
     with run.progress(len(mappings), "matrices", unit="matrix") as bar:
         for mapping in mappings:
-            matrix = stored.read(mapping.core).to(DTYPES[source.dtype])
+            matrix = stored.read(mapping.megatron).to(DTYPES[source.dtype])
             for name, part in mapping.to_huggingface(matrix, model, num_ids).items():
                 writer.add(name, part)
             bar.update()

@@ -51,9 +51,9 @@ def import_checkpoint(config: ImportHfConfig, run: Run) -> dict[str, Any]:
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     num_known = check_grown_from(Path(config.vocabulary), source)
     num_rows = vocabulary.padded_size(shape.vocabulary_multiple)
-    mappings = {mapping.core: mapping for mapping in weight_mappings(shape)}
+    mappings = {mapping.megatron: mapping for mapping in weight_mappings(shape)}
     weights = HuggingFaceWeights(source)
-    weights.check_names({name for mapping in mappings.values() for name in mapping.theirs})
+    weights.check_names({name for mapping in mappings.values() for name in mapping.huggingface})
     record = CheckpointRecord(
         step=0,
         model=shape,
@@ -69,8 +69,8 @@ def import_checkpoint(config: ImportHfConfig, run: Run) -> dict[str, Any]:
             bar.update()
             mapping = mappings[name]
             if name in ID_MATRICES:
-                return grown_matrix(weights, mapping.theirs[0], shape, num_known, num_rows, config)
-            return mapping.to_core(weights.read, shape)
+                return grown_matrix(weights, mapping.huggingface[0], shape, num_known, num_rows, config)
+            return mapping.to_megatron(weights.read, shape)
 
         write_checkpoint(run.folder / "checkpoint", record, list(mappings), matrix)
     write_text(run.folder / "model.yaml", OmegaConf.to_yaml(OmegaConf.create({"model": asdict(shape)})))

@@ -32,13 +32,13 @@ class LayerWeight(NamedTuple):
     """One weight of a layer.
 
     Attributes:
-        core: megatron-core's name (local layers).
-        theirs: Hugging Face's names.
+        megatron: megatron-core's name, under a layer of the local spec.
+        huggingface: names of the parts, under a layer.
         division: of megatron-core's matrix among them, see `lm.huggingface.mappings`.
     """
 
-    core: str
-    theirs: tuple[str, ...]
+    megatron: str
+    huggingface: tuple[str, ...]
     division: Division = "whole"
 
 
@@ -105,7 +105,7 @@ class Family:
 
     def layer_weights(self, model: LmModelConfig) -> list[LayerWeight]:
         """The weights that a layer of ``model`` has."""
-        return [weight for weight in self.weights if model.qkv_bias or not weight.core.endswith(".bias")]
+        return [weight for weight in self.weights if model.qkv_bias or not weight.megatron.endswith(".bias")]
 
 
 FAMILIES = (

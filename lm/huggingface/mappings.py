@@ -26,7 +26,7 @@ Parts = tuple[Tensor, ...]
 
 
 class DivisionFunctions(NamedTuple):
-    """A core matrix's division into parts, and its inverse."""
+    """The division of a matrix of megatron-core into parts, and its inverse."""
 
     split: Callable[[Tensor, LmModelConfig], Parts]
     join: Callable[[Parts, LmModelConfig], Tensor]
@@ -57,24 +57,24 @@ class WeightMapping(NamedTuple):
     """One weight of a model.
 
     Attributes:
-        core: megatron-core's name (local layers).
-        theirs: Hugging Face's names.
+        megatron: megatron-core's name, of the local spec.
+        huggingface: Hugging Face's names.
         division: of the matrix among them.
     """
 
-    core: str
-    theirs: tuple[str, ...]
+    megatron: str
+    huggingface: tuple[str, ...]
     division: Division = "whole"
 
-    def to_core(self, read: Callable[[str], Tensor], model: LmModelConfig) -> Tensor:
+    def to_megatron(self, read: Callable[[str], Tensor], model: LmModelConfig) -> Tensor:
         """megatron-core's matrix; ``read`` gives Hugging Face's by name."""
-        return DIVISIONS[self.division].join(tuple(read(name) for name in self.theirs), model)
+        return DIVISIONS[self.division].join(tuple(read(name) for name in self.huggingface), model)
 
     def to_huggingface(self, matrix: Tensor, model: LmModelConfig, num_ids: int) -> dict[str, Tensor]:
         """Hugging Face's names and matrices; the rows that pad the vocabulary are left out."""
-        whole = matrix[:num_ids] if self.core in ID_MATRICES else matrix
+        whole = matrix[:num_ids] if self.megatron in ID_MATRICES else matrix
         parts = DIVISIONS[self.division].split(whole, model)
-        return {name: part.contiguous() for name, part in zip(self.theirs, parts, strict=True)}
+        return {name: part.contiguous() for name, part in zip(self.huggingface, parts, strict=True)}
 
 
 def weight_mappings(model: LmModelConfig) -> Iterator[WeightMapping]:
@@ -83,8 +83,8 @@ def weight_mappings(model: LmModelConfig) -> Iterator[WeightMapping]:
     layer_weights = family_of(model).layer_weights(model)
     for layer in range(model.layers):
         for weight in layer_weights:
-            theirs = tuple(f"model.layers.{layer}.{name}" for name in weight.theirs)
-            yield WeightMapping(f"decoder.layers.{layer}.{weight.core}", theirs, weight.division)
+            names = tuple(f"model.layers.{layer}.{name}" for name in weight.huggingface)
+            yield WeightMapping(f"decoder.layers.{layer}.{weight.megatron}", names, weight.division)
     yield WeightMapping("decoder.final_layernorm.weight", ("model.norm.weight",))
     if not model.tied:
         yield WeightMapping(OUTPUT_LAYER, ("lm_head.weight",))

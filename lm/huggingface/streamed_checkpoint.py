@@ -1,14 +1,15 @@
 """Distributed checkpoints written and read one matrix at a time, by one process, without the model in memory.
 
-The model is built on torch's ``meta`` device, so megatron-core itself says under which key, offset and shape each
-parameter lies in a torch_dist checkpoint; the bytes come from (or go to) somewhere else. What is written here loads
-under any layout as what `lm.training.checkpoint` writes, and what training wrote under any layout is read here.
+The model is built on torch's ``meta`` device; its ``sharded_state_dict`` gives the key, offset and shape of each
+parameter in a torch_dist checkpoint, and the bytes are streamed. A checkpoint written here loads under any layout like
+one of `lm.training.checkpoint`, and a checkpoint that training wrote under any layout is read here.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from torch.distributed.checkpoint.planner import (
 )
 from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
 
-from lm.training.checkpoint import RECORD_FILE, CheckpointRecord
+from lm.training.checkpoint import RECORD_FILE, CheckpointRecord, damaged_checkpoint
 from lm.training.model import DTYPES, empty_chunk, transformer_config
 from lm.training.parallel import ParallelConfig
 from runtime.artefact import atomic_folder, write_json
@@ -63,7 +64,12 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class CheckpointLayout:
-    """What a checkpoint of one model consists of, in the model's order."""
+    """The contents of a checkpoint of one model, in the model's order.
+
+    Attributes:
+        entries: name of a parameter -> its pieces.
+        objects: key -> megatron-core's extra states, which are empty.
+    """
 
     entries: dict[str, Entry]
     objects: dict[str, Any]
@@ -91,19 +97,19 @@ class CheckpointLayout:
 
 
 def write_checkpoint(folder: Path, record: CheckpointRecord, names: list[str], matrix: Callable[[str], Tensor]) -> None:
-    """Write ``folder/step_N`` (weights only), asking for one parameter after the other.
+    """Write ``folder/step_N`` (weights only), one parameter after the other.
 
     Args:
         folder: of checkpoints.
         record: of this one.
-        names: all parameters, in the order in which they are wanted.
-        matrix: gives a parameter; it is asked for each once, and let go once it is written.
+        names: all parameters, in the order of writing.
+        matrix: from the name to the parameter; called once for each, which is freed when it is written.
     """
     layout = CheckpointLayout.of(record)
     missing = set(layout.entries) ^ set(names)
     assert not missing - {"output_layer.weight"}, missing  # a tied model's is the embedding
     with atomic_folder(folder / f"step_{record.step:08d}") as temporary:
-        strategy = _Streaming(layout, names, matrix, DTYPES[record.precision])
+        strategy = _StreamingStrategy(layout, names, matrix, DTYPES[record.precision])
         dist_checkpointing.save({}, str(temporary), strategy)
         write_json(temporary / RECORD_FILE, asdict(record))
 
@@ -113,7 +119,7 @@ class CheckpointTensors:
 
     Args:
         path: of the checkpoint.
-        record: what it says of itself.
+        record: its ``checkpoint.json``.
 
     Raises:
         UserError: a damaged checkpoint, or one of another shape than it says.
@@ -122,7 +128,7 @@ class CheckpointTensors:
     def __init__(self, path: Path, record: CheckpointRecord) -> None:
         self.path, self.layout, self.dtype = path, CheckpointLayout.of(record), DTYPES[record.precision]
         self.reader = FileSystemReader(path)
-        with _damage(path):
+        with explained_damage(path):
             self.metadata = self.reader.read_metadata()
             self.reader.set_up_storage_reader(self.metadata, is_coordinator=True)
 
@@ -139,26 +145,26 @@ class CheckpointTensors:
             raise UserError(str(self.path), found=found, remedy="use the version that wrote the checkpoint")
         target = torch.empty(piece.shape, dtype=stored.properties.dtype)
         wanted = ChunkStorageMetadata(torch.Size(piece.offset), torch.Size(piece.shape))
-        with _damage(self.path):
+        with explained_damage(self.path):
             items = create_read_items_for_chunk_list(piece.key, stored, [wanted])
-            self.reader.read_data(LoadPlan(items), _Into(target)).wait()
+            self.reader.read_data(LoadPlan(items), _TensorTarget(target)).wait()
         return target.to(self.dtype)
 
 
 def _piece(tensor: ShardedTensor) -> TensorChunk:
-    ahead = (1,) * tensor.prepend_axis_num  # of the layer, which is the first axis of a checkpoint's tensors
-    shape = (*ahead, *tensor.local_shape)
+    # megatron-core stacks the layers' tensors: the layer is an axis in front that the local tensor does not have.
+    shape = (*(1,) * tensor.prepend_axis_num, *tensor.local_shape)
     return TensorChunk(tensor.key, tuple(tensor.global_offset), shape, tuple(tensor.global_shape))
 
 
-class _Streaming(SaveShardedStrategy):
-    """megatron-core's saving with the sharded half replaced: it ignores the state it is given, which is empty."""
+class _StreamingStrategy(SaveShardedStrategy):
+    """Save strategy of megatron-core that streams the matrices; the state it is given is empty and ignored."""
 
     def __init__(
         self, layout: CheckpointLayout, names: list[str], matrix: Callable[[str], Tensor], dtype: torch.dtype
     ) -> None:
         super().__init__("torch_dist", 1)
-        self.planner = _Planner(layout, names, matrix, dtype)
+        self.planner = _StreamingPlanner(layout, names, matrix, dtype)
 
     @property
     def can_handle_sharded_objects(self) -> bool:
@@ -168,8 +174,8 @@ class _Streaming(SaveShardedStrategy):
         save({}, storage_writer=FileSystemWriter(checkpoint_dir), planner=self.planner, no_dist=True)
 
 
-class _Planner(DefaultSavePlanner):
-    """Announces every piece, and fetches its bytes when the writer comes to it."""
+class _StreamingPlanner(DefaultSavePlanner):
+    """Save planner that announces every piece, and fetches its bytes when the writer asks for them."""
 
     def __init__(
         self, layout: CheckpointLayout, names: list[str], matrix: Callable[[str], Tensor], dtype: torch.dtype
@@ -201,7 +207,7 @@ class _Planner(DefaultSavePlanner):
             return buffer
         name, number = self.owner[MetadataIndex(write_item.index.fqn, write_item.index.offset)]
         if self.held is None or self.held[0] != name:
-            self.held = None  # let the one before go first
+            self.held = None  # free the one before, so that never two are in memory
             self.held = (name, self.matrix(name).to(self.dtype))
         entry, matrix = self.layout.entries[name], self.held[1]
         assert tuple(matrix.shape) == entry.shape, f"{name}: {tuple(matrix.shape)} is not {entry.shape}"
@@ -217,8 +223,8 @@ def _size(piece: TensorChunk) -> int:
     return int(torch.Size(piece.shape).numel())
 
 
-class _Into(LoadPlanner):
-    """Puts what is read into one tensor."""
+class _TensorTarget(LoadPlanner):
+    """Load planner that fills one tensor."""
 
     def __init__(self, target: Tensor) -> None:
         self.target = target
@@ -249,17 +255,12 @@ class _Into(LoadPlanner):
         """Nothing to do: the tensor is a view of the target."""
 
 
-class _damage:
-    """Turns the errors of reading a checkpoint into a `UserError`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and not isinstance(error, UserError) and isinstance(error, Exception):
-            text = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            remedy = "use an older checkpoint, or train again"
-            raise UserError(str(self.path), found=f"a damaged checkpoint ({text})", remedy=remedy) from error
+@contextmanager
+def explained_damage(path: Path) -> Iterator[None]:
+    """Turn errors of reading the checkpoint ``path`` into a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # torch raises many kinds for truncated or missing files
+        raise damaged_checkpoint(path, error, "use an older checkpoint, or train again") from error

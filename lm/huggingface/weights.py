@@ -59,7 +59,7 @@ class HuggingFaceWeights:
                 raise UserError(str(folder / place), found=found, remedy="copy or download the model again")
 
     def check_names(self, wanted: set[str]) -> None:
-        """Refuse a model that has not just the tensors ``wanted``: it is another architecture than was thought.
+        """Refuse a model that has not just the tensors ``wanted``: it is another architecture.
 
         Raises:
             UserError: names the first tensor that is missing or has no place.

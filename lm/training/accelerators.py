@@ -1,4 +1,4 @@
-"""What is known of accelerators: dense bf16 peak and memory. No torch here, so that planning needs none."""
+"""Accelerators: dense bf16 peak and memory. No torch here, so that planning needs none."""
 
 from __future__ import annotations
 

@@ -159,9 +159,10 @@ class _BlockAttention(torch.autograd.Function):
             gradient = _by_group(gradient_SBGRD[start:stop])
             value_gradient[:, :end].baddbmm_(weights.transpose(1, 2), gradient)
             weight_gradient = torch.bmm(gradient, value_GKD[:, :end].transpose(1, 2))
+            # The kernel behind softmax's own backward; written by hand it takes three passes over the weights.
             score_gradient = torch._softmax_backward_data(weight_gradient, weights, -1, weights.dtype)
-            mine = torch.bmm(score_gradient, key_GKD[:, :end]).mul_(context.scale)
-            query_gradient[start:stop] = _by_token(mine, stop - start, B, G, R, D)
+            block_gradient = torch.bmm(score_gradient, key_GKD[:, :end]).mul_(context.scale)
+            query_gradient[start:stop] = _by_token(block_gradient, stop - start, B, G, R, D)
             key_gradient[:, :end].baddbmm_(score_gradient.transpose(1, 2), query_GRD)
         return (
             query_gradient.view(S, B, G * R, D),

@@ -35,13 +35,14 @@ from .parallel import ParallelConfig
 from .processes import Processes
 
 RECORD_FILE = "checkpoint.json"
-# The default sharding of a distributed optimizer's state fails on gloo, and others do not cross pipeline layouts.
+# Of megatron-core's shardings of a distributed optimizer's state the default fails on gloo, and only this one loads
+# under another pipeline layout.
 SHARDING = {"distrib_optim_sharding_type": "fully_reshardable"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointRecord:
-    """What a checkpoint is of.
+    """Contents of ``checkpoint.json``: the run and the model that a checkpoint was saved from.
 
     Attributes:
         step: optimizer steps done.
@@ -105,11 +106,11 @@ def check_shape(
     Raises:
         UserError: they differ.
     """
-    ignored = ("dropout", "init_std")
-    theirs, ours = asdict(record.model), asdict(model)
-    differing = [name for name in ours if ours[name] != theirs[name] and name not in ignored]
+    ignored = ("dropout", "init_std")  # no part of the weights' shape
+    saved, wanted = asdict(record.model), asdict(model)
+    differing = [name for name in wanted if wanted[name] != saved[name] and name not in ignored]
     if differing:
-        words = ", ".join(f"model.{name}={theirs[name]} (this run: {ours[name]})" for name in differing)
+        words = ", ".join(f"model.{name}={saved[name]} (this run: {wanted[name]})" for name in differing)
         raise UserError(str(path), found=f"a model of another shape: {words}", remedy="give this run that shape")
     if (record.vocabulary, record.vocabulary_size) != (vocabulary, vocabulary_size):
         found = (
@@ -125,10 +126,10 @@ def check_optimizer(record: CheckpointRecord, parallel: ParallelConfig, precisio
     Raises:
         UserError: the distributed optimizer or the precision is not that of the checkpoint.
     """
-    theirs, ours = record.parallel.distributed_optimizer, parallel.distributed_optimizer
-    if theirs != ours:
-        found = f"saved with parallel.distributed_optimizer={theirs}, but this run has {ours}".lower()
-        remedy = f"set parallel.distributed_optimizer={theirs}, or begin from its weights: another out= and init={path}"
+    saved, wanted = record.parallel.distributed_optimizer, parallel.distributed_optimizer
+    if saved != wanted:
+        found = f"saved with parallel.distributed_optimizer={saved}, but this run has {wanted}".lower()
+        remedy = f"set parallel.distributed_optimizer={saved}, or begin from its weights: another out= and init={path}"
         raise UserError(str(path), found=found, remedy=remedy)
     if record.precision != precision:
         found = f"saved with train.precision={record.precision}, but this run has {precision}"
@@ -214,12 +215,13 @@ def _load(state: dict[str, Any], path: Path) -> dict[str, Any]:
         return dist_checkpointing.load(state, str(path))
     except (CheckpointException, CheckpointingException, OSError, EOFError, KeyError) as error:
         remedy = "delete this checkpoint's folder: an older one is used then, or training begins again"
-        raise UserError(str(path), found=f"a damaged checkpoint ({_first_line(error)})", remedy=remedy) from error
+        raise damaged_checkpoint(path, error, remedy) from error
 
 
-def _first_line(error: BaseException) -> str:
-    """What a reader needs of an error that may hold the tracebacks of all processes."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def damaged_checkpoint(path: Path, error: BaseException, remedy: str) -> UserError:
+    """The error to raise for a checkpoint that does not load; of ``error`` the first line (it may hold tracebacks)."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return UserError(str(path), found=f"a damaged checkpoint ({line})", remedy=remedy)
 
 
 def _model_state(chunks: Sequence[torch.nn.Module]) -> dict[str, Any]:

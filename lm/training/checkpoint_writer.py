@@ -1,7 +1,7 @@
-"""How a checkpoint's data reach the disk: by this process, or in the background by a fork of it.
+"""Writer of a checkpoint's data: this process, or a fork of it in the background.
 
-A fork sees memory as it was at the save. It leaves with its parent, also when that is killed, so that no old writer
-ever meets the files of a run that was called again.
+A fork sees memory as it was at the save. It ends with its parent, also when that is killed, so that no old writer
+touches the files of a run that was called again.
 
 megatron-core's own writers are processes below the writing one (which waits for ever if one is killed) and a manager
 process for their results (which takes seconds to start and outlives a kill); neither is used.
@@ -39,7 +39,7 @@ def own_writer() -> Iterator[None]:
 
 
 class WriterResults:
-    """What a forked writer tells its parent, in a nameless file both hold open (a pipe would fill up and block).
+    """Result of a forked writer, in a nameless file that both processes hold open (a pipe would fill up and block).
 
     It stands for megatron-core's managed queue; one answer is ever put.
     """
@@ -84,7 +84,7 @@ def finish(background: AsyncCallsQueue, folder: Path, *, is_blocking: bool) -> N
 
 @contextlib.contextmanager
 def explained_failure(folder: Path) -> Iterator[None]:
-    """Turns a failed save into a `UserError`."""
+    """Turn a failed save into a `UserError`."""
     try:
         yield
     except CheckpointException as error:

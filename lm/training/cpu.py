@@ -1,4 +1,4 @@
-"""The only module that knows about machines without CUDA: four stand-ins that let megatron-core 0.16.1 run on a CPU.
+"""Four stand-ins that let megatron-core 0.16.1 run without CUDA; no other module knows about it.
 
 megatron-core asks CUDA for the device, for random states and for synchronisation in places no option reaches. Inside
 ``with cuda_stand_ins():`` those calls go to the CPU; where CUDA is present the context does nothing.

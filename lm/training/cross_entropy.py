@@ -53,29 +53,31 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, logits: Tensor, labels: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor]:
         is_shared = group.size() > 1
-        logits_SBW = logits.detach().float()
+        logits_SBW = (
+            logits.detach().float()
+        )  # in fp32 no copy: the operations in place below use up the caller's logits
         largest = logits_SBW.amax(-1)
         if is_shared:
             dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)
         logits_SBW.sub_(largest[..., None])
         places = labels - group.rank() * logits.size(-1)
-        is_mine = (places >= 0) & (places < logits.size(-1))
-        places = torch.where(is_mine, places, 0)[..., None]
-        chosen = logits_SBW.gather(-1, places)[..., 0] * is_mine
+        is_local = (places >= 0) & (places < logits.size(-1))
+        places = torch.where(is_local, places, 0)[..., None]
+        chosen = logits_SBW.gather(-1, places)[..., 0] * is_local
         total = logits_SBW.exp_().sum(-1)
         if is_shared:
             both = torch.stack([chosen, total])
             dist.all_reduce(both, group=group)
             chosen, total = both
-        context.save_for_backward(logits_SBW.div_(total[..., None]), places, is_mine)
+        context.save_for_backward(logits_SBW.div_(total[..., None]), places, is_local)
         context.dtype = logits.dtype
         normaliser = total.log()
         return normaliser - chosen, normaliser + largest
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        softmax, places, is_mine = context.saved_tensors
+        softmax, places, is_local = context.saved_tensors
         of_loss, of_normaliser = gradients
         softmax.mul_((of_loss + of_normaliser)[..., None])
-        softmax.scatter_add_(-1, places, -(of_loss * is_mine)[..., None])
+        softmax.scatter_add_(-1, places, -(of_loss * is_local)[..., None])
         return softmax.to(context.dtype), None, None

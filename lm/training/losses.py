@@ -1,4 +1,4 @@
-"""Loss sums by modality: what a micro batch reports, and the means of them."""
+"""Loss sums by modality: the report of a micro batch, and the means over micro batches and processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Losses:
     square_sum: float = 0.0
 
     @classmethod
-    def of(cls, sums: Tensor) -> Losses:
+    def from_sums(cls, sums: Tensor) -> Losses:
         """From `loss_sums`, added up over micro batches and processes."""
         text, num_text, speech, num_speech, square = sums.tolist()
         return cls(text_sum=text, text_labels=num_text, speech_sum=speech, speech_labels=num_speech, square_sum=square)

@@ -58,8 +58,8 @@ def transformer_config(
 ) -> TransformerConfig:
     """megatron-core's config for our options; ``uses_engine``: take Transformer Engine's layers where it imports."""
     on_gpu = torch.cuda.is_available()
-    # In a ring of two, "next" and "previous" are the same process: batched messages would be taken for each other,
-    # silently. On gloo they are for every ring.
+    # In a ring of two, "next" and "previous" are the same process: batched messages are confused with each other,
+    # without an error. On gloo they are in every ring.
     is_two_ring = parallel.pipeline == 2 and parallel.virtual > 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,8 +80,8 @@ def transformer_config(
             rotary_interleaved=model.rope_interleaved,
             attention_dropout=0.0,
             hidden_dropout=model.dropout,
-            init_method=_leave,
-            output_layer_init_method=_leave,
+            init_method=_leave_uninitialised,  # `initialise` does it, whatever the layout
+            output_layer_init_method=_leave_uninitialised,
             params_dtype=DTYPES[precision],
             pipeline_dtype=DTYPES[precision],
             bf16=precision == "bf16",
@@ -101,7 +101,7 @@ def transformer_config(
             bias_dropout_fusion=on_gpu,
             masked_softmax_fusion=False,
             cross_entropy_loss_fusion=on_gpu,
-            calculate_per_token_loss=True,
+            calculate_per_token_loss=True,  # gradients are divided by the labels of the whole step, not per micro batch
             recompute_granularity=None if recompute == "none" else recompute,
             recompute_method="uniform" if recompute == "full" else None,
             recompute_num_layers=1 if recompute == "full" else None,
@@ -173,11 +173,14 @@ def wrap_for_training(
         use_distributed_optimizer=parallel.distributed_optimizer,
     )
     wrapped = [
+        # As in megatron-core's own loop: the reduction of later virtual chunks overlaps with computation anyway.
         DistributedDataParallel(config, reduction, chunk, disable_bucketing=number > 0)
         for number, chunk in enumerate(chunks)
     ]
     for chunk in wrapped:
         chunk.broadcast_params()
+    # The schedules read these two from the config: at the end of a step the gradients of replicated parameters (tied
+    # embeddings, norms under sequence parallel) are reduced; before the last micro batch data parallel stays silent.
     config.finalize_model_grads_func = finalize_model_grads
     if reduction.overlap_grad_reduce:
         syncs = [chunk.no_sync for chunk in wrapped]
@@ -200,7 +203,7 @@ def initialise(chunk: torch.nn.Module, model: LmModelConfig, seed: int) -> None:
             if "linear_proj" in name or "linear_fc2" in name:
                 deviation /= math.sqrt(2 * model.layers)
             whole = _draw(_global_name(name, layers, model.tied), parameter, deviation, seed)
-            parameter.copy_(_my_part(whole, parameter, num_blocks=2 if "linear_fc1" in name else 1))
+            parameter.copy_(_local_part(whole, parameter, num_blocks=2 if "linear_fc1" in name else 1))
 
 
 def _is_layer(name: str) -> bool:
@@ -227,7 +230,7 @@ def _draw(name: str, parameter: Tensor, deviation: float, seed: int) -> Tensor:
     return whole.normal_(0.0, deviation, generator=generator)
 
 
-def _my_part(whole: Tensor, parameter: Tensor, *, num_blocks: int) -> Tensor:
+def _local_part(whole: Tensor, parameter: Tensor, *, num_blocks: int) -> Tensor:
     """This tensor parallel process's part: a part of each block (SwiGLU's gate and up are two blocks of one matrix)."""
     if not getattr(parameter, "tensor_model_parallel", False):
         return whole
@@ -236,6 +239,6 @@ def _my_part(whole: Tensor, parameter: Tensor, *, num_blocks: int) -> Tensor:
     return torch.cat([block.chunk(size, axis)[rank] for block in whole.chunk(num_blocks, axis)], axis)
 
 
-def _leave(weight: Tensor) -> Tensor:
-    """An init method that does nothing: `initialise` does it afterwards."""
+def _leave_uninitialised(weight: Tensor) -> Tensor:
+    """An init method that does nothing."""
     return weight

@@ -20,7 +20,7 @@ from .parallel import ParallelConfig
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateResult:
-    """What one update did: the gradient norm before clipping, and whether weights were changed."""
+    """Outcome of one update: the gradient norm before clipping, and whether the weights were changed."""
 
     gradient_norm: float
     is_taken: bool
@@ -91,7 +91,7 @@ def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
     parameter_state = state.pop("param_state", None)
     optimizer.load_state_dict(state)
     for inner in inner_optimizers(optimizer):
-        for values in inner.state.values():
+        for values in inner.state.values():  # one counter tensor each, see above
             if isinstance(values.get("step"), torch.Tensor):
                 values["step"] = values["step"].clone()
     if parameter_state is not None:

@@ -47,7 +47,7 @@ class ForwardBackward:
     def run(self, batches: list[Iterator[dict[str, Tensor]]], num_micro_batches: int, *, is_training: bool) -> Losses:
         """Losses of ``num_micro_batches``, over all processes; one reader for each chunk."""
         size = (self.loop.micro_batch, self.loop.sequence_length)
-        if self.has_engine and self.loop.reset_attention:  # one long sequence
+        if self.has_engine and self.loop.reset_attention:  # packed by cu_seqlens: one long sequence of all documents
             size = (1, size[0] * size[1])
         reports = get_forward_backward_func()(
             forward_step_func=self._forward,
@@ -61,7 +61,7 @@ class ForwardBackward:
         sums = torch.zeros(NUM_SUMS, dtype=torch.float64, device=self.processes.device)
         for report in reports:
             sums += report["sums"]
-        return Losses.of(self.processes.sum_from_last_stage(sums))
+        return Losses.from_sums(self.processes.sum_from_last_stage(sums))
 
     def _forward(self, batches: Iterator[dict[str, Tensor]], chunk: torch.nn.Module) -> tuple[Tensor, Any]:
         """megatron-core's forward step: one micro batch through one chunk, and the function that makes its loss."""

@@ -30,7 +30,7 @@ def backend_name() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """Where this process stands in the layout, and the few collectives the training loop needs itself.
+    """This process's place in the layout, and the collectives that the training loop needs itself.
 
     Attributes:
         device: this process's device.
@@ -49,7 +49,7 @@ class Processes:
     virtual: int
 
     def sum_from_last_stage(self, values: Tensor) -> Tensor:
-        """Sum ``values`` of the last stages over model copies and sequence parts, and tell every process."""
+        """The sum of ``values`` over the last stages of all model copies and sequence parts, on every process."""
         if not self.is_last_stage:
             values = torch.zeros_like(values)
         dist.all_reduce(values, group=parallel_state.get_data_parallel_group(with_context_parallel=True))
@@ -75,8 +75,8 @@ def open_processes(parallel: ParallelConfig) -> Iterator[Processes]:
     with cuda_stand_ins():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        is_ours = not dist.is_initialized()
-        if is_ours:
+        is_opened_here = not dist.is_initialized()
+        if is_opened_here:
             _start()
         try:
             parallel_state.initialize_model_parallel(
@@ -98,7 +98,7 @@ def open_processes(parallel: ParallelConfig) -> Iterator[Processes]:
             )
         finally:
             parallel_state.destroy_model_parallel()
-            if is_ours:
+            if is_opened_here:
                 dist.destroy_process_group()
 
 

@@ -23,11 +23,11 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     else:
         shape = config.schedule
         progress = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
-    return final + (peak - final) * _left(shape, min(1.0, max(0.0, progress)))
+    return final + (peak - final) * _remaining(shape, min(1.0, max(0.0, progress)))
 
 
-def _left(shape: str, progress: float) -> float:
-    """What is left of the fall: 1 at its beginning, 0 at its end."""
+def _remaining(shape: str, progress: float) -> float:
+    """The remaining share of the decay: 1 at its beginning, 0 at its end."""
     if shape == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
     return 1 - math.sqrt(progress) if shape == "sqrt" else 1 - progress

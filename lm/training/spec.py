@@ -1,6 +1,7 @@
-"""The parts a decoder layer is made of: Transformer Engine's where it imports, else megatron-core's local ones.
+"""Layer specs: a decoder layer of Transformer Engine's modules where it imports, else of megatron-core's local ones.
 
-Two of the local parts are our own: `lm.training.norm.RMSNorm` and `lm.training.attention.CausalAttention` say why.
+Three of the local modules are our own, for reasons given there: `lm.training.norm.RMSNorm`,
+`lm.training.attention.CausalAttention` and `lm.training.swiglu.SwiGLU`.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ def layer_spec(
     if config.transformer_impl == "transformer_engine":
         spec = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
         if sandwich_norm:
-            _norm_outputs(spec)
+            _normalise_outputs(spec)
         return spec
     spec = get_gpt_layer_local_spec(normalization="RMSNorm", qk_layernorm=config.qk_layernorm)
     if sandwich_norm:
-        _norm_outputs(spec)
+        _normalise_outputs(spec)
     spec.submodules.input_layernorm = RMSNorm
     spec.submodules.pre_mlp_layernorm = RMSNorm
     spec.submodules.mlp.submodules.activation_func = SwiGLU  # only asked for where use_te_activation_func is set
@@ -77,7 +78,7 @@ def layer_spec(
     return TransformerBlockSubmodules(layer_specs=[spec] * num_layers, layer_norm=RMSNorm)
 
 
-def _norm_outputs(spec: ModuleSpec) -> None:
+def _normalise_outputs(spec: ModuleSpec) -> None:
     attention, mlp = spec.submodules.self_attention.submodules, spec.submodules.mlp.submodules
     attention.linear_proj = with_output_norm(attention.linear_proj)
     mlp.linear_fc2 = with_output_norm(mlp.linear_fc2)

@@ -1,4 +1,4 @@
-"""Tokens and model operations per second, and their share of the peak, without validation and checkpoints."""
+"""Training speed: tokens and model operations a second, and their share of the peak; validation and saving excluded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .processes import Processes
 
 
 class SpeedMeter:
-    """Counts tokens of the whole run over the seconds spent training.
+    """Meter of the whole run's tokens over the seconds spent training.
 
     Args:
         config: for the model's operations per token.

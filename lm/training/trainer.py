@@ -285,14 +285,14 @@ class Trainer:
         return [read_batches(dataset, indices, workers=workers, pin=pin) for _ in self.chunks]
 
     def _resume(self) -> int:
-        """Load the newest checkpoint of this run, else the weights ``init`` names; returns the steps done."""
-        mine = latest_checkpoint(self.folder)
-        path = mine or (find_checkpoint(self.config.init) if self.config.init else None)
+        """Load the newest checkpoint of this run, else the weights of ``init``; returns the steps done."""
+        own = latest_checkpoint(self.folder)
+        path = own or (find_checkpoint(self.config.init) if self.config.init else None)
         if path is None:
             return 0
         record = CheckpointRecord.read(path)
         check_shape(record, self.config.model, self.vocabulary.fingerprint, self.vocabulary_size, path)
-        if mine:
+        if own:
             check_optimizer(record, self.config.parallel, self.precision, path)
             load_checkpoint(path, self.chunks, self.optimizer)
             self.skipped_steps = record.skipped_steps
@@ -364,7 +364,7 @@ def log_line(step: int, steps: int, row: Mapping[str, float], timing: Mapping[st
 
 @contextmanager
 def termination() -> Iterator[Any]:
-    """While open, SIGTERM is only noted; yields a function that tells whether one came."""
+    """While open, SIGTERM is only recorded; yields a function that returns whether one came."""
     received: list[float] = []
     before = signal.signal(signal.SIGTERM, lambda *_: received.append(time.time()))
     try:
