@@ -1,17 +1,16 @@
-"""What the bulk engine costs beside generation: CPU seconds with a model that answers at once, and memory.
+"""Cost of the bulk engine apart from generation: CPU seconds with a model that answers at once, and memory.
 
-    python -m benchmarks.bulk [--documents 2000] [--words 120] [--model runs/quickstart/text2token_model/model]
+    python -m benchmarks.bulk --documents 2000 --words 120 --model runs/quickstart/text2token_model/model
     python -m benchmarks.bulk --memory --documents 100000 --words 30
 
 The engine (units, leases, spans, gate, Parquet) runs over made-up texts with a model that answers at once, datatrove
 reads and writes the same texts (Parquet to Parquet) by its local executor, both with one worker in this process. With
-``--model`` the same texts are also really synthesised, and the engine's share of that is told. ``--memory`` runs the
-engine over a tenth of the texts and over all of them, each in a process of its own, and tells their peak memory.
+``--model`` the same texts are also really synthesised, and the engine's share of that is printed. ``--memory`` runs
+the engine over a tenth of the texts and over all of them, each in a process of its own, and prints their peak memory.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import resource
 import subprocess
@@ -30,6 +29,8 @@ from lm.data.special_tokens import SpecialToken
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.bulk.workers import finish_units
+from runtime.command import Command
+from runtime.config import Options, option
 from text2token.speech_generation import SpeechBackend
 from text2token.synthesis.config import SynthesizeConfig
 from text2token.synthesis.plan import open_job
@@ -64,15 +65,27 @@ class InstantSynthesis(SynthesisWork):
         return InstantBackend(vocabulary)
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class BulkBenchmarkConfig(Options):
+    """Options of benchmarks.bulk.
+
+    Attributes:
+        documents: number of made-up texts.
+        words: of each text.
+        model: an exported text-to-token model, to compare with ("" = none).
+        memory: measure peak memory instead of time.
+        child: one of the processes of ``memory``.
+    """
+
+    documents: int = option(2000, at_least=1)
+    words: int = option(120, at_least=1)
+    model: str = ""
+    memory: bool = False
+    child: bool = False
+
+
+def run(options: BulkBenchmarkConfig) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, default=2000)
-    parser.add_argument("--words", type=int, default=120)
-    parser.add_argument("--model", default="")
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if options.memory:
@@ -162,5 +175,14 @@ def report(name: str, documents: int, seconds: float) -> None:
     print(f"{name}: {seconds:.2f} CPU s, {documents / seconds:,.0f} documents/s", flush=True)
 
 
+COMMAND = Command(
+    name="benchmarks.bulk",
+    words="benchmarks bulk",
+    config=BulkBenchmarkConfig,
+    run=run,
+    summary="Measure the bulk engine's cost apart from generation.",
+    example="--documents 2000 --words 120",
+)
+
 if __name__ == "__main__":
-    main()
+    COMMAND.exit()

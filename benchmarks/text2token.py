@@ -1,4 +1,4 @@
-"""Tokens a CPU-second of the built-in generation beside `transformers`' ``generate``: same weights, type, batch size.
+"""Tokens a CPU-second of the built-in generation and of `transformers`' ``generate``: same weights, type, batch size.
 
     python -m benchmarks.text2token                                    # random weights, lengths known beforehand
     python -m benchmarks.text2token --model runs/quickstart/text2token_model/model \
@@ -13,10 +13,10 @@ both are compared token for token; samples are compared between batch sizes.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +25,15 @@ import numpy as np
 import torch
 
 from lm.data.formats import tts_prompt
+from lm.data.readers import parse_text
 from lm.data.special_tokens import SpecialToken
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.cached_llama import CachedLlama
 from lm.inference.generation import Generator
+from runtime.command import Command
+from runtime.config import Options, option
+from runtime.errors import check_option
 from runtime.hashing import seed_of
 from text2token.gate import GateConfig
 from text2token.spans.policies import SpanConfig, choose_spans
@@ -38,27 +42,47 @@ TOKENS_A_WORD = 5
 DTYPES = (torch.float32, torch.bfloat16)
 
 
-class Work(NamedTuple):
-    """What is to be generated: prompts, most new tokens of each, and the id that ends a row (None: limits alone do)."""
+class Prompts(NamedTuple):
+    """Prompts, the most new tokens of each, and the id that ends a row (None: only the limits do)."""
 
     prompts: list[np.ndarray]
     limits: list[int]
     stop: int | None
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class GenerationBenchmark(Options):
+    """Options of benchmarks.text2token.
+
+    Attributes:
+        spans: number of prompts.
+        repeat: number of timings; their median is printed.
+        batch_sizes: to compare.
+        layers: of a model with random weights.
+        width: of a model with random weights.
+        model: an exported text-to-token model, instead of random weights.
+        texts: JSON lines of texts for ``model``.
+        recipe: of lm.train, whose shape a model with random weights takes.
+        device: a torch device.
+    """
+
+    spans: int = option(256, at_least=1)
+    repeat: int = option(3, at_least=1)
+    batch_sizes: list[int] = option([16, 64], at_least=1)
+    layers: int = option(8, at_least=1)
+    width: int = option(256, at_least=64)
+    model: str = ""
+    texts: str = ""
+    recipe: str = ""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option(bool(self.texts) or not self.model, "texts", self.texts, "give texts for the model")
+
+
+def run(options: GenerationBenchmark) -> None:
     """Measure and print one line a setting."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spans", type=int, default=256)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--model", help="an exported text-to-token model, instead of random weights")
-    parser.add_argument("--texts", help="JSON lines of texts for --model")
-    parser.add_argument("--recipe", help="take the random model's shape from a recipe of lm.train")
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, transformers {version_of('transformers')}, {platform.processor() or 'cpu'}")
     if options.model:
@@ -80,7 +104,7 @@ def main() -> None:
         print(f"{dtype}: samples equal at all batch sizes: {all(equal)}")
 
 
-def compare(model: Any, vocabulary: Vocabulary, work: Work, batch_size: int, repeat: int) -> list[np.ndarray]:
+def compare(model: Any, vocabulary: Vocabulary, work: Prompts, batch_size: int, repeat: int) -> list[np.ndarray]:
     """Time both; returns the built-in generation's samples."""
     generator = Generator(CachedLlama(model), vocabulary, batch_size=batch_size)
     stop = [] if work.stop is None else [work.stop]
@@ -119,7 +143,7 @@ def compare(model: Any, vocabulary: Vocabulary, work: Work, batch_size: int, rep
     return results["sampled"]
 
 
-def transformers_generate(model: Any, work: Work, batch_size: int) -> list[np.ndarray]:
+def transformers_generate(model: Any, work: Prompts, batch_size: int) -> list[np.ndarray]:
     """The same work by `transformers`: batches in the order given; rows are cut at their own end afterwards."""
     rows: list[np.ndarray] = []
     for start in range(0, len(work.prompts), batch_size):
@@ -145,7 +169,7 @@ def transformers_generate(model: Any, work: Work, batch_size: int) -> list[np.nd
     return rows
 
 
-def spans_of_texts(texts: Sequence[str], vocabulary: Vocabulary, most: int, *, ends_itself: bool) -> Work:
+def spans_of_texts(texts: Sequence[str], vocabulary: Vocabulary, most: int, *, ends_itself: bool) -> Prompts:
     """The spans of the texts in order, as prompts; a speaker for each."""
     prompts, limits, gate = [], [], GateConfig()
     speakers = list(vocabulary.speakers)
@@ -155,7 +179,9 @@ def spans_of_texts(texts: Sequence[str], vocabulary: Vocabulary, most: int, *, e
             words = text[span.start : span.end].replace(".", "")
             prompts.append(tts_prompt(words, str(random.choice(speakers)), vocabulary))
             limits.append(gate.max_tokens(words) + 1 if ends_itself else span.num_words * TOKENS_A_WORD)
-    return Work(prompts[:most], limits[:most], vocabulary.special(SpecialToken.END_OF_AUDIO) if ends_itself else None)
+    return Prompts(
+        prompts[:most], limits[:most], vocabulary.special(SpecialToken.END_OF_AUDIO) if ends_itself else None
+    )
 
 
 def made_texts(count: int = 200) -> list[str]:
@@ -168,12 +194,8 @@ def made_texts(count: int = 200) -> list[str]:
     ]
 
 
-def read_texts(path: str | None) -> list[str]:
+def read_texts(path: str) -> list[str]:
     """The texts of a JSON lines file."""
-    from lm.data.readers import parse_text
-
-    if path is None:
-        raise SystemExit("--model needs --texts")
     return [parse_text(line, str(at)).text for at, line in enumerate(Path(path).read_bytes().splitlines())]
 
 
@@ -238,5 +260,14 @@ def version_of(package: str) -> str:
     return version(package)
 
 
+COMMAND = Command(
+    name="benchmarks.text2token",
+    words="benchmarks text2token",
+    config=GenerationBenchmark,
+    run=run,
+    summary="Time the built-in generation and transformers' generate.",
+    example="--spans 256 batch_sizes=[16,64]",
+)
+
 if __name__ == "__main__":
-    main()
+    COMMAND.exit()
