@@ -1,4 +1,4 @@
-"""What an LM corpus holds, in one pass and bounded memory: formats, modalities, lengths, exact duplicates."""
+"""Statistics of an LM corpus, in one pass and bounded memory: formats, modalities, lengths, exact duplicates."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ Documents are shuffled, laid end to end and cut into sequences::
 With best-fit packing (`lm.data.packing`) sequences hold whole documents and padding instead.
 
 The loss mask of a document that began before the sample is found by looking at its beginning. A label that begins
-another document than its input is no target: nothing foretells it.
+another document than its input is no target: nothing predicts it.
 
 Shapes: S tokens of a sequence.
 """
@@ -57,7 +57,7 @@ class BuilderTokenizer:
 
 
 class DocumentSlice(NamedTuple):
-    """What a sample takes of a document: tokens ``start`` to ``stop``."""
+    """A sample's part of a document: tokens ``start`` to ``stop``."""
 
     document: int
     start: int
@@ -82,7 +82,7 @@ class PackedDataset(GPTDataset):
         vocabulary = cast(Vocabulary, config.vocabulary)
         parts = list(self.parts(index or 0))
         before = parts[0].start
-        # From the beginning of the first document, so that its header tells what counts in the loss.
+        # From the beginning of the first document, so that its header decides the loss mask.
         rows = [self.dataset.get(part.document, offset=0, length=part.stop) for part in parts]
         ids = np.concatenate(rows).astype(np.int64)
         counted = loss_mask(ids, vocabulary, loss=self.loss)[before:]
@@ -233,7 +233,7 @@ def _build(config: SampleConfig, packing: str, sizes: list[int | None]) -> list[
 
 
 class BatchIndices:
-    """Which samples this process reads, as a function of the step: the data position is the step itself.
+    """The samples that this process reads, as a function of the step: the data position is the step itself.
 
     Yields one list of sample numbers for each micro batch from ``first_step`` on; None stands for a sample beyond
     ``num_samples``, which only fills the batch.

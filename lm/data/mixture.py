@@ -1,9 +1,9 @@
-"""How often each corpus is read: shares given explicitly, by size, or by one of the paper's two statements.
+"""Mixture of corpora: shares of the training budget by weight, by size, or by one of the paper's two statements.
 
 The paper's rule (arXiv 2411.17607, section 2.3; ``paper``): 30 % text, one epoch each of speech-only and of supervised
 speech-text data, and the rest of the budget interleaved. What cannot be met is an error that shows the arithmetic.
 
-The paper's table of what was read (arXiv 2412.02612, table 2; ``table2``), in 1e9 tokens::
+The published shares (arXiv 2412.02612, table 2: the tokens that were read; ``published_shares``), in 1e9 tokens::
 
     kind           speech   text   epochs   read    share
     interleaved       455    279     0.90    660.6  62.6 %
@@ -12,8 +12,8 @@ The paper's table of what was read (arXiv 2412.02612, table 2; ``table2``), in 1
     text only           -  10000     0.03    300.0  28.4 %
                                             1055.7
 
-The two contradict each other (one epoch against 2.1, 1 T tokens against 1.06). The preset takes the table's shares; at
-a budget of the table's own sum, and with corpora of its sizes, it gives its epochs.
+The two contradict each other (one epoch against 2.1, 1 T tokens against 1.06). ``published_shares``
+takes the table's shares; at a budget of the table's own sum, and with corpora of its sizes, it gives its epochs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from runtime.errors import UserError
 from .corpora import CorpusInfo
 
 ONE_EPOCH_FORMATS = ("speech", "asr", "tts")
-RULES = ("tokens", "paper", "table2")
+RULES = ("tokens", "paper", "published_shares")
+RULES_REMEDY = f"choose one of {', '.join(RULES)} (the last was named table2)"
 
 
 class TableRow(NamedTuple):
-    """One row of the paper's table 2, in tokens.
+    """One row of the published table, in tokens.
 
     Attributes:
         formats: of `lm.data.formats` that are of this kind.
@@ -51,13 +52,13 @@ class TableRow(NamedTuple):
         return (self.speech + self.text) * self.epochs
 
 
-TABLE2 = {
+PUBLISHED = {
     "interleaved": TableRow(("interleaved",), 455e9, 279e9, 0.90),
     "speech only": TableRow(("speech",), 31e9, 0.0, 2.10),
     "ASR and TTS": TableRow(("asr", "tts"), 11e9, 3.5e9, 2.07),
     "text only": TableRow(("text",), 0.0, 10e12, 0.03),
 }
-TABLE2_TOKENS = sum(row.tokens for row in TABLE2.values())
+PUBLISHED_TOKENS = sum(row.tokens for row in PUBLISHED.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def mix(
     Args:
         corpora: name -> corpus.
         weights: name -> weight, any scale; empty: ``rule`` decides.
-        rule: ``"tokens"`` (each corpus by its size), ``"paper"`` or ``"table2"``.
+        rule: ``"tokens"`` (each corpus by its size), ``"paper"`` or ``"published_shares"``.
         text_share: share of text of the paper's rule.
         budget: tokens of the whole run.
         max_epochs: no corpus may be read more often; 0: no bound.
@@ -113,8 +114,8 @@ def mix(
         shares = _by_weight(weights, list(corpora))
     elif rule == "paper":
         shares = _by_paper(corpora, sizes, text_share, budget)
-    elif rule == "table2":
-        shares = _by_table(corpora, sizes)
+    elif rule == "published_shares":
+        shares = _by_published_shares(corpora, sizes)
     else:
         shares = {name: size / sum(sizes.values()) for name, size in sizes.items()}
     epochs = {name: share * budget / sizes[name] for name, share in shares.items()}
@@ -145,20 +146,22 @@ def _by_weight(weights: Mapping[str, float], names: list[str]) -> dict[str, floa
     return {name: weights[name] / total for name in names if weights[name] > 0}
 
 
-def _by_table(corpora: Mapping[str, CorpusInfo], sizes: Mapping[str, int]) -> dict[str, float]:
+def _by_published_shares(corpora: Mapping[str, CorpusInfo], sizes: Mapping[str, int]) -> dict[str, float]:
     """Each kind's share of the paper's table; corpora of one kind by size."""
     shares: dict[str, float] = {}
-    for kind, row in TABLE2.items():
+    for kind, row in PUBLISHED.items():
         names = [name for name, corpus in corpora.items() if corpus.format in row.formats]
         if not names:
-            found = f"no corpus of {kind} (format {' or '.join(row.formats)}), {row.tokens / TABLE2_TOKENS:.1%} of it"
-            raise UserError("option mixture=table2", found=found, remedy="add one, or give weights instead")
+            found = (
+                f"no corpus of {kind} (format {' or '.join(row.formats)}), {row.tokens / PUBLISHED_TOKENS:.1%} of it"
+            )
+            raise UserError("option mixture=published_shares", found=found, remedy="add one, or give weights instead")
         whole = sum(sizes[name] for name in names)
-        shares |= {name: row.tokens / TABLE2_TOKENS * sizes[name] / whole for name in names}
+        shares |= {name: row.tokens / PUBLISHED_TOKENS * sizes[name] / whole for name in names}
     strange = [name for name in corpora if name not in shares]
     if strange:
         found = f"corpus {strange[0]} of format {corpora[strange[0]].format}, which the paper's table does not have"
-        raise UserError("option mixture=table2", found=found, remedy="leave it out, or give weights instead")
+        raise UserError("option mixture=published_shares", found=found, remedy="leave it out, or give weights instead")
     return {name: shares[name] for name in corpora}
 
 

@@ -1,4 +1,4 @@
-"""What a micro batch looks like to one process: its part of the sequence, and which tokens may see which.
+"""Inputs of the model in one process: its part of the sequences of a micro batch, and the attention mask.
 
 Documents packed into one sequence do not see each other. Local layers get a block-diagonal causal mask made on the
 device from document numbers; Transformer Engine gets one long sequence and the places where documents begin. Rotary
@@ -19,7 +19,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInputs:
-    """What the model's forward takes, and what the loss needs.
+    """Arguments of the model's forward, and what the loss needs.
 
     Attributes:
         tokens: (B, P) ids; packed: (1, B x S).

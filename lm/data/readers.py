@@ -1,4 +1,4 @@
-"""What LM documents are made from: texts as JSON lines (``{"id", "text"}``) and splits of tokenised speech."""
+"""Sources of LM documents: texts as JSON lines (``{"id", "text"}``) and splits of tokenised speech."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a dialogue a model sees: whole turns, the oldest left out first, the system prompt always kept.
+"""Truncation of dialogues: whole turns, the oldest left out first, the system prompt always kept.
 
 Training (`chatbot.prepare`) and serving call this one function, so that a model meets in use what it has learnt from.
 """
@@ -36,7 +36,7 @@ def cut_history(turns: Sequence[Ids], budget: int, *, system: Ids | None = None)
     Args:
         turns: question and reply of each turn (`lm.data.formats.chat_prompt` and `chat_reply`), in order.
         budget: most tokens of the row; serving leaves room for the question and the reply that are to come.
-        system: `lm.data.formats.system_row`; kept, and counted, also where no turn fits beside it.
+        system: `lm.data.formats.system_row`; kept, and counted, also where no turn fits with it.
     """
     head = np.zeros(0, dtype=np.int32) if system is None else system
     kept = turns[first_kept([len(turn) for turn in turns], budget - len(head)) :]

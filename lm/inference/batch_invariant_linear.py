@@ -1,4 +1,4 @@
-"""One matrix of a model at inference: x -> x W^T + b, each row's result independent of the rows beside it, bit for bit.
+"""One matrix of a model at inference: x -> x W^T + b, each row's result independent of the other rows, bit for bit.
 
 On CPUs the product is oneDNN's with the weights laid out for it once: 1.1 to 2.2 times the speed of the BLAS product in
 fp32 on the processor tried (AVX-512), and rows don't change with their number. Elsewhere it is torch's own, never of

@@ -71,7 +71,7 @@ class ModalityProcessor(LogitsProcessor):
         return scores.masked_fill(~may_come, float("-inf"))
 
     def in_speech(self, input_ids: Tensor) -> Tensor:
-        """Which rows (R,) stand in a speech block: the last mark of one is its beginning."""
+        """Mask (R,) of the rows that stand in a speech block: the last mark of one is its beginning."""
         places = torch.arange(1, input_ids.size(1) + 1, device=input_ids.device)
         opened = torch.where(input_ids == self.begin, places, 0).amax(-1)
         closed = torch.where(input_ids == self.end, places, 0).amax(-1)
@@ -81,7 +81,7 @@ class ModalityProcessor(LogitsProcessor):
 class SamplingProcessor(LogitsProcessor):
     """Leaves one id in each row: drawn by `lm.inference.sampling`, by the prompt's seed and the token's number.
 
-    So an answer does not depend on the prompts beside it, as in `lm.inference.generation`.
+    So an answer does not depend on the prompts generated with it, as in `lm.inference.generation`.
     """
 
     def __init__(self, seeds: npt.NDArray[np.uint64], temperature: float, top_p: float, prompt_length: int) -> None:

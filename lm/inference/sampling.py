@@ -1,7 +1,7 @@
 """Choosing the next token: greedy, or at a temperature from the smallest set of tokens that holds mass top_p.
 
 Random numbers are a function of (seed of the prompt, number of the token), not a stream, so what a prompt yields does
-not depend on the prompts beside it.
+not depend on the prompts generated with it.
 
 Shapes: R rows, N ids that may come.
 """

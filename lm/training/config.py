@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lm.data.loss_mask import LOSSES
-from lm.data.mixture import RULES
+from lm.data.mixture import RULES, RULES_REMEDY
 from runtime.config import option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
@@ -27,7 +27,7 @@ class LmTrainConfig(StageConfig):
             interleaved documents; GLM-4-Voice tunes on dialogues twice, on their text and on their speech (two names
             of one folder).
         mixture: ``tokens`` (each corpus by its size) or ``paper`` (text_share text, one epoch of speech, ASR and TTS
-            data, the rest interleaved) or ``table2`` (the shares of the paper's table of what was read).
+            data, the rest interleaved) or ``published_shares`` (arXiv 2412.02612, table 2).
         text_share: share of text of the paper's rule.
         max_epochs: more epochs of one corpus are an error; 0: no bound.
         init: output folder of an earlier lm.train run whose weights to begin with (fine-tuning).
@@ -40,7 +40,7 @@ class LmTrainConfig(StageConfig):
     corpora: dict[str, str] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     losses: dict[str, str] = field(default_factory=dict)
-    mixture: str = option("tokens", one_of=RULES)
+    mixture: str = option("tokens", one_of=RULES, remedy=RULES_REMEDY)
     text_share: float = option(0.3, above=0, below=1)
     max_epochs: float = option(50.0, at_least=0)
     init: str = ""

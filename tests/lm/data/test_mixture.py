@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lm.data.corpora import CorpusInfo, SplitCounts
-from lm.data.mixture import TABLE2, TABLE2_TOKENS, mix
+from lm.data.mixture import PUBLISHED, PUBLISHED_TOKENS, mix
+from lm.training.config import LmTrainConfig
 from runtime.errors import UserError
 
 SIZES = {"text": 1000, "speech": 100, "asr": 50, "tts": 50, "interleaved": 400}
@@ -66,8 +67,8 @@ def test_the_papers_table_gives_its_own_sum() -> None:
     sizes = {kind: speech + text for kind, (speech, text, _) in TABLE.items()}
     parts = {"asr": 0.4 * sizes["supervised"], "tts": 0.6 * sizes["supervised"]}
     found = corpora(**{name: round(size * BILLION) for name, size in (sizes | parts).items() if name != "supervised"})
-    assert abs(TABLE2_TOKENS / BILLION - 1055.7) < 0.1
-    mixture = decide(found, rule="table2", budget=round(TABLE2_TOKENS))
+    assert abs(PUBLISHED_TOKENS / BILLION - 1055.7) < 0.1
+    mixture = decide(found, rule="published_shares", budget=round(PUBLISHED_TOKENS))
     tokens = {name: share * mixture.budget / BILLION for name, share in mixture.shares.items()}
     tokens["supervised"] = tokens.pop("asr") + tokens.pop("tts")
     for kind, (speech, text, epochs) in TABLE.items():
@@ -76,7 +77,7 @@ def test_the_papers_table_gives_its_own_sum() -> None:
     assert tokens == pytest.approx(expected, rel=0.005)
     for name, epochs in mixture.epochs.items():
         assert epochs == pytest.approx(TABLE.get(name, TABLE["supervised"])[2], rel=0.005)
-    speech = sum(row.speech * row.epochs for row in TABLE2.values())
+    speech = sum(row.speech * row.epochs for row in PUBLISHED.values())
     assert speech == pytest.approx(497.4 * BILLION, rel=0.005)
 
 
@@ -89,7 +90,7 @@ def test_2000_samples_are_drawn_as_the_table_says(tiny: Any, run_ranks: Any, tmp
 
     found = {form: open_corpus(tiny.folder / form, tiny.vocabulary) for form in SIZES}
     steps, batch = 250, 8
-    mixture = decide(found, rule="table2", budget=steps * batch * 32)
+    mixture = decide(found, rule="published_shares", budget=steps * batch * 32)
     names = [name for name, share in mixture.shares.items() if share > 0]
 
     def draw(cache: str, first_step: int) -> list[tuple[int, bytes]]:
@@ -129,8 +130,8 @@ def test_2000_samples_are_drawn_as_the_table_says(tiny: Any, run_ranks: Any, tmp
         ({"found": {}}, ["corpora.NAME=FOLDER"]),
         ({"found": corpora(text=10), "rule": "paper"}, ["interleaved"]),
         ({"found": corpora(text=10, interleaved=10, chat=10), "rule": "paper"}, ["chat"]),
-        ({"found": corpora(text=10, interleaved=10, asr=9), "rule": "table2"}, ["speech only", "6.2%"]),
-        ({"found": corpora(**SIZES, chat=10), "rule": "table2"}, ["chat", "table"]),
+        ({"found": corpora(text=10, interleaved=10, asr=9), "rule": "published_shares"}, ["speech only", "6.2%"]),
+        ({"found": corpora(**SIZES, chat=10), "rule": "published_shares"}, ["chat", "table"]),
     ],
 )
 def test_what_cannot_be_met_is_an_error_with_its_numbers(changes: dict[str, Any], words: list[str]) -> None:
@@ -138,3 +139,10 @@ def test_what_cannot_be_met_is_an_error_with_its_numbers(changes: dict[str, Any]
         decide(**changes)
     for word in words:
         assert word in str(error.value)
+
+
+def test_the_old_name_of_the_published_shares_is_refused_by_name() -> None:
+    with pytest.raises(
+        UserError, match=r"option mixture: found 'table2'.*published_shares \(the last was named table2"
+    ):
+        LmTrainConfig(out="o", vocabulary="v", mixture="table2")
