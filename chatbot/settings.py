@@ -1,74 +1,60 @@
-"""``chat.yaml``: how a chatbot bundle listens and answers, and which artefacts belong together in it."""
+"""``chat.yaml``: settings of a chatbot bundle's replies, and the fingerprints of its parts."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from corpus.text.normalisation import normalise
+from corpus.text.spoken_form import spoken_form
+from lm.data.reply_format import ReplyFormat
 from runtime.artefact import artefact_folder, write_text
-from runtime.errors import UserError, check_option
-
-if TYPE_CHECKING:
-    from lm.data.reply_format import ReplyFormat
+from runtime.config import Options, option, read_section
+from runtime.errors import UserError
 
 SETTINGS_FILE = "chat.yaml"
 FORMAT = 1
 
 
 @dataclass(kw_only=True)
-class ReplyConfig:
-    """How a chatbot answers, as far as a user may choose.
+class ReplyConfig(Options):
+    """Options of replies that are free to choose.
 
     Attributes:
         remembered_turns: earlier turns of the dialogue that the model sees again; 0 takes each question by itself.
         max_question_seconds: longer questions are refused.
-        kept_silence: seconds of silence beside the words of a question that the model hears, before and after each
-            pause; null lets it hear all there is.
+        kept_silence: seconds of silence around the words of a question that the model receives, before and after each
+            pause; null keeps all silence.
         max_text_tokens: longest transcript, and longest reply text.
         max_reply_seconds: longest spoken reply.
         text_temperature: of sampling the transcript and the reply text; 0 is greedy.
         speech_temperature: of sampling the reply's speech; 0 is greedy.
         top_p: nucleus mass of both.
-        decoder_steps: Euler steps of the decoder; null is its default.
+        decoder_steps: Euler steps of the decoder, 0 its regressed mean; null is its default.
     """
 
-    remembered_turns: int = 0
-    max_question_seconds: float = 15.0
-    kept_silence: float | None = 0.2
-    max_text_tokens: int = 48
-    max_reply_seconds: float = 8.0
-    text_temperature: float = 0.0
-    speech_temperature: float = 0.0
-    top_p: float = 1.0
-    decoder_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("max_question_seconds", "max_text_tokens", "max_reply_seconds"):
-            check_option(getattr(self, name) > 0, f"reply.{name}", getattr(self, name), "give a positive number")
-        for name in ("text_temperature", "speech_temperature", "remembered_turns"):
-            check_option(getattr(self, name) >= 0, f"reply.{name}", getattr(self, name), "give 0 or more")
-        check_option(0 < self.top_p <= 1, "reply.top_p", self.top_p, "give more than 0 and at most 1")
-        is_long = self.kept_silence is None or self.kept_silence >= 0
-        check_option(is_long, "reply.kept_silence", self.kept_silence, "give 0 or more, or null")
-        is_sound = self.decoder_steps is None or self.decoder_steps >= 0
-        check_option(is_sound, "reply.decoder_steps", self.decoder_steps, "give 0 (the regressed mean) or more")
+    remembered_turns: int = option(0, at_least=0)
+    max_question_seconds: float = option(15.0, above=0)
+    kept_silence: float | None = option(0.2, at_least=0)
+    max_text_tokens: int = option(48, above=0)
+    max_reply_seconds: float = option(8.0, above=0)
+    text_temperature: float = option(0.0, at_least=0)
+    speech_temperature: float = option(0.0, at_least=0)
+    top_p: float = option(1.0, above=0, at_most=1)
+    decoder_steps: int | None = option(None, at_least=0)
 
 
 @dataclass(kw_only=True)
-class ReplySettings(ReplyConfig):
-    """How a chatbot answers, with what follows from its training.
+class ReplyTraining(Options):
+    """Options of replies that the model's training fixes (`lm.data.reply_format`).
 
     Attributes:
-        transcribe_first: write down what was heard before answering, as the model was trained to.
-        format: of the replies: ``text_guided``, ``streaming`` or ``speech`` (`lm.data.reply_format`).
-        text_block: text tokens of a block of the streaming format.
-        speech_block: its speech tokens.
-        system: the system prompt that dialogues begin with: a text, or a name of `lm.data.reply_format`; "" is none.
-        follows_instructions: whether system prompts of users reach the model; one that was trained without any
-            (``system`` is "") answers worse with them.
-        plain_words: what is typed reaches the model in lower case, without punctuation, numbers in words, since its
-            dialogues are all written so.
+        transcribe_first: the model writes the question's words down before it answers (Q_t of the turn).
+        format: ``text_guided`` (text, then speech), ``streaming`` (text and speech alternate) or ``speech`` (no text).
+        text_block: text tokens of a block of the streaming format (13: GLM-4-Voice).
+        speech_block: its speech tokens (26: GLM-4-Voice).
+        system: system prompt of dialogues without one of their own: a text, or ``glm4voice``; "" for none.
     """
 
     transcribe_first: bool = True
@@ -76,15 +62,6 @@ class ReplySettings(ReplyConfig):
     text_block: int = 13
     speech_block: int = 26
     system: str = ""
-    follows_instructions: bool = False
-    plain_words: bool = False
-
-    def as_learnt(self, text: str) -> str:
-        """A typed text as the model has learnt to read texts (`plain_words`)."""
-        from corpus.text.normalisation import normalise
-        from corpus.text.spoken_form import spoken_form
-
-        return (normalise(spoken_form(text, "builtin")) or text) if self.plain_words else text
 
     def reply_format(self) -> ReplyFormat:
         """The format of replies.
@@ -92,14 +69,31 @@ class ReplySettings(ReplyConfig):
         Raises:
             UserError: no such format, or one that does not go with ``transcribe_first``.
         """
-        from lm.data.reply_format import ReplyFormat
-
         return ReplyFormat(
             kind=self.format,
             transcribes=self.transcribe_first,
             text_block=self.text_block,
             speech_block=self.speech_block,
         )
+
+
+@dataclass(kw_only=True)
+class ReplySettings(ReplyTraining, ReplyConfig):
+    """All options of replies, as chat.yaml holds them.
+
+    Attributes:
+        follows_instructions: whether system prompts of users reach the model; one that was trained without any
+            (``system`` is "") answers worse with them.
+        plain_words: typed text reaches the model in lower case, without punctuation, numbers in words, as all texts of
+            its training.
+    """
+
+    follows_instructions: bool = False
+    plain_words: bool = False
+
+    def as_learnt(self, text: str) -> str:
+        """A typed text as the model has learnt to read texts (`plain_words`)."""
+        return (normalise(spoken_form(text, "builtin")) or text) if self.plain_words else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +104,7 @@ class ChatSettings:
         tokenizer: fingerprint of the speech tokenizer.
         vocabulary: fingerprint of the language model's vocabulary.
         voice: the decoder's voice that replies are spoken in.
-        reply: how the model is asked to answer.
+        reply: options of the replies.
     """
 
     tokenizer: str
@@ -145,11 +139,9 @@ class ChatSettings:
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
             raise UserError(str(file), found=f"no chat settings of format {FORMAT}", remedy=remedy)
         try:
-            return cls(**plain | {"reply": ReplySettings(**plain["reply"])})
+            return cls(**plain | {"reply": read_section(ReplySettings, plain["reply"], "reply.")})
         except (TypeError, KeyError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(str(file), found=str(error), remedy="mend the setting, or bundle again") from error
+            raise UserError(str(file), found=str(error), remedy="correct the setting, or bundle again") from error
 
 
 def bundle_folder(path: Path | str) -> Path:

@@ -1,7 +1,7 @@
-"""Text dialogues read aloud: questions in many voices, replies in one, by a text-to-token model and its quality gate.
+"""Synthesis of text dialogues: questions in many voices, replies in one, by a text-to-token model and its quality gate.
 
-A turn is read sentence by sentence, as the model has learnt to read; a sentence that is too long is cut between words.
-What a dialogue sounds like depends on its text, its id, the model and the config alone.
+A turn is generated sentence by sentence, as in the model's training; a sentence that is too long is cut between words.
+The speech of a dialogue depends on its text, its id, the model and the config alone.
 """
 
 from __future__ import annotations
@@ -9,72 +9,88 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from corpus.text.normalisation import split_sentences
 from corpus.text.words import word_bounds
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.attempt import UnitAttempt
-from runtime.bulk.workers import UnitFunction
+from runtime.bulk.workers import ConfiguredWork, UnitFunction
 from runtime.hashing import seed_of
+from runtime.stage import Run
 from text2token.backends.table import open_backend
-from text2token.bulk_generation import BulkGenerationConfig, speaker_shares
+from text2token.bulk_generation import speaker_shares
 from text2token.gate import GOOD, OVERSIZED, judge
 from text2token.speech_generation import SpeechBackend, SpeechRequest, generate_speech
 
-from .bulk_job import read_part, result_of, write_part
+from .bulk_job import check_left_out, finish_job, open_job, read_part, result_of, write_part
 from .dialogue_files import Codes, Dialogue, DialogueFingerprints
+from .dialogues_config import DialoguesConfig
+from .gathering import Gatherer
 
 
-@dataclass(frozen=True, kw_only=True)
-class DialogueSynthesis:
-    """The `runtime.bulk.workers.Work` of the synthesis of dialogues.
+def synthesise_dialogues(config: DialoguesConfig, run: Run) -> dict[str, Any]:
+    """Gather what can be spoken, then finish the units that are not finished yet; returns what they hold.
 
-    Attributes:
-        root: the job's folder.
-        speech: options of the generation, with an absolute path of the model.
-        seed: of speakers and samples.
-        reply_speaker: speaker of the replies.
-        question_speakers: speaker -> share of the dialogues whose questions it asks.
-        max_words: of a piece that is generated at once.
+    Raises:
+        UserError: a speaker that the model does not know, nothing that can be spoken, or too much left out.
     """
+    vocabulary = Vocabulary.from_pretrained(config.model)
+    speaker_shares(config.question_speakers, vocabulary)
+    vocabulary.speaker_id(config.reply_speaker)
+    gatherer = Gatherer(run.folder, config.filter, config.shorten, config.requests, config.max_bad_share)
+    sources = {"train": config.texts, "heldout": config.texts_heldout}
+    with run.progress(0, "dialogues", unit="reply") as bar:
+        gathered = {split: gatherer.gather(source, split, bar) for split, source in sources.items() if source}
+    counts = {split: int(found["dialogues"]) for split, found in gathered.items()}
+    job = open_job(run.folder, counts, unit_dialogues=config.unit_dialogues, lease_seconds=config.bulk.lease_seconds)
+    model = str(Path(config.model).absolute())  # workers may have another working directory
+    work = ConfiguredWork(replace(config, model=model), open_speaker)
+    total = finish_job(job, work, config.bulk, processes=config.processes, run=run)
+    remedy = f"train the model longer, widen gate.*, or raise max_rejected_share={config.max_rejected_share}"
+    check_left_out(total, config.max_rejected_share, config.model, remedy)
+    ended: Counter[str] = Counter()
+    for found in gathered.values():
+        ended.update(found["ended"])
+    return {
+        "gathered": sum(counts.values()),
+        "shortened": sum(found["shortened"] for found in gathered.values()),
+        "bad_records": sum(len(found["bad"]) for found in gathered.values()),
+        **{f"ended.{reason}": count for reason, count in sorted(ended.items())},
+        **dict(sorted(total.items())),
+        "failed_units": len(job.failed_names()),
+    }
 
-    root: Path
-    speech: BulkGenerationConfig
-    seed: int
-    reply_speaker: str
-    question_speakers: dict[str, float]
-    max_words: int
 
-    def start(self, number: int) -> UnitFunction:
-        """Load the model in worker ``number``."""
-        import torch
+def open_speaker(config: DialoguesConfig, number: int) -> UnitFunction:
+    """Load the model in worker ``number``."""
+    torch.set_num_threads(config.threads)
+    vocabulary = Vocabulary.from_pretrained(config.model)
+    backend = open_backend(config.backend, config, config.device(number), vocabulary)
+    speaker = DialogueSpeaker(config, backend, vocabulary)
+    return lambda attempt: speak_unit(attempt, speaker)
 
-        torch.set_num_threads(self.speech.threads)
-        vocabulary = Vocabulary.from_pretrained(self.speech.model)
-        backend = open_backend(self.speech.backend, self.speech, self.speech.device(number), vocabulary)
-        speaker = DialogueSpeaker(self, backend, vocabulary)
-        return lambda attempt: self.finish(attempt, speaker)
 
-    def finish(self, attempt: UnitAttempt, speaker: DialogueSpeaker) -> dict[str, Any]:
-        """Write a unit's file; returns what it holds and what was left out."""
-        left_out: Counter[str] = Counter()
-        spoken = speaker.speak(read_part(self.root, attempt.unit), left_out)
-        vocabulary = speaker.vocabulary
-        marks = DialogueFingerprints(
-            tokenizer=vocabulary.speech_fingerprint, codebook_size=vocabulary.num_speech_tokens
-        )
-        write_part(attempt, spoken, marks)
-        return result_of(spoken, left_out)
+def speak_unit(attempt: UnitAttempt, speaker: DialogueSpeaker) -> dict[str, Any]:
+    """Write a unit's file; returns the counts of its content and of the dialogues left out, by reason."""
+    left_out: Counter[str] = Counter()
+    spoken = speaker.speak(read_part(attempt.root, attempt.unit), left_out)
+    vocabulary = speaker.vocabulary
+    fingerprints = DialogueFingerprints(
+        tokenizer=vocabulary.speech_fingerprint, codebook_size=vocabulary.num_speech_tokens
+    )
+    write_part(attempt, spoken, fingerprints)
+    return result_of(spoken, left_out)
 
 
 class Place(NamedTuple):
-    """Where a piece of speech belongs: dialogue, turn, and its number within the turn."""
+    """Place of a piece of speech: dialogue, turn, and its number within the turn."""
 
     dialogue: int
     turn: int
@@ -85,14 +101,14 @@ class DialogueSpeaker:
     """Reads dialogues aloud.
 
     Args:
-        work: the options.
+        config: of the generation.
         backend: generates.
         vocabulary: of the model.
     """
 
-    def __init__(self, work: DialogueSynthesis, backend: SpeechBackend, vocabulary: Vocabulary) -> None:
-        self.work, self.backend, self.vocabulary = work, backend, vocabulary
-        self.question_speakers = speaker_shares(work.question_speakers, vocabulary)
+    def __init__(self, config: DialoguesConfig, backend: SpeechBackend, vocabulary: Vocabulary) -> None:
+        self.config, self.backend, self.vocabulary = config, backend, vocabulary
+        self.question_speakers = speaker_shares(config.question_speakers, vocabulary)
 
     def speak(self, dialogues: Sequence[Dialogue], left_out: Counter[str]) -> list[Dialogue]:
         """The dialogues with speech tokens; those with a piece that fails the gate are left out and counted."""
@@ -118,16 +134,16 @@ class DialogueSpeaker:
         return spoken
 
     def speakers(self, dialogue: Dialogue) -> tuple[str, str]:
-        """Who asks and who replies in a dialogue."""
-        draw = random.Random(f"speaker {self.work.seed} {dialogue.id}")
+        """The speakers of a dialogue's questions and of its replies."""
+        draw = random.Random(f"speaker {self.config.seed} {dialogue.id}")
         names, weights = self.question_speakers
-        return draw.choices(names, weights=weights)[0], self.work.reply_speaker
+        return draw.choices(names, weights=weights)[0], self.config.reply_speaker
 
     def readings(self, id: str, number: int, text: str, speaker: str) -> list[SpeechRequest]:
         """The pieces of a turn as they are to be read; those without a word to say are left out."""
-        spoken = [self.work.speech.model_text(piece) for piece in pieces_of(text, self.work.max_words)]
+        spoken = [self.config.model_text(piece) for piece in pieces_of(text, self.config.max_words)]
         return [
-            SpeechRequest(words, speaker, seed_of(self.work.seed, id, number, piece))
+            SpeechRequest(words, speaker, seed_of(self.config.seed, id, number, piece))
             for piece, words in enumerate(spoken or [""])
             if words or len(spoken) <= 1
         ]
@@ -135,14 +151,14 @@ class DialogueSpeaker:
     def read(self, readings: dict[Place, SpeechRequest]) -> tuple[dict[Place, Codes], dict[Place, str]]:
         """Speech tokens of the pieces that pass the gate, and why the others do not."""
         codes: dict[Place, Codes] = {}
-        gate = self.work.speech.gate
+        gate = self.config.gate
         faults = {place: "nothing to say" for place, reading in readings.items() if not reading.text}
         left = [place for place in readings if place not in faults]
-        for attempt in range(self.work.speech.retries + 1):
+        for attempt in range(self.config.retries + 1):
             asked = [readings[place] for place in left]
             if attempt:
                 asked = [reading._replace(seed=seed_of(reading.seed, "again", attempt)) for reading in asked]
-            read = generate_speech(asked, self.backend, self.vocabulary, self.work.speech)
+            read = generate_speech(asked, self.backend, self.vocabulary, self.config)
             for place, reading, one in zip(left, asked, read, strict=True):
                 verdict = OVERSIZED if one.is_oversized else judge(reading.text, one.codes, one.is_finished, gate)
                 if verdict == GOOD:

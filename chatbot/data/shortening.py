@@ -1,22 +1,21 @@
-"""An OpenAI-compatible endpoint that makes long replies short, as a person would say them (2411.17607: by GPT-4).
+"""Shortening of long replies by an OpenAI-compatible endpoint, to what a person would say (2411.17607: by GPT-4).
 
-Answers are kept in a journal: after a kill only what is missing is asked for again, and what was answered stays as it
-was, so that all that follows is the same.
+Answers are kept in a journal: after a kill only what is missing is requested again, and earlier answers stay as they
+are, so that all that follows is the same.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import httpx
+
+from runtime.config import Options, option
 from runtime.errors import UserError, check_option
 from runtime.journal import Journal
 
@@ -31,13 +30,13 @@ INSTRUCTION = (
 
 
 @dataclass(kw_only=True)
-class EndpointConfig:
-    """Who makes replies short, and how it is asked to.
+class EndpointConfig(Options):
+    """The endpoint that shortens replies, and its instruction.
 
     Attributes:
         url: base of the endpoint, e.g. https://api.openai.com/v1; "" shortens nothing.
         model: that the endpoint knows.
-        instruction: what the model is told; ``{words}`` is filter.max_reply_words.
+        instruction: system prompt of the model; ``{words}`` is filter.max_reply_words.
     """
 
     url: str = ""
@@ -45,14 +44,15 @@ class EndpointConfig:
     instruction: str = INSTRUCTION
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         is_sound = not self.url or self.url.startswith(("http://", "https://"))
         check_option(is_sound, "shorten.url", self.url, "give http://... or https://..., up to the /v1")
         check_option(bool(self.model) or not self.url, "shorten.model", self.model, "name the endpoint's model")
 
 
 @dataclass(kw_only=True)
-class RequestConfig:
-    """How requests are made, and what is put up with; answers that are there are kept when it is changed.
+class RequestConfig(Options):
+    """Options of the requests to the endpoint; answers so far are kept when they are changed.
 
     Attributes:
         key_variable: environment variable that holds the key; none is sent where it is not set.
@@ -64,19 +64,11 @@ class RequestConfig:
     """
 
     key_variable: str = "OPENAI_API_KEY"
-    timeout_seconds: float = 60.0
-    retries: int = 4
-    wait_seconds: float = 1.0
-    concurrency: int = 4
-    max_failed_share: float = 0.05
-
-    def __post_init__(self) -> None:
-        for name in ("timeout_seconds", "concurrency"):
-            check_option(getattr(self, name) > 0, f"requests.{name}", getattr(self, name), "give a positive number")
-        for name in ("retries", "wait_seconds"):
-            check_option(getattr(self, name) >= 0, f"requests.{name}", getattr(self, name), "give 0 or more")
-        is_share = 0 <= self.max_failed_share <= 1
-        check_option(is_share, "requests.max_failed_share", self.max_failed_share, "give a share in [0, 1]")
+    timeout_seconds: float = option(60.0, above=0)
+    retries: int = option(4, at_least=0)
+    wait_seconds: float = option(1.0, at_least=0)
+    concurrency: int = option(4, above=0)
+    max_failed_share: float = option(0.05, at_least=0, at_most=1)
 
 
 class LongReply(NamedTuple):
@@ -92,20 +84,22 @@ class UnansweredError(Exception):
 
 
 class Shortener:
-    """Asks the endpoint, several requests at once.
+    """Client of the endpoint, with several requests at once.
 
     Args:
-        config: who is asked.
-        requests: how.
-        max_words: that an answer should have at most.
+        config: the endpoint.
+        requests: options of the requests.
+        max_words: largest length that the instruction asks for.
     """
 
     def __init__(self, config: EndpointConfig, requests: RequestConfig, max_words: int) -> None:
         self.config, self.requests = config, requests
         self.instruction = config.instruction.replace("{words}", str(max_words))
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # a kept one may be stale
+        self._client = httpx.Client(limits=limits, follow_redirects=True)
 
     def shorten(self, replies: Iterable[LongReply], journal: Journal) -> Iterator[str]:
-        """Have replies shortened and kept in the journal; yields for each why it failed, "" where it did not.
+        """Shorten replies into the journal; yields for each the reason of its failure, "" where there is none.
 
         Raises:
             UserError: the endpoint refuses the key or does not know the model.
@@ -147,16 +141,17 @@ class Shortener:
                 pause *= 2
             try:
                 return self._ask(reply)
-            except urllib.error.HTTPError as error:
-                failure = f"status {error.code}"
-                if error.code in REFUSED:
+            except httpx.HTTPStatusError as error:
+                response = error.response
+                failure = f"status {response.status_code}"
+                if response.status_code in REFUSED:
                     remedy = f"check shorten.url, shorten.model and the key in {self.requests.key_variable}"
-                    found = f"status {error.code} ({_detail(error)})"
+                    found = f"status {response.status_code} ({_detail(response)})"
                     raise UserError(self.config.url, found=found, remedy=remedy) from error
-                if error.code not in BUSY:
+                if response.status_code not in BUSY:
                     raise UnansweredError(failure) from error
-                pause = max(pause, _asked_pause(error))
-            except (OSError, http.client.HTTPException) as error:  # time-outs and broken connections are among them
+                pause = max(pause, _retry_after(response))
+            except (httpx.HTTPError, httpx.InvalidURL) as error:  # time-outs and broken connections are among them
                 failure = f"{type(error).__name__}: {error}"
             except (ValueError, KeyError, IndexError, TypeError):
                 failure = "an answer without text"
@@ -169,29 +164,29 @@ class Shortener:
             "temperature": 0,
             "messages": [{"role": "system", "content": self.instruction}, {"role": "user", "content": asked}],
         }
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.requests.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        url = f"{self.config.url.rstrip('/')}/chat/completions"
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=self.requests.timeout_seconds) as response:
-            answer: Any = json.loads(response.read())
+        key = os.environ.get(self.requests.key_variable)
+        response = self._client.post(
+            f"{self.config.url.rstrip('/')}/chat/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=self.requests.timeout_seconds,
+        )
+        response.raise_for_status()
+        answer: Any = response.json()
         text = answer["choices"][0]["message"]["content"]
         if not isinstance(text, str) or not text.strip():
             raise ValueError("no text")
         return text.strip()
 
 
-def _detail(error: urllib.error.HTTPError) -> str:
-    try:
-        return error.read(300).decode(errors="replace").strip() or str(error.reason)
-    except OSError:
-        return str(error.reason)
+def _detail(response: httpx.Response) -> str:
+    """The reason that the endpoint gives for its status."""
+    return response.content[:300].decode(errors="replace").strip() or response.reason_phrase
 
 
-def _asked_pause(error: urllib.error.HTTPError) -> float:
+def _retry_after(response: httpx.Response) -> float:
     """Seconds that the endpoint asks to wait (Retry-After)."""
     try:
-        return min(max(float(error.headers.get("Retry-After", 0)), 0.0), LONGEST_WAIT)
+        return min(max(float(response.headers.get("Retry-After", 0)), 0.0), LONGEST_WAIT)
     except ValueError:  # a date
         return 0.0

@@ -12,6 +12,7 @@ from runtime.errors import UserError
 from tokenizer.model import Codes
 
 from .backends.builtin import Builtin, LanguageModelBackend
+from .backends.endpoint import Remote
 from .bundle_parts import Bundle
 from .events import ReplyDone
 from .options import EngineOptions
@@ -95,8 +96,6 @@ def make_backend(bundle: Bundle, options: EngineOptions) -> LanguageModelBackend
         UserError: an endpoint that does not answer.
     """
     if options.backend_url:
-        from .backends.endpoint import Remote  # httpx is an optional package
-
         return Remote(bundle.vocabulary, bundle.max_length, options)
     if not isinstance(bundle.generator, Generator):
         raise UserError("the bundle", found="no weights of the language model", remedy="load them: has_weights=True")

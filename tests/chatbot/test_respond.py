@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatbot import respond
+from chatbot.answers import answering
 from chatbot.respond import STAGE, RespondConfig
 from chatbot.settings import ChatSettings
 from corpus.audio.files import read_audio
@@ -88,7 +88,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     options: dict[str, Any] = {"kind": "", "batch": 3, "limit": 0}
     manifest = str(chain / "corpus" / "train.jsonl")  # 9 distinct texts
     STAGE.execute(config(chain, tmp_path / "unbroken", manifest=manifest, **options))
-    original, calls = respond.answer, 0
+    original, calls = answering.answer, 0
 
     async def killed(conversation: Any, question: Any) -> Any:
         nonlocal calls
@@ -97,7 +97,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
             raise KeyboardInterrupt
         return await original(conversation, question)
 
-    monkeypatch.setattr(respond, "answer", killed)
+    monkeypatch.setattr(answering, "answer", killed)
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
         STAGE.execute(config(chain, broken, manifest=manifest, **options))

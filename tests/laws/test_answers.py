@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chatbot.respond import Answer, keep, without_timings
+from chatbot.answers.answering import Answer, keep, without_timings
 from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance
 from corpus.world.questions import QuestionAnswer

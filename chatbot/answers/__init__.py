@@ -1,0 +1,1 @@
+"""Answers of a chatbot to a manifest of spoken questions."""

@@ -1,0 +1,65 @@
+"""Options of chatbot.prepare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatbot.settings import ReplyTraining
+from runtime.config import option
+from runtime.errors import check_option
+from runtime.stage import StageConfig
+
+
+@dataclass(kw_only=True)
+class ChatPrepareConfig(ReplyTraining, StageConfig):
+    """Options of chatbot.prepare.
+
+    Attributes:
+        out: run folder; the LM corpus is <out>/chat.
+        seed: of the choice of questions that come typed as well.
+        vocabulary: the vocabulary folder, or the run folder of lm.vocabulary.
+        corpus: output folder of corpus.build (questions.jsonl holds the replies), with ``tokens``; "" for none.
+        tokens: output folder of tokenizer.encode; utterances of kind question and reply are used.
+        takes: further outputs of tokenizer.encode on ``corpus``, of its questions in rooms (``room.share=1``) and of
+            other seeds: every training dialogue comes once more with each, so that the model learns the words and
+            not the tokens. Replies stay those of ``tokens``.
+        multi_turn: train on the corpus's dialogues (dialogues.jsonl: follow-up questions, and questions about this and
+            that one after another) instead of on every question by itself.
+        dialogues: a file of dialogues with speech tokens, or a folder of them; "" for none.
+        dialogues_heldout: the same, for the validation split.
+        typed_share: share of the training dialogues whose questions are typed, too.
+        max_tokens: longest document; the oldest turns of a longer dialogue become documents of their own.
+        voice: the voice that replies are spoken in; empty takes the one that speaks most replies.
+        max_skipped_share: largest share of dialogues that cannot be used (a question without spoken reply, say),
+            and of bad records in files of dialogues.
+    """
+
+    vocabulary: str
+    corpus: str = ""
+    tokens: str = ""
+    takes: list[str] = field(default_factory=list)
+    multi_turn: bool = False
+    dialogues: str = ""
+    dialogues_heldout: str = ""
+    typed_share: float = option(
+        0.0, at_least=0, at_most=0.5, remedy="give at most 0.5: there is no more than one typed version of each"
+    )
+    max_tokens: int = option(2048, at_least=8)
+    voice: str = ""
+    max_skipped_share: float = option(0.1, at_least=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_whole = bool(self.corpus) == bool(self.tokens)
+        check_option(is_whole, "tokens", self.tokens, "give corpus and tokens together")
+        check_option(bool(self.tokens) or not self.takes, "takes", self.takes, "give corpus and tokens, too")
+        is_built_in = bool(self.corpus) or not self.multi_turn
+        check_option(
+            is_built_in,
+            "multi_turn",
+            self.multi_turn,
+            "give corpus and tokens, too: it takes their dialogues",
+        )
+        has_source = bool(self.corpus or self.dialogues)
+        check_option(has_source, "dialogues", self.dialogues, "give dialogues, or corpus and tokens")
+        self.reply_format()
