@@ -1,30 +1,88 @@
-"""Helpers of the backends that are engines of other projects."""
+"""Base of the backends that are serving engines of other projects, run in this process."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from lm.data.vocabulary import Vocabulary
 from runtime.artefact import read_json
+from text2token.speech_generation import SpeechGenerationConfig
 
 
-def context_length(model: str) -> int:
-    """Most tokens of a prompt and its continuation together, of an exported model's folder."""
-    return int(read_json(Path(model) / "config.json")["max_position_embeddings"])
+class RowSampling(NamedTuple):
+    """Sampling of one row: ids that end it, its most new tokens, temperature, nucleus mass and seed."""
+
+    stop: list[int]
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
 
 
-def finished_row(ids: Sequence[int], stop: Sequence[int], stopped_by: Any) -> list[int]:
+class EngineRow(NamedTuple):
+    """New ids of a row as an engine returns them, and the stop id that ended it (None if the limit did)."""
+
+    ids: Sequence[int]
+    stopped_by: Any
+
+
+class EngineBackend(ABC):
+    """An engine as a `text2token.speech_generation.SpeechBackend`; a subclass starts it and implements `run`.
+
+    Args:
+        config: the options.
+        device: a torch device.
+        vocabulary: of the model.
+
+    Attributes:
+        max_length: most tokens of a prompt and its continuation together.
+    """
+
+    def __init__(self, config: SpeechGenerationConfig, device: str, vocabulary: Vocabulary) -> None:
+        select_gpu(device)
+        self.max_length = int(read_json(Path(config.model) / "config.json")["max_position_embeddings"])
+
+    @abstractmethod
+    def run(self, prompts: list[list[int]], samplings: list[RowSampling]) -> list[EngineRow]:
+        """Continue each prompt by speech ids until a stop id or its limit."""
+
+    def generate(
+        self,
+        prompts: Sequence[npt.NDArray[np.int32]],
+        *,
+        max_new_tokens: Sequence[int],
+        stop: Sequence[int],
+        allowed: Literal["speech"],
+        temperature: float,
+        top_p: float,
+        seeds: Sequence[int],
+    ) -> list[npt.NDArray[np.int32]]:
+        """Continue each prompt until a stop id (part of the result) or its limit, by its own seed."""
+        samplings = [
+            RowSampling(list(stop), int(limit), temperature, top_p, seed)
+            for limit, seed in zip(max_new_tokens, seeds, strict=True)
+        ]
+        rows = self.run([prompt.tolist() for prompt in prompts], samplings)
+        return [np.array(finished_row(list(row.ids), stop, row.stopped_by), np.int32) for row in rows]
+
+
+def finished_row(ids: list[int], stop: Sequence[int], stopped_by: Any) -> list[int]:
     """New ids of a row with the stop id last, also where the engine leaves that out.
 
     Args:
-        ids: what the engine gives.
+        ids: as the engine returns them.
         stop: ids that end a row.
         stopped_by: the stop id that ended it, None if the limit did.
     """
     has_ended = stopped_by in stop and (not ids or ids[-1] != stopped_by)
-    return [*ids, int(stopped_by)] if has_ended else list(ids)
+    return [*ids, int(stopped_by)] if has_ended else ids
 
 
 def select_gpu(device: str) -> None:

@@ -6,41 +6,28 @@ requests hold only with SGLang's deterministic inference, which is switched on h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 from text2token.speech_generation import SpeechGenerationConfig
 
-from .base import context_length, finished_row, select_gpu
+from .base import EngineBackend, EngineRow, RowSampling
 
 
-class SglangBackend:
-    """An engine of SGLang behind the interface of `text2token.speech_generation.SpeechBackend`.
-
-    Args:
-        config: the options.
-        device: a torch device.
-        vocabulary: of the model.
-
-    Attributes:
-        max_length: most tokens of a prompt and its continuation together.
-    """
+class SglangBackend(EngineBackend):
+    """An engine of SGLang."""
 
     def __init__(self, config: SpeechGenerationConfig, device: str, vocabulary: Vocabulary) -> None:
-        select_gpu(device)
+        super().__init__(config, device, vocabulary)
         try:
             import sglang
             from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor
         except ImportError as error:
             remedy = "install sglang into an environment of its own, next to speechweave, or set backend=builtin"
             raise UserError("backend=sglang", found=f"no SGLang here ({error})", remedy=remedy) from error
-        self.max_length = context_length(config.model)
-        self._first, self._count = int(vocabulary.speech_offset), int(vocabulary.num_speech_tokens)
+        self._first = int(vocabulary.speech_offset)
+        self._last = self._first + int(vocabulary.num_speech_tokens)
         # SGLang pickles the class for its scheduler's process; its base class exists only where SGLang is installed.
         processor: Any = type("AllowedIds", (CustomLogitProcessor,), {"__call__": keep_allowed})
         self._processor = processor.to_str()
@@ -56,45 +43,26 @@ class SglangBackend:
             random_seed=0,
         )
 
-    def generate(
-        self,
-        prompts: Sequence[npt.NDArray[np.int32]],
-        *,
-        max_new_tokens: Sequence[int],
-        stop: Sequence[int],
-        allowed: Literal["speech"],
-        temperature: float,
-        top_p: float,
-        seeds: Sequence[int],
-    ) -> list[npt.NDArray[np.int32]]:
-        """Continue each prompt until a stop id (part of the result) or its limit, by its own seed."""
-        last = self._first + self._count
+    def run(self, prompts: list[list[int]], samplings: list[RowSampling]) -> list[EngineRow]:
+        """Continue each prompt by speech ids until a stop id or its limit."""
         answers = self._engine.generate(
-            input_ids=[[int(id) for id in prompt] for prompt in prompts],
-            sampling_params=[
-                sampling_options(self._first, last, list(stop), limit, temperature, top_p, seed)
-                for limit, seed in zip(max_new_tokens, seeds, strict=True)
-            ],
+            input_ids=prompts,
+            sampling_params=[sampling_options(sampling, self._first, self._last) for sampling in samplings],
             custom_logit_processor=[self._processor] * len(prompts),
         )
-        return [
-            np.array(finished_row(list(answer["output_ids"]), stop, _stopped_by(answer)), np.int32)
-            for answer in answers
-        ]
+        return [EngineRow(answer["output_ids"], _stopped_by(answer)) for answer in answers]
 
 
-def sampling_options(
-    first: int, last: int, stop: list[int], limit: int, temperature: float, top_p: float, seed: int
-) -> dict[str, Any]:
-    """Sampling parameters of SGLang for one span; speech ids are ``first`` to ``last`` - 1."""
+def sampling_options(sampling: RowSampling, first: int, last: int) -> dict[str, Any]:
+    """Sampling parameters of SGLang for one row; speech ids are ``first`` to ``last`` - 1."""
     return {
-        "temperature": temperature,
-        "top_p": top_p,
-        "sampling_seed": seed % (1 << 31),
-        "max_new_tokens": int(limit),
-        "stop_token_ids": stop,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "sampling_seed": sampling.seed % (1 << 31),
+        "max_new_tokens": sampling.max_new_tokens,
+        "stop_token_ids": sampling.stop,
         "ignore_eos": True,
-        "custom_params": {"first": first, "last": last, "stop": stop},
+        "custom_params": {"first": first, "last": last, "stop": sampling.stop},
     }
 
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Generator
 from runtime.errors import UserError
-from text2token.backends.base import finished_row
+from text2token.backends.base import EngineBackend, EngineRow, RowSampling, finished_row
 from text2token.backends.sglang_engine import keep_allowed
 from text2token.backends.sglang_engine import sampling_options as sglang_options
 from text2token.backends.table import open_backend
@@ -42,6 +43,20 @@ def test_rows_end_with_the_stop_id(ids: list[int], stopped_by: object, row: list
     assert finished_row(ids, [3], stopped_by) == row
 
 
+def test_an_engine_gets_each_rows_sampling(model_folder: Path, vocabulary: Vocabulary) -> None:
+    class Echo(EngineBackend):
+        def run(self, prompts: list[list[int]], samplings: list[RowSampling]) -> list[EngineRow]:
+            assert samplings == [RowSampling([3], 9, 0.5, 0.9, 11), RowSampling([3], 8, 0.5, 0.9, 12)]
+            return [EngineRow(prompt, 3) for prompt in prompts]
+
+    backend = Echo(options(model_folder), "cpu", vocabulary)
+    prompts = [np.array([7, 8], np.int32), np.array([9], np.int32)]
+    rows = backend.generate(
+        prompts, max_new_tokens=[9, 8], stop=[3], allowed="speech", temperature=0.5, top_p=0.9, seeds=[11, 12]
+    )
+    assert [row.tolist() for row in rows] == [[7, 8, 3], [9, 3]] and backend.max_length == 512
+
+
 def test_only_allowed_ids_are_left() -> None:
     logits = torch.arange(20, dtype=torch.float32).repeat(2, 1)
     given = [{"first": 10, "last": 14, "stop": [3]}, {"first": 0, "last": 2, "stop": [19, 5]}]
@@ -51,18 +66,18 @@ def test_only_allowed_ids_are_left() -> None:
 
 
 def test_seeds_fit_the_engines() -> None:
-    seed = (1 << 64) - 1
-    assert 0 <= vllm_options([5], [3], 9, 0.5, 0.9, seed)["seed"] < 1 << 63
-    assert 0 <= sglang_options(5, 9, [3], 9, 0.5, 0.9, seed)["sampling_seed"] < 1 << 31
+    sampling = RowSampling([3], 9, 0.5, 0.9, (1 << 64) - 1)
+    assert 0 <= vllm_options(sampling, [5])["seed"] < 1 << 63
+    assert 0 <= sglang_options(sampling, 5, 9)["sampling_seed"] < 1 << 31
 
 
 def test_vllm_takes_the_parameters() -> None:
     vllm = pytest.importorskip("vllm")
-    made = vllm.SamplingParams(**vllm_options([5, 6], [3], 9, 0.5, 0.9, 11))
+    made = vllm.SamplingParams(**vllm_options(RowSampling([3], 9, 0.5, 0.9, 11), [5, 6]))
     assert (made.max_tokens, made.seed, made.allowed_token_ids) == (9, 11, [5, 6, 3])
 
 
 def test_sglang_takes_the_parameters() -> None:
     parameters = pytest.importorskip("sglang.srt.sampling.sampling_params")
-    made = parameters.SamplingParams(**sglang_options(5, 9, [3], 9, 0.5, 0.9, 11))
+    made = parameters.SamplingParams(**sglang_options(RowSampling([3], 9, 0.5, 0.9, 11), 5, 9))
     assert (made.max_new_tokens, made.sampling_seed) == (9, 11)
