@@ -20,6 +20,7 @@ Shapes: B batch, T positions, K keys (T and those cached before them), D width, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.data_parallel import BatchDropout
+from runtime.streaming import per_stream, split_rows, stack_rows
 
 from .config import BackboneConfig
 
@@ -42,11 +44,43 @@ class LayerCache:
 
 @dataclass
 class BackboneCache:
-    """State of a stream: number of positions made, blocks (K - T,) of the cached ones, state of each layer."""
+    """State of one stream, or of several of equal shape as one batch (`stack_caches`).
 
-    position: int
+    Attributes:
+        positions: number of positions made, of each stream.
+        blocks: (K - T,) of the cached positions, of the first stream; the others' differ from them by a constant.
+        layers: the state of each layer.
+    """
+
+    positions: list[int]
     blocks: Tensor
     layers: list[LayerCache]
+
+    def shape(self, blocks_T: Tensor) -> tuple[int, ...]:
+        """Blocks of the cached positions and of the ones that follow, relative to the first of these."""
+        return tuple((torch.cat([blocks_T, self.blocks]) - blocks_T[0]).tolist())
+
+
+def stack_caches(caches: Sequence[BackboneCache]) -> BackboneCache:
+    """The caches of streams of equal shape as that of one batch (`runtime.streaming.stack_rows`)."""
+    layers = [
+        LayerCache(*(stack_rows([getattr(layer, part) for layer in same]) for part in ("key", "value", "tail")))
+        for same in zip(*(cache.layers for cache in caches), strict=True)
+    ]
+    return BackboneCache([position for cache in caches for position in cache.positions], caches[0].blocks, layers)
+
+
+def take_back(stacked: BackboneCache, caches: Sequence[BackboneCache], first_blocks: Sequence[int]) -> None:
+    """Give each stream its part of a stacked cache, after a piece whose first position lay in its ``first_blocks``."""
+    for row, cache in enumerate(caches):
+        cache.positions = [stacked.positions[row]]
+        cache.blocks = stacked.blocks + (first_blocks[row] - first_blocks[0])
+    for layers, stacked_layer in zip(
+        zip(*(cache.layers for cache in caches), strict=True), stacked.layers, strict=True
+    ):
+        for part in ("key", "value", "tail"):
+            for layer, own in zip(layers, split_rows(getattr(stacked_layer, part), len(caches)), strict=True):
+                setattr(layer, part, own)
 
 
 class Backbone(nn.Module):
@@ -84,12 +118,13 @@ class Backbone(nn.Module):
             condition_BC: what modulates the layers.
             cache: of the stream, taken on; None makes everything at once.
         """
-        known_T, first = (blocks_T[:0], 0) if cache is None else (cache.blocks, cache.position)
+        known_T, positions = (blocks_T[:0], [0]) if cache is None else (cache.blocks, cache.positions)
         blocks_K = torch.cat([known_T, blocks_T])
         sees_BTK = self.visibility(blocks_T, blocks_K, is_real_BT, is_whole=cache is None)
-        rotation = rotary_angles(first, x_BTD.shape[1], self.config.width // self.config.heads, x_BTD.device)
+        rotation = self.rotation(positions, x_BTD)
         for index, layer in enumerate(self.layers):
-            x_BTD = layer(x_BTD, sees_BTK, rotation, condition_BC, None if cache is None else cache.layers[index])
+            layer_cache = None if cache is None else cache.layers[index]
+            x_BTD = layer(x_BTD, sees_BTK, rotation, condition_BC, layer_cache, len(positions))
         if cache is not None:
             self.forget(cache, blocks_K, x_BTD.shape[1])
         return self.norm(x_BTD)
@@ -107,6 +142,17 @@ class Backbone(nn.Module):
         itself_TT = torch.eye(len(blocks_T), dtype=torch.bool, device=is_real_BT.device)
         return ((sees_TK.to(is_real_BT.device)[None] & is_real_BT[:, None, :]) | itself_TT)[:, None]
 
+    def rotation(self, positions: list[int], x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the rotary angles: (T, D / H / 2), or (B, 1, T, D / H / 2) of streams at other places."""
+        rows, length, width = len(x_BTD), x_BTD.shape[1], self.config.width // self.config.heads
+        angles = [rotary_angles(first, length, width, x_BTD.device) for first in positions]
+        if len(positions) == 1:
+            return angles[0]
+        cosine, sine = (
+            torch.stack(parts).repeat(rows // len(positions), 1, 1)[:, None] for parts in zip(*angles, strict=True)
+        )
+        return cosine, sine
+
     def empty_cache(self, batch: int) -> BackboneCache:
         """The cache of a stream of ``batch`` rows that begins."""
         weight, width, heads = self.norm.weight, self.config.width, self.config.heads
@@ -114,11 +160,11 @@ class Backbone(nn.Module):
         for _ in self.layers:
             empty = weight.new_zeros(batch, heads, 0, width // heads)
             layers.append(LayerCache(empty, empty, weight.new_zeros(batch, width, self.config.kernel - 1)))
-        return BackboneCache(0, torch.zeros(0, dtype=torch.long), layers)
+        return BackboneCache([0], torch.zeros(0, dtype=torch.long), layers)
 
     def forget(self, cache: BackboneCache, blocks_K: Tensor, made: int) -> None:
         """Go on by ``made`` positions and drop what no later block sees."""
-        cache.position += made
+        cache.positions = [position + made for position in cache.positions]
         kept = int((blocks_K > blocks_K[-1] - self.past).sum())
         first = len(blocks_K) - kept
         cache.blocks = blocks_K[first:]
@@ -153,12 +199,14 @@ class BackboneLayer(nn.Module):
         rotation: tuple[Tensor, Tensor],
         condition_BC: Tensor | None,
         cache: LayerCache | None,
+        streams: int,
     ) -> Tensor:
         """One layer; shapes as in `Backbone`."""
         if self.modulation is None or condition_BC is None:
             x_BTD = x_BTD + self.dropout(self.attend(self.attention_norm(x_BTD), sees_BTK, rotation, cache))
             return x_BTD + self.dropout(self.feed(self.feed_norm(x_BTD), cache))
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition_BC)[:, None].chunk(6, dim=-1)
+        modulation_B1C = per_stream(self.modulation, condition_BC, streams)[:, None]
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation_B1C.chunk(6, dim=-1)
         attended_BTD = self.attend(self.attention_norm(x_BTD) * (1 + scale_a) + shift_a, sees_BTK, rotation, cache)
         x_BTD = x_BTD + gate_a * self.dropout(attended_BTD)
         return x_BTD + gate_f * self.dropout(self.feed(self.feed_norm(x_BTD) * (1 + scale_f) + shift_f, cache))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
+from runtime.streaming import per_stream
 
 from .backbone import Backbone, BackboneCache
 from .block_schedule import BlockSchedule
@@ -76,6 +77,11 @@ class TokenEncoder(nn.Module):
         window_BT, is_token_BT = (nn.functional.pad(part, around) for part in (tokens_BT, is_real_BT))
         return self.block(window_BT, is_token_BT, speakers, first=0, cache=None)
 
+    def taken_slots(self, first: int, end: int) -> Tensor:
+        """The slot (F,) of each frame of the tokens ``first`` to ``end``, counted from the first token's."""
+        frames_F = torch.arange(self.schedule.num_frames(first), self.schedule.num_frames(end))
+        return self.schedule.slots_of_frames(frames_F) - first * self.schedule.slots
+
     def block(
         self,
         window_BT: Tensor,
@@ -91,22 +97,22 @@ class TokenEncoder(nn.Module):
             window_BT: the tokens of whole blocks with ``lookahead`` ones before and after.
             is_token_BT: False before the first token, after the last and on padding.
             speakers: the voices.
-            first: number of the first token whose frames are made.
+            first: number of the first token whose frames are made (of a batch of streams: that of the first stream).
             cache: of the stream, taken on; None where all tokens are in the window.
         """
-        x_BTD = self.token_embedding(window_BT) + self.speaker_embedding.voices(speakers)[:, None]
+        streams = 1 if cache is None else len(cache.positions)
+        x_BTD = self.token_embedding(window_BT) + self.speaker_embedding.voices(speakers, streams)[:, None]
         end = first + window_BT.shape[1] - 2 * self.lookahead
         is_real_BT = is_token_BT
         if self.neighbours is not None:
             inner = slice(self.lookahead, -self.lookahead)
             seen_BDT = (x_BTD * is_token_BT[..., None]).transpose(1, 2)
-            x_BTD = x_BTD[:, inner] + self.neighbours(seen_BDT).transpose(1, 2)
+            x_BTD = x_BTD[:, inner] + per_stream(self.neighbours, seen_BDT, streams).transpose(1, 2)
             is_real_BT = is_token_BT[:, inner]
         blocks_T = self.schedule.blocks_of_tokens(torch.arange(first, end))
         x_BTD = self.backbone(x_BTD, is_real_BT, blocks_T, cache=cache)
         slots_BSM = self.mean_head(x_BTD).unflatten(-1, (self.schedule.slots, self.num_mels)).flatten(1, 2)
-        frames_F = torch.arange(self.schedule.num_frames(first), self.schedule.num_frames(end))
-        taken_F = self.schedule.slots_of_frames(frames_F) - first * self.schedule.slots
+        taken_F = self.taken_slots(first, end)
         if len(taken_F) == slots_BSM.shape[1]:  # a whole number of frames a token: each slot is a frame
             return slots_BSM
         return slots_BSM[:, taken_F.to(slots_BSM.device)]

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from runtime.data_parallel import draw_rows
 from runtime.errors import check_option
+from runtime.streaming import per_stream
 
 from .backbone import Backbone, BackboneCache
 from .config import SOLVERS, FlowConfig
@@ -128,10 +129,11 @@ class FlowMatching(nn.Module):
         # (B, F, M) -> (B, P, patch * M), point and mean side by side; the last patch is filled up with zeros
         filled = [nn.functional.pad(part * real_BF1, (0, 0, 0, -frames % patch)) for part in (point_BFM, mean_BFM)]
         both_BPC = torch.cat([part.unflatten(1, (-1, patch)).flatten(2) for part in filled], dim=-1)
-        voices_BD = torch.where(
-            is_given_B[:, None], self.speaker_embedding.voices(conditions.speakers), self.speaker_embedding.weight[-1]
-        )
-        condition_BD = nn.functional.silu(self.time_network(time_features(time_B)) + voices_BD)
+        streams = 1 if cache is None else len(cache.positions)
+        given_BD = self.speaker_embedding.voices(conditions.speakers, streams)
+        voices_BD = torch.where(is_given_B[:, None], given_BD, self.speaker_embedding.weight[-1])
+        time_BD = per_stream(self.time_network, time_features(time_B), streams)
+        condition_BD = nn.functional.silu(time_BD + voices_BD)
         is_real_BP = conditions.is_real[:, ::patch]
         x_BPD = self.backbone(self.input(both_BPC), is_real_BP, conditions.blocks, condition_BD, cache)
         return self.output(x_BPD).float().unflatten(-1, (patch, self.num_mels)).flatten(1, 2)[:, :frames]

@@ -8,6 +8,7 @@ Shapes: B batch, F mel frames, M mel bins, D width, E features of a clip's embed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from corpus.audio.files import read_audio
 from corpus.audio.mel import LogMel
 from runtime.errors import UserError
+from runtime.streaming import per_stream
 
 from .config import SpeakerConfig
 from .losses import speaker_classification_loss
@@ -37,6 +39,12 @@ class Speakers(NamedTuple):
         """The batch, then the batch again (for guidance)."""
         clips_BE = None if self.clips is None else torch.cat([self.clips, self.clips])
         return Speakers(torch.cat([self.rows, self.rows]), clips_BE)
+
+
+def stack_speakers(parts: Sequence[Speakers]) -> Speakers:
+    """The voices of streams as those of one batch; all of them have clips, or none."""
+    clips = [part.clips for part in parts if part.clips is not None]
+    return Speakers(torch.cat([part.rows for part in parts]), torch.cat(clips) if clips else None)
 
 
 class Clips(NamedTuple):
@@ -68,12 +76,12 @@ class SpeakerEmbedding(nn.Embedding):
         super().__init__(rows, width)
         self.from_clip = nn.Linear(clip_width, width) if clip_width else None
 
-    def voices(self, speakers: Speakers) -> Tensor:
-        """(B, D)."""
+    def voices(self, speakers: Speakers, streams: int = 1) -> Tensor:
+        """(B, D); ``streams`` of them make a batch of streams (`runtime.streaming`)."""
         known_BD = self(speakers.rows.clamp(min=0))
         if self.from_clip is None or speakers.clips is None:
             return known_BD
-        from_clip_BD = self.from_clip(speakers.clips)
+        from_clip_BD = per_stream(self.from_clip, speakers.clips, streams)
         return torch.where((speakers.rows == FROM_CLIP)[:, None], from_clip_BD, known_BD)
 
 

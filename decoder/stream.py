@@ -10,12 +10,18 @@ between blocks are keys and values of the last `past_blocks` blocks (for the enc
 flow's estimator), the vocoder's frames that it still needs, and the place in the noise; all of it is bounded, so
 that ten minutes of speech take no more memory than ten seconds.
 
-Shapes: T tokens, F mel frames, P patches, M mel bins, S samples.
+Many streams of a decoder run as rows of one batch, each at its own place::
+
+    for samples in feed_rows(streams, [tokens, None, other_tokens]):     # the second one rests
+
+Shapes: N streams, T tokens, F mel frames, P patches, M mel bins, S samples.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,15 +29,29 @@ from torch import Tensor
 
 from corpus.audio.files import Samples
 from runtime.errors import UserError
+from runtime.streaming import MIN_POSITIONS, Stream, step_rows
 
+from .backbone import stack_caches, take_back
 from .encoder import TokenEncoder, Tokens
 from .flow import Conditions, FlowMatching, Sampling
 from .noise import Noise
-from .speaker import Speakers
-from .vocoder import Vocoder
+from .speaker import Speakers, stack_speakers
+from .vocoder import MelPiece, Vocoder
 
 
-class DecoderStream:
+class Block(NamedTuple):
+    """Work of one step: the tokens before ``end`` that are not decoded yet (perhaps none), and what follows them.
+
+    Attributes:
+        end: number of the token that the block ends before.
+        is_last: no token follows: an unfinished patch is decoded too.
+    """
+
+    end: int
+    is_last: bool
+
+
+class DecoderStream(Stream[Block, Samples]):
     """One utterance in progress. Use it in a ``with`` statement, or call `finish` when no token follows.
 
     Args:
@@ -47,10 +67,16 @@ class DecoderStream:
     ) -> None:
         self.encoder, self.flow, self.speakers, self.sampling = encoder, flow, speakers, sampling
         self.schedule = encoder.schedule
+        self.vocoder = vocoder.streaming()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin another utterance of the same voice."""
+        encoder = self.encoder
         self.noise = Noise(encoder.num_mels)
         self.encoder_cache = encoder.backbone.empty_cache(1)
-        self.flow_caches = flow.empty_caches(1, sampling)
-        self.vocoder = vocoder.streaming()
+        self.flow_caches = self.flow.empty_caches(1, self.sampling)
+        self.vocoder.reset()
         # Tokens that are not decoded yet, and as many before them as the encoder looks at; -1 is none.
         self.tokens_T = torch.full((encoder.lookahead,), -1, dtype=torch.long)
         self.num_decoded = self.num_fed = self.num_blocks = 0  # tokens decoded and fed, blocks decoded
@@ -72,17 +98,7 @@ class DecoderStream:
         Raises:
             UserError: a token out of range, or the stream is over.
         """
-        if not self.is_open:
-            raise UserError("the stream", found="tokens after its end", remedy="open a new stream for each utterance")
-        fed = np.asarray(tokens)
-        if fed.size or fed.ndim != 1:
-            self.encoder.check_tokens(fed, f"tokens from {self.num_fed} of the stream on")
-        self.tokens_T = torch.cat([self.tokens_T, torch.from_numpy(fed.astype(np.int64))])
-        self.num_fed += len(fed)
-        pieces = []
-        while (end := self.schedule.end_of_block(self.num_blocks)) + self.encoder.lookahead <= self.num_fed:
-            pieces.append(self._decode_block(end, is_last=False))
-        return joined(pieces)
+        return feed_rows([self], [tokens])[0]
 
     def finish(self) -> Samples:
         """No token follows: the remaining samples (S,).
@@ -90,20 +106,7 @@ class DecoderStream:
         Raises:
             UserError: the stream was given no token, or was over before.
         """
-        if not self.is_open:
-            raise UserError("the stream", found="finished twice", remedy="open a new stream for each utterance")
-        if not self.num_fed:
-            self.close()
-            raise UserError("the stream", found="no tokens", remedy="feed at least one before finish")
-        pieces = []
-        while self.num_decoded < self.num_fed:
-            end = min(self.schedule.end_of_block(self.num_blocks), self.num_fed)
-            pieces.append(self._decode_block(end, is_last=end == self.num_fed))
-        if self.means_1FM.shape[1]:  # every token was decoded, but the last patch still waited for frames
-            pieces.append(self._synthesise(self.means_1FM, is_last=True))
-        pieces.append(self.vocoder.finish().cpu().numpy())
-        self.close()
-        return joined(pieces)
+        return finish_rows([self])[0]
 
     def close(self) -> None:
         """Free what is kept."""
@@ -111,44 +114,184 @@ class DecoderStream:
         self.flow_caches = []
         self.encoder_cache.layers = []
 
-    @torch.inference_mode()
-    def _decode_block(self, end: int, *, is_last: bool) -> Samples:
-        """The samples that the tokens up to ``end``, the end of a block, add."""
-        count, lookahead = end - self.num_decoded, self.encoder.lookahead
-        window_T = self.tokens_T[: count + 2 * lookahead]
-        missing = count + 2 * lookahead - len(window_T)  # after the last token
-        window_1T = torch.nn.functional.pad(window_T, (0, missing), value=-1)[None].to(self.encoder.device)
-        mean_1FM = self.encoder.block(
-            window_1T.clamp(min=0), window_1T >= 0, self.speakers, first=self.num_decoded, cache=self.encoder_cache
+    def check_tokens(self, tokens: Tokens) -> None:
+        """Raise a `UserError` unless the stream can take (T,) ``tokens``."""
+        if not self.is_open:
+            raise UserError("the stream", found="tokens after its end", remedy="open a new stream for each utterance")
+        if tokens.size or tokens.ndim != 1:
+            self.encoder.check_tokens(tokens, f"tokens from {self.num_fed} of the stream on")
+
+    def append(self, tokens: Tokens) -> None:
+        """Take (T,) tokens."""
+        self.tokens_T = torch.cat([self.tokens_T, torch.from_numpy(tokens.astype(np.int64))])
+        self.num_fed += len(tokens)
+
+    def check_finish(self) -> None:
+        """Raise a `UserError` where there is nothing to finish."""
+        if not self.is_open:
+            raise UserError("the stream", found="finished twice", remedy="open a new stream for each utterance")
+        if not self.num_fed:
+            self.close()
+            raise UserError("the stream", found="no tokens", remedy="feed at least one before finish")
+
+    def next_block(self, *, is_over: bool) -> Block | None:
+        """The next block that can be decoded; ``is_over``: no token follows."""
+        end = self.schedule.end_of_block(self.num_blocks)
+        if not is_over:
+            return Block(end, is_last=False) if end + self.encoder.lookahead <= self.num_fed else None
+        end = min(end, self.num_fed)
+        is_more = self.num_decoded < self.num_fed or self.means_1FM.shape[1] > 0
+        return Block(end, is_last=end == self.num_fed) if is_more else None
+
+    def num_frames(self, block: Block) -> int:
+        """Frames that are decoded with ``block``; those of an unfinished patch wait, unless it is the last one."""
+        frames = (
+            self.means_1FM.shape[1] + self.schedule.num_frames(block.end) - self.schedule.num_frames(self.num_decoded)
         )
-        self.tokens_T = self.tokens_T[count:]
-        self.num_decoded, self.num_blocks = end, self.num_blocks + 1
-        return self._synthesise(torch.cat([self.means_1FM, mean_1FM.float()], dim=1), is_last=is_last)
+        return frames if block.is_last else frames // self.schedule.patch_frames * self.schedule.patch_frames
 
-    @torch.inference_mode()
-    def _synthesise(self, means_1FM: Tensor, *, is_last: bool) -> Samples:
-        """The samples that these frames' means add; those of an unfinished patch wait, unless it is the last one."""
-        patch = self.schedule.patch_frames
-        frames = means_1FM.shape[1] if is_last else means_1FM.shape[1] // patch * patch
-        mean_1FM, self.means_1FM = means_1FM[:, :frames], means_1FM[:, frames:]
-        noise_1FM = self.noise.draw(frames)[None].to(mean_1FM)
-        if not frames:
-            return np.zeros(0, dtype=np.float32)
-        mel_1FM = mean_1FM
+    def blocks_of_tokens(self, block: Block) -> Tensor:
+        """The block of each token of ``block``."""
+        return self.schedule.blocks_of_tokens(torch.arange(self.num_decoded, block.end))
+
+    def blocks_of_patches(self, frames: int) -> Tensor:
+        """The block of each patch of the next ``frames`` frames."""
+        patches = self.num_patches + self.schedule.num_patches(frames)
+        return self.schedule.blocks_of_patches(torch.arange(self.num_patches, patches))
+
+    def shape(self, block: Block) -> Hashable | None:
+        """The shapes of caches, tokens, frames and vocoder; None where there are too few positions to be batched."""
+        tokens, frames = block.end - self.num_decoded, self.num_frames(block)
+        patches = self.schedule.num_patches(frames)
+        if tokens < MIN_POSITIONS or (self.sampling.steps and patches < MIN_POSITIONS):
+            return None
+        vocoder = self.vocoder.shape(MelPiece(self.means_1FM.new_empty(1, self.encoder.num_mels, frames), False))
+        if vocoder is None:
+            return None
+        of_flow = None
         if self.sampling.steps:
-            first, self.num_patches = self.num_patches, self.num_patches + self.schedule.num_patches(frames)
-            blocks_P = self.schedule.blocks_of_patches(torch.arange(first, self.num_patches))
-            is_real_1F = torch.ones(1, frames, dtype=torch.bool, device=mean_1FM.device)
-            mel_1FM = self.flow.sample(
-                noise_1FM,
-                Conditions(mean_1FM, self.speakers, is_real_1F, blocks_P),
-                **self.sampling._asdict(),
-                caches=self.flow_caches,
-            )
-        samples: Samples = self.vocoder.feed(mel_1FM.transpose(1, 2)).cpu().numpy()
-        return samples
+            of_flow = self.flow_caches[0].shape(self.blocks_of_patches(frames))
+        return (
+            self.sampling,
+            self.speakers.clips is None,
+            self.encoder_cache.shape(self.blocks_of_tokens(block)),
+            tuple(self.encoder.taken_slots(self.num_decoded, block.end).tolist()),
+            self.means_1FM.shape[1],
+            frames,
+            of_flow,
+            vocoder,
+        )
+
+    @classmethod
+    @torch.inference_mode()
+    def step(cls, streams: Sequence[DecoderStream], blocks: Sequence[Block]) -> list[Samples]:
+        """The samples (S,) that the blocks of streams of equal shape add."""
+        frames = streams[0].num_frames(blocks[0])
+        if blocks[0].end > streams[0].num_decoded:
+            cls._encode(streams, blocks)
+        means_NFM = torch.cat([stream.means_1FM[:, :frames] for stream in streams])
+        noise = []
+        for stream in streams:
+            stream.means_1FM = stream.means_1FM[:, frames:]
+            noise.append(stream.noise.draw(frames))
+        if not frames:
+            return [np.zeros(0, dtype=np.float32) for _ in streams]
+        mel_NFM = means_NFM
+        if streams[0].sampling.steps:
+            mel_NFM = cls._sample(streams, means_NFM, torch.stack(noise).to(means_NFM))
+        mel_NMF = mel_NFM.transpose(1, 2)
+        pieces = [MelPiece(mel_NMF[row : row + 1], is_last=False) for row in range(len(streams))]
+        samples = type(streams[0].vocoder).step([stream.vocoder for stream in streams], pieces)
+        return [added.cpu().numpy() for added in samples]
+
+    @staticmethod
+    def _encode(streams: Sequence[DecoderStream], blocks: Sequence[Block]) -> None:
+        """The means of the frames of the blocks' tokens, added to those that wait."""
+        encoder, first = streams[0].encoder, streams[0].num_decoded
+        length = blocks[0].end - first + 2 * encoder.lookahead
+        windows = [stream.tokens_T[:length] for stream in streams]
+        windows = [torch.nn.functional.pad(window, (0, length - len(window)), value=-1) for window in windows]
+        window_NT = torch.stack(windows).to(encoder.device)
+        first_blocks = [int(s.blocks_of_tokens(block)[0]) for s, block in zip(streams, blocks, strict=True)]
+        cache = stack_caches([stream.encoder_cache for stream in streams])
+        speakers = stack_speakers([stream.speakers for stream in streams])
+        mean_NFM = encoder.block(window_NT.clamp(min=0), window_NT >= 0, speakers, first=first, cache=cache).float()
+        take_back(cache, [stream.encoder_cache for stream in streams], first_blocks)
+        for row, (stream, block) in enumerate(zip(streams, blocks, strict=True)):
+            stream.means_1FM = torch.cat([stream.means_1FM, mean_NFM[row : row + 1]], dim=1)
+            stream.tokens_T = stream.tokens_T[block.end - stream.num_decoded :]
+            stream.num_decoded, stream.num_blocks = block.end, stream.num_blocks + 1
+
+    @staticmethod
+    def _sample(streams: Sequence[DecoderStream], means_NFM: Tensor, noise_NFM: Tensor) -> Tensor:
+        """The mel (N, F, M) of the frames that follow in each stream."""
+        frames = means_NFM.shape[1]
+        blocks = [stream.blocks_of_patches(frames) for stream in streams]
+        caches = [stack_caches(same) for same in zip(*(stream.flow_caches for stream in streams), strict=True)]
+        is_real_NF = torch.ones(len(streams), frames, dtype=torch.bool, device=means_NFM.device)
+        speakers = stack_speakers([stream.speakers for stream in streams])
+        mel_NFM = streams[0].flow.sample(
+            noise_NFM,
+            Conditions(means_NFM, speakers, is_real_NF, blocks[0]),
+            **streams[0].sampling._asdict(),
+            caches=caches,
+        )
+        for number, cache in enumerate(caches):
+            own = [stream.flow_caches[number] for stream in streams]
+            take_back(cache, own, [int(blocks_P[0]) for blocks_P in blocks])
+        for stream, blocks_P in zip(streams, blocks, strict=True):
+            stream.num_patches += len(blocks_P)
+        return mel_NFM
 
 
-def joined(pieces: list[Samples]) -> Samples:
+def feed_rows(streams: Sequence[DecoderStream], tokens: Sequence[Tokens | None]) -> list[Samples]:
+    """Feed streams of one decoder as rows of a batch; the samples (S,) of each, as each alone would give them.
+
+    Args:
+        streams: at any places, in any voices.
+        tokens: (T,) for each stream, T may be 0; None lets it rest.
+
+    Raises:
+        UserError: as `DecoderStream.feed`; then no stream has advanced.
+    """
+    fed = [(stream, np.asarray(some)) for stream, some in zip(streams, tokens, strict=True) if some is not None]
+    for stream, some in fed:
+        stream.check_tokens(some)
+    for stream, some in fed:
+        stream.append(some)
+    return _decode(streams, [some is not None for some in tokens], is_over=False)
+
+
+def finish_rows(streams: Sequence[DecoderStream]) -> list[Samples]:
+    """Finish streams of one decoder as rows of a batch; the remaining samples (S,) of each.
+
+    Raises:
+        UserError: as `DecoderStream.finish`.
+    """
+    for stream in streams:
+        stream.check_finish()
+    decoded = _decode(streams, [True] * len(streams), is_over=True)
+    pieces = [MelPiece(stream.vocoder.frames[0][:, :, :0], is_last=True) for stream in streams]
+    rests = step_rows([stream.vocoder for stream in streams], pieces)
+    for stream in streams:
+        stream.close()
+    return [joined([samples, rests[row].cpu().numpy()]) for row, samples in enumerate(decoded)]
+
+
+def _decode(streams: Sequence[DecoderStream], active: Sequence[bool], *, is_over: bool) -> list[Samples]:
+    """Decode all complete blocks of the active streams, a block of each at a time."""
+    pieces: list[list[Samples]] = [[] for _ in streams]
+    while True:
+        blocks = [
+            stream.next_block(is_over=is_over) if is_active else None
+            for stream, is_active in zip(streams, active, strict=True)
+        ]
+        if all(block is None for block in blocks):
+            return [joined(own) for own in pieces]
+        for row, samples in step_rows(streams, blocks).items():
+            pieces[row].append(samples)
+
+
+def joined(pieces: Sequence[Samples]) -> Samples:
     """One array of many, or of none."""
     return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)

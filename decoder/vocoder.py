@@ -16,9 +16,9 @@ Shapes: B batch, F mel frames, M mel bins, D width, N = n_fft / 2 + 1 frequency 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from corpus.audio.mel_config import LogMelConfig
 from runtime.errors import check_option
+from runtime.streaming import MIN_POSITIONS, Stream, per_stream, split_rows, stack_rows
 
 from .config import VocoderConfig
 from .folder import load_artefact, save_artefact
@@ -147,8 +148,15 @@ class InverseFourierHead(nn.Module):
             return torch.fft.irfft(torch.polar(magnitude_BFN, phase_BFN), n=self.n_fft) * self.window
 
 
-class VocoderStream:
-    """Makes samples of mel frames that come in pieces; every layer keeps the frames that it still needs.
+class MelPiece(NamedTuple):
+    """Mel frames (1, M, F) that follow, F may be 0, and whether they are the last."""
+
+    mel: Tensor
+    is_last: bool
+
+
+class VocoderStream(Stream[MelPiece, Tensor]):
+    """Mel frames in pieces to samples (S,) that are known; every layer keeps the frames that it still needs.
 
     A layer that looks ahead gives its frames that much later, so nothing is computed twice and the cost of a piece
     depends on its length alone.
@@ -156,6 +164,11 @@ class VocoderStream:
 
     def __init__(self, vocoder: Vocoder) -> None:
         self.vocoder = vocoder
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        vocoder = self.vocoder
         weight, reach = vocoder.input.weight, vocoder.config.kernel // 2
         self.frames = [weight.new_zeros(1, weight.shape[1], reach)]  # before the first frame is silence
         before = vocoder.config.kernel - 1 - vocoder.config.lookahead
@@ -165,34 +178,64 @@ class VocoderStream:
 
     def feed(self, mel_1MF: Tensor) -> Tensor:
         """Take (1, M, F) frames, F may be 0; returns the samples (S,) that are now known."""
-        return self._advance(mel_1MF, is_last=False)
+        return self.step([self], [MelPiece(mel_1MF, is_last=False)])[0]
 
     def finish(self) -> Tensor:
         """No frame follows: the remaining samples (S,)."""
-        nothing_1MF = self.frames[0][:, :, :0]
-        return torch.cat([self._advance(nothing_1MF, is_last=True), self.sums[0, : self.vocoder.head.overhang]])
+        return self.step([self], [MelPiece(self.frames[0][:, :, :0], is_last=True)])[0]
 
+    def shape(self, piece: MelPiece) -> Hashable | None:
+        """The frames that each layer makes of the piece; None where they are too few to be batched."""
+        config = self.vocoder.config
+        silence, made = (config.kernel // 2, config.lookahead), piece.mel.shape[2]
+        counts = []
+        for layer, kept in enumerate(self.frames):
+            padded = kept.shape[2] + made + (silence[min(layer, 1)] if piece.is_last else 0)
+            counts.append(padded)
+            made = max(0, padded - (config.kernel - 1))
+            if 0 < made < MIN_POSITIONS:
+                return None
+        return (piece.mel.shape[2], piece.is_last, *counts)
+
+    @classmethod
     @torch.inference_mode()
-    def _advance(self, mel_1MF: Tensor, *, is_last: bool) -> Tensor:
-        vocoder, reach = self.vocoder, self.vocoder.config.kernel // 2
-        x_1DW = self._window(0, mel_1MF, reach if is_last else 0)
-        if x_1DW is None:
-            return self.sums.new_zeros(0)
-        x_1FD = vocoder.input_norm(vocoder.input(x_1DW).transpose(1, 2))
-        for layer, block in enumerate(vocoder.blocks, start=1):
-            x_1DW = self._window(layer, x_1FD.transpose(1, 2), vocoder.config.lookahead if is_last else 0)
-            if x_1DW is None:
-                return self.sums.new_zeros(0)
-            assert isinstance(block, ConvNeXtBlock)
-            x_1FD = block.inner(x_1DW)
-        return self._add(vocoder.head.windows(vocoder.output_norm(x_1FD), x_1FD.new_ones(1, 1, x_1FD.shape[1])))
+    def step(cls, streams: Sequence[VocoderStream], pieces: Sequence[MelPiece]) -> list[Tensor]:
+        """The samples (S,) of each stream that its piece makes known."""
+        windows_BFW = cls._windows(streams, torch.cat([piece.mel for piece in pieces]), is_last=pieces[0].is_last)
+        outputs = []
+        for row, (stream, piece) in enumerate(zip(streams, pieces, strict=True)):
+            known = stream.sums.new_zeros(0) if windows_BFW is None else stream._add(windows_BFW[row : row + 1])
+            if piece.is_last:
+                known = torch.cat([known, stream.sums[0, : stream.vocoder.head.overhang]])
+            outputs.append(known)
+        return outputs
 
-    def _window(self, layer: int, new_1DF: Tensor, silence: int) -> Tensor | None:
+    @classmethod
+    def _windows(cls, streams: Sequence[VocoderStream], mel_BMF: Tensor, *, is_last: bool) -> Tensor | None:
+        """The frames' windows (B, F, n_fft); None of no frame."""
+        vocoder = streams[0].vocoder
+        x_BDW = cls._inputs(streams, 0, mel_BMF, vocoder.config.kernel // 2 if is_last else 0)
+        if x_BDW is None:
+            return None
+        # oneDNN's dense convolution rounds by the batch's size; the depth-wise ones of the blocks do not.
+        x_BFD = vocoder.input_norm(per_stream(vocoder.input, x_BDW, len(streams)).transpose(1, 2))
+        for layer, block in enumerate(vocoder.blocks, start=1):
+            x_BDW = cls._inputs(streams, layer, x_BFD.transpose(1, 2), vocoder.config.lookahead if is_last else 0)
+            if x_BDW is None:
+                return None
+            assert isinstance(block, ConvNeXtBlock)
+            x_BFD = block.inner(x_BDW)
+        return vocoder.head.windows(vocoder.output_norm(x_BFD), x_BFD.new_ones(1, 1, x_BFD.shape[1]))
+
+    @staticmethod
+    def _inputs(streams: Sequence[VocoderStream], layer: int, new_BDF: Tensor, silence: int) -> Tensor | None:
         """The input of ``layer``: its kept frames, the new ones, silence after the end; None if they make no frame."""
-        window_1DW = F.pad(torch.cat([self.frames[layer], new_1DF], dim=2), (0, silence))
-        made = window_1DW.shape[2] - (self.vocoder.config.kernel - 1)
-        self.frames[layer] = window_1DW[:, :, max(0, made) :]
-        return window_1DW if made > 0 else None
+        kept_BDF = stack_rows([stream.frames[layer] for stream in streams])
+        window_BDW = F.pad(torch.cat([kept_BDF, new_BDF], dim=2), (0, silence))
+        made = window_BDW.shape[2] - (streams[0].vocoder.config.kernel - 1)
+        for stream, kept_1DF in zip(streams, split_rows(window_BDW[:, :, max(0, made) :], len(streams)), strict=True):
+            stream.frames[layer] = kept_1DF
+        return window_BDW if made > 0 else None
 
     def _add(self, windows_1FW: Tensor) -> Tensor:
         """Add the windows to the sums of those before; the samples (S,) that no later window reaches."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from corpus.audio.mel_config import LogMelConfig
 from decoder.config import BackboneConfig, FlowConfig, VocoderConfig
 from decoder.model import SpeechDecoder
 from decoder.stream import DecoderStream
-from decoder.vocoder import Vocoder
+from decoder.vocoder import MelPiece, Vocoder, VocoderStream
 from runtime.errors import UserError
 
 CODES = 16
@@ -41,18 +41,16 @@ def streamed(decoder: SpeechDecoder, tokens: np.ndarray, lengths: list[int], **o
         return [*(stream.feed(piece) for piece in pieces(tokens, lengths)), stream.finish()]
 
 
-def recorded_mel(decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+def recorded_mel(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """Collects the mel that reaches the vocoder's streams."""
     mels: list[Tensor] = []
-    start = decoder.vocoder.streaming
+    step = VocoderStream.step
 
-    def streaming() -> Any:
-        stream = start()
-        feed = stream.feed
-        stream.feed = lambda mel: (mels.append(mel), feed(mel))[1]  # type: ignore[method-assign]
-        return stream
+    def keep(streams: Sequence[VocoderStream], pieces: Sequence[MelPiece]) -> list[Tensor]:
+        mels.extend(piece.mel for piece in pieces)
+        return step(streams, pieces)
 
-    monkeypatch.setattr(decoder.vocoder, "streaming", streaming)
+    monkeypatch.setattr(VocoderStream, "step", staticmethod(keep))
     return mels
 
 
@@ -74,7 +72,7 @@ def test_streamed_is_offline(
 ) -> None:
     decoder = make_decoder(block_tokens=10)
     tokens = some_tokens(57)
-    mels = recorded_mel(decoder, monkeypatch)
+    mels = recorded_mel(monkeypatch)
     made = np.concatenate(streamed(decoder, tokens, split, **options))
     batch = decoder.batch([tokens], ["bert"])
     torch.testing.assert_close(
