@@ -1,32 +1,33 @@
-"""Speed of the streaming speech decoder, beside one that computes everything anew, and of the vocoder beside others.
+"""Speed of the streaming speech decoder, relative to one without a cache, and of the vocoder relative to others.
 
     python -m benchmarks.decoder                              laptop preset, random weights, one CPU thread
-    python -m benchmarks.decoder --decoder runs/quickstart/decoder/artefact
-    python -m benchmarks.decoder --config recipes/decoder_paper.yaml --device cuda
+    python -m benchmarks.decoder decoder=runs/quickstart/decoder/artefact
+    python -m benchmarks.decoder config=recipes/decoder_paper.yaml device=cuda 'parts=[blocks,vocoder]'
 
 Random weights are fine for speed: nothing here depends on their values, and seams are only reported of a trained
 decoder. Each figure says which clock it is from: ``cpu`` is the process's CPU time, which a busy machine hardly
 changes; ``wall`` is what a listener waits for, and on a busy machine too long. Measured are
 
-  blocks      the time of block 1 (the first sound: from ten tokens), 2, and all later ones of a stream of --blocks; the
-              median of the last quarter over that of blocks 2 to 11 (alone, block 2 is a single sample)
-  streams     1, 4 and 16 streams side by side, each fed a block at the same moment: how long each waits
+  blocks      the time of block 1 (the first sound: from ten tokens), 2, and all later ones of a stream of ``blocks``;
+              the median of the last quarter over that of blocks 2 to 11 (alone, block 2 is a single sample)
+  streams     1, 4 and 16 streams served in turn, each fed a block at the same moment: how long each waits
+  batch       a block of 1, 4 and 8 streams as rows of one batch, and of the same streams one by one
   anew        the same tokens by a decoder that computes the whole past anew for each block (ours with the cache off)
   memory      resident memory of a stream after one minute and after ten
   vocoder     mel to samples: ours, ours streamed in blocks of 0.8 s, NeMo's HiFi-GAN of equal size, librosa's
               Griffin-Lim
-  seams       (of a trained decoder, with --tokens) the change of energy where two blocks meet, beside that where
-              two other tokens meet, and that of the recordings at the same places
+  seams       (of a trained decoder, with ``tokens``) the change of energy where two blocks meet, that where two other
+              tokens meet, and that of the recordings at the same places
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,11 +40,14 @@ from corpus.audio.files import Samples
 from decoder.config import DecoderConfig, VocoderConfig
 from decoder.encoder import Tokens
 from decoder.model import SpeechDecoder
+from decoder.stream import feed_rows
 from decoder.train import STAGE
 from decoder.vocoder import Vocoder
+from runtime.command import Command
+from runtime.config import Options, option
 
 CODES, SECONDS_A_MINUTE = 512, 60
-PARTS = ("blocks", "streams", "anew", "memory", "vocoder", "seams")
+PARTS = ("blocks", "streams", "batch", "anew", "memory", "vocoder", "seams")
 MIDDLE = slice(1, 11)  # blocks 2 to 11
 
 
@@ -54,24 +58,47 @@ class Cost(NamedTuple):
     wall: float
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class DecoderSpeedConfig(Options):
+    """Options of ``benchmarks.decoder``.
+
+    Attributes:
+        decoder: artefact of a trained decoder; empty: random weights.
+        config: YAML of decoder.train whose shapes random weights take, such as a recipe.
+        device: ``cpu`` or ``cuda``.
+        threads: CPU threads.
+        blocks: of the stream of part ``blocks``.
+        streams: numbers of streams, of part ``streams``.
+        rows: numbers of streams in one batch, of part ``batch``.
+        steps: of the solver; the paper's 10.
+        guidance: the paper's 0.7; 0 halves the work.
+        parts: of the measurement.
+        rounds: of each vocoder, and of part ``batch``.
+        tokens: Parquet of tokenised speech, for the seams of a trained decoder.
+        recordings: manifest of the recordings of ``tokens``, to compare the seams with.
+        voices: of the seams; by default all voices of the decoder.
+        out: a JSON file for all figures; empty: none.
+    """
+
+    decoder: str = ""
+    config: str = ""
+    device: str = option("cpu", one_of=("cpu", "cuda"))
+    threads: int = option(1, at_least=1)
+    blocks: int = option(200, at_least=12)
+    streams: list[int] = option([1, 4, 16], at_least=1)
+    rows: list[int] = option([1, 4, 8], at_least=1)
+    steps: int = option(10, at_least=0)
+    guidance: float = option(0.7, at_least=0)
+    parts: list[str] = option(list(PARTS), one_of=PARTS)
+    rounds: int = option(5, at_least=1)
+    tokens: str = ""
+    recordings: str = ""
+    voices: list[str] = field(default_factory=list)
+    out: str = ""
+
+
+def run(options: DecoderSpeedConfig) -> None:
     """Measure and print all parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--decoder", help="artefact of a trained decoder; without it random weights")
-    parser.add_argument("--config", help="YAML of decoder.train whose shapes to take, such as a recipe")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--blocks", type=int, default=200)
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--steps", type=int, default=10, help="of the solver; the paper's 10")
-    parser.add_argument("--guidance", type=float, default=0.7, help="the paper's; 0 halves the work")
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
-    parser.add_argument("--rounds", type=int, default=5, help="of each vocoder")
-    parser.add_argument("--tokens", help="Parquet of tokenised speech, for the seams of a trained decoder")
-    parser.add_argument("--recordings", help="manifest of what the tokens were made from, to compare the seams with")
-    parser.add_argument("--voices", nargs="+", help="for the seams only these (default: all that the decoder knows)")
-    parser.add_argument("--out", type=Path, help="also write all figures to this JSON file")
-    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     decoder = make_decoder(options.decoder, options.config).to(options.device)
@@ -83,6 +110,7 @@ def main() -> None:
     measures: dict[str, Callable[[], Any]] = {
         "blocks": lambda: report_blocks(decoder, options.blocks, block, settings),
         "streams": lambda: [report_streams(decoder, number, block, settings) for number in options.streams],
+        "batch": lambda: [report_batch(decoder, number, options.rounds, settings) for number in options.rows],
         "anew": lambda: report_anew(decoder, block, settings),
         "memory": lambda: report_memory(decoder, block),
         "vocoder": lambda: report_vocoders(decoder.vocoder, options.rounds),
@@ -91,10 +119,10 @@ def main() -> None:
         measures["seams"] = lambda: report_seams(decoder, options, settings)
     figures |= {name: measure() for name, measure in measures.items() if name in options.parts}
     if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+        Path(options.out).write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def make_decoder(artefact: str | None, config: str | None) -> SpeechDecoder:
+def make_decoder(artefact: str, config: str) -> SpeechDecoder:
     """The trained decoder, or one of random weights in the wanted shape (laptop: the defaults of decoder.train)."""
     if artefact:
         return SpeechDecoder.from_pretrained(artefact)
@@ -158,6 +186,39 @@ def report_streams(decoder: SpeechDecoder, number: int, block: float, settings: 
     share = statistics.mean(waited[-1].cpu for waited in waits[1:]) / block
     print(f"  all of them take {share:.2f} of real time (cpu)\n", flush=True)
     return {"streams": number, "first": quantiles(first), "later": quantiles(later), "load_cpu": share}
+
+
+def report_batch(decoder: SpeechDecoder, number: int, rounds: int, settings: dict[str, Any]) -> dict[str, float]:
+    """A block of each of ``number`` streams: as rows of one batch and one by one, in turns; medians of the rounds."""
+    feeds = [some_tokens(decoder, 8 + rounds, seed) for seed in range(number)]
+    batched, single = ([decoder.streaming(**settings) for _ in range(number)] for _ in range(2))
+
+    def one_by_one(turn: int) -> list[Samples]:
+        return [stream.feed(feed[turn]) for stream, feed in zip(single, feeds, strict=True)]
+
+    costs: dict[str, list[Cost]] = {"batch": [], "one_by_one": []}
+    for turn in range(8 + rounds):
+        together, of_batch = timed(decoder, lambda turn=turn: feed_rows(batched, [feed[turn] for feed in feeds]))  # type: ignore[misc]
+        apart, of_single = timed(decoder, lambda turn=turn: one_by_one(turn))  # type: ignore[misc]
+        if decoder.device.type == "cpu":
+            assert all(np.array_equal(one, other) for one, other in zip(together, apart, strict=True))
+        if turn >= 8:  # all blocks that can be seen are there
+            costs["batch"].append(of_batch)
+            costs["one_by_one"].append(of_single)
+    figures = {
+        f"{name}_{clock}": statistics.median(getattr(cost, clock) for cost in each)
+        for name, each in costs.items()
+        for clock in ("cpu", "wall")
+    }
+    print(f"{number} streams, a block of each")
+    for clock in ("cpu", "wall"):
+        batch, apart_seconds = figures[f"batch_{clock}"], figures[f"one_by_one_{clock}"]
+        ratio = f"x {apart_seconds / batch:.2f}"
+        print(
+            f"  {clock:5} one batch {1e3 * batch:8.1f} ms   one by one {1e3 * apart_seconds:8.1f} ms   {ratio}",
+            flush=True,
+        )
+    return {"streams": number} | figures
 
 
 def report_anew(decoder: SpeechDecoder, block: float, settings: dict[str, Any]) -> list[dict[str, float]]:
@@ -227,7 +288,7 @@ def report_vocoders(vocoder: Vocoder, rounds: int) -> dict[str, Any]:
     return {"speeds": speeds, "ratio": statistics.median(ratio), "parameters": sizes, "lag_ms": lags}
 
 
-def report_seams(decoder: SpeechDecoder, options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, float]:
+def report_seams(decoder: SpeechDecoder, options: DecoderSpeedConfig, settings: dict[str, Any]) -> dict[str, float]:
     """Changes of the log-energy of 5 ms, in dB, inside of speech: where blocks meet, where tokens meet, and elsewhere.
 
     Of streamed speech, and of the recordings that the tokens were made from at the same places: what is said changes
@@ -366,5 +427,14 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+COMMAND = Command(
+    name="benchmarks.decoder",
+    words="",
+    config=DecoderSpeedConfig,
+    run=run,
+    summary="Speed of the streaming speech decoder and of the vocoder.",
+    example="python -m benchmarks.decoder decoder=runs/quickstart/decoder/artefact 'parts=[blocks,batch]'",
+)
+
 if __name__ == "__main__":
-    main()
+    COMMAND.exit()
