@@ -140,7 +140,7 @@ class RandomData:
 
 def trainer_steps(trainer: Trainer) -> Callable[[], None]:
     """A function that takes the trainer's next step."""
-    batches = trainer._training_batches(0)
+    batches = trainer.data.training(0)
     number = 0
 
     def step() -> None:

@@ -53,9 +53,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, logits: Tensor, labels: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor]:
         is_shared = group.size() > 1
-        logits_SBW = (
-            logits.detach().float()
-        )  # in fp32 no copy: the operations in place below use up the caller's logits
+        logits_SBW = logits.detach().float()  # no copy in fp32: the caller's logits are overwritten below
         largest = logits_SBW.amax(-1)
         if is_shared:
             dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)

@@ -5,33 +5,24 @@ Shapes: B micro batch, S tokens of a sequence.
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from torch import Tensor
 
 from lm.data.corpora import CorpusInfo, open_corpus
-from lm.data.dataset import (
-    BatchIndices,
-    build_training_data,
-    build_validation_data,
-    finish_cache,
-    prepare_cache,
-    read_batches,
-)
-from lm.data.loss_mask import Loss
 from lm.data.mixture import CorpusMixture, mix
 from lm.data.vocabulary import Vocabulary
 from runtime.curve import Curve
 from runtime.errors import UserError
 from runtime.stage import Run
 
+from .batches import CorpusBatches
 from .checkpoint import (
     CheckpointRecord,
     check_optimizer,
@@ -91,7 +82,7 @@ class Trainer:
         processes: the open process groups.
         vocabulary: of the corpora.
         corpora: name -> opened corpus.
-        mixture: how often each is read.
+        mixture: the corpora's shares.
     """
 
     def __init__(
@@ -111,14 +102,14 @@ class Trainer:
         if processes.device.type == "cpu":
             keep_freed_memory()
         self.background = AsyncCallsQueue() if self.loop.async_save else None
-        self._build_data(mixture)
+        self.data = CorpusBatches(config, run, processes, vocabulary, corpora, mixture)
         self._build_model()
         self.speed = SpeedMeter(config, self.vocabulary_size, processes)
 
     def train(self) -> dict[str, Any]:
         """Run from the newest checkpoint (or the beginning) to the last step; returns the stage's metrics."""
         loop, first_step = self.loop, self._resume()
-        batches = self._training_batches(first_step)
+        batches = self.data.training(first_step)
         curve = Curve(self.run.folder, first_step=first_step, is_written=self.run.is_main)
         bar = self.run.progress(loop.steps, "training", start=first_step, unit="step")
         with bar, termination() as is_terminated:
@@ -182,8 +173,8 @@ class Trainer:
         with self.speed.paused():
             for chunk in self.chunks:
                 chunk.eval()
-            for name, dataset in self.validation.items():
-                losses = self._validation_losses(dataset)
+            for name in self.data.validation_data:
+                losses = self.passes.run(*self.data.validation(name), is_training=False)
                 rows |= losses.row(f"val_loss.{name}")
                 kind = self.corpora[name].format
                 formats[kind] = formats.get(kind, Losses()) + losses
@@ -194,41 +185,6 @@ class Trainer:
         for kind, losses in formats.items():
             rows |= losses.row(f"val_loss_of_format.{kind}")
         return rows | sum(formats.values(), Losses()).row("val_loss_of_all")
-
-    def _validation_losses(self, dataset: Any) -> Losses:
-        num_samples = min(len(dataset), self.loop.validation_samples or len(dataset))
-        group = self.loop.micro_batch * self.processes.data_size
-        # The interleaved schedule takes multiples of the pipeline's size; samples beyond the last only fill.
-        whole = self.config.parallel.pipeline if len(self.chunks) > 1 else 1
-        micro_batches = math.ceil(num_samples / group / whole) * whole
-        batches = self._batches(dataset, 0, 1, micro_batches * group, num_samples)
-        return self.passes.run(batches, micro_batches, is_training=False)
-
-    def _build_data(self, mixture: CorpusMixture) -> None:
-        loop, cache = self.loop, self.run.folder / "index"
-        if self.processes.rank == 0:
-            prepare_cache(cache)
-        self.processes.barrier()
-        started = time.monotonic()
-        options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": self.config.seed, "cache": cache}
-        options["packing"] = loop.packing
-        losses = cast(dict[str, Loss], self.config.losses)
-        self.training = build_training_data(
-            self.corpora,
-            mixture.shares,
-            self.vocabulary,
-            num_samples=loop.steps * loop.global_batch,
-            losses=losses,
-            **options,
-        )
-        self.validation = {
-            name: build_validation_data(corpus, self.vocabulary, loss=losses.get(name, "all"), **options)
-            for name, corpus in self.corpora.items()
-            if corpus.splits["valid"].documents
-        }
-        if self.processes.rank == 0:
-            finish_cache(cache)
-        self.run.say(f"index of {loop.steps * loop.global_batch:,} samples: {time.monotonic() - started:.1f} s")
 
     def _build_model(self) -> None:
         config, loop = self.config, self.loop
@@ -261,28 +217,6 @@ class Trainer:
             self.chunks, loop, self.processes, has_engine=has_engine, precision=self.precision
         )
         self.optimizer = build_optimizer(self.chunks, loop, config.parallel, self.precision)
-
-    def _training_batches(self, first_step: int) -> list[Iterator[dict[str, Tensor]]]:
-        loop = self.loop
-        return self._batches(
-            self.training, first_step, loop.steps, loop.global_batch, loop.steps * loop.global_batch, loop.data_workers
-        )
-
-    def _batches(
-        self, dataset: Any, first_step: int, last_step: int, global_batch: int, num_samples: int, workers: int = 0
-    ) -> list[Iterator[dict[str, Tensor]]]:
-        """One reader for each chunk of the model: the interleaved schedule reads for each on its own."""
-        indices = BatchIndices(
-            first_step=first_step,
-            last_step=last_step,
-            global_batch=global_batch,
-            micro_batch=self.loop.micro_batch,
-            data_rank=self.processes.data_rank,
-            data_size=self.processes.data_size,
-            num_samples=num_samples,
-        )
-        pin = self.processes.device.type == "cuda"
-        return [read_batches(dataset, indices, workers=workers, pin=pin) for _ in self.chunks]
 
     def _resume(self) -> int:
         """Load the newest checkpoint of this run, else the weights of ``init``; returns the steps done."""

@@ -194,42 +194,6 @@ def test_what_cannot_be_imported_is_named(tiny: Any, run_ranks: Any, tmp_path: P
         HuggingFaceWeights(foreign.folder)
 
 
-def test_a_base_tokenizer_needs_an_eos(tmp_path: Path) -> None:
-    """Its own EOS ends our documents; what it puts around texts by itself is left out; its chat template is kept."""
-    from tokenizers import AddedToken, processors
-
-    from corpus.tokens import TokenisedUtterance, write_tokens
-    from lm.vocabulary import STAGE, VocabularyConfig
-
-    row = TokenisedUtterance("u", np.arange(5, dtype=np.uint16), "the sea", 0.4, "ann")
-    write_tokens(tmp_path / "tokens/train.parquet", [row], tokenizer="abc", codebook_size=16, frame_rate=12.5)
-    base = tmp_path / "base"
-    base.mkdir()
-    bpe = train_bpe(["the sea is blue"] * 3, 280)
-    bpe.save(str(base / "tokenizer.json"))
-    options = {"tokens": str(tmp_path / "tokens"), "base": str(base)}
-    with pytest.raises(UserError, match=r"no EOS.*eos="):
-        STAGE.execute(VocabularyConfig(out=str(tmp_path / "none"), **options))
-    with pytest.raises(UserError, match=r"'<eot>'.*does not have"):
-        STAGE.execute(VocabularyConfig(out=str(tmp_path / "unknown"), eos="<eot>", **options))
-    bpe.add_special_tokens([AddedToken("<bos>", special=True), AddedToken("<eos>", special=True)])
-    marks = [(name, bpe.token_to_id(name)) for name in ("<bos>",)]
-    bpe.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=marks)
-    bpe.save(str(base / "tokenizer.json"))
-    settings = {"eos_token": {"content": "<eos>"}, "chat_template": "{{ messages[0]['content'] }}"}
-    (base / "tokenizer_config.json").write_text(json.dumps(settings))
-    STAGE.execute(VocabularyConfig(out=str(tmp_path / "own"), **options))
-    vocabulary = Vocabulary.from_pretrained(tmp_path / "own/vocabulary")
-    assert vocabulary.eos == bpe.token_to_id("<eos>") and "<|endoftext|>" not in vocabulary._added
-    assert vocabulary.chat_template == settings["chat_template"]
-
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "own/vocabulary")
-    assert tokenizer.eos_token == "<eos>" and tokenizer.chat_template == settings["chat_template"]
-    assert tokenizer(" the sea").input_ids == vocabulary.encode_text("the sea")
-
-
 MEASURE = """
 import json, resource, sys, torch
 from pathlib import Path

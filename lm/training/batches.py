@@ -1,0 +1,120 @@
+"""Micro batches of a process: the mixture's training samples from any step on, and each corpus's validation samples."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from torch import Tensor
+
+from lm.data.corpora import CorpusInfo
+from lm.data.dataset import (
+    BatchIndices,
+    build_training_data,
+    build_validation_data,
+    finish_cache,
+    prepare_cache,
+    read_batches,
+)
+from lm.data.loss_mask import Loss
+from lm.data.mixture import CorpusMixture
+from lm.data.vocabulary import Vocabulary
+from runtime.stage import Run
+
+from .config import LmTrainConfig
+from .processes import Processes
+
+Batches = list[Iterator[dict[str, Tensor]]]  # one reader for each chunk of the model
+
+
+class ValidationBatches(NamedTuple):
+    """The validation samples of one corpus, in ``num_micro_batches`` micro batches."""
+
+    batches: Batches
+    num_micro_batches: int
+
+
+class CorpusBatches:
+    """The samples of all corpora, indexed in ``<out>/index``.
+
+    Args:
+        config: the stage's config.
+        run: its folder.
+        processes: the open process groups.
+        vocabulary: of the corpora.
+        corpora: name -> opened corpus.
+        mixture: the corpora's shares.
+    """
+
+    def __init__(
+        self,
+        config: LmTrainConfig,
+        run: Run,
+        processes: Processes,
+        vocabulary: Vocabulary,
+        corpora: Mapping[str, CorpusInfo],
+        mixture: CorpusMixture,
+    ) -> None:
+        self.parallel, self.loop, self.processes = config.parallel, config.train, processes
+        loop, cache, started = self.loop, run.folder / "index", time.monotonic()
+        if processes.rank == 0:
+            prepare_cache(cache)
+        processes.barrier()  # the others read the index that the first one builds
+        options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": config.seed, "cache": cache}
+        options["packing"] = loop.packing
+        losses = cast(dict[str, Loss], config.losses)
+        self.num_samples = loop.steps * loop.global_batch
+        self.training_data = build_training_data(
+            corpora, mixture.shares, vocabulary, num_samples=self.num_samples, losses=losses, **options
+        )
+        self.validation_data = {
+            name: build_validation_data(corpus, vocabulary, loss=losses.get(name, "all"), **options)
+            for name, corpus in corpora.items()
+            if corpus.splits["valid"].documents
+        }
+        if processes.rank == 0:
+            finish_cache(cache)
+        run.say(f"index of {self.num_samples:,} samples: {time.monotonic() - started:.1f} s")
+
+    def training(self, first_step: int) -> Batches:
+        """This process's micro batches from ``first_step`` to the last step of the run."""
+        loop = self.loop
+        return self._readers(
+            self.training_data,
+            first_step=first_step,
+            last_step=loop.steps,
+            global_batch=loop.global_batch,
+            num_samples=self.num_samples,
+            workers=loop.data_workers,
+        )
+
+    def validation(self, name: str) -> ValidationBatches:
+        """This process's micro batches of the validation samples of corpus ``name``."""
+        data = self.validation_data[name]
+        num_samples = min(len(data), self.loop.validation_samples or len(data))
+        group = self.loop.micro_batch * self.processes.data_size
+        # The interleaved schedule takes multiples of the pipeline's size; samples beyond the last only fill.
+        whole = self.parallel.pipeline if self.parallel.virtual > 1 else 1
+        micro_batches = math.ceil(num_samples / group / whole) * whole
+        batches = self._readers(
+            data, first_step=0, last_step=1, global_batch=micro_batches * group, num_samples=num_samples
+        )
+        return ValidationBatches(batches, micro_batches)
+
+    def _readers(
+        self, data: Any, *, first_step: int, last_step: int, global_batch: int, num_samples: int, workers: int = 0
+    ) -> Batches:
+        """One reader for each chunk of the model: the interleaved schedule reads for each on its own."""
+        indices = BatchIndices(
+            first_step=first_step,
+            last_step=last_step,
+            global_batch=global_batch,
+            micro_batch=self.loop.micro_batch,
+            data_rank=self.processes.data_rank,
+            data_size=self.processes.data_size,
+            num_samples=num_samples,
+        )
+        pin = self.processes.device.type == "cuda"
+        return [read_batches(data, indices, workers=workers, pin=pin) for _ in range(self.parallel.virtual)]
