@@ -1,4 +1,4 @@
-"""The console script ``speechweave``: one subcommand a stage, listed in the order of the chain.
+"""Console script ``speechweave``: one subcommand a stage, listed in the order of the chain.
 
 ``speechweave tokenizer train out=runs/t ...`` is the same as ``python -m tokenizer.train out=runs/t ...``; the command
 line itself imports nothing heavy.
@@ -40,13 +40,15 @@ COMMANDS = (
     Command("lm generate", "lm.generate", "continue a prompt with an exported model of any family, text or speech"),
     Command("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
     Command("text2token synthesize", "text2token.synthesize", "text corpus -> spans -> speech tokens, in bulk"),
-    Command("text2token status", "text2token.status", "where a bulk synthesis stands: done, at work, given up, left"),
-    Command("text2token inspect", "text2token.inspect", "read documents with their spans marked, hear the spans"),
+    Command(
+        "text2token status", "text2token.status", "progress of a bulk synthesis: units done, at work, failed, left"
+    ),
+    Command("text2token inspect", "text2token.inspect", "show documents with their spans marked, play the spans"),
     Command("text2token pack", "text2token.pack", "spans and text -> interleaved LM corpus"),
     Command("text2token aligned", "text2token.aligned", "real speech with word times -> interleaved LM corpus"),
     Command("decoder train-vocoder", "decoder.train_vocoder", "train the iSTFT vocoder (mel -> waveform)"),
     Command("decoder train", "decoder.train", "train the flow-matching decoder (tokens -> mel)"),
-    Command("decoder resynthesise", "decoder.resynthesise", "speech tokens -> speech, for the judge and the ear"),
+    Command("decoder resynthesise", "decoder.resynthesise", "speech tokens -> speech, for the judge and for listening"),
     Command("chatbot dialogues", "chatbot.dialogues", "text dialogues -> filtered, shortened, spoken dialogues"),
     Command("chatbot import", "chatbot.dialogue_import", "recorded dialogues -> dialogues with speech tokens"),
     Command("chatbot prepare", "chatbot.prepare", "spoken questions and answers -> fine-tuning corpus"),
@@ -54,10 +56,10 @@ COMMANDS = (
     Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
     Command("chat", "chatbot.chat", "talk to a chatbot in the terminal, or answer sound files"),
     Command("serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"),
-    Command("evaluation run", "evaluation.run", "judge resynthesised and answered speech independently"),
-    Command("evaluation chat", "evaluation.chat", "talk to a served chatbot, many at once: right answers, waits"),
-    Command("evaluation page", "evaluation.page", "talk to the served page in a browser; the judge listens"),
-    Command("evaluation quality", "evaluation.quality", "how good resynthesised speech is: one table, spectrograms"),
+    Command("evaluation run", "evaluation.run", "judge resynthesised speech and answers independently"),
+    Command("evaluation chat", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
+    Command("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
+    Command("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
     Command(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),
@@ -78,7 +80,10 @@ def usage() -> str:
     lines += [f"  {command.words:<{width}}  {command.summary}" for command in COMMANDS]
     lines += ["", "Examples:", "  speechweave quickstart", "  speechweave quickstart quickstart.manifest=my.jsonl"]
     lines += ["  speechweave tokenizer train --help", "  speechweave chat question.wav --out answer.wav"]
-    lines += ["", "Every COMMAND has --help. Options follow Hydra's override grammar (key=value)."]
+    lines += [
+        "",
+        "Every COMMAND has --help. Options are key=value or --key value; values follow Hydra's override grammar.",
+    ]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a recipe runs: one live bar a running step, or plain lines where there is no terminal."""
+"""Progress display of a running recipe: one live bar a step, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Display:
         self.bars.stop()
 
     def skipped(self, step: Step) -> None:
-        """Say that a step was done before."""
+        """Print that a step was done before."""
         self.console.print(f"[dim]{self._place(step)} {step.name:<24} up to date[/dim]")
 
     def started(self, step: Step) -> None:
@@ -59,7 +59,7 @@ class Display:
         self.console.print(f"{self._place(step)} [green]{step.name:<24}[/green] done in {seconds:6.1f} s")
 
     def failed(self, step: Step, reason: str) -> None:
-        """Say that a step failed, or cannot run, and why."""
+        """Print that a step failed, or cannot run, and why."""
         if step.name in self.tasks:
             self.bars.remove_task(self.tasks.pop(step.name))
         self.console.print(f"{self._place(step)} [red]{step.name:<24}[/red] {escape(reason)}")

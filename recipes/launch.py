@@ -1,7 +1,7 @@
-"""Starts stages as processes on this machine, one or several ranks each, and never leaves orphans behind.
+"""Launch of stages as processes on this machine, one or several ranks each, that end with their parent.
 
 A stage runs as ``python -m room.stage --config FILE`` in processes of its own, so that a crash or a kill of one stage
-never touches another, and the heavy libraries of one are not paid for by the next. On clusters the same modules run
+never touches another, and each imports only its own libraries. On clusters the same modules run
 under torchrun or SLURM.
 """
 
@@ -19,7 +19,7 @@ from runtime.progress import QUIET_VARIABLE
 
 
 def reserve_port() -> socket.socket:
-    """A TCP port on the loopback interface that the system gives to nobody else while the socket is open.
+    """Reserve a TCP port on the loopback interface, as long as the socket stays open.
 
     It is bound and does not listen: a process that allows the reuse of addresses, as torch's store does, may still
     listen at its number. (Ranks take seconds to start, in which a port that is merely free may find another user.)
@@ -84,7 +84,7 @@ class Ranks:
         return 0
 
     def stop(self) -> None:
-        """Terminate every rank, kindly first."""
+        """Stop every rank: SIGTERM, and SIGKILL after 10 s."""
         for process in self.processes:
             if process.poll() is None:
                 process.terminate()

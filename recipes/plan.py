@@ -1,6 +1,6 @@
-"""A recipe: one YAML file that says which stages run, what each needs, and each stage's options.
+"""Recipe: one YAML file with the stages that run, the needs of each, and each stage's options.
 
-Composed by Hydra from the YAML files beside this module (``recipe=NAME``, default ``quickstart``) and overrides::
+Composed by Hydra from the YAML files in this folder (``recipe=NAME``, default ``quickstart``) and overrides::
 
     quickstart: {out: runs/quickstart, seed: 1, cores: 2, manifest: null}
     plan:

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from runtime.config import TRUE
 
@@ -23,9 +26,6 @@ from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
 from .cluster.layouts import ClusterLayout, best_layout, smallest_cluster
 from .cluster.memory import GIB, MemoryParts
 from .recipe_command import RecipeCommand
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FLAGS = ("json", "search")
 PART_NOTES = {
@@ -94,8 +94,6 @@ def report(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> 
 
 def show(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> None:
     """Print the plan as tables."""
-    from rich.console import Console
-
     console = Console(highlight=False)
     size = recipe.model.num_parameters(recipe.assumed.vocabulary_size)
     console.print(
@@ -115,8 +113,6 @@ def show(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> No
 
 def memory_table(layout: ClusterLayout) -> Table:
     """Memory of the fullest process, part by part."""
-    from rich.table import Table
-
     parts, number = layout.stages[layout.fullest], len(layout.stages)
     where = f"pipeline stage {layout.fullest + 1} of {number}, the fullest" if number > 1 else "each process"
     table = Table(title=f"memory of a process ({where})", title_justify="left")
@@ -133,8 +129,6 @@ def memory_table(layout: ClusterLayout) -> Table:
 
 def time_table(recipe: ClusterRecipe, layout: ClusterLayout) -> Table:
     """Speed, time, checkpoints and failures."""
-    from rich.table import Table
-
     found = layout.throughput
     table = Table(title="time", title_justify="left", show_header=False)
     table.add_column("")

@@ -19,6 +19,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from runtime.artefact import write_text
 from runtime.config import option_rows, read_section
 from runtime.errors import UserError
@@ -62,9 +66,6 @@ def write_scripts(arguments: Sequence[str]) -> list[Path]:
 
 def site_config(words: Sequence[str]) -> SiteConfig:
     """``key=value`` words as a checked config."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     try:
         values = {one.key_or_group: one.value() for one in OverridesParser.create().parse_overrides(list(words))}
     except HydraException as error:
@@ -107,8 +108,6 @@ def write_recipe(recipe: ClusterRecipe, site: SiteConfig) -> Path:
 
 def step_script(step: Step, plan: RecipePlan, recipe: ClusterRecipe, site: SiteConfig) -> str:
     """The script that runs one step: training on the whole cluster, other steps on one node without accelerators."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     is_training = step.config.run == TRAINING
     environment = Environment(
         loader=FileSystemLoader(RECIPES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,

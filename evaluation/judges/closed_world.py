@@ -1,8 +1,8 @@
-"""An independent judge of speech: a recogniser that has seen none of our models and knows only a closed world's words.
+"""Independent judge of speech: a recogniser of a closed world, trained on no output of our models.
 
-pocketsphinx (with its own English acoustic model) listens; a trigram model of the closed world's sentences tells it
-what can be said there. On untouched synthetic speech its word error rate is about 1 %; what it reads in our models'
-speech is therefore a measure of that speech. Outside of the closed world it is useless, so it is not offered there.
+pocketsphinx with its own English acoustic model and a trigram language model of the closed world's sentences. On
+untouched synthetic speech its word error rate is about 1 %, so that its word error rate on our models' speech measures
+that speech. It transcribes sentences of the closed world only.
 
     judge = Judge(sentences)
     judge.transcribe(audio)          # 16 kHz, (S,) float32 -> "the capital of france is paris"
@@ -35,14 +35,14 @@ LEVEL = 0.08  # root mean square of the speech, full scale 1
 NOISE = 0.0015  # standard deviation of the white noise added: 35 dB below the speech
 PADDING = 0.2  # seconds of (noisy) silence before and after
 NOISE_SEED = 1
-MIN_SECONDS = 0.05  # shorter than two analysis windows: nothing can be said in it
+MIN_SECONDS = 0.05  # shorter ones have less than two analysis windows
 
 
 class Judge:
     """A closed-world recogniser.
 
     Args:
-        sentences: everything that may be said; normalised to lower-case words. The language model is made of them.
+        sentences: all sentences of the closed world, normalised to lower-case words; they train the language model.
 
     Raises:
         UserError: a word of theirs has no pronunciation in the CMU dictionary.
@@ -55,7 +55,7 @@ class Judge:
         self.dictionary = pronunciations(self.model.words)
 
     def __reduce__(self) -> tuple[type[Judge], tuple[list[str]]]:
-        """Travels to another process without the recogniser."""
+        """Pickle without the recogniser."""
         return Judge, (self.sentences,)
 
     @functools.cached_property
@@ -80,7 +80,7 @@ class Judge:
         return normalise(text) in self._known
 
     def transcribe(self, audio: Samples) -> str:
-        """What is heard in ``audio`` (S,) float32 at 16 kHz; "" where nothing is."""
+        """The transcript of ``audio`` (S,) float32 at 16 kHz; "" where nothing is recognised."""
         if len(audio) < MIN_SECONDS * SAMPLE_RATE:
             return ""
         decoder = self.decoder
@@ -88,11 +88,11 @@ class Judge:
         decoder.start_utt()
         decoder.process_raw(to_pcm(audio), no_search=False, full_utt=True)
         decoder.end_utt()
-        heard = decoder.hyp()
-        return str(heard.hypstr) if heard else ""
+        hypothesis = decoder.hyp()
+        return str(hypothesis.hypstr) if hypothesis else ""
 
     def transcribe_file(self, path: Path | str) -> str:
-        """What is heard in an audio file."""
+        """The transcript of an audio file."""
         return self.transcribe(read_audio(path))
 
 
@@ -100,7 +100,7 @@ def load_judge(corpus: Path | str) -> Judge:
     """The judge of a corpus's closed world."""
     file = Path(corpus) / "sentences.txt"
     if not file.is_file():
-        remedy = "give the output folder of corpus.build: the judge must know what can be said"
+        remedy = "give the output folder of corpus.build: the judge needs all sentences of the closed world"
         raise UserError(str(file), found="no such file", remedy=remedy)
     return Judge(file.read_text(encoding="utf-8").splitlines())
 

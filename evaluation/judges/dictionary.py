@@ -1,4 +1,4 @@
-"""The judge's pronunciations: the entries of pocketsphinx's own CMU dictionary for the words of a closed world."""
+"""Pronunciations of the judge: the entries of pocketsphinx's own CMU dictionary for the words of a closed world."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Judges whose weights are not ours to ship: an open-vocabulary recogniser and a naturalness predictor, given by path.
+"""External models given by path: an open-vocabulary recogniser and a naturalness predictor, which we do not ship.
 
   asr    a NeMo ASR model (``model.nemo``) or a folder of transformers' (Whisper and its like)
   utmos  a TorchScript file that maps (waveform (1, S), sample rate) to a score of 1 to 5, as UTMOS's authors trace it
 
-Nothing is downloaded: what is not a file or folder here is refused.
+Nothing is downloaded: the path must be a local file or folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BATCH = 8
 
 
 def transcripts(model: str, files: Sequence[Path]) -> list[str]:
-    """What the recogniser at ``model`` hears in audio files."""
+    """Transcripts of audio files by the recogniser at ``model``."""
     path = Path(model)
     if path.is_file() and path.suffix == ".nemo":
         return nemo_transcripts(path, files)
@@ -29,17 +29,17 @@ def transcripts(model: str, files: Sequence[Path]) -> list[str]:
 
 
 def nemo_transcripts(model: Path, files: Sequence[Path]) -> list[str]:
-    """By NeMo."""
+    """Transcripts by a NeMo model."""
     from nemo.collections.asr.models import ASRModel
 
     recogniser = ASRModel.restore_from(str(model), map_location="cpu").eval()
     audios = [read_audio(file) for file in files]
-    heard = recogniser.transcribe(audios, batch_size=BATCH, verbose=False)
-    return [found if isinstance(found, str) else found.text for found in heard]
+    hypotheses = recogniser.transcribe(audios, batch_size=BATCH, verbose=False)
+    return [found if isinstance(found, str) else found.text for found in hypotheses]
 
 
 def transformers_transcripts(model: Path, files: Sequence[Path]) -> list[str]:
-    """By transformers."""
+    """Transcripts by a model of transformers."""
     from transformers import pipeline
 
     recogniser = pipeline("automatic-speech-recognition", model=str(model))

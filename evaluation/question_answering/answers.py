@@ -1,4 +1,4 @@
-"""Spoken questions and answers: what the chatbot heard, what it wrote, and what the judge hears it say."""
+"""Spoken questions and answers: the chatbot's transcript and reply, and the judge's transcript of its speech."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from corpus.text.normalisation import normalise
 from corpus.text.word_errors import WordErrors, total, word_errors
 from corpus.world.questions import QuestionAnswer
-from evaluation.judges.listening import Listening
+from evaluation.judges.transcription import AudioItem
 from runtime.errors import UserError
 
 from .scoring import is_right, share
@@ -23,11 +23,11 @@ class SpokenAnswer:
 
     Attributes:
         id: of the question's utterance.
-        audio: the question as it was spoken.
-        speaker: who asked.
+        audio: the question's speech.
+        speaker: of the question.
         heard: the chatbot's transcript of the question; None if it makes none.
         said: its reply in text.
-        reply_audio: its reply in speech; None if it said nothing.
+        reply_audio: its reply in speech; None if it made no speech.
         asked: the question with its right answer.
     """
 
@@ -45,10 +45,10 @@ def read_answers(folder: Path | str, find: Callable[[str, str], QuestionAnswer |
 
     Args:
         folder: with answers.jsonl.
-        find: a question, by the id of its utterance and its words in normal form; None where there is none such.
+        find: a question, by the id of its utterance and its words in normal form; None for an unknown one.
 
     Raises:
-        UserError: no answers, a bad line, or a question that the corpus does not have.
+        UserError: no answers, a bad line, or a question that the corpus lacks.
     """
     file = Path(folder) / "answers.jsonl"
     if not file.is_file():
@@ -76,16 +76,16 @@ def read_answers(folder: Path | str, find: Callable[[str, str], QuestionAnswer |
     return answers
 
 
-def listenings(answers: list[SpokenAnswer]) -> list[Listening]:
-    """What the judge has to hear: the spoken replies."""
-    return [Listening(f"answer/{answer.id}", answer.reply_audio) for answer in answers if answer.reply_audio]
+def replies_to_transcribe(answers: list[SpokenAnswer]) -> list[AudioItem]:
+    """The spoken replies, for the judge."""
+    return [AudioItem(f"answer/{answer.id}", answer.reply_audio) for answer in answers if answer.reply_audio]
 
 
-def score(answers: list[SpokenAnswer], heard: dict[str, str]) -> list[dict[str, Any]]:
+def score(answers: list[SpokenAnswer], transcripts: dict[str, str]) -> list[dict[str, Any]]:
     """One row of details for each answer."""
     rows = []
     for answer in answers:
-        judged = heard.get(f"answer/{answer.id}", "")
+        judged = transcripts.get(f"answer/{answer.id}", "")
         transcript = None if answer.heard is None else word_errors(answer.asked.question, answer.heard)
         agreement = word_errors(answer.said, judged)
         rows.append(

@@ -1,4 +1,4 @@
-"""Answers within dialogues: right at the first turn, to later questions about something else, and to follow-ups?"""
+"""Answers within dialogues: accuracy at the first turn, of later independent questions and of follow-ups."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def read_conversations(folder: Path | str, corpus: Path | str) -> tuple[list[Spo
 
 
 def score_conversations(
-    answered: list[SpokenAnswer], relations: dict[str, str], heard: dict[str, str]
+    answered: list[SpokenAnswer], relations: dict[str, str], transcripts: dict[str, str]
 ) -> list[dict[str, Any]]:
     """One row of details for each answer."""
-    rows = score(answered, heard)
+    rows = score(answered, transcripts)
     return [row | {"part": "dialogue", "relation": relations[row["id"]]} for row in rows]
 
 

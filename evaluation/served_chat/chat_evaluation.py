@@ -14,7 +14,7 @@ from corpus.audio.files import SAMPLE_RATE, read_audio
 from corpus.manifest import Utterance, read_manifest
 from corpus.world.questions import choose_questions, read_questions
 from evaluation.judges.closed_world import load_judge
-from evaluation.judges.listening import listen
+from evaluation.judges.transcription import transcribe_all
 from evaluation.question_answering import answers
 from runtime.artefact import write_text
 from runtime.errors import UserError
@@ -156,8 +156,10 @@ def score(config: ChatEvaluationConfig, run: Run, by_label: dict[str, dict[str, 
     write_lines(run.folder / "answers.jsonl", [record for label in labels for record in records[label]])
     questions = read_questions(config.corpus)
     answered = answers.read_answers(run.folder, lambda _, words: questions.get(words))
-    heard = listen(load_judge(config.corpus), answers.listenings(answered), run, processes=config.processes)
-    scored = answers.score(answered, heard)
+    transcripts = transcribe_all(
+        load_judge(config.corpus), answers.replies_to_transcribe(answered), run, processes=config.processes
+    )
+    scored = answers.score(answered, transcripts)
     write_lines(run.folder / "details.jsonl", scored)
     rows: dict[str, Summary] = {}
     for label in labels:

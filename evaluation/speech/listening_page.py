@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
+
 from runtime.artefact import atomic_path, write_text
 
 from .score_sheet import draw_sheet
@@ -23,9 +25,9 @@ class ScoreSheet:
     """One utterance from each source.
 
     Attributes:
-        text: what is said.
+        text: of the utterance.
         audios: name of the source -> sound file.
-        heard: name of the source -> what the judge heard, where it listened.
+        heard: name of the source -> the judge's transcript, where there is one.
     """
 
     text: str
@@ -44,8 +46,6 @@ def write_page(
         rows: of the table, one for each source.
         sheets: the utterances.
     """
-    from jinja2 import Environment
-
     shown: list[dict[str, Any]] = []
     for number, sheet in enumerate(sheets, 1):
         picture = f"sheets/{number:02d}.png"

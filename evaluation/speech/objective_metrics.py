@@ -1,4 +1,4 @@
-"""How like a recording its resynthesis is: figures that compare the two, frame by frame.
+"""Objective metrics that compare a resynthesis with its recording, frame by frame.
 
   mel_cepstral_distance   dB: 10 / ln 10 * sqrt(2 sum of squared differences of cepstra 1-13), mean over frames
                           (Kubichek 1993). Cepstra are of our 80-band log-mel, nothing is warped in time: compare such
@@ -6,49 +6,50 @@
   stoi                    0 to 1 (Taal et al. 2011; pystoi, resampled to 10 kHz). Made for noisy speech: it asks that
                           the envelopes agree in time, so a decoder that speaks a little earlier or later loses points
                           though every word is clear.
-  pesq                    1 to 4.6, wide band (ITU-T P.862.2; the pesq package). Made for telephone codecs; outside its
-                          field for speech that was made anew. Left out where either recording is silent.
+  pesq                    1 to 4.6, wide band (ITU-T P.862.2; the pesq package). Made for telephone codecs, and
+                          outside its field for generated speech. Left out where either recording is silent.
   pitch_correlation       of the logarithm of the pitch (`evaluation.speech.pitch`)
   pitch_voicing           share of frames that are voiced in both or in neither
 
-All need the words at the same times, which a resynthesis has and a text-to-speech system has not.
+All need the words at the same times, as in a resynthesis, unlike in text-to-speech.
 
 Shapes: S samples, F mel frames, M mel bins.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
+from corpus.audio.mel import LogMel
 
 from .pitch import agreement, pitch
 from .resynthesis import ResynthesisPair
 
-MEASURES = ("mel_cepstral_distance", "stoi", "pesq", "pitch_correlation", "pitch_voicing")
+METRICS = ("mel_cepstral_distance", "stoi", "pesq", "pitch_correlation", "pitch_voicing")
 CEPSTRA = 13
 MIN_SECONDS = 0.5  # shorter ones have too few frames for STOI and PESQ
 
 
 def missing_packages() -> list[str]:
-    """Which of the optional packages are not installed; their measures are then left out."""
-    import importlib.util
-
+    """The optional packages that are not installed; their metrics are left out."""
     return [name for name in ("pystoi", "pesq") if importlib.util.find_spec(name) is None]
 
 
 def compare(pairs: Sequence[ResynthesisPair]) -> dict[str, dict[str, float | None]]:
-    """The measures of each pair by the id of its utterance; None is one that could not be taken."""
+    """The metrics of each pair by the id of its utterance; None where one is undefined."""
     return {pair.made.id: compare_audio(read_audio(pair.original.audio), read_audio(pair.made.audio)) for pair in pairs}
 
 
 def compare_audio(true: Samples, made: Samples) -> dict[str, float | None]:
-    """The measures of two recordings at 16 kHz, of the length of the shorter."""
+    """The metrics of two recordings at 16 kHz, cut to the length of the shorter."""
     length = min(len(true), len(made))
     true, made = true[:length], made[:length]
     tracks = agreement(pitch(true, SAMPLE_RATE), pitch(made, SAMPLE_RATE))
@@ -72,10 +73,6 @@ def mel_cepstral_distance(true: Samples, made: Samples) -> float:
 
 def cepstra(audio: Samples) -> npt.NDArray[np.float64]:
     """Mel cepstra 1 to 13 (F, 13)."""
-    import torch
-
-    from corpus.audio.mel import LogMel
-
     log_mel = LogMel()
     whole = audio[: len(audio) // log_mel.config.hop * log_mel.config.hop]
     if not len(whole):
@@ -87,8 +84,8 @@ def cepstra(audio: Samples) -> npt.NDArray[np.float64]:
 
 
 def stoi(true: Samples, made: Samples) -> float:
-    """Short-time objective intelligibility; NaN where it cannot be taken."""
-    if "pystoi" in missing_packages() or is_useless(true) or is_useless(made):
+    """Short-time objective intelligibility; NaN where it is undefined."""
+    if "pystoi" in missing_packages() or is_too_quiet(true) or is_too_quiet(made):
         return math.nan
     import pystoi  # type: ignore[import-untyped]
 
@@ -101,8 +98,8 @@ def stoi(true: Samples, made: Samples) -> float:
 
 
 def pesq(true: Samples, made: Samples) -> float:
-    """Wide-band PESQ; NaN where it cannot be taken."""
-    if "pesq" in missing_packages() or is_useless(true) or is_useless(made):
+    """Wide-band PESQ; NaN where it is undefined."""
+    if "pesq" in missing_packages() or is_too_quiet(true) or is_too_quiet(made):
         return math.nan
     from pesq import PesqError  # type: ignore[import-untyped]
     from pesq import pesq as score
@@ -111,6 +108,6 @@ def pesq(true: Samples, made: Samples) -> float:
     return float(found) if found > 0 else math.nan  # -1 is its error: no speech found
 
 
-def is_useless(audio: Samples) -> bool:
+def is_too_quiet(audio: Samples) -> bool:
     """Whether there is too little sound to compare."""
     return len(audio) < MIN_SECONDS * SAMPLE_RATE or float(np.abs(audio).max()) < 1e-4

@@ -1,8 +1,7 @@
-"""The pitch of speech by normalised autocorrelation, and how well that of two recordings agrees.
+"""Pitch of speech by normalised autocorrelation, and the agreement of two pitch tracks.
 
 Each window of 40 ms is correlated with itself, the result divided by that of the window alone (Boersma 1993); the
-pitch is the shortest lag whose peak comes near the highest. Good for clean speech of one voice, which is all that is
-measured here; it is not meant for noise or music.
+pitch is the shortest lag whose peak comes near the highest. Meant for clean speech of one voice.
 
 Shapes: S samples, F frames of 10 ms.
 """

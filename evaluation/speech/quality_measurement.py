@@ -11,7 +11,7 @@ from corpus.text.word_errors import word_errors
 from decoder.model import SpeechDecoder
 from evaluation.judges.closed_world import load_judge
 from evaluation.judges.external_models import naturalness, transcripts
-from evaluation.judges.listening import Listening, listen
+from evaluation.judges.transcription import AudioItem, transcribe_all
 from runtime.artefact import artefact_folder, write_text
 from runtime.bulk.parallel_map import in_parallel
 from runtime.errors import UserError
@@ -88,15 +88,15 @@ def add_judge(config: QualityConfig, run: Run, spoken: Spoken, rows: Mapping[str
         return
     judge = load_judge(config.corpus)
     wanted = [
-        Listening(f"{name}/{pair.made.id}", audio_of(name, pair))
+        AudioItem(f"{name}/{pair.made.id}", audio_of(name, pair))
         for name, pairs in spoken.items()
         for pair in pairs
         if judge.knows(pair.original.text)
     ]
-    heard = listen(judge, wanted, run, processes=config.processes)
+    transcripts = transcribe_all(judge, wanted, run, processes=config.processes)
     for name, some in rows.items():
         for row in some:
-            if (text := heard.get(f"{name}/{row['id']}")) is not None:
+            if (text := transcripts.get(f"{name}/{row['id']}")) is not None:
                 errors = word_errors(row["text"], text)
                 row |= {"judge": text, "judge_edits": errors.errors, "judge_words": errors.words}
 

@@ -1,4 +1,4 @@
-"""How much of what was said survives tokens and decoder: the judge on resynthesised speech and on the same audio."""
+"""Intelligibility of resynthesised speech: the judge's word errors, and its floor on the recordings themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from corpus.manifest import Utterance, read_manifest
 from corpus.text.word_errors import WordErrors, total, word_errors
 from evaluation.judges.closed_world import Judge
-from evaluation.judges.listening import Listening
+from evaluation.judges.transcription import AudioItem
 from runtime.errors import UserError
 
 SPLITS = ("heldout_sentence", "heldout_voice", "train")
@@ -17,7 +17,7 @@ SPLITS = ("heldout_sentence", "heldout_voice", "train")
 
 @dataclass(frozen=True)
 class ResynthesisPair:
-    """One resynthesised utterance beside the recording that its tokens came from."""
+    """One resynthesised utterance and the recording that its tokens came from."""
 
     made: Utterance
     original: Utterance
@@ -49,7 +49,7 @@ def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> list[Resyn
 
 
 def judgeable(pairs: list[ResynthesisPair], judge: Judge, subject: str) -> list[ResynthesisPair]:
-    """Those whose words are a sentence of the closed world; elsewhere the judge is no judge."""
+    """The pairs whose text is a sentence of the closed world."""
     kept = [spoken for spoken in pairs if judge.knows(spoken.original.text)]
     if not kept:
         found = f"none of {len(pairs)} utterances is a sentence of the closed world (sentences.txt of the corpus)"
@@ -57,22 +57,22 @@ def judgeable(pairs: list[ResynthesisPair], judge: Judge, subject: str) -> list[
     return kept
 
 
-def listenings(part: str, pairs: list[ResynthesisPair]) -> list[Listening]:
-    """What the judge has to hear for one resynthesis."""
-    return [Listening(f"{part}/{spoken.made.id}", spoken.made.audio) for spoken in pairs]
+def speech_to_transcribe(part: str, pairs: list[ResynthesisPair]) -> list[AudioItem]:
+    """The audio of one resynthesis, for the judge."""
+    return [AudioItem(f"{part}/{spoken.made.id}", spoken.made.audio) for spoken in pairs]
 
 
-def floor_listenings(pairs: list[ResynthesisPair]) -> list[Listening]:
-    """What the judge has to hear for its own floor: the recordings."""
-    return [Listening(f"floor/{spoken.original.id}", spoken.original.audio) for spoken in pairs]
+def recordings_to_transcribe(pairs: list[ResynthesisPair]) -> list[AudioItem]:
+    """The recordings, for the judge's own floor."""
+    return [AudioItem(f"floor/{spoken.original.id}", spoken.original.audio) for spoken in pairs]
 
 
-def score(part: str, pairs: list[ResynthesisPair], heard: dict[str, str]) -> list[dict[str, Any]]:
+def score(part: str, pairs: list[ResynthesisPair], transcripts: dict[str, str]) -> list[dict[str, Any]]:
     """One row of details for each utterance; ``part`` ``"floor"`` scores the recordings."""
     rows = []
     for spoken in pairs:
         utterance = spoken.original if part == "floor" else spoken.made
-        text = heard[f"{part}/{utterance.id}"]
+        text = transcripts[f"{part}/{utterance.id}"]
         errors = word_errors(utterance.text, text)
         rows.append(
             {

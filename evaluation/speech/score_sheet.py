@@ -1,4 +1,4 @@
-"""A sheet of spectrograms: a recording above the resyntheses of it, with the pitch drawn in."""
+"""Score sheet: spectrograms of a recording and its resyntheses, with the pitch drawn in."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
+from matplotlib.figure import Figure
 
 from corpus.audio.files import SAMPLE_RATE, read_audio
+from corpus.audio.mel import LogMel
 from runtime.artefact import atomic_path
 
 from .pitch import HOP, WINDOW, pitch
@@ -15,11 +18,6 @@ from .pitch import HOP, WINDOW, pitch
 
 def draw_sheet(file: Path, title: str, audios: Mapping[str, Path]) -> None:
     """Write a PNG with one row for each of the named recordings."""
-    import torch
-    from matplotlib.figure import Figure
-
-    from corpus.audio.mel import LogMel
-
     log_mel = LogMel()
     figure = Figure(figsize=(10, 1.9 * len(audios) + 0.4), layout="constrained")
     rows = figure.subplots(len(audios), 1, squeeze=False, sharex=True)[:, 0]

@@ -1,4 +1,4 @@
-"""The grid of an ablation: which options of ``tokenizer.train`` vary, and what each point of the grid trains with.
+"""Grid of an ablation: the options of ``tokenizer.train`` that vary, and the options of each point.
 
 ``model.frame_rate=50,25 vq.codebook_size=256,512`` (Hydra's sweep grammar) spans the product of the lists, here four
 points. One value sets the option for all points. What goes with a frame rate (`AblateConfig.by_frame_rate`) gives way
@@ -12,6 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Transformer
+from hydra.errors import HydraException
 
 from runtime.errors import UserError, check_option
 
@@ -30,7 +34,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """What a person reads: the options that vary."""
+        """The options that vary, as text."""
         return ", ".join(f"{short(key)} {plain(value)}" for key, value in self.swept.items()) or "one point"
 
     @property
@@ -68,10 +72,6 @@ def parse_overrides(words: Sequence[str]) -> Overrides:
     Raises:
         UserError: a word that is no override.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Transformer
-    from hydra.errors import HydraException
-
     swept: dict[str, list[Any]] = {}
     fixed: dict[str, Any] = {}
     parser = OverridesParser.create()
@@ -126,7 +126,7 @@ def make_points(
 
 
 def short(key: str) -> str:
-    """The last word of a dotted option, as a person would say it."""
+    """The last word of a dotted option, in words."""
     return key.split(".")[-1].replace("_", " ")
 
 
@@ -148,7 +148,7 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The other way round; lists stay values."""
+    """The inverse of `nest`; lists stay values."""
     dotted: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):

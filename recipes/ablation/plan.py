@@ -18,7 +18,7 @@ from runtime.config import Options, option
 from .grid import Point
 
 BUDGETS = ("steps", "cpu_seconds")
-SPOKEN = 100  # utterances that the judge hears
+SPOKEN = 100  # utterances that the judge transcribes
 Section = dict[str, Any]
 
 

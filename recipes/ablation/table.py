@@ -1,4 +1,4 @@
-"""What the points of an ablation scored, as the columns of one table, and the paper's Table 1 to set beside it."""
+"""Scores of an ablation's points as one table, and the paper's Table 1 for comparison."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Scores:
-    """What one point scored.
+    """Scores of one point.
 
     Attributes:
         point: of the grid.
@@ -51,12 +51,12 @@ class Scores:
 
 
 def gather(ablation: Ablation) -> list[Scores]:
-    """The scores of all points, in the grid's order, from what their stages left."""
+    """The scores of all points, in the grid's order, from their stages' folders."""
     return [read_scores(ablation.folder(point), point) for point in ablation.points]
 
 
 def read_scores(folder: Path, point: Point) -> Scores:
-    """What is there of one point; a stage that did not end leaves its part empty."""
+    """Read the scores of one point; a stage that did not end leaves its part empty."""
     metrics = finished(folder / "evaluation", "metrics.json")
     report = finished(folder / "evaluation", "report.json")
     made_by = finished(folder / "tokenizer", "run.json")
@@ -91,7 +91,7 @@ class Column:
 
 
 def columns(rows: Sequence[Scores]) -> list[Column]:
-    """The columns of an ablation's table: what varies, the budget, then the figures of merit that any point has."""
+    """The columns of an ablation's table: options that vary, budget, then each metric that any point has."""
     swept = list(rows[0].point.swept) if rows else []
     first = next((list(row.splits) for row in rows if row.splits), [])
     found = [Column(short(key), lambda row, key=key: plain(row.point.swept[key])) for key in swept]  # type: ignore[misc]
@@ -152,7 +152,7 @@ def split_rate(split: str, name: str) -> Callable[[Scores], str | None]:
 
 
 def number(value: float | None) -> str | None:
-    """A number as a person reads it."""
+    """A number, rounded for a reader."""
     if value is None or not math.isfinite(value):
         return None
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

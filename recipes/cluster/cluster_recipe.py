@@ -1,6 +1,6 @@
-"""A recipe for a cluster: a model's YAML (``recipe=9b``), the layout for the cluster (``cluster=64xH100``), overrides.
+"""Recipe for a cluster: a model's YAML (``recipe=9b``), the layout for the cluster (``cluster=64xH100``), overrides.
 
-It is a recipe as `recipes.plan` knows them, with ``run`` for its place, ``data`` for what the user brings, ``assumed``
+It is a recipe as `recipes.plan` knows them, with ``run`` for its place, ``data`` for the user's data, ``assumed``
 for the planner and ``sweeps`` for ablations. ``recipes/layout/<recipe>/<cluster>.yaml`` sets ``lm.parallel``, and of
 ``lm.train`` micro batch and recomputation; for a cluster without such a file the planner searches.
 """
@@ -36,7 +36,7 @@ class ClusterRecipe:
         name: of the recipe.
         cluster: the machines.
         sections: the resolved YAML.
-        overrides: what the user changed.
+        overrides: the user's.
         model: of ``lm``.
         parallel: of ``lm``; None: no layout is given for this cluster.
         loop: of ``lm``.

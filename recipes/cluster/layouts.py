@@ -18,7 +18,7 @@ from .throughput import Assumptions, ThroughputEstimate, estimate_throughput
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterLayout:
-    """A possible layout and what it comes to.
+    """A possible layout with its memory and throughput.
 
     Attributes:
         parallel: sizes of the parallel dimensions.
@@ -48,7 +48,7 @@ class ClusterLayout:
 
     @property
     def fits(self) -> bool:
-        """Whether every process has room."""
+        """Whether every process fits its accelerator."""
         return self.needed <= self.available
 
     def options(self) -> str:

@@ -1,4 +1,4 @@
-"""The machines a run is planned for: ``64xH100``, or one of the named kinds with eight to a node."""
+"""Clusters of one kind of accelerator, eight to a node, e.g. ``64xH100``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Cluster:
     """Equal accelerators, eight to a node (fewer than eight: one node).
 
     Attributes:
-        gpus: how many.
+        gpus: their number.
         kind: a name of `lm.training.accelerators`.
     """
 

@@ -11,7 +11,7 @@ from chatbot.answers.answering import Answer, keep, without_timings
 from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance
 from corpus.world.questions import QuestionAnswer
-from evaluation.question_answering.answers import listenings, read_answers, score, summarise
+from evaluation.question_answering.answers import read_answers, replies_to_transcribe, score, summarise
 
 ASKED = QuestionAnswer("q", "what color is the sky", "blue", "the sky is blue", "colour", "heldout")
 
@@ -42,7 +42,7 @@ def test_answers_pass_from_chatbot_to_evaluation(tmp_path: Path) -> None:
     assert spoken.reply_audio is not None
     assert len(read_audio(spoken.reply_audio)) == 12800
     assert silent.reply_audio is None
-    assert [listening.audio for listening in listenings([spoken, silent])] == [spoken.reply_audio]
+    assert [listening.audio for listening in replies_to_transcribe([spoken, silent])] == [spoken.reply_audio]
     metrics = summarise(score([spoken, silent], {"answer/spoken/1": "the sky is blue"}))
     assert metrics["chat.heard_wer"] == 0
     assert metrics["chat.speech_to_text_accuracy"] == 1.0

@@ -33,7 +33,8 @@ def test_help_is_quick_and_light(command: object) -> None:
     assert isinstance(command, tuple)
     words, module, _ = command
     probe = (
-        "import sys; from recipes.cli import main; status = main(sys.argv[1:]); "
+        "import sys, time; from recipes.cli import main; status = main(sys.argv[1:]); "
+        "print('CPU', time.process_time()); "
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules]); sys.exit(status)"
     )
     done = subprocess.run(
@@ -41,6 +42,7 @@ def test_help_is_quick_and_light(command: object) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert module in done.stdout or "speechweave" in done.stdout
+    assert float(done.stdout.split("CPU ")[1].split()[0]) < 2.0, "CPU seconds: the wall clock is the machine's"
     assert "HEAVY []" in done.stdout, f"{module} imports heavy libraries before it needs them: {done.stdout[-200:]}"
 
 

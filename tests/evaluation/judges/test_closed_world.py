@@ -9,7 +9,7 @@ import pytest
 from corpus.audio.files import read_audio
 from corpus.text.word_errors import total, word_errors
 from evaluation.judges.closed_world import Judge
-from evaluation.judges.listening import Listening, listen
+from evaluation.judges.transcription import AudioItem, transcribe_all
 from runtime.errors import UserError
 from runtime.stage import Run
 
@@ -35,10 +35,10 @@ def test_transcripts_do_not_depend_on_what_was_heard_before(judge: Judge, spoken
 
 
 def test_processes_change_nothing(judge: Judge, spoken: dict[str, Path], tmp_path: Path) -> None:
-    listenings = [Listening(said, file) for said, file in spoken.items()]
+    listenings = [AudioItem(said, file) for said, file in spoken.items()]
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
-    heard = [listen(judge, listenings, Run(tmp_path / str(number)), processes=number) for number in (1, 2)]
+    heard = [transcribe_all(judge, listenings, Run(tmp_path / str(number)), processes=number) for number in (1, 2)]
     assert heard[0] == heard[1] == {said: judge.transcribe_file(file) for said, file in spoken.items()}
 
 
