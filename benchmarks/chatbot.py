@@ -1,17 +1,17 @@
-"""How long a talker waits for the first sound of a reply, beside the same models without streaming; and a long run.
+"""Latency of a served chatbot, compared with the same models without streaming, and a soak test.
 
     python -m benchmarks.chatbot latency --bundle runs/quickstart/bundle --corpus runs/quickstart/corpus
     python -m benchmarks.chatbot soak --bundle runs/quickstart/bundle --corpus runs/quickstart/corpus --minutes 10
 
-latency   1, 4 and 8 talkers (closed loops, real-time speech, manual commit) at our server, each then at the peer
-          arrangement "one after the other, without streaming": the same models in one process, which takes a question
-          when it is whole, transcribes all of it, writes and speaks the whole reply, decodes all of it, and only then
-          takes the next one. Seconds from the end of the question to the first sample, and theirs over ours.
-soak      8 talkers for 10 minutes, half of them with an open microphone, some of whom interrupt or vanish in the middle
-          of a reply: errors, the server's memory each second and the slope of a line through it, who is still open in
-          the end. Writes soak.json and soak.png.
+latency   1, 4 and 8 clients (closed loops, real-time speech, manual commit) at our server, and the same at a baseline
+          "one after the other, without streaming": the same models in one process, which takes a complete question,
+          encodes all of it, generates and decodes the whole reply, and only then takes the next one. Seconds from the
+          end of the question to the first sample, and the ratio of baseline and server.
+soak      8 clients for 10 minutes, half of them with an open microphone, some of which interrupt or disconnect in the
+          middle of a reply: errors, the server's memory each second with the slope of a line through it, connections
+          still open at the end. Writes soak.json and soak.png.
 
-Wall clock: it is waiting that is measured. The load of the machine stands beside it.
+Latencies are wall clock; the load of the machine is printed with them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from chatbot.engine.bundle_parts import Bundle
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.manifest import Utterance, read_manifest
 from corpus.world.questions import choose_questions
-from evaluation.served_chat.exchange import ANSWERED, spoken_question
-from evaluation.served_chat.load_generator import PAUSE_SECONDS, SpokenQuestion, closed_loop
+from evaluation.served_chat.exchange import ANSWERED
+from evaluation.served_chat.load_generator import PAUSE_SECONDS, closed_loop, load_question
 from evaluation.served_chat.realtime_client import ClientOptions
 from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.soak import SoakResult, draw_memory, soak
@@ -46,7 +46,7 @@ from runtime.artefact import write_json
 
 
 def main() -> None:
-    """Run the part that is asked for."""
+    """Run the part that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["latency", "soak"])
     parser.add_argument("--bundle", type=Path, default=Path("runs/quickstart/bundle"))
@@ -70,28 +70,23 @@ def main() -> None:
         report_soak(options, chosen)
 
 
-def spoken(utterance: Utterance) -> SpokenQuestion:
-    """A question as a talker asks it."""
-    return SpokenQuestion(utterance.id, spoken_question(read_audio(utterance.audio), SAMPLE_RATE))
-
-
 def report_latency(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:
-    """Our server and the peer arrangement, for each number of talkers."""
+    """Print and write the latencies of our server and of the baseline, for each number of clients."""
     counts = options.talkers or [1, 4, 8]
     found: dict[str, Any] = {"machine": describe_machine(), "questions": len(chosen), "rounds": []}
     print("first audio after the end of the question, seconds (p50 p90 p99)")
-    print(f"{'talkers':>8}  {'served, streaming':24}{'one after the other':24}{'ratio p50':>10}{'p99':>7}{'load':>6}")
-    halves = [chosen[::2], chosen[1::2]]  # in turn, so that what else the machine does is shared out
+    print(f"{'clients':>8}  {'served, streaming':24}{'one after the other':24}{'ratio p50':>10}{'p99':>7}{'load':>6}")
+    halves = [chosen[::2], chosen[1::2]]  # alternately, so that other load affects both alike
     with serve_bundle(
         options.bundle, options.out / "server.log", max_talkers=max(counts), threads=options.threads
     ) as served:
-        peer = Peer(options.bundle, options.threads)
+        baseline = Baseline(options.bundle, options.threads)
         ours(served, chosen[:2], 1, options.seed)  # warms up
         for count in counts:
             waits: dict[str, list[float]] = {"served": [], "peer": []}
             for half in filter(None, halves):
                 waits["served"] += ours(served, half, count, options.seed)
-                waits["peer"] += peer.ask(half, count, options.seed)
+                waits["peer"] += baseline.ask(half, count, options.seed)
             own, theirs = (quantiles("wait", waits[name]) for name in ("served", "peer"))
             load = os.getloadavg()[0]
             ratios = [theirs[f"wait.{key}"] / own[f"wait.{key}"] for key in ("p50", "p99")]
@@ -107,8 +102,8 @@ def shown(summary: Summary) -> str:
 
 
 def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: int) -> list[float]:
-    """The waits of talkers at our server."""
-    questions = [spoken(utterance) for utterance in chosen]
+    """Seconds to the first audio at our server."""
+    questions = [load_question(utterance) for utterance in chosen]
     exchanges = asyncio.run(closed_loop(served.url, questions, ClientOptions(), clients=talkers, seed=seed))
     failed = [exchange.reason for exchange in exchanges if exchange.status not in ANSWERED]
     if failed:
@@ -117,7 +112,7 @@ def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: 
 
 
 def answer_whole(bundle: Bundle, question: Samples) -> Samples:
-    """The text-guided reply to one question, each step whole before the next begins."""
+    """The text-guided reply to one question, each step complete before the next begins."""
     assert isinstance(bundle.generator, Generator)
     generator, v, reply = bundle.generator, bundle.vocabulary, bundle.settings.reply
     row = chat_prompt(bundle.tokenizer.encode([question])[0], v)
@@ -136,8 +131,8 @@ def answer_whole(bundle: Bundle, question: Samples) -> Samples:
     return bundle.decoder.decode(codes, bundle.settings.voice) if len(codes) else np.zeros(0, np.float32)
 
 
-class Peer:
-    """The same models, one question after the other, each whole before anything of it is heard.
+class Baseline:
+    """Baseline: the same models, one question after the other, without streaming.
 
     Args:
         bundle: the chatbot.
@@ -152,12 +147,12 @@ class Peer:
         self.sample_rate = self.bundle.decoder.sample_rate
 
     def ask(self, chosen: Sequence[Utterance], talkers: int, seed: int) -> list[float]:
-        """The waits of so many talkers, who speak, wait, listen and pause as those at the server do."""
+        """Seconds to the first audio for clients that speak, wait, listen and pause as those at the server."""
         left = [read_audio(utterance.audio) for utterance in chosen][::-1]
-        answer_whole(self.bundle, left[-1])  # what torch builds at the first call
+        answer_whole(self.bundle, left[-1])  # warm-up of torch
         waits: list[float] = []
 
-        async def talk_on(number: int, worker: ThreadPoolExecutor) -> None:
+        async def run_client(number: int, worker: ThreadPoolExecutor) -> None:
             pauses, loop = random.Random(f"talker {seed} {number}"), asyncio.get_running_loop()
             while left:
                 question = left.pop()
@@ -167,18 +162,18 @@ class Peer:
                 waits.append(time.monotonic() - ended)
                 await asyncio.sleep(len(speech) / self.sample_rate)
 
-        async def talk_all() -> None:
+        async def run_all() -> None:
             with ThreadPoolExecutor(1) as worker:
-                await asyncio.gather(*(talk_on(number, worker) for number in range(talkers)))
+                await asyncio.gather(*(run_client(number, worker) for number in range(talkers)))
 
-        asyncio.run(talk_all())
+        asyncio.run(run_all())
         return waits
 
 
 def report_soak(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:
-    """Many talkers for a long time."""
+    """Print and write the results of the soak test."""
     talkers = (options.talkers or [8])[0]
-    questions = [spoken(utterance) for utterance in chosen]
+    questions = [load_question(utterance) for utterance in chosen]
     with serve_bundle(
         options.bundle, options.out / "server.log", max_talkers=talkers, threads=options.threads
     ) as served:

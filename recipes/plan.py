@@ -13,13 +13,13 @@ Composed by Hydra from the YAML files in this folder (``recipe=NAME``, default `
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.artefact import write_json, write_text
-from runtime.config import compose_config
+from runtime.config import Options, compose_config, option, read_section
 from runtime.errors import UserError, check_option
 from runtime.stage import Stage, StageConfig
 
@@ -28,7 +28,26 @@ ABLATION = "ablate_"
 
 
 @dataclass(kw_only=True)
-class StepConfig:
+class RecipeSettings(Options):
+    """Section ``quickstart`` of a recipe.
+
+    Attributes:
+        out: folder of the run; each step has its own in it.
+        seed: of every step.
+        cores: cores to use.
+        manifest: the user's recordings, for ``corpus.build``.
+        also: optional groups of steps that run too.
+    """
+
+    out: str
+    seed: int = 1
+    cores: int = option(2, at_least=1)
+    manifest: str | None = None
+    also: list[str] = option([])
+
+
+@dataclass(kw_only=True)
+class StepConfig(Options):
     """One line of a recipe's ``plan``.
 
     Attributes:
@@ -41,9 +60,9 @@ class StepConfig:
     """
 
     run: str
-    needs: list[str] = field(default_factory=list)
-    cores: int = 1
-    processes: int = 1
+    needs: list[str] = option([])
+    cores: int = option(1, at_least=1)
+    processes: int = option(1, at_least=1)
     metrics: str | None = None
     group: str | None = None
 
@@ -113,41 +132,50 @@ def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dic
 
 def make_plan(recipe: dict[str, Any]) -> RecipePlan:
     """Check every step's options with its own stage, before anything runs."""
-    from omegaconf import OmegaConf
-
     if "quickstart" not in recipe or "plan" not in recipe:
         found = f"{recipe.get('recipe')!r}, which is no recipe of this command"
         remedy = "recipes for clusters belong to speechweave plan and submit, presets to their stage's --config"
         raise UserError("option recipe", found=found, remedy=remedy)
-    settings = recipe["quickstart"]
-    out = Path(settings["out"])
-    also = set(settings.get("also") or [])
-    check_option(settings["cores"] >= 1, "quickstart.cores", settings["cores"], "give at least 1")
-    steps: dict[str, Step] = {}
-    entries: dict[str, StepConfig] = {}
-    for name, entry in recipe["plan"].items():
-        step_config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StepConfig), entry))
-        assert isinstance(step_config, StepConfig)
-        entries[name] = step_config
-    groups = {entry.group for entry in entries.values() if entry.group}
-    unknown = sorted(also - groups)
-    check_option(not unknown, "quickstart.also", unknown, f"the optional groups are {', '.join(sorted(groups))}")
-    left_out = {name for name, entry in entries.items() if entry.group and entry.group not in also}
-    for name, step_config in entries.items():
-        if name in left_out:
-            continue
-        step_config.needs = [need for need in step_config.needs if need not in left_out]
-        missing = [need for need in step_config.needs if need not in steps]
-        check_option(not missing, f"plan.{name}.needs", missing, "name steps that stand before it in the plan")
-        stage: Stage[Any] = importlib.import_module(step_config.run).STAGE
-        options = {"out": str(out / name), "seed": settings["seed"]} | (recipe.get(name) or {})
-        file = out / "recipe" / f"{name}.yaml"
-        write_text(file, OmegaConf.to_yaml(OmegaConf.create(options)))
-        checked = compose_config(stage.name, stage.config, ["--config", str(file)])
-        steps[name] = Step(name=name, config=step_config, stage=stage, options=checked, config_file=file)
+    settings = read_section(RecipeSettings, recipe["quickstart"], "quickstart.")
+    entries = {name: read_section(StepConfig, entry, f"plan.{name}.") for name, entry in recipe["plan"].items()}
+    steps = {
+        name: make_step(name, entry, recipe.get(name) or {}, settings)
+        for name, entry in wanted_steps(entries, settings.also).items()
+    }
     listed = {
         name: {"module": step.config.run, "folder": str(step.folder), "metrics": step.config.metrics}
         for name, step in steps.items()
     }
-    write_json(out / "recipe" / "plan.json", {"recipe": recipe["recipe"], "steps": listed})
-    return RecipePlan(out=out, cores=settings["cores"], steps=steps)
+    plan = RecipePlan(out=Path(settings.out), cores=settings.cores, steps=steps)
+    write_json(plan.out / "recipe" / "plan.json", {"recipe": recipe["recipe"], "steps": listed})
+    return plan
+
+
+def wanted_steps(entries: Mapping[str, StepConfig], also: Collection[str]) -> dict[str, StepConfig]:
+    """The steps without the optional groups that are not named, and their needs without those steps."""
+    groups = {entry.group for entry in entries.values() if entry.group}
+    unknown = sorted(set(also) - groups)
+    check_option(not unknown, "quickstart.also", unknown, f"the optional groups are {', '.join(sorted(groups))}")
+    left_out = {name for name, entry in entries.items() if entry.group and entry.group not in also}
+    wanted: dict[str, StepConfig] = {}
+    for name, entry in entries.items():
+        if name in left_out:
+            continue
+        needs = [need for need in entry.needs if need not in left_out]
+        missing = [need for need in needs if need not in wanted]
+        check_option(not missing, f"plan.{name}.needs", missing, "name steps that stand before it in the plan")
+        wanted[name] = replace(entry, needs=needs)
+    return wanted
+
+
+def make_step(name: str, entry: StepConfig, section: Mapping[str, Any], settings: RecipeSettings) -> Step:
+    """Write the step's config file, and check it with the step's stage."""
+    from omegaconf import OmegaConf
+
+    out = Path(settings.out)
+    stage: Stage[Any] = importlib.import_module(entry.run).STAGE
+    file = out / "recipe" / f"{name}.yaml"
+    options = {"out": str(out / name), "seed": settings.seed} | dict(section)
+    write_text(file, OmegaConf.to_yaml(OmegaConf.create(options)))
+    checked = compose_config(stage.name, stage.config, ["--config", str(file)])
+    return Step(name=name, config=entry, stage=stage, options=checked, config_file=file)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corpus.audio.files import SAMPLE_RATE, read_audio
 from corpus.manifest import Utterance, read_manifest
 from corpus.world.questions import choose_questions, read_questions
 from evaluation.judges.closed_world import load_judge
@@ -22,8 +21,8 @@ from runtime.journal import Journal
 from runtime.stage import Run
 
 from .config import KEY_VARIABLE, ChatEvaluationConfig
-from .exchange import Exchange, spoken_question
-from .load_generator import SpokenQuestion, closed_loop, hold_dialogue, open_loop
+from .exchange import Exchange
+from .load_generator import SpokenQuestion, closed_loop, hold_dialogue, load_question, open_loop
 from .realtime_client import ClientOptions
 from .records import Condition, interruption_record, save_exchange
 from .server import serve_bundle
@@ -142,11 +141,6 @@ async def ask(
 def client_options(config: ChatEvaluationConfig, turn: str) -> ClientOptions:
     """The options of the clients under conditions with this kind of turn."""
     return ClientOptions(turn=turn, chunk_ms=config.chunk_ms, key=os.environ.get(KEY_VARIABLE))
-
-
-def load_question(utterance: Utterance) -> SpokenQuestion:
-    """A question of the manifest with its speech at the protocol's rate."""
-    return SpokenQuestion(utterance.id, spoken_question(read_audio(utterance.audio), SAMPLE_RATE))
 
 
 def score(config: ChatEvaluationConfig, run: Run, by_label: dict[str, dict[str, Any]]) -> dict[str, Any]:

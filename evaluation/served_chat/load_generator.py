@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 import websockets
 
-from .exchange import Exchange, Pcm
+from corpus.audio.files import SAMPLE_RATE, read_audio
+from corpus.manifest import Utterance
+
+from .exchange import Exchange, Pcm, spoken_question
 from .realtime_client import ClientOptions, RealtimeClient, RealtimeClientError
 
 PAUSE_SECONDS = 1.0  # between a reply and the next question, on average
@@ -24,6 +27,11 @@ class SpokenQuestion(NamedTuple):
 
     id: str
     speech: Pcm
+
+
+def load_question(utterance: Utterance) -> SpokenQuestion:
+    """A question of a manifest with its speech at the protocol's rate."""
+    return SpokenQuestion(utterance.id, spoken_question(read_audio(utterance.audio), SAMPLE_RATE))
 
 
 def ignore(exchange: Exchange) -> None:
