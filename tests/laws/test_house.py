@@ -34,7 +34,7 @@ def test_help_is_quick_and_light(command: object) -> None:
     words, module, _ = command
     probe = (
         "import sys, time; from recipes.cli import main; status = main(sys.argv[1:]); "
-        "print('CPU', time.process_time()); "
+        "print('CPU SECONDS', time.process_time()); "
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules]); sys.exit(status)"
     )
     done = subprocess.run(
@@ -42,7 +42,7 @@ def test_help_is_quick_and_light(command: object) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert module in done.stdout or "speechweave" in done.stdout
-    assert float(done.stdout.split("CPU ")[1].split()[0]) < 2.0, "CPU seconds: the wall clock is the machine's"
+    assert float(done.stdout.split("CPU SECONDS ")[1].split()[0]) < 2.0, "CPU seconds: the wall clock is the machine's"
     assert "HEAVY []" in done.stdout, f"{module} imports heavy libraries before it needs them: {done.stdout[-200:]}"
 
 
@@ -51,9 +51,6 @@ def test_both_spellings_of_an_option_mean_the_same(
     command: object, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(command, tuple)
-    module = importlib.import_module(command[1])
-    if not hasattr(module, "STAGE") and not hasattr(module, "COMMAND"):
-        pytest.skip("a command that still has its own grammar")
     monkeypatch.chdir(tmp_path)
     errors = []
     for words in (["unheard_of=1"], ["--unheard_of", "1"], ["--unheard-of=1"]):
