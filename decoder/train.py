@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.stage import Run, Stage
+from runtime.fit_config import ADJUSTABLE, NEUTRAL
+from runtime.stage import Resumable, Run, Stage
 
 from .training.config import DecoderTrainConfig
 
@@ -29,6 +30,7 @@ STAGE = Stage(
     run=run,
     summary="Train the decoder (speech tokens to waveform) on tokenised speech and pack it with a vocoder.",
     inputs=lambda config: [config.corpus, config.tokens, config.vocoder, config.init, config.distil_from],
+    resumable=Resumable(neutral=NEUTRAL, adjustable=("evaluate", *ADJUSTABLE)),
     example="corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens vocoder=runs/quickstart/vocoder "
     "out=runs/quickstart/decoder",
 )

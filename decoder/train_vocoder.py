@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.stage import Run, Stage
+from runtime.fit_config import ADJUSTABLE, NEUTRAL
+from runtime.stage import Resumable, Run, Stage
 
 from .training.config import TrainVocoderConfig
 
@@ -26,6 +27,7 @@ STAGE = Stage(
     run=run,
     summary="Train the iSTFT vocoder (log-mel to waveform) on the speech of a corpus.",
     inputs=lambda config: [config.corpus],
+    resumable=Resumable(neutral=NEUTRAL, adjustable=("evaluate", *ADJUSTABLE)),
     example="corpus=runs/quickstart/corpus out=runs/quickstart/vocoder fit.steps=1000",
 )
 

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.stage import Run, Stage
+from runtime.stage import Resumable, Run, Stage
 
 from .training.config import LmTrainConfig
+from .training.loop_config import ADJUSTABLE, NEUTRAL
 
 
 def run(config: LmTrainConfig, run: Run) -> dict[str, Any]:
@@ -34,6 +35,7 @@ STAGE = Stage(
     run=run,
     summary="Train a language model on LM corpora (one process, or many under torchrun).",
     inputs=lambda config: [config.vocabulary, *config.corpora.values(), config.init],
+    resumable=Resumable(neutral=NEUTRAL, adjustable=ADJUSTABLE),
     example="vocabulary=runs/vocabulary/vocabulary corpora.tts=runs/corpora/tts train.steps=500 out=runs/lm",
 )
 

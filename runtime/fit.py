@@ -11,21 +11,18 @@ gives each rank its own share of the batch, and only the main rank writes.
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .artefact import atomic_path
 from .curve import Curve, RunningMeans
 from .data_parallel import gather, num_ranks, rank
 from .errors import UserError
+from .fit_checkpoint import load_fit_checkpoint, save_fit_checkpoint
 from .fit_config import FitConfig
 from .stage import Run
 
@@ -144,7 +141,7 @@ class FittingLoop:
             )
 
     def save(self) -> None:
-        """Write ``checkpoint/step-N.pt`` atomically, then remove the older ones; all ranks call it together."""
+        """Write a checkpoint; all ranks call it together."""
         random = gather_states(torch.get_rng_state(), self.device)
         is_cuda = self.device.type == "cuda"
         random_cuda = gather_states(torch.cuda.get_rng_state(self.device), self.device) if is_cuda else None
@@ -160,16 +157,18 @@ class FittingLoop:
             "skipped": [self.skipped, self.skipped_in_a_row],
             "curve": asdict(self.means),
         }
-        file = folder / f"step-{self.step:08d}.pt"
-        with atomic_path(file) as temporary:
-            torch.save(state, temporary)
-        for other in folder.glob("step-*.pt"):
-            if other != file:
-                other.unlink()
+        save_fit_checkpoint(folder, self.step, state)
 
     def resume(self) -> None:
-        """Take up the newest checkpoint, if there is one."""
-        state = newest_checkpoint(self.run.folder / "checkpoint")
+        """Take up the newest whole checkpoint, if there is one.
+
+        Raises:
+            UserError: none of those there is whole, or it is beyond ``fit.steps``.
+        """
+        folder = self.run.folder / "checkpoint"
+        state, skipped = load_fit_checkpoint(folder)
+        for reason in skipped:
+            self.run.say(f"skipped a checkpoint: {reason}")
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # no rank may write its first checkpoint before all have looked
         if state is None:
@@ -177,6 +176,11 @@ class FittingLoop:
             self.save()  # keeps the random state and the initial weights
             return
         self.step = int(state["step"])
+        if self.step > self.config.steps:
+            remedy = f"give at least fit.steps={self.step}, choose another out=, or begin anew with restart=true"
+            raise UserError(
+                "option fit.steps", found=f"{self.config.steps}, and a checkpoint of step {self.step}", remedy=remedy
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(own_state(state["random"]))
@@ -209,12 +213,3 @@ def make_optimizer(parameters: list[nn.Parameter], config: FitConfig) -> torch.o
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
     )
-
-
-def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint of ``folder``; None where there is none."""
-    for file in sorted(folder.glob("step-*.pt"), reverse=True):
-        if zipfile.is_zipfile(file):  # a torn file lacks the directory at its end
-            state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
-            return state
-    return None

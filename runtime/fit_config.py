@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from .config import Options, option
 from .errors import check_option
 
+# Options of a fit under ``fit.`` that may change between a checkpoint and its continuation (`runtime.stage.Resumable`):
+# batches are a function of seed and step, so what was seen before the checkpoint stays what it was.
+NEUTRAL = tuple(f"fit.{name}" for name in ("checkpoint_every", "log_every", "max_bad_steps", "threads"))
+ADJUSTABLE = tuple(
+    f"fit.{name}" for name in ("steps", "learning_rate", "final_learning_rate", "warmup_steps", "clip_norm")
+)
+
 
 @dataclass(kw_only=True)
 class FitConfig(Options):

@@ -20,6 +20,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from .artefact import file_digest, fingerprint, read_json, write_json, write_text
-from .config import Options, compose_config, option_help
+from .config import Options, compose_config, option_help, option_rows
 from .errors import UserError, exit_status
 from .progress import Progress
 
@@ -39,13 +40,51 @@ VERSIONED_PACKAGES = ("torch", "megatron-core", "nemo-toolkit", "vector-quantize
 
 @dataclass(kw_only=True)
 class StageConfig(Options):
-    """The options that every stage has."""
+    """The options that every stage has.
+
+    Attributes:
+        out: run folder.
+        seed: of all random draws.
+        restart: begin anew where ``out`` holds a training of other options or inputs; the old one is moved aside.
+    """
 
     out: str
     seed: int = 1
+    restart: bool = False
 
 
 Config = TypeVar("Config", bound=StageConfig)
+PLACE_OPTIONS = ("out", "restart")  # they say where and whether, not what
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumable:
+    """Options that may change between a training's checkpoint and its continuation, as dotted names or prefixes.
+
+    Any other changed option or input is refused, unless ``restart=true``: a training never starts anew by itself.
+
+    Attributes:
+        neutral: they change the speed, the layout or the records of a training, and never its result.
+        adjustable: the continuation takes them up, and says so (steps, learning rates).
+        folder: of the checkpoints, in the run folder.
+    """
+
+    neutral: tuple[str, ...] = ()
+    adjustable: tuple[str, ...] = ()
+    folder: str = "checkpoint"
+
+    def has_checkpoint(self, out: Path) -> bool:
+        """Whether a training in ``out`` has saved anything."""
+        names = [entry.name for entry in (out / self.folder).iterdir()] if (out / self.folder).is_dir() else []
+        return any(int(number) > 0 for name in names for number in re.findall(r"^step[-_](\d+)", name))
+
+    def is_neutral(self, option: str) -> bool:
+        """Whether a dotted option never changes the result."""
+        return is_listed(option, self.neutral)
+
+    def is_adjustable(self, option: str) -> bool:
+        """Whether a dotted option may change on the way."""
+        return self.is_neutral(option) or is_listed(option, self.adjustable)
 
 
 class Headline(NamedTuple):
@@ -87,6 +126,7 @@ class Stage(Generic[Config]):
         speed_options: options that change the speed and never the output (worker processes, batch size): they do not
             count when it is decided whether a stage is skipped or resumed.
         headlines: of an evaluation: the metrics that the run's report shows.
+        resumable: of a training: the options that may change while it goes on from a checkpoint.
     """
 
     name: str
@@ -97,6 +137,7 @@ class Stage(Generic[Config]):
     example: str
     speed_options: tuple[str, ...] = ()
     headlines: tuple[Headline, ...] = ()
+    resumable: Resumable | None = None
 
     DONE: ClassVar[str] = "done.json"
 
@@ -122,7 +163,7 @@ class Stage(Generic[Config]):
         """Run the stage unless its output is complete; returns its metrics."""
         folder = Path(config.out)
         record = self._record(config)
-        finished = self._finished(folder, record["fingerprint"])
+        finished = self._finished(folder, record)
         run = Run(folder)
         if finished is not None:
             run.say(f"{self.name}: up to date in {folder}")
@@ -130,7 +171,7 @@ class Stage(Generic[Config]):
         if not run.is_main:
             return self.run(config, run)
         with exclusive(folder):
-            spent = self._prepare(folder, record)
+            spent = self._prepare(folder, record, config.restart)
             started = time.monotonic()
             metrics = self.run(config, run)
             seconds = spent + time.monotonic() - started
@@ -141,7 +182,7 @@ class Stage(Generic[Config]):
 
     def is_finished(self, config: Config) -> bool:
         """Whether the run folder holds the complete output of just this config and these inputs."""
-        return self._finished(Path(config.out), self._record(config)["fingerprint"]) is not None
+        return self._finished(Path(config.out), self._record(config)) is not None
 
     def help(self) -> str:
         """The text of ``--help``: summary, example, options with their defaults."""
@@ -155,22 +196,49 @@ class Stage(Generic[Config]):
         resolved = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
         assert isinstance(resolved, dict)
         read = {str(path): input_fingerprint(Path(path)) for path in self.inputs(config) if path}
-        options = {key: value for key, value in resolved.items() if key not in ("out", *self.speed_options)}
+        options = {key: value for key, value in resolved.items() if key not in (*PLACE_OPTIONS, *self.speed_options)}
         identity = {"stage": self.name, "config": without_places(options, read), "inputs": sorted(read.values())}
         mark = fingerprint(identity)
         return {"stage": self.name, "fingerprint": mark, "config": resolved, "inputs": read}
 
-    def _finished(self, folder: Path, mark: str) -> dict[str, Any] | None:
+    def _finished(self, folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+        """The metrics of a finished run of the same identity (or of a training that differs in neutral options)."""
         done = folder / self.DONE
-        if not done.exists() or read_json(done).get("fingerprint") != mark:
+        if not done.exists():
             return None
+        if read_json(done).get("fingerprint") != record["fingerprint"]:
+            changed = self._changes(folder, record)
+            if self.resumable is None or not all(self.resumable.is_neutral(option) for option in changed):
+                return None
         return read_json(folder / "metrics.json")
 
-    def _prepare(self, folder: Path, record: dict[str, Any]) -> float:
-        """Write config and provenance; set another config's output aside. Returns the seconds spent before."""
+    def _changes(self, folder: Path, record: dict[str, Any]) -> dict[str, str]:
+        """Options and inputs that differ from those of the run in ``folder``: dotted name -> ``old -> new``."""
+        before = read_json(folder / "run.json")
+        old_inputs, new_inputs = before["inputs"], record["inputs"]
+        old = flat_options(without_places(before["config"], old_inputs))
+        new = flat_options(without_places(record["config"], new_inputs))
+        # An option that the older version did not have counts as its default was then: as it is now.
+        defaults = {row.name: row.default for row in option_rows(self.config)}
+        changed = {}
+        for name in sorted({*old, *new}):
+            was, now = old.get(name, defaults.get(name, "")), new.get(name, "")
+            if was != now and not is_listed(name, (*PLACE_OPTIONS, *self.speed_options)):
+                changed[name] = f"{was} -> {now}"
+        if sorted(old_inputs.values()) != sorted(new_inputs.values()):
+            paths = [path for path, mark in new_inputs.items() if mark not in old_inputs.values()]
+            changed["inputs"] = f"other content in {', '.join(paths) or 'fewer inputs'}"
+        return changed
+
+    def _prepare(self, folder: Path, record: dict[str, Any], should_restart: bool) -> float:
+        """Write config and provenance; set another config's output aside. Returns the seconds spent before.
+
+        Raises:
+            UserError: a training with a checkpoint would have to begin anew.
+        """
         before = folder / "run.json"
         if before.exists() and read_json(before).get("fingerprint") != record["fingerprint"]:
-            set_aside(folder)
+            self._take_up_changes(folder, record, should_restart)
         spent = 0.0
         if before.exists() and (folder / "progress.json").exists():
             spent = float(read_json(folder / "progress.json").get("seconds", 0.0))
@@ -179,6 +247,22 @@ class Stage(Generic[Config]):
         write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(record["config"])))
         write_json(before, record | provenance())
         return spent
+
+    def _take_up_changes(self, folder: Path, record: dict[str, Any], should_restart: bool) -> None:
+        """Go on with other options where the stage can, else begin anew (a training only if it is told to)."""
+        if self.resumable is None or should_restart or not self.resumable.has_checkpoint(folder):
+            set_aside(folder)
+            return
+        changed = self._changes(folder, record)
+        lines = [f"{name}: {change}" for name, change in changed.items()]
+        refused = [name for name in changed if not self.resumable.is_adjustable(name)]
+        if refused:
+            remedy = f"set {', '.join(refused)} back, choose another out=, or begin anew with restart=true"
+            raise UserError(
+                str(folder), found=f"a training of other options or inputs ({'; '.join(lines)})", remedy=remedy
+            )
+        (folder / self.DONE).unlink(missing_ok=True)  # until it has ended under the new options
+        print(f"{self.name}: goes on from the checkpoint in {folder} with {'; '.join(lines)}", flush=True)
 
 
 @contextlib.contextmanager
@@ -212,6 +296,21 @@ def without_places(value: Any, read: Mapping[str, str]) -> Any:
             if value.startswith(path):
                 return mark + value.removeprefix(path)
     return value
+
+
+def is_listed(option: str, names: Sequence[str]) -> bool:
+    """Whether a dotted option is one of ``names`` or lies below one, e.g. ``parallel.tensor`` below ``parallel``."""
+    return any(option == name or option.startswith(f"{name}.") for name in names)
+
+
+def flat_options(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested options as dotted names and values in words; a dictionary of the user's own keys too."""
+    if isinstance(value, dict) and (value or not prefix):
+        flat: dict[str, str] = {}
+        for key, inner in value.items():
+            flat |= flat_options(inner, f"{prefix}.{key}" if prefix else str(key))
+        return flat
+    return {prefix: str(value)}
 
 
 def set_aside(folder: Path) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runtime.stage import Run, Stage
+from runtime.fit_config import ADJUSTABLE, NEUTRAL
+from runtime.stage import Resumable, Run, Stage
 
 from .training.config import TokenizerTrainConfig
 
@@ -28,6 +29,7 @@ STAGE = Stage(
     run=run,
     summary="Train the speech tokenizer (ASR encoder with a VQ bottleneck) on speech with transcripts.",
     inputs=lambda config: [config.corpus, *config.manifests, config.init if Path(config.init).exists() else None],
+    resumable=Resumable(neutral=("device", *NEUTRAL), adjustable=("max_scored", *ADJUSTABLE)),
     example="corpus=runs/corpus out=runs/tokenizer fit.steps=1000 fit.threads=2",
 )
 

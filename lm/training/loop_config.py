@@ -10,6 +10,26 @@ from runtime.errors import check_option
 SCHEDULES = ("linear", "cosine", "wsd", "constant")
 DECAY_SHAPES = ("linear", "cosine", "sqrt")  # of wsd
 
+# Options that may change between a checkpoint and its continuation (`runtime.stage.Resumable`): layouts give the same
+# result (to rounding), records and workers have no part in it; steps, rates and schedules are taken up from there on.
+NEUTRAL = (
+    "parallel",
+    *(
+        f"train.{name}"
+        for name in (
+            *("micro_batch", "recompute", "log_every", "validate_every", "validation_samples", "checkpoint_every"),
+            *("keep", "keep_every", "async_save", "data_workers", "threads", "peak_tflops", "max_skipped_steps"),
+        )
+    ),
+)
+ADJUSTABLE = tuple(
+    f"train.{name}"
+    for name in (
+        *("steps", "learning_rate", "final_learning_rate", "warmup_steps", "schedule", "decay_steps", "decay_shape"),
+        *("clip_norm", "z_loss"),
+    )
+)
+
 
 @dataclass(kw_only=True)
 class LoopConfig(Options):

@@ -228,6 +228,12 @@ class Trainer:
         check_shape(record, self.config.model, self.vocabulary.fingerprint, self.vocabulary_size, path)
         if own:
             check_optimizer(record, self.config.parallel, self.precision, path)
+            if record.step > self.loop.steps:
+                remedy = (
+                    f"give at least train.steps={record.step}, choose another out=, or begin anew with restart=true"
+                )
+                found = f"{self.loop.steps}, and a checkpoint of step {record.step}"
+                raise UserError("option train.steps", found=found, remedy=remedy)
             load_checkpoint(path, self.chunks, self.optimizer)
             self.skipped_steps = record.skipped_steps
             self.run.say(f"resumed at step {record.step} from {path}")

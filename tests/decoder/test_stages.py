@@ -25,6 +25,7 @@ from decoder.training.recordings import collate, draw, pair_examples, read_split
 from decoder.training.voices import choose_voices
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
+from tests.support.changed_options import check_changed_options
 from tests.support.permits import wait_for
 
 VOCODER = ["model.width=16", "model.layers=1", "batch=2", "crop_frames=32", "fit.steps=12", "evaluate=1"]
@@ -187,3 +188,11 @@ def test_voices_by_name_all_and_answer(spoken: Path) -> None:
     assert choose_voices(spoken / "corpus", ["all"]) == ["anna", "bert"]
     assert choose_voices(spoken / "corpus", ["answer"]) == ["anna"]
     assert choose_voices(spoken / "corpus", ["bert", "answer"]) == ["anna", "bert"]
+
+
+def test_changed_options_of_both_trainers(spoken: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    neutral = ["fit.checkpoint_every=3", "fit.threads=2"]
+    vocoder = [word for word in vocoder_arguments(spoken) if not word.startswith("out=")]
+    check_changed_options(TRAIN_VOCODER.main, vocoder, spoken / "vocoder", capfd, steps="fit.steps", neutral=neutral)
+    decoder = [word for word in decoder_arguments(spoken) if not word.startswith("out=")]
+    check_changed_options(TRAIN.main, decoder, spoken / "changed", capfd, steps="fit.steps", neutral=neutral)

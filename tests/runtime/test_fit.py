@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from runtime.errors import UserError
 from runtime.fit import fit, learning_rate
+from runtime.fit_checkpoint import checkpoint_files
 from runtime.fit_config import FitConfig
 from runtime.stage import Run
 
@@ -80,13 +81,29 @@ def test_a_finished_fit_computes_nothing_more(tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+def test_a_torn_checkpoint_is_passed_over_with_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A flipped byte and a torn file: the one before is taken up, and the end is that of an unbroken fit."""
     model = toy()
     fit(model, model.loss, config(), make_run(tmp_path), description="toy")
+    newest, _ = checkpoint_files(tmp_path / "checkpoint")
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
     (tmp_path / "checkpoint/step-00000099.pt").write_bytes(b"torn")
     again = toy(seed=5)
     fit(again, again.loss, config(), make_run(tmp_path), description="toy")
     assert torch.equal(again.net[0].weight, model.net[0].weight)
+    said = capsys.readouterr().out
+    assert f"{newest}: its checksum differs" in said and "step-00000099.pt: it is torn" in said
+
+
+def test_a_fit_without_a_whole_checkpoint_does_not_start_anew(tmp_path: Path) -> None:
+    model = toy()
+    fit(model, model.loss, config(), make_run(tmp_path), description="toy")
+    for file in checkpoint_files(tmp_path / "checkpoint"):
+        file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="no whole checkpoint"):
+        fit(model, lambda step: pytest.fail("a step was taken"), config(), make_run(tmp_path), description="toy")
 
 
 def test_bad_steps_are_skipped_and_too_many_end_the_fit(tmp_path: Path) -> None:

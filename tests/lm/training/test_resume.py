@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lm.training.config import LmTrainConfig
+from tests.support.changed_options import check_changed_options
 from tests.support.permits import is_running, wait_for
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) -> Any:
@@ -221,10 +225,7 @@ def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path) -> None:
     )
     hold += "wait = threading.Event().wait; "  # it cannot be done before it is killed, and trains until then
     hold += "Trainer._step = lambda self, number, *rest: (number == 30 and wait(), step(self, number, *rest))[1]; "
-    arguments = [f"out={out}", f"vocabulary={options.vocabulary}"]
-    arguments += [f"corpora.{name}={folder}" for name, folder in options.corpora.items()]
-    for prefix, values in (("model", options.model), ("train", options.train)):
-        arguments += [f"{prefix}.{name}={getattr(values, name)}" for name in values.__dataclass_fields__]
+    arguments = [f"out={out}", *words_of(options)]
     environment = os.environ | {"SPEECHWEAVE_PROGRESS": "file", "OMP_NUM_THREADS": "1"}
     python = [sys.executable, "-W", "ignore"]
     held = [*python, "-c", f"{hold}STAGE.exit()", *arguments]
@@ -240,3 +241,22 @@ def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path) -> None:
     assert (out / "done.json").exists() and (out / "checkpoint/step_00000040").is_dir()
     rows = (out / "curve.jsonl").read_text().splitlines()
     assert len(rows) == 40
+
+
+def words_of(config: LmTrainConfig, *left_out: str) -> list[str]:
+    """A config as the words of lm.train's command line, without ``out``."""
+    words = [f"vocabulary={config.vocabulary}", *(f"corpora.{name}={path}" for name, path in config.corpora.items())]
+    for prefix, values in (("model", config.model), ("train", config.train)):
+        words += [f"{prefix}.{name}={getattr(values, name)}" for name in values.__dataclass_fields__]
+    return [word for word in words if word.split("=")[0] not in left_out]
+
+
+def test_changed_options(tiny: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By the command line, each call a process of its own; another layout goes on, too."""
+    words = words_of(tiny.config(tmp_path, layers=2, warmup_steps=1), "train.steps")
+
+    def main(arguments: list[str]) -> int:
+        return subprocess.run([sys.executable, "-W", "ignore", "-m", "lm.train", *arguments], cwd=ROOT).returncode
+
+    neutral = ["train.micro_batch=4", "train.checkpoint_every=3", "parallel.sequence=false"]
+    check_changed_options(main, words, tmp_path / "run", capfd, steps="train.steps", neutral=neutral)

@@ -16,6 +16,7 @@ from corpus.manifest import Utterance, read_manifest, write_manifest
 from runtime.artefact import file_digest
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
+from tests.support.changed_options import check_changed_options
 from tests.support.tokenizer_runs import STEPS, encode_config, evaluate_config, train_config
 from tokenizer import encode, evaluate, train
 from tokenizer.backbones.config import TokenizerModelConfig
@@ -170,3 +171,11 @@ def test_a_wrong_model_option_is_named(options: dict[str, Any], named: str) -> N
 def test_a_codebook_that_would_never_start_is_refused(spoken: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"vq\.start_step"):
         train_config(spoken, tmp_path, steps=100, vq=QuantiserConfig(start_step=100))
+
+
+def test_changed_options(spoken: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = [f"corpus={spoken}", "model.width=64", "model.subsampling_channels=16", "model.num_labels=40"]
+    words += ["vq.codebook_size=32", "vq.start_step=2", "vq.kmeans_batches=2", "data.batch_seconds=12"]
+    words += ["fit.warmup_steps=2", "fit.log_every=1", "max_scored=1"]
+    neutral = ["fit.checkpoint_every=3", "fit.threads=2", "device=cpu"]
+    check_changed_options(train.STAGE.main, words, tmp_path / "run", capfd, steps="fit.steps", neutral=neutral)
