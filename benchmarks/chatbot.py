@@ -16,7 +16,6 @@ Latencies are wall clock; the load of the machine is printed with them.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -24,6 +23,7 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,57 +43,75 @@ from lm.data.formats import chat_prompt
 from lm.inference.generation import Generator
 from lm.inference.output_head import Allowed
 from runtime.artefact import write_json
+from runtime.command import Command
+from runtime.config import Options, option
 
 
-def main() -> None:
+@dataclass(kw_only=True)
+class ChatbotBenchmarkConfig(Options):
+    """Options of benchmarks.chatbot.
+
+    Attributes:
+        part: latency or soak.
+        bundle: the chatbot.
+        corpus: output folder of corpus.build, with the spoken questions.
+        questions: of a round, the same ones in each.
+        talkers: concurrent clients; by default 1, 4 and 8 for latency (a round each), 8 for soak.
+        minutes: of the soak.
+        threads: CPU threads of each model.
+        seed: chooses the questions and the clients' pauses.
+        out: folder for logs and figures.
+    """
+
+    part: str = option(one_of=("latency", "soak"))
+    bundle: str = "runs/quickstart/bundle"
+    corpus: str = "runs/quickstart/corpus"
+    questions: int = option(32, at_least=1)
+    talkers: list[int] = option([], at_least=1)
+    minutes: float = option(10.0, above=0)
+    threads: int = option(1, at_least=1)
+    seed: int = 1
+    out: str = "runs/chatbot_benchmark"
+
+
+def run(config: ChatbotBenchmarkConfig) -> None:
     """Run the part that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["latency", "soak"])
-    parser.add_argument("--bundle", type=Path, default=Path("runs/quickstart/bundle"))
-    parser.add_argument("--corpus", type=Path, default=Path("runs/quickstart/corpus"))
-    parser.add_argument("--questions", type=int, default=32, help="of a round, the same ones in each (32)")
-    parser.add_argument("--talkers", type=int, nargs="+", help="at once (latency: 1 4 8; soak: 8)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of the soak (10)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each model (1)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/chatbot_benchmark"), help="folder for logs and figures")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    manifest = read_manifest(str(options.corpus / "heldout_sentence.jsonl"))
+    Path(config.out).mkdir(parents=True, exist_ok=True)
+    manifest = read_manifest(str(Path(config.corpus) / "heldout_sentence.jsonl"))
     chosen = choose_questions(
-        manifest, kind="question", limit=options.questions, draw=f"benchmarks.chatbot {options.seed}"
+        manifest, kind="question", limit=config.questions, draw=f"benchmarks.chatbot {config.seed}"
     )
     print(f"{describe_machine()}; load {os.getloadavg()[0]:.1f}\n", flush=True)
-    if options.part == "latency":
-        report_latency(options, chosen)
+    if config.part == "latency":
+        report_latency(config, chosen)
     else:
-        report_soak(options, chosen)
+        report_soak(config, chosen)
 
 
-def report_latency(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:
+def report_latency(config: ChatbotBenchmarkConfig, chosen: Sequence[Utterance]) -> None:
     """Print and write the latencies of our server and of the baseline, for each number of clients."""
-    counts = options.talkers or [1, 4, 8]
+    counts = config.talkers or [1, 4, 8]
     found: dict[str, Any] = {"machine": describe_machine(), "questions": len(chosen), "rounds": []}
     print("first audio after the end of the question, seconds (p50 p90 p99)")
     print(f"{'clients':>8}  {'served, streaming':24}{'one after the other':24}{'ratio p50':>10}{'p99':>7}{'load':>6}")
     halves = [chosen[::2], chosen[1::2]]  # alternately, so that other load affects both alike
     with serve_bundle(
-        options.bundle, options.out / "server.log", max_talkers=max(counts), threads=options.threads
+        config.bundle, Path(config.out) / "server.log", max_talkers=max(counts), threads=config.threads
     ) as served:
-        baseline = Baseline(options.bundle, options.threads)
-        ours(served, chosen[:2], 1, options.seed)  # warms up
+        baseline = Baseline(Path(config.bundle), config.threads)
+        ours(served, chosen[:2], 1, config.seed)  # warms up
         for count in counts:
             waits: dict[str, list[float]] = {"served": [], "peer": []}
             for half in filter(None, halves):
-                waits["served"] += ours(served, half, count, options.seed)
-                waits["peer"] += baseline.ask(half, count, options.seed)
+                waits["served"] += ours(served, half, count, config.seed)
+                waits["peer"] += baseline.ask(half, count, config.seed)
             own, theirs = (quantiles("wait", waits[name]) for name in ("served", "peer"))
             load = os.getloadavg()[0]
             ratios = [theirs[f"wait.{key}"] / own[f"wait.{key}"] for key in ("p50", "p99")]
             line = f"{count:>8}  {shown(own):24}{shown(theirs):24}{ratios[0]:>10.2f}{ratios[1]:>7.2f}{load:>6.1f}"
             print(line, flush=True)
             found["rounds"].append({"talkers": count, "served": own, "peer": theirs, "load": load})
-    write_json(options.out / "latency.json", found)
+    write_json(Path(config.out) / "latency.json", found)
 
 
 def shown(summary: Summary) -> str:
@@ -170,21 +188,21 @@ class Baseline:
         return waits
 
 
-def report_soak(options: argparse.Namespace, chosen: Sequence[Utterance]) -> None:
+def report_soak(config: ChatbotBenchmarkConfig, chosen: Sequence[Utterance]) -> None:
     """Print and write the results of the soak test."""
-    talkers = (options.talkers or [8])[0]
+    talkers = (config.talkers or [8])[0]
     questions = [load_question(utterance) for utterance in chosen]
     with serve_bundle(
-        options.bundle, options.out / "server.log", max_talkers=talkers, threads=options.threads
+        config.bundle, Path(config.out) / "server.log", max_talkers=talkers, threads=config.threads
     ) as served:
         result: SoakResult = asyncio.run(
             soak(
                 served.url,
                 questions,
                 clients=talkers,
-                seconds=60 * options.minutes,
+                seconds=60 * config.minutes,
                 memory=served.memory,
-                seed=options.seed,
+                seed=config.seed,
                 say=lambda line: print(line, flush=True),
             )
         )
@@ -192,10 +210,21 @@ def report_soak(options: argparse.Namespace, chosen: Sequence[Utterance]) -> Non
     print(json.dumps(summary, indent=2))
     for reason in result.errors[:10]:
         print(f"error: {reason}")
-    record = {"machine": describe_machine(), "talkers": talkers, "minutes": options.minutes, "load": os.getloadavg()[0]}
-    write_json(options.out / "soak.json", record | summary | {"reasons": result.errors, "memory": result.memory})
-    draw_memory(options.out / "soak.png", result)
+    record = {"machine": describe_machine(), "talkers": talkers, "minutes": config.minutes, "load": os.getloadavg()[0]}
+    write_json(Path(config.out) / "soak.json", record | summary | {"reasons": result.errors, "memory": result.memory})
+    draw_memory(Path(config.out) / "soak.png", result)
 
+
+COMMAND = Command(
+    name="benchmarks.chatbot",
+    words="benchmarks chatbot",
+    config=ChatbotBenchmarkConfig,
+    run=run,
+    summary="Latency and soak benchmark of a served chatbot.",
+    example="python -m benchmarks.chatbot latency --bundle runs/quickstart/bundle --corpus runs/quickstart/corpus",
+    positional="part",
+    notes=__doc__,
+)
 
 if __name__ == "__main__":
-    main()
+    COMMAND.exit()

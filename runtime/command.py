@@ -12,14 +12,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .config import Options, compose_config, option_help
-from .errors import UserError, exit_status, explained_errors
+from .errors import exit_status
 
 CommandConfig = TypeVar("CommandConfig", bound=Options)
 
@@ -71,26 +70,3 @@ class Command(Generic[CommandConfig]):
         lines += [f"  {example}".rstrip() for example in self.example.strip().splitlines()]
         notes = ["", self.notes.strip()] if self.notes else []
         return "\n".join([*lines, "", *option_help(self.config), *notes])
-
-
-def run_command(
-    parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], None], arguments: Sequence[str] | None
-) -> int:
-    """Parse ``arguments`` (None: the process's own) and act; returns the exit status (0 good, 2 user error).
-
-    Args:
-        parser: its ``prog`` names the command in errors.
-        action: raises `UserError` for what the user did.
-        arguments: the words after the command.
-    """
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stopped:  # argparse has printed the help or the mistake
-        return stopped.code if isinstance(stopped.code, int) else 2
-    try:
-        with explained_errors():
-            action(options)
-    except UserError as error:
-        print(f"\n{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
-    return 0
