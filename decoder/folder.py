@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+from torch import nn
 
 from runtime.artefact import atomic_folder, write_json, write_text
 from runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 Part = TypeVar("Part")
 
