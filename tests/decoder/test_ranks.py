@@ -56,7 +56,7 @@ def start(module: str, words: list[str], out: Path, *, ranks: int, last: int = -
     (out.parent / "kept_ranks.py").write_text(PROGRAM)
     arguments = [module, str(out), str(last), *words, f"out={out}"]
     running = Ranks("kept_ranks", arguments, processes=ranks, threads=1, log=out.parent / "log")
-    statuses = [process.wait(timeout=240) for process in running.processes]
+    statuses = [process.wait(timeout=600) for process in running.processes]
     running.stop()
     if last < 0:
         assert statuses == [0] * ranks, (out.parent / "log").read_text()[-2000:]
@@ -132,5 +132,5 @@ def test_torchrun_starts_the_ranks(spoken: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command = [*launcher, "-m", "decoder.train_vocoder", *vocoder_words(spoken)]
     command += ["fit.steps=3", f"out={spoken}/launched"]
-    subprocess.run(command, check=True, timeout=240, cwd=Path(__file__).resolve().parents[2])
+    subprocess.run(command, check=True, timeout=600, cwd=Path(__file__).resolve().parents[2])
     assert (spoken / "launched/done.json").is_file()
