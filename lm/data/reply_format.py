@@ -6,7 +6,7 @@
     streaming     [<|transcript|> question <|assistant|>] 13 text 26 speech 13 text 26 speech ... rest of the speech
     speech        BOA speech EOA                                                       (2411.17607: direct)
 
-A reply is ended by what follows it: ``<|user|>`` of the next turn, or EOS. The streaming thoughts are GLM-4-Voice's
+A reply is ended by what follows it: ``<|user|>`` of the next turn, or EOS. The streaming format is GLM-4-Voice's
 (section 4.2): text keeps ahead of the speech that says it, so speech can be played long before the text is whole. When
 the text is over the rest is speech, without marks around it. The transcript of the question is our choice, by config.
 """
@@ -123,7 +123,7 @@ class ReplyState:
         self.format, self.vocabulary = format, vocabulary
         self.part: Part = "begin"
         self.is_text_over = format.kind == "speech"
-        self._is_heard = not (format.transcribes if transcribes is None else transcribes)  # the transcript is written
+        self._is_transcribed = not (format.transcribes if transcribes is None else transcribes)
         self._num_text = self._num_speech = 0  # of the block, in the streaming format
         self._is_closed = False  # EOA was written
         special = vocabulary.special
@@ -136,7 +136,7 @@ class ReplyState:
         """The tokens that may come next."""
         if self.part == "over":
             return Next()
-        if self.part == "begin" and not self._is_heard:
+        if self.part == "begin" and not self._is_transcribed:
             return Next(marks=(self._transcript,))
         if self.part == "transcript":
             return Next(text=True, marks=(self._assistant,))
@@ -191,7 +191,7 @@ class ReplyState:
         if id == self._transcript:
             self.part = "transcript"
         elif id == self._assistant:
-            self.part, self._is_heard, self._num_text = "begin", True, 0
+            self.part, self._is_transcribed, self._num_text = "begin", True, 0
         elif id == self._begin:
             self.part, self.is_text_over = "speech", True
         elif id == self._end:

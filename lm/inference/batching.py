@@ -31,14 +31,13 @@ from torch import Tensor
 
 from runtime.errors import UserError
 
-from .cached_llama import Cache, CachedLlama
+from .cached_llama import Cache, CachedLlama, round_up
 from .cuda_graph import DecodeStep
 from .output_head import Allowed, OutputHeads
 from .sampling import choose, uniform
 
 Rows = npt.NDArray[np.int64]
 
-PADDING = 8  # prompts are padded to a multiple of this
 FIRST_LENGTH = 256  # positions that a cache begins with in serving
 MOST_IDLE_SHARE = 1 / 4  # of the rows may run without need rather than be left out: that copies the cache
 
@@ -97,7 +96,10 @@ class BatchPolicy:
 
 
 class ContinuousBatch:
-    """The rows. Of each sequence ``done`` tokens are in the cache; the others wait, or it is the latest one's turn.
+    """Sequences on the rows of one cache.
+
+    A sequence is the tokens in the cache, and then either tokens that wait to be run (a prompt, or the last token of a
+    finished request) or, while the row generates, its latest token.
 
     Args:
         model: runs the tokens.
@@ -302,7 +304,7 @@ class ContinuousBatch:
         padded = 1 if longest == 1 else round_up(longest)
         self._fit(start + padded)
         pieces = [np.array(self._waiting[row][:count]) for row, count in zip(rows, counts, strict=True)]
-        hidden_RPD = run_padded(self.model, self._cache, pieces, rows, padded, start)
+        hidden_RPD = self.model.forward_padded(pieces, self._cache, rows, padded, start)
         for row, count in zip(rows, counts, strict=True):
             del self._waiting[row][:count]
         self._done[rows] += counts
@@ -368,34 +370,3 @@ class ContinuousBatch:
                 self._cache.fit(max(length, min(most, self._cache.length)))
         elif length > self._cache.length:
             self._cache.fit(max(length, min(2 * length, round_up(self.model.max_length))))
-
-
-def run_padded(
-    model: CachedLlama,
-    cache: Cache,
-    sequences: Sequence[npt.NDArray[np.integer]],
-    rows: Rows,
-    padded: int,
-    start: int = 0,
-) -> Tensor:
-    """Run tokens of R sequences into cache rows from position ``start`` on; the hidden states (R, P, D).
-
-    Sequences are padded on the right to P = ``padded``: what padding leaves in the cache is masked until it is
-    overwritten.
-    """
-    ids_RP = np.zeros((len(sequences), padded), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        ids_RP[row, : len(sequence)] = sequence
-    positions_RP = np.broadcast_to(np.arange(start, start + padded), ids_RP.shape).copy()
-    return model.forward(
-        torch.from_numpy(ids_RP).to(model.device),
-        torch.from_numpy(positions_RP).to(model.device),
-        cache,
-        torch.from_numpy(rows).to(model.device),
-        start + padded,
-    )
-
-
-def round_up(number: int, multiple: int = PADDING) -> int:
-    """The next multiple."""
-    return -(-number // multiple) * multiple

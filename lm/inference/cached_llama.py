@@ -13,11 +13,13 @@ G = H/K, E width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,6 +30,7 @@ from runtime.errors import UserError
 from .batch_invariant_linear import BatchInvariantLinear
 
 SUPPORTED = tuple(family.name for family in FAMILIES if family.is_cached)
+PADDING = 8  # prompts are padded to a multiple of this
 CACHE_STEP = 32  # attention runs over the cache up to a multiple of this
 
 
@@ -83,7 +86,7 @@ class Cache:
 
         Attention runs over the whole of each tensor: a part of one would be read less fast, or copied.
         """
-        more = _round_up(length, CACHE_STEP) - self.length
+        more = round_up(length, CACHE_STEP) - self.length
         if more:
             self.keys = [F.pad(keys, (0, more)) for keys in self.keys]
             self.values = [F.pad(values, (0, 0, 0, more)) for values in self.values]
@@ -136,7 +139,7 @@ class CachedLlama:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()  # a blink, and noise in a chat
+        transformers_logging.disable_progress_bar()  # it would only flicker
 
         if not (Path(folder) / "config.json").is_file():
             remedy = "give the model folder that lm.export wrote (it holds config.json)"
@@ -153,7 +156,7 @@ class CachedLlama:
 
     def new_cache(self, num_rows: int, length: int) -> Cache:
         """An empty cache for ``num_rows`` sequences of ``length`` tokens."""
-        shape = (num_rows, self.num_kv, _round_up(length, CACHE_STEP), self.head_width)
+        shape = (num_rows, self.num_kv, round_up(length, CACHE_STEP), self.head_width)
         values = [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in self.layers]
         return Cache([torch.zeros_like(one.transpose(2, 3).contiguous()) for one in values], values)
 
@@ -178,7 +181,7 @@ class CachedLlama:
         R, P = ids_RP.shape
         K, E = self.num_kv, self.head_width
         G = self.num_heads // K
-        T = min(_round_up(length, CACHE_STEP), cache.length)
+        T = min(round_up(length, CACHE_STEP), cache.length)
         M = R * P
         turns_M1E = self.turns_TE[positions_RP].view(M, 1, E // 2)
         is_hidden = self.steps_T[:T] > positions_RP[:, :, None]
@@ -208,6 +211,31 @@ class CachedLlama:
             gate, up = layer.gate_up(y_MD).chunk(2, dim=-1)
             h_MD = layer.down(self.activation(gate).mul_(up)).add_(h_MD)
         return h_MD.view(R, P, self.width)
+
+    def forward_padded(
+        self,
+        sequences: Sequence[npt.NDArray[np.integer]],
+        cache: Cache,
+        rows: npt.NDArray[np.int64],
+        padded: int,
+        start: int = 0,
+    ) -> Tensor:
+        """Run tokens of R sequences into cache rows from position ``start`` on; the hidden states (R, P, D).
+
+        Sequences are padded on the right to P = ``padded``: what padding leaves in the cache is masked until it is
+        overwritten.
+        """
+        ids_RP = np.zeros((len(sequences), padded), dtype=np.int64)
+        for row, sequence in enumerate(sequences):
+            ids_RP[row, : len(sequence)] = sequence
+        positions_RP = np.broadcast_to(np.arange(start, start + padded), ids_RP.shape).copy()
+        return self.forward(
+            torch.from_numpy(ids_RP).to(self.device),
+            torch.from_numpy(positions_RP).to(self.device),
+            cache,
+            torch.from_numpy(rows).to(self.device),
+            start + padded,
+        )
 
     def logits(self, hidden_RD: Tensor, head: BatchInvariantLinear) -> Tensor:
         """Scores (R, N) in fp32 of the N ids whose head rows are given."""
@@ -254,5 +282,6 @@ def _join(layer: Any, num_heads: int, num_kv: int) -> LayerWeights:
     )
 
 
-def _round_up(number: int, multiple: int) -> int:
+def round_up(number: int, multiple: int = PADDING) -> int:
+    """The next multiple."""
     return -(-number // multiple) * multiple

@@ -22,8 +22,8 @@ from lm.data.vocabulary import Ids, Vocabulary
 from runtime.errors import UserError
 
 from .batch_invariant_linear import BatchInvariantLinear
-from .batching import PADDING, BatchPolicy, ContinuousBatch, GenerationRequest, round_up, run_padded
-from .cached_llama import CachedLlama
+from .batching import BatchPolicy, ContinuousBatch, GenerationRequest
+from .cached_llama import PADDING, CachedLlama, round_up
 from .output_head import Allowed, OutputHeads
 from .sampling import prompt_seeds
 
@@ -172,7 +172,7 @@ class Generator:
             del queue[-len(taken) :]
             rows = np.arange(len(taken))
             cache = self.model.new_cache(len(taken), padded)
-            hidden_RPD = run_padded(self.model, cache, [sequences[number] for number in taken], rows, padded)
+            hidden_RPD = self.model.forward_padded([sequences[number] for number in taken], cache, rows, padded)
             for hidden_PD, number in zip(hidden_RPD, taken, strict=True):
                 start, stop = len(prompts[number]), len(sequences[number])
                 log_probabilities = self.model.logits(hidden_PD[start - 1 : stop - 1], head).log_softmax(-1)
