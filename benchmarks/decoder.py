@@ -384,7 +384,7 @@ def librosa_griffin_lim(vocoder: Vocoder, mel_1MF: Tensor) -> None:
 
 
 def some_tokens(decoder: SpeechDecoder, blocks: int, seed: int = 0) -> list[Tokens]:
-    """Random tokens of so many blocks."""
+    """Random tokens of ``blocks`` blocks."""
     shape = (blocks, decoder.config.block_tokens)
     return list(np.random.default_rng(seed).integers(0, decoder.codebook_size, shape))
 

@@ -83,7 +83,7 @@ def take_back(stacked: BackboneCache, caches: Sequence[BackboneCache], first_blo
                 setattr(layer, part, own)
 
 
-class Backbone(nn.Module):
+class BlockCausalTransformer(nn.Module):
     """The stack of layers.
 
     Args:
@@ -201,7 +201,7 @@ class BackboneLayer(nn.Module):
         cache: LayerCache | None,
         streams: int,
     ) -> Tensor:
-        """One layer; shapes as in `Backbone`."""
+        """One layer; shapes as in `BlockCausalTransformer`."""
         if self.modulation is None or condition_BC is None:
             x_BTD = x_BTD + self.dropout(self.attend(self.attention_norm(x_BTD), sees_BTK, rotation, cache))
             return x_BTD + self.dropout(self.feed(self.feed_norm(x_BTD), cache))

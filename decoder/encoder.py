@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from runtime.errors import UserError
 from runtime.streaming import per_stream
 
-from .backbone import Backbone, BackboneCache
+from .backbone import BackboneCache, BlockCausalTransformer
 from .block_schedule import BlockSchedule
 from .config import DecoderConfig
 from .speaker import SpeakerEmbedding, Speakers
@@ -43,7 +43,7 @@ class TokenEncoder(nn.Module):
         self.speaker_embedding = SpeakerEmbedding(len(config.speakers), width, clip_width=clip_width)
         self.neighbours = nn.Conv1d(width, width, 2 * self.lookahead + 1) if self.lookahead else None
         window = config.past_blocks * config.block_tokens if config.is_causal else None
-        self.backbone = Backbone(config.encoder, past=config.past_blocks, window=window)
+        self.backbone = BlockCausalTransformer(config.encoder, past=config.past_blocks, window=window)
         self.mean_head = nn.Linear(width, schedule.slots * num_mels)
         self.reset_parameters()
 

@@ -34,7 +34,7 @@ from runtime.data_parallel import draw_rows
 from runtime.errors import check_option
 from runtime.streaming import per_stream
 
-from .backbone import Backbone, BackboneCache
+from .backbone import BackboneCache, BlockCausalTransformer
 from .config import SOLVERS, FlowConfig
 from .losses import masked_mean
 from .speaker import SpeakerEmbedding, Speakers
@@ -94,7 +94,7 @@ class FlowMatching(nn.Module):
         # The last row means "no condition".
         self.speaker_embedding = SpeakerEmbedding(num_speakers + 1, width, clip_width=clip_width)
         self.time_network = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.backbone = Backbone(config.estimator, past=past, window=window, condition_width=width)
+        self.backbone = BlockCausalTransformer(config.estimator, past=past, window=window, condition_width=width)
         self.output = nn.Linear(width, patch)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)

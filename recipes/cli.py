@@ -15,7 +15,7 @@ from typing import NamedTuple
 from runtime.errors import exit_status
 
 
-class Command(NamedTuple):
+class Subcommand(NamedTuple):
     """One subcommand: its words, the module that runs it, and its line in ``--help``."""
 
     words: str
@@ -24,46 +24,52 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("quickstart", "recipes.quickstart", "run the whole chain below at laptop size and write the report"),
-    Command("plan", "recipes.planner", "memory, time, checkpoints and failures of a recipe on a cluster"),
-    Command("submit", "recipes.submit", "job scripts of a recipe for SLURM or torchrun; ablation sweeps"),
-    Command("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),
-    Command("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
-    Command("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),
-    Command("tokenizer evaluate", "tokenizer.evaluate", "WER with and without VQ, codebook use, bits per second"),
-    Command("lm vocabulary", "lm.vocabulary", "text tokenizer + special tokens + speech tokens"),
-    Command("lm prepare", "lm.prepare", "tokens and texts -> LM corpora (text, speech, ASR, TTS)"),
-    Command("lm inspect corpus", "lm.inspect_corpus", "counts of an LM corpus, and its documents with speech folded"),
-    Command("lm import", "lm.import_hf", "weights of a Hugging Face model (Llama, Qwen2, Qwen3, GLM) to begin from"),
-    Command("lm train", "lm.train", "train a language model with Megatron (text2token, pre-training, fine-tuning)"),
-    Command("lm export", "lm.export", "Megatron checkpoint -> Hugging Face folder"),
-    Command("lm generate", "lm.generate", "continue a prompt with an exported model of any family, text or speech"),
-    Command("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
-    Command("text2token synthesize", "text2token.synthesize", "text corpus -> spans -> speech tokens, in bulk"),
-    Command(
+    Subcommand("quickstart", "recipes.quickstart", "run the whole chain below at laptop size and write the report"),
+    Subcommand("plan", "recipes.planner", "memory, time, checkpoints and failures of a recipe on a cluster"),
+    Subcommand("submit", "recipes.submit", "job scripts of a recipe for SLURM or torchrun; ablation sweeps"),
+    Subcommand("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),
+    Subcommand("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
+    Subcommand("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),
+    Subcommand("tokenizer evaluate", "tokenizer.evaluate", "WER with and without VQ, codebook use, bits per second"),
+    Subcommand("lm vocabulary", "lm.vocabulary", "text tokenizer + special tokens + speech tokens"),
+    Subcommand("lm prepare", "lm.prepare", "tokens and texts -> LM corpora (text, speech, ASR, TTS)"),
+    Subcommand(
+        "lm inspect corpus", "lm.inspect_corpus", "counts of an LM corpus, and its documents with speech folded"
+    ),
+    Subcommand("lm import", "lm.import_hf", "weights of a Hugging Face model (Llama, Qwen2, Qwen3, GLM) to begin from"),
+    Subcommand("lm train", "lm.train", "train a language model with Megatron (text2token, pre-training, fine-tuning)"),
+    Subcommand("lm export", "lm.export", "Megatron checkpoint -> Hugging Face folder"),
+    Subcommand("lm generate", "lm.generate", "continue a prompt with an exported model of any family, text or speech"),
+    Subcommand("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
+    Subcommand("text2token synthesize", "text2token.synthesize", "text corpus -> spans -> speech tokens, in bulk"),
+    Subcommand(
         "text2token status", "text2token.status", "progress of a bulk synthesis: units done, at work, failed, left"
     ),
-    Command("text2token inspect", "text2token.inspect", "show documents with their spans marked, play the spans"),
-    Command("text2token pack", "text2token.pack", "spans and text -> interleaved LM corpus"),
-    Command("text2token aligned", "text2token.aligned", "real speech with word times -> interleaved LM corpus"),
-    Command("decoder train-vocoder", "decoder.train_vocoder", "train the iSTFT vocoder (mel -> waveform)"),
-    Command("decoder train", "decoder.train", "train the flow-matching decoder (tokens -> mel)"),
-    Command("decoder resynthesise", "decoder.resynthesise", "speech tokens -> speech, for the judge and for listening"),
-    Command("chatbot dialogues", "chatbot.dialogues", "text dialogues -> filtered, shortened, spoken dialogues"),
-    Command("chatbot import", "chatbot.dialogue_import", "recorded dialogues -> dialogues with speech tokens"),
-    Command("chatbot prepare", "chatbot.prepare", "spoken questions and answers -> fine-tuning corpus"),
-    Command("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
-    Command("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
-    Command("chat", "chatbot.chat", "talk to a chatbot in the terminal, or answer sound files"),
-    Command("serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"),
-    Command("evaluation run", "evaluation.run", "judge resynthesised speech and answers independently"),
-    Command("evaluation chat", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
-    Command("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
-    Command("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
-    Command(
+    Subcommand("text2token inspect", "text2token.inspect", "show documents with their spans marked, play the spans"),
+    Subcommand("text2token pack", "text2token.pack", "spans and text -> interleaved LM corpus"),
+    Subcommand("text2token aligned", "text2token.aligned", "real speech with word times -> interleaved LM corpus"),
+    Subcommand("decoder train-vocoder", "decoder.train_vocoder", "train the iSTFT vocoder (mel -> waveform)"),
+    Subcommand("decoder train", "decoder.train", "train the flow-matching decoder (tokens -> mel)"),
+    Subcommand(
+        "decoder resynthesise", "decoder.resynthesise", "speech tokens -> speech, for the judge and for listening"
+    ),
+    Subcommand("chatbot dialogues", "chatbot.dialogues", "text dialogues -> filtered, shortened, spoken dialogues"),
+    Subcommand("chatbot import", "chatbot.dialogue_import", "recorded dialogues -> dialogues with speech tokens"),
+    Subcommand("chatbot prepare", "chatbot.prepare", "spoken questions and answers -> fine-tuning corpus"),
+    Subcommand("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
+    Subcommand("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
+    Subcommand("chat", "chatbot.chat", "talk to a chatbot in the terminal, or answer sound files"),
+    Subcommand(
+        "serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"
+    ),
+    Subcommand("evaluation run", "evaluation.run", "judge resynthesised speech and answers independently"),
+    Subcommand("evaluation chat", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
+    Subcommand("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
+    Subcommand("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
+    Subcommand(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),
-    Command("report", "recipes.report", "write the one-file HTML report and metrics.json of a run"),
+    Subcommand("report", "recipes.report", "write the one-file HTML report and metrics.json of a run"),
 )
 
 
@@ -87,7 +93,7 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def find_command(arguments: Sequence[str]) -> tuple[Command, list[str]] | None:
+def find_command(arguments: Sequence[str]) -> tuple[Subcommand, list[str]] | None:
     """The command that ``arguments`` begin with, and the arguments left for it."""
     for command in sorted(COMMANDS, key=lambda each: -len(each.words.split())):
         words = command.words.split()

@@ -1,4 +1,4 @@
-"""Checkpoints of a fit on disk: ``checkpoint/step-N.pt`` with a checksum beside each, the newest two kept."""
+"""Checkpoints of a fit on disk: ``checkpoint/step-N.pt`` with a checksum for each, the newest two kept."""
 
 from __future__ import annotations
 

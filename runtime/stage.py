@@ -249,7 +249,7 @@ class Stage(Generic[Config]):
         return spent
 
     def _take_up_changes(self, folder: Path, record: dict[str, Any], should_restart: bool) -> None:
-        """Go on with other options where the stage can, else begin anew (a training only if it is told to)."""
+        """Go on with other options where the stage can, else begin anew (a training only with ``restart``)."""
         if self.resumable is None or should_restart or not self.resumable.has_checkpoint(folder):
             set_aside(folder)
             return

@@ -75,7 +75,7 @@ class SpeechBackend(Protocol):
         ...
 
 
-class SpeechRequest(NamedTuple):
+class SynthesisRequest(NamedTuple):
     """A text as the model gets it, its speaker, and the seed of its sampling."""
 
     text: str
@@ -92,7 +92,10 @@ class GeneratedSpeech(NamedTuple):
 
 
 def generate_speech(
-    requests: Sequence[SpeechRequest], backend: SpeechBackend, vocabulary: Vocabulary, config: SpeechGenerationConfig
+    requests: Sequence[SynthesisRequest],
+    backend: SpeechBackend,
+    vocabulary: Vocabulary,
+    config: SpeechGenerationConfig,
 ) -> list[GeneratedSpeech]:
     """The speech tokens of each request; one more than the gate's maximum is asked for, so that the gate sees it."""
     end = vocabulary.special(SpecialToken.END_OF_AUDIO)

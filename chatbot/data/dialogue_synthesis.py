@@ -27,7 +27,7 @@ from runtime.stage import Run
 from text2token.backends.table import open_backend
 from text2token.bulk_generation import speaker_shares
 from text2token.gate import GOOD, OVERSIZED, judge
-from text2token.speech_generation import SpeechBackend, SpeechRequest, generate_speech
+from text2token.speech_generation import SpeechBackend, SynthesisRequest, generate_speech
 
 from .bulk_job import check_left_out, finish_job, open_job, read_part, result_of, write_part
 from .dialogue_files import Codes, Dialogue, DialogueFingerprints
@@ -139,16 +139,16 @@ class DialogueSpeaker:
         names, weights = self.question_speakers
         return draw.choices(names, weights=weights)[0], self.config.reply_speaker
 
-    def readings(self, id: str, number: int, text: str, speaker: str) -> list[SpeechRequest]:
+    def readings(self, id: str, number: int, text: str, speaker: str) -> list[SynthesisRequest]:
         """The pieces of a turn as they are to be read; those without a word to say are left out."""
         spoken = [self.config.model_text(piece) for piece in pieces_of(text, self.config.max_words)]
         return [
-            SpeechRequest(words, speaker, seed_of(self.config.seed, id, number, piece))
+            SynthesisRequest(words, speaker, seed_of(self.config.seed, id, number, piece))
             for piece, words in enumerate(spoken or [""])
             if words or len(spoken) <= 1
         ]
 
-    def read(self, readings: dict[Place, SpeechRequest]) -> tuple[dict[Place, Codes], dict[Place, str]]:
+    def read(self, readings: dict[Place, SynthesisRequest]) -> tuple[dict[Place, Codes], dict[Place, str]]:
         """Speech tokens of the pieces that pass the gate, and why the others do not."""
         codes: dict[Place, Codes] = {}
         gate = self.config.gate

@@ -129,7 +129,7 @@ class VoiceObject(ProtocolObject):
     id: str
 
 
-class AudioOutput(ProtocolObject):
+class OutputAudioOptions(ProtocolObject):
     """Format, voice and speed of replies."""
 
     format: AudioFormat | None = None
@@ -175,7 +175,7 @@ class InputTranscription(ProtocolObject):
     languages: Ignored = None
 
 
-class AudioInput(ProtocolObject):
+class InputAudioOptions(ProtocolObject):
     """Format and transcription of the user's audio, and detection of its turns."""
 
     format: AudioFormat | None = None
@@ -187,13 +187,13 @@ class AudioInput(ProtocolObject):
 class ResponseAudio(ProtocolObject):
     """Audio of one response."""
 
-    output: AudioOutput | None = None
+    output: OutputAudioOptions | None = None
 
 
 class SessionAudio(ResponseAudio):
     """Audio of a session."""
 
-    input: AudioInput | None = None
+    input: InputAudioOptions | None = None
 
 
 class ResponseOptions(ProtocolObject):

@@ -9,7 +9,7 @@ from typing import Any
 from chatbot.engine.vad import TurnOptions
 from chatbot.engine.voices import find_voice
 
-from .client_events import AudioFormat, AudioInput, ResponseObject, SessionObject, TurnDetection
+from .client_events import AudioFormat, InputAudioOptions, ResponseObject, SessionObject, TurnDetection
 from .formats import FORMATS
 from .refusal import Refusal
 
@@ -156,7 +156,7 @@ def voice_named(name: str, voices: Sequence[str], param: str) -> str:
     raise Refusal(text, code="invalid_value", param=param)
 
 
-def input_changes(wanted: AudioInput, settings: Settings) -> dict[str, Any]:
+def input_changes(wanted: InputAudioOptions, settings: Settings) -> dict[str, Any]:
     """Fields of `Settings` that ``session.audio.input`` changes; those that are there count, null too."""
     changes: dict[str, Any] = {}
     if "format" in wanted.model_fields_set:

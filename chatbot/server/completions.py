@@ -41,7 +41,7 @@ from .models import check_model
 from .options import ServerOptions
 from .replies import Replies
 from .sound import encode_sound
-from .stream import Stream, primed, while_connected
+from .stream import StreamedResponse, primed, while_connected
 from .usage import CompletionUsage
 
 ROUTE = "/v1/chat/completions"
@@ -159,7 +159,7 @@ class Completions:
             heard=heard or None,
         )
 
-    async def stream(self, asked: CheckedRequest) -> Stream:
+    async def stream(self, asked: CheckedRequest) -> StreamedResponse:
         """The reply as server-sent events.
 
         Raises:
@@ -172,7 +172,7 @@ class Completions:
         except BaseException:
             conversation.close()
             raise
-        return Stream(
+        return StreamedResponse(
             self.chunks(events, asked),
             media_type="text/event-stream",
             seconds=self.options.request_seconds,

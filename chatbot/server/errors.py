@@ -139,7 +139,7 @@ def field_location(location: Sequence[int | str], body: Any, *, is_missing: bool
     return names
 
 
-class CheckedRequest(Request):
+class CheckedJsonRequest(Request):
     """A request whose JSON holds no lone surrogates (`corpus.text.surrogates`), so that all of it can be encoded."""
 
     async def json(self) -> Any:
@@ -158,14 +158,14 @@ class CheckedRequest(Request):
 
 
 class CheckedRoute(APIRoute):
-    """A route that reads its body as `CheckedRequest`: ``APIRouter(route_class=CheckedRoute)``."""
+    """A route that reads its body as `CheckedJsonRequest`: ``APIRouter(route_class=CheckedRoute)``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler over the checked request."""
         handler = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
-            return await handler(CheckedRequest(request.scope, request.receive))
+            return await handler(CheckedJsonRequest(request.scope, request.receive))
 
         return checked
 

@@ -28,7 +28,7 @@ from .metrics import Metrics
 from .models import check_model
 from .options import ServerOptions
 from .sound import MEDIA_TYPES, encode_sound, wav_header
-from .stream import Stream, primed, while_connected
+from .stream import StreamedResponse, primed, while_connected
 from .usage import TokenUsage
 
 ROUTE = "/v1/audio/speech"
@@ -74,7 +74,7 @@ class SpeechEndpoint:
     def __init__(self, engine: Engine, options: ServerOptions, metrics: Metrics) -> None:
         self.engine, self.options, self.metrics = engine, options, metrics
 
-    async def read_aloud(self, body: SpeechRequest) -> Stream:
+    async def read_aloud(self, body: SpeechRequest) -> StreamedResponse:
         """The response to a request.
 
         Raises:
@@ -93,7 +93,7 @@ class SpeechEndpoint:
             pieces, media_type = self.events(self.file(speech, form), spoken), "text/event-stream"
         else:
             pieces, media_type = self.file(speech, form), MEDIA_TYPES[form]
-        return Stream(pieces, media_type=media_type, seconds=self.options.request_seconds)
+        return StreamedResponse(pieces, media_type=media_type, seconds=self.options.request_seconds)
 
     async def counted(self, spoken: SpokenProgress, voice: str) -> AsyncGenerator[Samples]:
         """The speech of a text, piece by piece, counted."""

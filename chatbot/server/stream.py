@@ -43,7 +43,7 @@ async def _until_left(receive: Receive) -> None:
         pass
 
 
-class Stream(Response):
+class StreamedResponse(Response):
     """A response of pieces as they are made.
 
     Args:

@@ -20,7 +20,7 @@ from .metrics import Metrics
 from .models import check_model
 from .options import ServerOptions
 from .sound import decode_sound
-from .stream import Stream, while_connected
+from .stream import StreamedResponse, while_connected
 from .usage import TokenUsage
 
 ROUTE = "/v1/audio/transcriptions"
@@ -85,7 +85,7 @@ def make_router(engine: Engine, options: ServerOptions, metrics: Metrics) -> API
         heard = await engine.transcribe(await asyncio.to_thread(decode_sound, data, "file", options.max_audio_seconds))
         metrics.count_tokens(heard.usage)
         if form.stream:
-            return Stream(events(heard), media_type="text/event-stream", seconds=options.request_seconds)
+            return StreamedResponse(events(heard), media_type="text/event-stream", seconds=options.request_seconds)
         if form.response_format == "text":
             return PlainTextResponse(heard.text + "\n")
         if form.response_format == "verbose_json":

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .vocabulary import Vocabulary
 
 
-class Run(NamedTuple):
+class RenderedRun(NamedTuple):
     """Neighbouring ids of one kind, as text, and whether they count in the loss."""
 
     text: str
@@ -25,7 +25,7 @@ def runs(
     *,
     mask: npt.NDArray[np.integer] | None = None,
     num_shown: int = 3,
-) -> Iterator[Run]:
+) -> Iterator[RenderedRun]:
     """A document's runs of text, of speech (``‹24 speech: 7 7 31 …›``), and its special tokens one by one.
 
     Args:
@@ -43,11 +43,11 @@ def runs(
         if kind[start] == 1:
             codes = vocabulary.codes(run)
             shown = " ".join(map(str, codes[:num_shown])) + (" …" if len(codes) > num_shown else "")
-            yield Run(f"‹{len(codes)} speech: {shown}›", "speech", is_target)
+            yield RenderedRun(f"‹{len(codes)} speech: {shown}›", "speech", is_target)
         elif kind[start] == 0:
-            yield Run(vocabulary.decode_text(run), "text", is_target)
+            yield RenderedRun(vocabulary.decode_text(run), "text", is_target)
         else:
-            yield from (Run(vocabulary.token(int(id)), "special", is_target) for id in run)
+            yield from (RenderedRun(vocabulary.token(int(id)), "special", is_target) for id in run)
 
 
 def render(ids: npt.NDArray[np.integer] | Sequence[int], vocabulary: Vocabulary, *, num_shown: int = 3) -> str:

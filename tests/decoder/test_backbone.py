@@ -7,15 +7,15 @@ import itertools
 import pytest
 import torch
 
-from decoder.backbone import Backbone, rotary_angles, rotate
+from decoder.backbone import BlockCausalTransformer, rotary_angles, rotate
 from decoder.config import BackboneConfig
 from runtime.errors import UserError
 
 CONFIG = BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3)
 
 
-def make_backbone(past: int, condition_width: int = 0) -> Backbone:
-    backbone = Backbone(CONFIG, past=past, condition_width=condition_width)
+def make_backbone(past: int, condition_width: int = 0) -> BlockCausalTransformer:
+    backbone = BlockCausalTransformer(CONFIG, past=past, condition_width=condition_width)
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -25,7 +25,7 @@ from runtime.hashing import seed_of
 from runtime.stage import Run
 from text2token.backends.builtin import open_generator
 from text2token.gate import GOOD, judge
-from text2token.speech_generation import Codes, SpeechRequest, generate_speech
+from text2token.speech_generation import Codes, SynthesisRequest, generate_speech
 from tokenizer.model import SpeechTokenizer
 
 from .config import ReadbackConfig
@@ -111,7 +111,7 @@ def _generate(
     config: ReadbackConfig, generator: Generator, utterances: Sequence[TokenisedUtterance]
 ) -> list[GeneratedSentence]:
     requests = [
-        SpeechRequest(
+        SynthesisRequest(
             normalise(utterance.text) if config.normalises else utterance.text,
             utterance.speaker,
             seed_of(config.seed, utterance.id, "readback"),

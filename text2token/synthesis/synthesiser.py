@@ -17,7 +17,7 @@ from runtime.hashing import seed_of
 from text2token.bulk_generation import speaker_shares
 from text2token.gate import EMPTY, GOOD, OVERSIZED, judge
 from text2token.spans.policies import choose_spans
-from text2token.speech_generation import NO_CODES, GeneratedSpeech, SpeechBackend, SpeechRequest, generate_speech
+from text2token.speech_generation import NO_CODES, GeneratedSpeech, SpeechBackend, SynthesisRequest, generate_speech
 
 from .config import SynthesizeConfig
 from .unit_file import SpokenDocument, SpokenSpan
@@ -40,7 +40,7 @@ class Synthesiser:
         """The documents with spans and the speech tokens of those that pass the gate."""
         plans = [self._plan(document, pass_number) for document in documents]
         spoken = [SpokenDocument(one.id, one.text, []) for one in documents]
-        pending: list[tuple[list[SpokenSpan], int, SpeechRequest]] = []  # a span as list and index, and its request
+        pending: list[tuple[list[SpokenSpan], int, SynthesisRequest]] = []  # a span as list and index, and its request
         for document, plan in zip(spoken, plans, strict=True):
             for span, request in plan:
                 document.spans.append(span)
@@ -56,7 +56,7 @@ class Synthesiser:
             pending = [row for row in pending if row[0][row[1]].verdict not in (GOOD, OVERSIZED)]
         return spoken
 
-    def _plan(self, document: TextDocument, pass_number: int) -> list[tuple[SpokenSpan, SpeechRequest]]:
+    def _plan(self, document: TextDocument, pass_number: int) -> list[tuple[SpokenSpan, SynthesisRequest]]:
         """The spans of a document, without speech, each with its request."""
         random = np.random.default_rng(seed_of(self.config.seed, pass_number, document.id, "spans"))
         plan = []
@@ -65,16 +65,16 @@ class Synthesiser:
             text = self.config.model_text(document.text[span.start : span.end])
             seed = seed_of(self.config.seed, pass_number, document.id, "speech", number)
             blank = SpokenSpan(span.start, span.end, span.num_words, text, speaker, EMPTY, NO_CODES)
-            plan.append((blank, SpeechRequest(text, speaker, seed)))
+            plan.append((blank, SynthesisRequest(text, speaker, seed)))
         return plan
 
-    def _judged(self, span: SpokenSpan, request: SpeechRequest, speech: GeneratedSpeech) -> SpokenSpan:
+    def _judged(self, span: SpokenSpan, request: SynthesisRequest, speech: GeneratedSpeech) -> SpokenSpan:
         if speech.is_oversized:
             return dataclasses.replace(span, verdict=OVERSIZED)
         verdict = judge(request.text, speech.codes, speech.is_finished, self.config.gate)
         return dataclasses.replace(span, verdict=verdict, tokens=speech.codes if verdict == GOOD else NO_CODES)
 
 
-def _reseeded(request: SpeechRequest, attempt: int) -> SpeechRequest:
+def _reseeded(request: SynthesisRequest, attempt: int) -> SynthesisRequest:
     """The request with the seed of a later attempt."""
     return request._replace(seed=seed_of(request.seed, "again", attempt))

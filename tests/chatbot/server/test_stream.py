@@ -14,7 +14,7 @@ import pytest
 from chatbot.server.app import create_app
 from chatbot.server.errors import ApiError
 from chatbot.server.options import ServerOptions
-from chatbot.server.stream import Stream, primed, while_connected
+from chatbot.server.stream import StreamedResponse, primed, while_connected
 from runtime.errors import UserError
 
 from .conftest import Live
@@ -47,8 +47,8 @@ async def endless(log: list[str]) -> AsyncGenerator[bytes]:
         log.append("closed")
 
 
-def streamed(pieces: AsyncGenerator[bytes], log: list[str], seconds: float = 30.0) -> Stream:
-    return Stream(pieces, media_type="text/plain", seconds=seconds, on_end=lambda: log.append("ended"))
+def streamed(pieces: AsyncGenerator[bytes], log: list[str], seconds: float = 30.0) -> StreamedResponse:
+    return StreamedResponse(pieces, media_type="text/plain", seconds=seconds, on_end=lambda: log.append("ended"))
 
 
 def test_a_stream_ends_when_the_client_leaves() -> None:
