@@ -60,19 +60,19 @@ def read_part(folder: Path, unit: Unit) -> list[Dialogue]:
     return [parse_dialogue(record, "", folder, 0) for record in records]
 
 
-def write_part(attempt: UnitAttempt, dialogues: list[Dialogue], marks: DialogueFingerprints) -> None:
-    """Write a unit's dialogues. (The attempt's commit makes them last.)"""
+def write_part(attempt: UnitAttempt, dialogues: list[Dialogue], fingerprints: DialogueFingerprints) -> None:
+    """Write a unit's dialogues. (The attempt's commit makes them permanent.)"""
     path = attempt.path("jsonl")
     folder = path.parent.absolute()
     lines = [json.dumps(record_of(dialogue, folder), ensure_ascii=False) + "\n" for dialogue in dialogues]
-    path.write_text(marks.line() + "".join(lines), encoding="utf-8")
+    path.write_text(fingerprints.line() + "".join(lines), encoding="utf-8")
 
 
 def finish_job(job: UnitFolder, work: Work, bulk: BulkConfig, *, processes: int, run: Run) -> Counter[str]:
-    """Have all units done; the sums of their results (``left_out`` as ``left_out.<reason>``).
+    """Finish all units; the sums of their results (``left_out`` as ``left_out.<reason>``).
 
     Raises:
-        UserError: too many units given up.
+        UserError: too many failed units.
     """
     num_dialogues = sum(int(unit.work["count"]) for unit in job.units)
     done = job.done_names()
@@ -92,7 +92,7 @@ def finish_job(job: UnitFolder, work: Work, bulk: BulkConfig, *, processes: int,
 
 
 def check_left_out(total: Counter[str], max_share: float, subject: str, remedy: str) -> None:
-    """Raise a `UserError` if too many dialogues came to nothing."""
+    """Raise a `UserError` if too many dialogues were left out."""
     left_out = {name.split(".", 1)[1]: count for name, count in total.items() if name.startswith("left_out.")}
     num_left_out = sum(left_out.values())
     if num_left_out > max_share * (num_left_out + total["dialogues"]):
@@ -102,7 +102,7 @@ def check_left_out(total: Counter[str], max_share: float, subject: str, remedy: 
 
 
 def result_of(dialogues: list[Dialogue], left_out: Counter[str]) -> dict[str, Any]:
-    """What a unit holds, as plain data."""
+    """Counts of a unit's content and of the dialogues left out, as plain data."""
     tokens = [len(turn.tokens) for one in dialogues for turn in one.turns if turn.tokens is not None]
     return {
         "dialogues": len(dialogues),

@@ -1,4 +1,4 @@
-"""Dialogues on disk: JSON lines, the first of which tells whose speech tokens they hold.
+"""Dialogues on disk: JSON lines, the first of which names the speech tokenizer of their tokens.
 
 ::
 
@@ -35,7 +35,7 @@ Codes = npt.NDArray[np.uint16]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DialogueTurn:
-    """What one side says.
+    """One turn of a dialogue.
 
     Attributes:
         role: ``user`` or ``assistant``.
@@ -43,7 +43,7 @@ class DialogueTurn:
         tokens: (T,) its speech tokens, or None.
         audio: its recording, or None.
         speaker: the voice; "" where unknown.
-        style: how it is said, as plain words ("slowly"); "" for nothing in particular.
+        style: manner of speaking in plain words ("slowly"); "" for nothing in particular.
     """
 
     role: str
@@ -56,7 +56,7 @@ class DialogueTurn:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dialogue:
-    """Turns in their order; ``system`` is what the assistant is told first."""
+    """Turns in their order; ``system`` is the system prompt."""
 
     id: str
     turns: list[DialogueTurn]
@@ -69,7 +69,7 @@ class Dialogue:
 
 @dataclass(frozen=True, kw_only=True)
 class DialogueFingerprints:
-    """Whose tokens a file of dialogues holds; both empty where it holds none.
+    """The speech tokenizer of a file's tokens; both empty where it holds none.
 
     Attributes:
         tokenizer: fingerprint of the speech tokenizer.
@@ -87,10 +87,10 @@ class DialogueFingerprints:
 
 @dataclass(frozen=True)
 class DialogueFile:
-    """The dialogues of a source, whose tokens they hold, and the records that were left out."""
+    """The dialogues of a source, the tokenizer of their tokens, and the records that were left out."""
 
     dialogues: list[Dialogue]
-    marks: DialogueFingerprints
+    fingerprints: DialogueFingerprints
     bad: list[BadRecord]
 
 
@@ -104,16 +104,17 @@ def read_dialogues(path: Path | str, max_bad_share: float = 0.01) -> DialogueFil
     """
     dialogues: list[Dialogue] = []
     bad: list[BadRecord] = []
-    marks: DialogueFingerprints | None = None
+    fingerprints: DialogueFingerprints | None = None
     seen: set[str] = set()
     for file in dialogue_files(path):
         with file.open("rb") as lines:
-            mine = read_marks(next(lines, b""), file)
-            if marks is not None and mine != marks:
-                found = f"tokens of tokenizer {mine.tokenizer or '(none)'}, but of {marks.tokenizer or '(none)'} before"
+            mine = read_fingerprints(next(lines, b""), file)
+            if fingerprints is not None and mine != fingerprints:
+                before = fingerprints.tokenizer or "(none)"
+                found = f"tokens of tokenizer {mine.tokenizer or '(none)'}, but of {before} before"
                 raise UserError(str(file), found=found, remedy="give dialogues of one speech tokenizer")
-            marks = mine
-            for item in _parse_lines(lines, file, marks):
+            fingerprints = mine
+            for item in _parse_lines(lines, file, fingerprints.codebook_size):
                 if isinstance(item, Dialogue) and item.id in seen:
                     item = BadRecord(str(file), f"id {item.id!r} was used before")
                 if isinstance(item, Dialogue):
@@ -122,9 +123,9 @@ def read_dialogues(path: Path | str, max_bad_share: float = 0.01) -> DialogueFil
                 else:
                     bad.append(item)
     check_bad_share(bad, len(bad) + len(dialogues), max_bad_share)
-    if marks is None or not dialogues:
+    if fingerprints is None or not dialogues:
         raise UserError(str(path), found="no dialogue", remedy="make some with chatbot.dialogues")
-    return DialogueFile(dialogues, marks, bad)
+    return DialogueFile(dialogues, fingerprints, bad)
 
 
 def dialogue_files(path: Path | str) -> list[Path]:
@@ -140,7 +141,7 @@ def dialogue_files(path: Path | str) -> list[Path]:
     return files
 
 
-def read_marks(line: bytes, file: Path) -> DialogueFingerprints:
+def read_fingerprints(line: bytes, file: Path) -> DialogueFingerprints:
     """The first line of a file.
 
     Raises:
@@ -156,11 +157,11 @@ def read_marks(line: bytes, file: Path) -> DialogueFingerprints:
         raise UserError(f"{file}, line 1", found=f"no header of dialogues ({error})", remedy=remedy) from error
 
 
-def write_dialogues(path: Path | str, dialogues: Iterable[Dialogue], marks: DialogueFingerprints) -> None:
+def write_dialogues(path: Path | str, dialogues: Iterable[Dialogue], fingerprints: DialogueFingerprints) -> None:
     """Write a file of dialogues, atomically."""
     folder = Path(path).parent.resolve()
     lines = [json.dumps(record_of(dialogue, folder), ensure_ascii=False) + "\n" for dialogue in dialogues]
-    write_text(path, marks.line() + "".join(lines))
+    write_text(path, fingerprints.line() + "".join(lines))
 
 
 def record_of(dialogue: Dialogue, folder: Path) -> dict[str, Any]:
@@ -238,13 +239,15 @@ def _codes(tokens: Any, number: int, codebook_size: int) -> Codes:
     return np.array(tokens, dtype=np.uint16)
 
 
-def _parse_lines(lines: Iterable[bytes], file: Path, marks: DialogueFingerprints) -> Iterator[Dialogue | BadRecord]:
+def _parse_lines(
+    lines: Iterable[bytes], file: Path, fingerprints: DialogueFingerprints
+) -> Iterator[Dialogue | BadRecord]:
     for number, line in enumerate(lines, 2):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-            yield parse_dialogue(record, f"{file.stem}-{number:07d}", file.parent, marks.codebook_size)
+            yield parse_dialogue(record, f"{file.stem}-{number:07d}", file.parent, codebook_size)
         except (ValueError, RecursionError) as error:
             reason = (
                 f"not JSON ({error})" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)

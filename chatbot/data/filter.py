@@ -1,4 +1,4 @@
-"""Which exchanges of a text dialogue can be spoken, and a text without the marks that are only seen.
+"""Selection of the exchanges of a text dialogue that can be spoken, and removal of visual markup.
 
 After the adaptation of Magpie's dialogues in 2411.17607 (filter, shorten, nothing that cannot be read aloud) and
 GLM-4-Voice (no code, no mathematics); the rules and bounds are ours.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from corpus.text.speakability import unspeakable_parts
 from corpus.text.words import count_words
-from runtime.errors import check_option
+from runtime.config import Options, option
 
 from .dialogue_files import Dialogue, DialogueTurn
 
@@ -23,32 +23,25 @@ LETTER = re.compile(r"[^\W_]")
 
 
 @dataclass(kw_only=True)
-class FilterConfig:
-    """What is taken.
+class FilterConfig(Options):
+    """Bounds on dialogues that are kept.
 
     Attributes:
         max_exchanges: of a dialogue; later ones are cut off.
         max_question_words: of a question.
         max_reply_words: of a reply; a longer one is shortened, where an endpoint is given, else it ends the dialogue.
         max_list_lines: lines of a list in a reply, counted as being too long beyond.
-        min_letter_share: share of letters and digits among what is no white space.
+        min_letter_share: share of letters and digits among all characters but white space.
     """
 
-    max_exchanges: int = 8
-    max_question_words: int = 60
-    max_reply_words: int = 60
-    max_list_lines: int = 2
-    min_letter_share: float = 0.6
-
-    def __post_init__(self) -> None:
-        for name in ("max_exchanges", "max_question_words", "max_reply_words"):
-            check_option(getattr(self, name) >= 1, f"filter.{name}", getattr(self, name), "give at least 1")
-        check_option(self.max_list_lines >= 0, "filter.max_list_lines", self.max_list_lines, "give 0 or more")
-        is_share = 0 <= self.min_letter_share <= 1
-        check_option(is_share, "filter.min_letter_share", self.min_letter_share, "give a share in [0, 1]")
+    max_exchanges: int = option(8, at_least=1)
+    max_question_words: int = option(60, at_least=1)
+    max_reply_words: int = option(60, at_least=1)
+    max_list_lines: int = option(2, at_least=0)
+    min_letter_share: float = option(0.6, at_least=0, at_most=1)
 
     def fault(self, text: str, max_words: int) -> str:
-        """Why a text cannot be spoken; "" if it can."""
+        """The reason why a text cannot be spoken; "" if it can."""
         if unspeakable_parts(text) or HEADING.search(text):
             return "not to be read aloud"
         dense = "".join(text.split())
@@ -57,18 +50,18 @@ class FilterConfig:
         return "too long" if count_words(text) > max_words else ""
 
     def is_too_long(self, reply: str) -> bool:
-        """Whether a reply, which can be read aloud, is nothing to say in one breath."""
+        """Whether a reply that can be read aloud is too long, or too much of a list, for speech."""
         num_lines = len(BULLET.findall(reply))
         return num_lines > self.max_list_lines or count_words(reply) > self.max_reply_words
 
 
 @dataclass(frozen=True)
 class Sifted:
-    """What is left of a dialogue: its first exchanges, whose too long replies wait to be shortened.
+    """A filtered dialogue: its first exchanges, and the replies among them that are to be shortened.
 
     Attributes:
         dialogue: None where not even the first exchange is left.
-        fault: why it ends before its end, or is None; "" where it is whole.
+        fault: reason why it is cut, or None; "" where it is whole.
         long: numbers of the turns whose replies are too long.
     """
 
@@ -78,7 +71,7 @@ class Sifted:
 
 
 def sift(dialogue: Dialogue, config: FilterConfig, *, may_shorten: bool) -> Sifted:
-    """The exchanges before the first that cannot be spoken: what follows it would hang in the air."""
+    """The exchanges before the first that cannot be spoken, since later ones depend on it."""
     turns: list[DialogueTurn] = []
     long: list[int] = []
     fault = ""

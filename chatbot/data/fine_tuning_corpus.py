@@ -110,8 +110,8 @@ class Sources:
     def _read(self, path: str, max_bad_share: float, vocabulary: Vocabulary) -> list[Dialogue]:
 
         found = read_dialogues(path, max_bad_share)
-        if found.marks.tokenizer:
-            vocabulary.check_speech_tokenizer(found.marks.tokenizer, path)
+        if found.fingerprints.tokenizer:
+            vocabulary.check_speech_tokenizer(found.fingerprints.tokenizer, path)
         speakers = Counter(reply.speaker for one in found.dialogues for reply in one.turns[1::2] if reply.speaker)
         self.voice = self.voice or min(speakers, key=lambda name: (-speakers[name], name), default="")
         self.skipped.update(record.reason for record in found.bad)

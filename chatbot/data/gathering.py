@@ -1,4 +1,4 @@
-"""The first half of `chatbot.dialogues`: a source of text dialogues -> those that can be spoken.
+"""Gathering of text dialogues for `chatbot.dialogues`: a source of text dialogues -> those that can be spoken.
 
 ``<out>/texts/<split>.jsonl`` holds one dialogue a line, ``<split>.counts.json``, written last, what was left out and
 why. Shortened replies are in ``<out>/shortened.jsonl``, a journal.
@@ -33,9 +33,9 @@ class Gatherer:
 
     Attributes:
         folder: the run folder.
-        filter: what is taken.
-        endpoint: who shortens long replies.
-        requests: how it is asked.
+        filter: selection.
+        endpoint: that shortens long replies.
+        requests: to the endpoint.
         max_bad_share: share of records that may be no dialogue.
     """
 
@@ -46,7 +46,7 @@ class Gatherer:
     max_bad_share: float
 
     def gather(self, source: str, split: str, bar: Progress) -> dict[str, Any]:
-        """Write a split's dialogues, unless an earlier call has; returns what it holds and what was left out.
+        """Write a split's dialogues, unless an earlier call has; returns counts of its content and of the rest.
 
         Raises:
             UserError: too many bad records, too many unanswered requests, or no dialogue left.
@@ -69,7 +69,7 @@ class Gatherer:
                 yield item, sift(item, self.filter, may_shorten=bool(self.endpoint.url))
 
     def _shorten(self, source: str, split: str, bar: Progress) -> dict[str, str]:
-        """Have long replies shortened; all that the journal holds then, by name."""
+        """Shorten long replies; returns all that the journal holds then, by name."""
         shortener = Shortener(self.endpoint, self.requests, self.filter.max_reply_words)
         asked, failures = 0, Counter[str]()
         with Journal(self.folder / "shortened.jsonl") as journal:
@@ -125,7 +125,7 @@ class Gatherer:
         }
 
     def _with_short_replies(self, sifted: Sifted, split: str, shortened: dict[str, str]) -> tuple[Dialogue | None, str]:
-        """The dialogue with its long replies made short, ended before one that could not be; and why it ends."""
+        """The dialogue with its long replies made short, cut before one that could not be; and the reason."""
         if sifted.dialogue is None:
             return None, sifted.fault
         turns = list(sifted.dialogue.turns)

@@ -1,5 +1,5 @@
-"""The built-in corpus's spoken questions as dialogues: every spoken version of a question as one of one exchange, or
-several questions of a voice, some of them about what was told before, one after another.
+"""Dialogues from the built-in corpus's spoken questions: one exchange for every spoken version of a question, or
+several questions of a voice one after another, some of them about earlier turns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def asked_dialogues(
         items: tokenised utterances; those of kind question are taken.
         questions: by normalised words (`corpus.world.questions.read_questions`).
         replies: reply text -> its speech tokens (`spoken_replies`).
-        voice: whose they are.
+        voice: of the replies.
         skipped: counts by reason the questions left out.
     """
     for item in items:
@@ -61,7 +61,7 @@ def joined_dialogues(
         items: tokenised utterances.
         dialogues: that name them (`corpus.world.dialogues.read_question_dialogues`).
         replies: reply text -> its speech tokens (`spoken_replies`).
-        voice: whose they are.
+        voice: of the replies.
         skipped: counts by reason the dialogues left out.
     """
     by_id = {item.id: item for item in items}

@@ -92,8 +92,8 @@ def encode_unit(attempt: UnitAttempt, config: DialogueImportConfig, tokenizer: S
             encoded.append(encode_dialogue(dialogue, tokenizer, config.max_seconds))
         except UserError as error:
             left_out[error.found if error.subject == dialogue.id else "audio that cannot be read"] += 1
-    marks = DialogueFingerprints(tokenizer=tokenizer.fingerprint, codebook_size=tokenizer.codebook_size)
-    write_part(attempt, encoded, marks)
+    fingerprints = DialogueFingerprints(tokenizer=tokenizer.fingerprint, codebook_size=tokenizer.codebook_size)
+    write_part(attempt, encoded, fingerprints)
     return result_of(encoded, left_out)
 
 

@@ -1,4 +1,4 @@
-"""The parts of a chatbot, loaded and checked: speech tokenizer, language model, speech decoder, settings, a reader."""
+"""The parts of a chatbot, loaded and checked: speech tokenizer, language model, speech decoder, settings, reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMPT_MARKS = 4  # <|user|> BOA ... EOA <|assistant|>
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A language model that runs elsewhere: what must be known of it here."""
+    """A language model that runs behind an endpoint: its vocabulary and number of positions."""
 
     vocabulary: Vocabulary
     max_length: int
@@ -61,7 +61,7 @@ class Bundle:
         self.max_length = generator.max_length
         self.max_speech_tokens = max(1, int(reply.max_reply_seconds * TOKENS_PER_SECOND))
         self.check_parts()
-        # What one answer may add to the context: two texts, speech, and the marks between them.
+        # Tokens that one answer may add to the context: two texts, speech, and the marks between them.
         reserved = (1 + reply.transcribe_first) * reply.max_text_tokens + self.max_speech_tokens + 8
         self.max_prompt_tokens = self.max_length - reserved
         if self.max_prompt_tokens < 16:
@@ -105,7 +105,7 @@ class Bundle:
         )
 
     def check_parts(self) -> None:
-        """Raise a `UserError` unless tokenizer, model and decoder speak of the same tokens."""
+        """Raise a `UserError` unless tokenizer, model and decoder have the same tokens."""
         token_maker, remedy = self.tokenizer.fingerprint, "bundle parts of one training chain (chatbot.bundle)"
         for part, found in (
             ("the language model's vocabulary", self.vocabulary.speech_fingerprint),
@@ -130,11 +130,11 @@ class Bundle:
         return min(self.settings.reply.max_question_seconds, room)
 
     def check_question(self, audio: Samples, subject: str = "the question") -> None:
-        """Raise a `UserError` unless (S,) ``audio`` can be listened to."""
+        """Raise a `UserError` unless (S,) ``audio`` has the length of a question."""
         self.check_seconds(len(audio) / SAMPLE_RATE, subject)
 
     def check_seconds(self, seconds: float, subject: str = "the question") -> None:
-        """Raise a `UserError` unless so many seconds can be listened to."""
+        """Raise a `UserError` unless a question may last that long."""
         if seconds < MIN_QUESTION_SECONDS:
             remedy = f"record at least {MIN_QUESTION_SECONDS} s"
             raise UserError(subject, found=f"{seconds:.2f} s of audio", remedy=remedy)

@@ -1,4 +1,4 @@
-"""What a dialogue holds, and how much of it the model sees again.
+"""The messages of a conversation, and the part of them that the model sees.
 
 Each message is a row of ids that begins with the mark of its role; put together they are `lm.data.formats`' chat
 document.
@@ -27,10 +27,10 @@ class Message:
     """One message.
 
     Attributes:
-        role: whose.
-        ids: its mark and content.
-        is_spoken: it was said by a user and not typed.
-        body: of a reply, where in ``ids`` it begins (after the question's transcript).
+        role: of the speaker.
+        ids: its special token and content.
+        is_spoken: speech of a user, not typed.
+        body: of a reply, the place in ``ids`` the reply proper begins (after the question's transcript).
     """
 
     role: Role
@@ -77,27 +77,27 @@ def is_spoken(messages: Sequence[Message]) -> bool:
     return any(message.is_spoken for turn in latest for message in turn)
 
 
-def truncated(message: Message, num_heard: int, vocabulary: Vocabulary) -> Message:
-    """A reply of which only the first ``num_heard`` speech tokens were played: its text is cut in proportion.
+def truncated(message: Message, num_played: int, vocabulary: Vocabulary) -> Message:
+    """A reply of which only the first ``num_played`` speech tokens were played: its text is cut in proportion.
 
     A reply in turns of text and speech is cut after that speech token. One that is text first and speech then keeps
-    the share of its text that the speech played is of all its speech. A reply that was not heard at all is empty.
+    the share of its text that the played speech is of all its speech. A reply of which nothing was played is empty.
     """
     head, body = message.ids[: message.body], message.ids[message.body :]
     speech = [at for at, id in enumerate(body) if vocabulary.is_speech(id)]
-    if num_heard <= 0:
+    if num_played <= 0:
         return Message(message.role, head, message.body)
     begin, end = vocabulary.special(SpecialToken.BEGIN_OF_AUDIO), vocabulary.special(SpecialToken.END_OF_AUDIO)
-    if num_heard >= len(speech):
+    if num_played >= len(speech):
         is_unfinished = begin in body and end not in body
         return Message(message.role, message.ids + ([end] if is_unfinished else []), message.body)
     text = [id for id in body if vocabulary.is_text(id)]
     is_text_first = begin in body and not any(vocabulary.is_text(id) for id in body[speech[0] :])
     if is_text_first:
-        words = text[: round(len(text) * num_heard / len(speech))]
-        kept = [*words, begin, *(body[at] for at in speech[:num_heard]), end]
+        words = text[: round(len(text) * num_played / len(speech))]
+        kept = [*words, begin, *(body[at] for at in speech[:num_played]), end]
     else:
-        kept = body[: speech[num_heard - 1] + 1]
+        kept = body[: speech[num_played - 1] + 1]
     return Message(message.role, head + kept, message.body)
 
 

@@ -1,14 +1,14 @@
-"""The silence of a question: most of what lies before, between and after its words is not heard.
+"""Removal of most of the silence before, between and after the words of a question.
 
     silence = SilenceFilter(kept=0.2)
-    heard = silence.feed(samples)       # nothing until somebody speaks; a pause is held back until they go on
-    heard = silence.finish()            # the turn is over: if nobody was found to speak, all there is
+    audio = silence.feed(samples)       # nothing until somebody speaks; a pause is held back until they go on
+    audio = silence.finish()            # the turn is over: if no speech was found, all there is
 
 Models are trained with little silence, and misread people who take a breath before they ask, think in the middle, or
-let go of the button late. Beside speech ``kept`` seconds of silence are heard, on either side of it.
+release the button late. On either side of speech ``kept`` seconds of silence stay.
 
-Only what is clearly softer than the speech around it is left out: speech that begins at once, or that the room's noise
-comes near, is heard from its first sample on. The same samples are left out in whatever pieces they come.
+Only what is clearly softer than the speech around it is left out: speech that begins at once, or that is hardly louder
+than the room's noise, stays from its first sample on. The same samples are left out in whatever pieces they come.
 
 S samples.
 """
@@ -22,7 +22,7 @@ from corpus.audio.files import SAMPLE_RATE, Samples
 from .loudness import FRAME, NO_SAMPLES, LevelMeter, Levels, noise_floor
 
 RISE = 9.0  # dB above the floor (the 20th percentile so far): loud
-LOUD_FRAMES, WITHIN = 6, 12  # so many loud frames within so many are speech
+LOUD_FRAMES, WITHIN = 6, 12  # LOUD_FRAMES loud frames within WITHIN frames are speech
 SOFTER = 12.0  # dB below the first speech: silence
 LONGEST_CLICK = 2  # frames, before the first word
 # Once somebody has spoken, silence is what comes no nearer to the speech so far (its 90th percentile) than SOFTEST dB,
@@ -36,12 +36,12 @@ class SilenceFilter:
     """One turn of audio at 16 kHz.
 
     Args:
-        kept: seconds of silence beside speech that are heard; None hears everything.
+        kept: seconds of silence that stay on either side of speech; None keeps everything.
     """
 
     def __init__(self, kept: float | None) -> None:
         self.kept = kept
-        self._held = NO_SAMPLES  # what may yet be heard
+        self._held = NO_SAMPLES  # samples that may stay
         self._first = 0  # the sample of the turn that it begins with
         self._meter = LevelMeter()
         self._levels = np.zeros(0)
@@ -51,7 +51,7 @@ class SilenceFilter:
         self._threshold = 0.0
 
     def feed(self, samples: Samples) -> Samples:
-        """Take (S,) samples; what is to be heard now."""
+        """Take (S,) samples; returns those that are known to stay now."""
         if self.kept is None:
             return samples
         self._held = np.concatenate([self._held, samples], dtype=np.float32)
@@ -60,19 +60,19 @@ class SilenceFilter:
         return np.concatenate([NO_SAMPLES, *(self._look(frame) for frame in range(known, len(self._levels)))])
 
     def finish(self) -> Samples:
-        """The turn is over; what is still to be heard of it."""
+        """End the turn; returns the rest of the samples that stay."""
         if self._begin is not None and self._end + self._num_kept < len(self._levels):
             return NO_SAMPLES
         return self._take(self._first + len(self._held))
 
     @property
     def _num_kept(self) -> int:
-        """Frames of silence beside speech."""
+        """Frames of silence that stay on either side of speech."""
         assert self.kept is not None
         return round(self.kept * SAMPLE_RATE) // FRAME
 
     def _look(self, frame: int) -> Samples:
-        """What is to be heard now that the loudness of ``frame`` is known."""
+        """The samples that stay now that the loudness of ``frame`` is known."""
         if self._begin is None:
             self._begin = speech_begin(self._levels[: frame + 1])
             if self._begin is None:
@@ -93,11 +93,11 @@ class SilenceFilter:
         return self._take(self._end * FRAME)
 
     def _leave_out(self, frame: int) -> None:
-        """Nothing before ``frame`` is heard any more."""
+        """Drop what is held before ``frame``."""
         self._take(frame * FRAME)
 
     def _take(self, sample: int) -> Samples:
-        """What is held of the turn before its sample number ``sample``."""
+        """Take the held samples before the turn's sample number ``sample``."""
         count = max(0, sample - self._first)
         taken, self._held = self._held[:count], self._held[count:]
         self._first += len(taken)
@@ -110,7 +110,7 @@ def softest_audible(levels: Levels, begin: int) -> float:
 
 
 def without_silence(audio: Samples, kept: float | None) -> Samples:
-    """(S,) samples of a whole turn without its silence, but for ``kept`` seconds beside speech."""
+    """(S,) samples of a whole turn without its silence, but for ``kept`` seconds on either side of speech."""
     silence = SilenceFilter(kept)
     return np.concatenate([silence.feed(audio), silence.finish()])
 

@@ -1,4 +1,4 @@
-"""A thread that does the work of many talkers, the most urgent first: models run here, never on the event loop."""
+"""A thread that runs a model for many conversations, the most urgent job first; the event loop never waits for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Worker:
         self._thread.start()
 
     async def run(self, job: Callable[[], Result], *, due: float = 0.0) -> Result:
-        """Do a job; what it returns. A caller that is cancelled takes its job back unless it is being done.
+        """Run a job and return its result. A caller that is cancelled takes its job back unless it is being done.
 
         Args:
             job: called on the thread.
@@ -69,5 +69,5 @@ class Worker:
                 continue
             try:
                 future.set_result(job())
-            except BaseException as error:  # handed to whoever waits
+            except BaseException as error:  # handed to the caller
                 future.set_exception(error)

@@ -69,7 +69,7 @@ def unit_bytes(folder: Path) -> dict[str, bytes]:
 
 def test_dialogues_are_read_aloud(source: Path) -> None:
     found = read_dialogues(source / "whole" / "dialogues", 0.0)
-    assert found.marks.tokenizer == "abc"
+    assert found.fingerprints.tokenizer == "abc"
     metrics = json.loads((source / "whole" / "metrics.json").read_text())
     assert metrics["gathered"] == 30 and metrics["ended.reply not to be read aloud"] == 6
     assert metrics["dialogues"] + sum(n for name, n in metrics.items() if name.startswith("left_out.")) == 30
@@ -185,7 +185,7 @@ def test_recordings_become_tokens(recordings: Path) -> None:
     assert (metrics["dialogues"], metrics["exchanges"], metrics["bad_records"]) == (6, 6, 0)
     tokenizer = SpeechTokenizer.from_pretrained(recordings / "tokenizer" / "artefact")
     found = read_dialogues(recordings / "out" / "dialogues")
-    assert found.marks.tokenizer == tokenizer.fingerprint
+    assert found.fingerprints.tokenizer == tokenizer.fingerprint
     for number, one in enumerate(found.dialogues):
         heard = tokenizer.encode([babble(number + 1, 0.5)])[0]
         assert one.id == str(number) and np.array_equal(one.turns[0].tokens, heard)  # type: ignore[arg-type]

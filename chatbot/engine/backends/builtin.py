@@ -1,4 +1,4 @@
-"""Where the language model runs: here, its rows batched on a thread (`Builtin`), or behind an endpoint.
+"""Backends of the language model: in this process, its rows batched on a thread (`Builtin`), or behind an endpoint.
 
 A `Context` is one sequence of ids. Everything is called from one event loop; nothing here makes it wait.
 """
@@ -63,10 +63,10 @@ class Builtin:
         self._orders: list[Callable[[], object]] = []
         self._changed = threading.Condition()
         self.is_open = True
-        self._listeners: dict[int, Listener] = {}  # who waits for a row's tokens; the thread's
+        self._listeners: dict[int, Listener] = {}  # by row; of the thread
         self._free = list(range(num_rows))[::-1]
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._think, name="language model", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="language model", daemon=True)
         self._thread.start()
 
     def open(self) -> BuiltinContext:
@@ -95,7 +95,7 @@ class Builtin:
             self._changed.notify()
         await asyncio.to_thread(self._thread.join)
 
-    def _think(self) -> None:
+    def _run(self) -> None:
         sequences = self._sequences
         while True:
             with self._changed:
@@ -106,21 +106,21 @@ class Builtin:
             try:
                 for order in orders:
                     order()
-                told: list[tuple[Listener, NewToken | Exception]] = [
+                new: list[tuple[Listener, NewToken | Exception]] = [
                     (self._listeners[made.row], made) for made in sequences.step()
                 ]
-            except Exception as error:  # whoever waits is told; the thread goes on
+            except Exception as error:  # all listeners get it; the thread goes on
                 sequences.cancel_all()
-                told = [(listener, error) for listener in self._listeners.values()]
-            if told:
-                self._send(told)
+                new = [(listener, error) for listener in self._listeners.values()]
+            if new:
+                self._send(new)
         self._send([(listener, closed()) for listener in self._listeners.values()])
 
-    def _send(self, told: list[tuple[Listener, NewToken | Exception]]) -> None:
+    def _send(self, new: list[tuple[Listener, NewToken | Exception]]) -> None:
         """Hand new tokens to the event loop."""
-        with contextlib.suppress(RuntimeError):  # it is closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(tell, told)
+                self._loop.call_soon_threadsafe(deliver, new)
 
 
 class BuiltinContext:
@@ -197,18 +197,18 @@ class BuiltinContext:
 
 
 def closed() -> UserError:
-    """The error for those who wait for a model that is gone."""
+    """The error for those that wait for a model that was closed."""
     return UserError("the engine", found="closed", remedy="open a new one")
 
 
-def tell(told: list[tuple[Listener, NewToken | Exception]]) -> None:
-    """Hand new tokens to those who wait for them; on the event loop."""
-    for listener, made in told:
+def deliver(new: list[tuple[Listener, NewToken | Exception]]) -> None:
+    """Hand new tokens to their listeners; on the event loop."""
+    for listener, made in new:
         listener.put_nowait(made)
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids two rows begin with in common."""
+    """Length of the common prefix of two rows of ids."""
     for at, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return at

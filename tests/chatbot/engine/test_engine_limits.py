@@ -18,7 +18,7 @@ from chatbot.engine.events import AudioDelta, ReplyDone
 from chatbot.engine.options import EngineOptions, ReplyOptions
 from runtime.errors import UserError
 
-from .conftest import babble
+from ..conftest import babble  # noqa: TID252
 
 QUESTION = babble(1, 1.0)
 

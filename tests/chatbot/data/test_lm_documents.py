@@ -11,7 +11,7 @@ from lm.data.formats import ChatTurn, chat_document
 from lm.data.rendering import render
 from lm.data.reply_format import ReplyFormat
 
-from .conftest import make_vocabulary
+from ..conftest import make_vocabulary  # noqa: TID252
 
 V = make_vocabulary("abc")
 CODES = np.array([3, 4, 5, 6], dtype=np.uint16)

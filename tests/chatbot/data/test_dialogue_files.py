@@ -68,7 +68,7 @@ def test_files_of_a_folder_are_read_in_order(tmp_path: Path) -> None:
     for name in ("b/two", "a/one"):
         write_dialogues(tmp_path / f"{name}.jsonl", [Dialogue(id=name, turns=[said, reply])], MARKS)
     found = read_dialogues(tmp_path)
-    assert [one.id for one in found.dialogues] == ["a/one", "b/two"] and found.marks == MARKS and not found.bad
+    assert [one.id for one in found.dialogues] == ["a/one", "b/two"] and found.fingerprints == MARKS and not found.bad
     first = found.dialogues[0].turns[0]
     assert first.tokens is not None and first.tokens.dtype == np.uint16 and first.tokens.tolist() == [3, 15]
     assert first.audio is not None and first.audio.resolve() == tmp_path / "audio" / "a.wav"

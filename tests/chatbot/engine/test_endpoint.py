@@ -22,7 +22,7 @@ from lm.inference.batching import GenerationRequest
 from lm.inference.generation import Generator
 from runtime.errors import UserError
 
-from .conftest import HANG_SECONDS, babble
+from ..conftest import HANG_SECONDS, babble  # noqa: TID252
 
 QUESTION = babble(2, 1.1)
 KEY = "secret"

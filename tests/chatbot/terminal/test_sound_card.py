@@ -12,7 +12,7 @@ import pytest
 from chatbot.terminal import sound_card
 from chatbot.terminal.sound_card import Loudspeaker, Microphone
 
-from .conftest import HANG_SECONDS
+from ..conftest import HANG_SECONDS  # noqa: TID252
 
 DEVICE_RATE = 16000
 

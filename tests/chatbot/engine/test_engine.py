@@ -23,7 +23,7 @@ from lm.data.reply_format import ReplyState
 from lm.inference.batching import GenerationRequest
 from runtime.errors import UserError
 
-from .conftest import babble
+from ..conftest import babble  # noqa: TID252
 from .offline import OfflineDialogue
 
 QUESTIONS = [babble(seed, seconds) for seed, seconds in enumerate((0.5, 2.0, 1.1, 0.3, 1.7))]

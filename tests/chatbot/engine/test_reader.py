@@ -17,7 +17,7 @@ from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Generator
 from runtime.errors import UserError
 
-from .conftest import bundle_config, make_vocabulary, save_lm
+from ..conftest import bundle_config, make_vocabulary, save_lm  # noqa: TID252
 
 TEXT = "The capital of France."
 

@@ -20,7 +20,7 @@ from chatbot.chat import main
 from chatbot.engine.speech import SpeechPipe
 from chatbot.terminal.dialogue import PROMPT
 
-from .conftest import HANG_SECONDS, babble
+from ..conftest import HANG_SECONDS, babble  # noqa: TID252
 
 CONTROL_C, CONTROL_D = "\x03", "\x04"
 
