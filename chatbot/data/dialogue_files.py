@@ -239,9 +239,7 @@ def _codes(tokens: Any, number: int, codebook_size: int) -> Codes:
     return np.array(tokens, dtype=np.uint16)
 
 
-def _parse_lines(
-    lines: Iterable[bytes], file: Path, fingerprints: DialogueFingerprints
-) -> Iterator[Dialogue | BadRecord]:
+def _parse_lines(lines: Iterable[bytes], file: Path, codebook_size: int) -> Iterator[Dialogue | BadRecord]:
     for number, line in enumerate(lines, 2):
         if not line.strip():
             continue

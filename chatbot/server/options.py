@@ -80,7 +80,7 @@ class ServerOptions(Options):
 
 
 @dataclass(kw_only=True)
-class ServeConfig(ServerOptions, EngineOptions):
+class ServeConfig(EngineOptions, ServerOptions):
     """Options of ``speechweave serve``: those of the server, of its models, and of the command.
 
     Attributes:
