@@ -93,7 +93,7 @@ class ReplySettings(ReplyTraining, ReplyConfig):
 
     def as_learnt(self, text: str) -> str:
         """A typed text as the model has learnt to read texts (`plain_words`)."""
-        return (normalise(spoken_form(text, "builtin")) or text) if self.plain_words else text
+        return (normalise(spoken_form(text, "builtin").spelt_out) or text) if self.plain_words else text
 
 
 @dataclass(frozen=True, kw_only=True)

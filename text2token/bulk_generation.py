@@ -51,9 +51,19 @@ class BulkGenerationConfig(SpeechGenerationConfig):
         return self.devices[worker % len(self.devices)]
 
     def model_text(self, text: str) -> str:
-        """A text as the model gets it: written out, and normalised if the model was trained on normalised texts."""
-        written_out = spoken_form(text, self.normaliser)
-        return normalise(written_out) if self.normalises else written_out
+        """A text as the model gets it: written out, and normalised if the model was trained on normalised texts.
+
+        What the normaliser cannot read is spelt out; spans of texts keep away from it (`SpokenForm.unread`).
+        """
+        return self.normal_form(self.written_out(text))
+
+    def written_out(self, text: str) -> str:
+        """A text in words; to be cut only after."""
+        return spoken_form(text, self.normaliser).spelt_out
+
+    def normal_form(self, text: str) -> str:
+        """A text in words, normalised if the model was trained on normalised texts."""
+        return normalise(text) if self.normalises else text
 
 
 class SpeakerShares(NamedTuple):

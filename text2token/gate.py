@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 from corpus.text.words import IDEOGRAPHS
 from runtime.config import Options, option
 from runtime.errors import check_option
 
-SPOKEN = re.compile(rf"[{IDEOGRAPHS}]|\w")
+SPOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]")  # marks are the vowels of Hindi, Thai and Tamil
 LETTERS_OF_AN_IDEOGRAPH = 4  # its speech is about as long as that of four Latin letters
 
 GOOD = "good"
@@ -56,8 +58,9 @@ class GateConfig(Options):
 
 
 def count_letters(text: str) -> int:
-    """Number of letters and digits of a text; an ideograph counts as `LETTERS_OF_AN_IDEOGRAPH`."""
-    return sum(LETTERS_OF_AN_IDEOGRAPH if re.match(f"[{IDEOGRAPHS}]", one) else 1 for one in SPOKEN.findall(text))
+    """Number of letters, vowel marks and digits of a text; an ideograph counts as `LETTERS_OF_AN_IDEOGRAPH`."""
+    composed = unicodedata.normalize("NFC", text)
+    return sum(LETTERS_OF_AN_IDEOGRAPH if re.match(f"[{IDEOGRAPHS}]", one) else 1 for one in SPOKEN.findall(composed))
 
 
 def judge(text: str, codes: npt.NDArray[np.uint16], is_finished: bool, config: GateConfig) -> str:

@@ -141,7 +141,11 @@ class DialogueSpeaker:
 
     def readings(self, id: str, number: int, text: str, speaker: str) -> list[SynthesisRequest]:
         """The pieces of a turn as they are to be read; those without a word to say are left out."""
-        spoken = [self.config.model_text(piece) for piece in pieces_of(text, self.config.max_words)]
+        spoken = [
+            self.config.normal_form(piece)
+            for sentence in split_sentences(text)
+            for piece in pieces_of(self.config.written_out(sentence), self.config.max_words)
+        ]
         return [
             SynthesisRequest(words, speaker, seed_of(self.config.seed, id, number, piece))
             for piece, words in enumerate(spoken or [""])

@@ -1,7 +1,7 @@
 """Text to speech by the TTS task of the bundle's reader, or else of its language model, as one stream of speech.
 
-The model is trained on sentences: the text is cut at their ends, and long ones at commas or between words. All pieces
-go through one decoder stream, so there is no seam.
+The model is trained on sentences: the text is cut at their ends, and long ones, numbers and abbreviations written out,
+at commas or between words. All pieces go through one decoder stream, so there is no seam.
 
 S samples.
 """
@@ -15,6 +15,7 @@ from contextlib import aclosing
 
 from corpus.audio.files import Samples
 from corpus.text.normalisation import split_sentences
+from corpus.text.spoken_form import spoken_form
 from lm.data.formats import tts_prompt
 from lm.data.special_tokens import SpecialToken
 from lm.inference.batching import GenerationRequest
@@ -42,7 +43,7 @@ async def read_aloud(models: Models, text: str, voice: str) -> AsyncGenerator[Sa
     """
     v, reply = models.bundle.vocabulary, models.bundle.settings.reply
     tag = voice if voice in v.speakers else next(iter(v.speakers))
-    prompts = [tts_prompt(reply.as_learnt(piece), tag, v).tolist() for piece in pieces_of(text)]
+    prompts = [tts_prompt(reply.as_learnt(piece), tag, v).tolist() for piece in pieces_of(written_out(text))]
     if not prompts:
         raise UserError("the text", found="nothing to say", remedy="write something")
     longest = max(map(len, prompts))
@@ -86,6 +87,11 @@ async def read_aloud(models: Models, text: str, voice: str) -> AsyncGenerator[Sa
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def written_out(text: str) -> str:
+    """A text in words, sentence by sentence; what has no reading is spelt out."""
+    return " ".join(spoken_form(sentence, "builtin").spelt_out for sentence in split_sentences(text))
 
 
 def pieces_of(text: str) -> Iterator[str]:

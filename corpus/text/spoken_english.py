@@ -1,199 +1,396 @@
 """English as it is read aloud: numbers, dates, times, money, units, abbreviations and acronyms in words.
 
-Numbers are num2words's; which of their readings is meant (year, ordinal, digits, amount) is decided by rules of ours,
-tried in order. What no rule knows is left as it is.
+`ENGLISH` is the table of classes (`corpus.text.semantic_classes`): which reading of a number is meant (year, ordinal,
+digits, amount, version ...) follows from what stands around it. The readers are in `corpus.text.english_readings`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import lru_cache
 
-MONTHS = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
-MONTH = "|".join([*MONTHS, *(rf"{month[:3]}\." for month in MONTHS), "Sept\\."])
-NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
-SCALE = r"thousand|million|billion|trillion"
-CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "")}
-UNITS = {
-    "km/h": "kilometers per hour", "m/s": "meters per second", "mph": "miles per hour",
-    "km": "kilometers", "cm": "centimeters", "mm": "millimeters", "m": "meters", "kg": "kilograms", "mg": "milligrams",
-    "g": "grams", "ml": "milliliters", "ft": "feet", "lbs": "pounds", "lb": "pounds", "oz": "ounces",
-    "GB": "gigabytes", "MB": "megabytes", "KB": "kilobytes", "TB": "terabytes", "GHz": "gigahertz", "MHz": "megahertz",
-    "kHz": "kilohertz", "Hz": "hertz", "kW": "kilowatts", "W": "watts", "V": "volts", "ms": "milliseconds",
-    "°C": "degrees celsius", "°F": "degrees fahrenheit", "°": "degrees", "%": "percent",
-}  # fmt: skip
-NEVER_PLURAL = {"hertz", "gigahertz", "megahertz", "kilohertz", "percent", "feet"}
-ABBREVIATIONS = {
-    "Dr.": "doctor", "Mr.": "mister", "Mrs.": "missus", "Ms.": "miss", "Prof.": "professor", "Jr.": "junior",
-    "Sr.": "senior", "vs.": "versus", "etc.": "et cetera", "e.g.": "for example", "i.e.": "that is",
-    "approx.": "approximately", "Inc.": "incorporated", "Ltd.": "limited", "Co.": "company", "Corp.": "corporation",
-    "Gen.": "general", "Gov.": "governor", "Sen.": "senator", "Rep.": "representative", "Lt.": "lieutenant",
-    "Capt.": "captain", "Sgt.": "sergeant", "Mt.": "mount", "Ave.": "avenue", "Blvd.": "boulevard", "Fig.": "figure",
-    "Vol.": "volume", "pp.": "pages", "Dept.": "department", "Univ.": "university", "est.": "established",
-}  # fmt: skip
-SAID_AS_WORDS = {
-    "NASA", "NATO", "AIDS", "UNESCO", "UNICEF", "OPEC", "RAM", "ROM", "LASER", "RADAR", "SCUBA", "COVID", "FIFA", "OK",
-}  # fmt: skip
-ROMAN = {"II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XII": 12}
-FRACTIONS = {"1/2": "one half", "1/4": "one quarter", "3/4": "three quarters", "1/3": "one third", "2/3": "two thirds"}
-SYMBOLS = {"&": " and ", "+": " plus ", "=": " equals ", "×": " times ", "½": " one half ", "¼": " one quarter "}
+from .abbreviations import ABBREVIATIONS, COMMON_WORDS
+from .english_numbers import NUMBER, cardinal, decade, fraction, ordinal, plain, power, signed, year
+from .english_readings import (
+    CURRENCIES,
+    GLYPHS,
+    MONTHS,
+    REFERENCES,
+    ROMAN,
+    SCALES,
+    UNITS,
+    alternatives,
+    clock,
+    month_number,
+    plural,
+    read_address,
+    read_capitals,
+    read_chess,
+    read_coordinates,
+    read_day_of_month,
+    read_digit_groups,
+    read_dimensions,
+    read_domain,
+    read_duration,
+    read_equation,
+    read_european_date,
+    read_letters_and_number,
+    read_list,
+    read_mixed_fraction,
+    read_money,
+    read_month_day,
+    read_numeric_date,
+    read_plural_acronym,
+    read_regnal,
+    read_scaled,
+    read_symbol,
+    read_time,
+    read_unit,
+    read_version,
+)
+from .semantic_classes import Reading, SemanticClass
 
-
-def read_english(text: str) -> str:
-    """The text with everything spelt out that has a reading of its own."""
-    for pattern, reading in RULES:
-        text = pattern.sub(reading, text)
-    return re.sub(r"[ \t]{2,}", " ", text).strip()
-
-
-def cardinal(number: str) -> str:
-    """A number ("1,234.50") in words; one of leading zeros or too many digits is read digit by digit."""
-    digits = number.replace(",", "")
-    whole, _, decimals = digits.partition(".")
-    is_code = (len(whole) > 1 and whole[0] == "0") or len(whole) > 15
-    words = spelt(whole) if is_code else _in_words(int(whole), "cardinal")
-    return f"{words} point {spelt(decimals)}" if decimals else words
-
-
-def ordinal(number: str | int) -> str:
-    """ "22" -> "twenty second"."""
-    return _in_words(int(number), "ordinal")
-
-
-def year(number: str | int) -> str:
-    """ "1905" -> "nineteen oh five"."""
-    return _in_words(int(number), "year")
-
-
-def spelt(digits: str) -> str:
-    """Digit by digit."""
-    return " ".join(_in_words(int(digit), "cardinal") for digit in digits)
+LEFT = r"(?<![0-9A-Za-z_])(?<![0-9][.,:/])"  # no part of a longer number or name
+RIGHT = r"(?![0-9A-Za-z_])(?![.,:/][0-9])"
+# A sign belongs to a number where nothing stands before it that the number could be taken from or that it could join.
+SIGNED = rf"(?:(?<![\w.,)\]%°’'])(?:[<>]=|[-−–+±~≈≤≥<>])\s?(?=[0-9.])|{LEFT}){NUMBER}"
+DASH = r"\s?[-–—~−]\s?"
+MONTH = "|".join([*MONTHS, *(rf"{month[:3]}\b\.?" for month in MONTHS), r"Sept\b\.?"])
+HALF = r"(?:[ap]\.m\.|[ap]\.?m\b|[AP]M\b|[AP]\.M\.)"
+CLOCK = r"[0-9]{1,2}"
+SCALE = rf"(?:\s?(?:{alternatives(SCALES)})(?![A-Za-z0-9])|[\s-](?:thousand|million|billion|trillion)\b)"
+SIGN = alternatives({name: "" for name in CURRENCIES if not name.isalpha()})
+CODE = alternatives({name: "" for name in CURRENCIES if name.isalpha()})
+UNIT = alternatives(UNITS)
+KINGS = (
+    "Henry|Louis|Elizabeth|George|Edward|Charles|William|James|Richard|John Paul|Napoleon|Philip|Peter|Catherine|"
+    "Alexander|Nicholas|Frederick|Wilhelm|Pius|Benedict|Francis|Leo|Gregory|Innocent|Ramesses|Ptolemy|Gustav|Carl|Ivan"
+)
+PARTS = "War|Chapter|Part|Volume|Act|Phase|Type|Book|Title|Scene|Section|Article|Bowl|Class|Level|Stage|Mark"
+PARTS_AND_SINGLE = "Chapter|Volume|Act|Phase|Scene|Article|Mark"
 
 
-@lru_cache(maxsize=4096)
-def _in_words(number: int, kind: str) -> str:
-    from num2words import num2words
-
-    return str(num2words(number, lang="en", to=kind)).replace(",", "").replace("-", " ").replace(" and ", " ")
+def _row(needs: str, name: str, pattern: str, read: Reading, needs_digit: bool = True) -> SemanticClass:
+    return SemanticClass(name, re.compile(pattern), read, needs_digit, needs)
 
 
-def _plural(word: str, number: str) -> str:
-    if number in ("1", "1.0"):
-        return word
-    return {"penny": "pence", "yen": "yen"}.get(word, f"{word}s")
-
-
-def _money(found: re.Match[str]) -> str:
-    main, part = CURRENCIES[found["sign"]]
-    number, scale = found["number"], found["scale"]
-    whole, _, decimals = number.partition(".")
-    if scale:
-        return f"{cardinal(number)} {scale} {_plural(main, '2')}"
-    if part and len(decimals) == 2:
-        cents = "" if decimals == "00" else f" and {cardinal(str(int(decimals)))} {_plural(part, str(int(decimals)))}"
-        return f"{cardinal(whole)} {_plural(main, whole)}{cents}"
-    return f"{cardinal(number)} {_plural(main, number)}"
-
-
-def _date(month: int, day: str, year_number: str | None) -> str:
-    after = f" {year(year_number)}" if year_number else ""
-    return f"{MONTHS[month - 1]} {ordinal(day)}{after}"
-
-
-def _month_number(name: str) -> int:
-    return next(number for number, month in enumerate(MONTHS, 1) if month[:3] == name[:3])
-
-
-def _numeric_date(found: re.Match[str]) -> str:
-    month, day = int(found["month"]), int(found["day"])
-    return _date(month, str(day), found["year"]) if 1 <= month <= 12 and 1 <= day <= 31 else found[0]
-
-
-def _time(found: re.Match[str]) -> str:
-    hour, minute = int(found["hour"]), int(found["minute"])
-    half = f" {' '.join(found['half'].replace('.', '').lower())}" if found["half"] else ""
-    if minute == 0:
-        return f"{cardinal(str(hour))}{half or ' o’clock'}"
-    return f"{cardinal(str(hour))} {'oh ' if minute < 10 else ''}{cardinal(str(minute))}{half}"
-
-
-def _unit(found: re.Match[str]) -> str:
-    name, number = UNITS[found["unit"]], found["number"]
-    if number == "1" and name not in NEVER_PLURAL:
-        first, *rest = name.split(" ")
-        name = " ".join([first.removesuffix("s"), *rest])
-    return f"{cardinal(number)} {name}"
-
-
-def _acronym(found: re.Match[str]) -> str:
-    letters = found[0].replace(".", "")
-    is_word = letters in SAID_AS_WORDS or (len(letters) > 3 and re.search("[AEIOU]", letters) is not None)
-    return found[0] if is_word else " ".join(letters)
-
-
-_UNIT_NAMES = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
-_SHORT = "|".join(sorted(map(re.escape, ABBREVIATIONS), key=len, reverse=True))
-Reading = Callable[[re.Match[str]], str]
-RULES: list[tuple[re.Pattern[str], Reading]] = [
-    (
-        re.compile(rf"(?P<sign>[$£€¥])\s?(?P<number>{NUMBER})(?:[\s-](?P<scale>{SCALE})\b)?"),
-        _money,
+ENGLISH: tuple[SemanticClass, ...] = (
+    _row(
+        "@",
+        "e-mail",
+        r"(?<![\w.+-])[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}",
+        read_domain,
+        False,
     ),
-    (re.compile(r"\b(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})\b"), _numeric_date),
-    (re.compile(r"(?<![\d/])(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})(?![\d/])"), _numeric_date),
-    (
-        re.compile(rf"\b({MONTH}) (\d{{1,2}})(?:st|nd|rd|th)?(?:,? (\d{{4}}))?(?![\d:])"),
-        lambda found: _date(_month_number(found[1]), found[2], found[3]),
+    _row(
+        ".",
+        "domain",
+        r"(?<![\w.@/-])(?:[A-Za-z0-9-]{1,63}\.){1,4}(?:com|org|net|edu|gov|io)\b(?![\w/-])",
+        read_domain,
+        False,
     ),
-    (
-        re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?({MONTH})(?: (\d{{4}})\b)?"),
+    _row(
+        "-/",
+        "date and time",
+        rf"{LEFT}(?P<year>[0-9]{{4}})([-/])(?P<month>[0-9]{{1,2}})\2(?P<day>[0-9]{{1,2}})"
+        rf"(?:[T ](?P<hour>[0-2][0-9]):(?P<minute>[0-5][0-9])(?::[0-5][0-9](?:\.[0-9]+)?)?Z?)?{RIGHT}(?!-[0-9])",
+        read_numeric_date,
+    ),
+    _row(
+        "/",
+        "US date",
+        rf"{LEFT}(?P<month>[0-9]{{1,2}})/(?P<day>[0-9]{{1,2}})/(?P<year>[0-9]{{4}}){RIGHT}",
+        read_numeric_date,
+    ),
+    _row(
+        "./",
+        "European date",
+        rf"{LEFT}(?P<day>[0-9]{{1,2}})([./])(?P<month>[0-9]{{1,2}})\2(?P<year>(?:1[5-9]|20)[0-9]{{2}}){RIGHT}",
+        read_european_date,
+    ),
+    _row(
+        "JFMASOND",
+        "month and day",
+        rf"\b(?P<month>{MONTH}) (?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?"
+        rf"(?:[-–](?P<last>[0-9]{{1,2}})(?:st|nd|rd|th)?)?(?:,? (?P<year>[0-9]{{4}})(?![0-9]))?"
+        r"(?![0-9:A-Za-z%])(?!\.[0-9])",
+        read_month_day,
+    ),
+    _row(
+        "JFMASOND",
+        "day and month",
+        rf"(?P<the>\b[Tt]he )?{LEFT}(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?"
+        r"(?:[-–](?P<last>[0-9]{1,2})(?:st|nd|rd|th)?)? (?:of )?"
+        rf"(?P<month>{MONTH})(?![A-Za-z])(?:,? (?P<year>[0-9]{{4}})\b)?",
+        read_day_of_month,
+    ),
+    _row("JFMASOND", "month", rf"\b({MONTH}) (?=[0-9]{{4}}\b)", lambda found: f"{MONTHS[month_number(found[1]) - 1]} "),
+    _row(":", "time to the second", rf"{LEFT}({CLOCK}):([0-5][0-9]):([0-5][0-9]){RIGHT}", read_duration),
+    _row(
+        "apAP",
+        "times",
+        rf"{LEFT}(?P<hour>{CLOCK})(?::(?P<minute>[0-5][0-9]))?\s?(?P<half>{HALF})?{DASH}"
+        rf"(?P<to_hour>{CLOCK})(?::(?P<to_minute>[0-5][0-9]))?\s?(?P<to_half>{HALF})",
+        read_time,
+    ),
+    _row(
+        ":",
+        "times of the day",
+        rf"{LEFT}(?P<hour>{CLOCK}):(?P<minute>[0-5][0-9])(?P<half>){DASH}"
+        rf"(?P<to_hour>{CLOCK}):(?P<to_minute>[0-5][0-9])(?P<to_half>){RIGHT}",
+        read_time,
+    ),
+    _row(":", "time", rf"{LEFT}(?P<hour>{CLOCK}):(?P<minute>[0-5][0-9])(?:\s?(?P<half>{HALF}))?(?!:?[0-9])", read_time),
+    _row(
+        "apAP",
+        "hour",
+        rf"{LEFT}(?P<hour>{CLOCK})(?P<minute>)\s?(?P<half>{HALF})",
+        lambda found: clock(found[1], None, found["half"]),
+    ),
+    _row(
+        ":",
+        "ratio",
+        rf"{LEFT}({NUMBER}):({NUMBER}){RIGHT}",
+        lambda found: f"{cardinal(found[1])} to {cardinal(found[2])}",
+    ),
+    _row(
+        ".",
+        "network address",
+        rf"{LEFT}(?P<parts>[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{3}})(?::(?P<port>[0-9]{{1,5}}))?(?:/(?P<mask>[0-9]{{1,2}}))?{RIGHT}",
+        read_address,
+    ),
+    _row(
+        ".",
+        "number with points",
+        rf"{LEFT}[1-9][0-9]{{0,2}}(?:\.[0-9]{{3}}){{2,}}{RIGHT}",
+        lambda found: cardinal(found[0].replace(".", "")),
+    ),
+    _row(".", "version", rf"{LEFT}(?P<v>[vV]\.?\s?)?(?P<parts>[0-9]+(?:\.[0-9]+){{2,}}){RIGHT}", read_version),
+    _row("vV", "named version", rf"{LEFT}(?P<v>[vV])(?P<parts>[0-9]+(?:\.[0-9]+)*){RIGHT}", read_version),
+    _row(
+        "+",
+        "international telephone",
+        r"(?<![\w+])(?P<plus>\+)(?P<digits>[0-9]{1,3}(?:[ .-]?\(?[0-9]{1,4}\)?){2,5})(?![0-9])(?!\.[0-9])",
+        lambda found: read_digit_groups(found) if len(re.sub("[^0-9]", "", found["digits"])) > 7 else None,
+    ),
+    _row(
+        ".-",
+        "telephone",
+        rf"(?:(?<![\w(])\(|{LEFT}(?<![-]))(?P<digits>[0-9]{{3}}\)?[ .-][0-9]{{3}}[.-][0-9]{{4}}){RIGHT}(?!-[0-9])",
+        read_digit_groups,
+    ),
+    _row(
+        "-CcDdPpTt",
+        "telephone of a cue",
+        rf"\b(?P<cue>(?:[Cc]all|[Dd]ial|[Pp]hone:?|[Tt]el\.?:?) )"
+        rf"(?P<digits>[0-9]{{3}}-[0-9]{{4}}|[0-9]{{3}}){RIGHT}(?!-)"
+        rf"|{LEFT}(?<!-)(?P<own>555-[0-9]{{4}}){RIGHT}(?!-)",
+        read_digit_groups,
+    ),
+    _row("-", "groups of digits", rf"{LEFT}(?<!-)(?P<digits>[0-9]+(?:-[0-9]+){{2,}}){RIGHT}(?!-)", read_digit_groups),
+    _row(
+        "$£€¥₹₩",
+        "money",
+        rf"(?<![\w$])(?P<minus>[-−–+~≈<>±]\s?(?=\S))?(?P<sign>{SIGN})\s?(?P<number>[-−]?{NUMBER})(?P<scale>{SCALE})?"
+        rf"(?:{DASH}(?:{SIGN})?(?P<upper>{NUMBER})(?P<upper_scale>{SCALE})?)?(?![0-9A-Za-z%])(?!\.[0-9])",
+        read_money,
+    ),
+    _row(
+        "€£UEGJCR",
+        "money, sign behind",
+        rf"{LEFT}(?P<number>{NUMBER})(?P<scale>{SCALE})?(?:{DASH}(?P<upper>{NUMBER})(?P<upper_scale>{SCALE})?)?\s?(?P<behind>[€£]|(?:{CODE})\b)",
+        read_money,
+    ),
+    _row(
+        "UEGJCR",
+        "money, code before",
+        rf"\b(?P<behind>{CODE})\s?(?P<number>{NUMBER})(?P<scale>{SCALE})?(?:{DASH}(?P<upper>{NUMBER})(?P<upper_scale>{SCALE})?)?{RIGHT}",
+        read_money,
+    ),
+    _row("¢", "cents", rf"{LEFT}({NUMBER})\s?¢", lambda found: f"{cardinal(found[1])} {plural('cent', found[1])}"),
+    _row(
+        "×x*·eE",
+        "scientific",
+        rf"(?P<number>{SIGNED})(?:\s?[×x*·]\s?10(?:\^(?P<caret>[-−]?[0-9]+)|(?P<raised>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))|[eE](?P<e>[-−+]?[0-9]+)){RIGHT}",
         lambda found: (
-            f"the {ordinal(found[1])} of {MONTHS[_month_number(found[2]) - 1]}"
-            + (f" {year(found[3])}" if found[3] else "")
+            f"{signed(found['number'])} times ten "
+            + power((found["caret"] or found["raised"] or found["e"]).removeprefix("+"))
         ),
     ),
-    (
-        re.compile(r"\b(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?:\s?(?P<half>[ap]\.?m\b\.?|[AP]M\b))?(?!:?\d)"),
-        _time,
+    _row(
+        "^⁻⁰¹²³⁴⁵⁶⁷⁸⁹",
+        "power",
+        rf"{LEFT}({NUMBER})(?:\^([-−]?[0-9]+)|([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)){RIGHT}",
+        lambda found: f"{cardinal(found[1])} {power(found[2] or found[3])}",
     ),
-    (
-        re.compile(r"\b(\d{1,2})\s?([ap]\.?m\b\.?|[AP]M\b)"),
-        lambda found: f"{cardinal(found[1])} {' '.join(found[2].replace('.', '').lower())}",
+    _row(
+        "=", "equation", rf"(?<![\w.,=]){NUMBER}(?:\s?[×*÷/+−x-]\s?{NUMBER})+\s?=\s?[-−]?{NUMBER}{RIGHT}", read_equation
     ),
-    (re.compile(r"\b(\d{3})-(\d{3})-(\d{4})\b"), lambda found: ", ".join(map(spelt, found.groups()))),
-    (
-        re.compile(r"\b(\d\d)(\d0)s\b"),
-        lambda found: re.sub("y$", "ies", year(found[1] + found[2])).replace("ten", "tens"),
+    _row(
+        "abcdefgh",
+        "chess",
+        r"(?<![\w-])(?:[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|[a-h]x[a-h][1-8](?:=[QRBN])?|[a-h][18]=[QRBN]|[a-h][2-7])[+#]?(?![\w+#=-])",
+        read_chess,
     ),
-    (re.compile(r"\b(\d+)(?:st|nd|rd|th)\b"), lambda found: ordinal(found[1])),
-    (re.compile(r"(?<![\d/])(?:1/2|1/4|3/4|1/3|2/3)(?![\d/])"), lambda found: FRACTIONS[found[0]]),
-    (
-        re.compile(rf"(?P<number>{NUMBER})[ -]?(?P<unit>{_UNIT_NAMES})(?![A-Za-z\d/])"),
-        _unit,
+    _row("O", "castling", r"(?<![\w-])O-O(?:-O)?(?![\w-])[+#]?", read_chess, False),
+    _row(
+        "°",
+        "coordinates",
+        rf"{LEFT}(?P<degrees>{NUMBER})\s?°\s?(?:(?P<minutes>[0-9]{{1,2}})[′']\s?)?(?P<side>[NSEW])\b",
+        read_coordinates,
     ),
-    (
-        re.compile(rf"(?<![\w.-])({NUMBER})\s?[-–]\s?({NUMBER})(?![\w-])"),
-        lambda found: f"{_plain(found[1])} to {_plain(found[2])}",
+    _row(
+        "'′’",
+        "feet and inches",
+        rf"{LEFT}([0-9])['′’]\s?([0-9]{{1,2}})(?:[\"″”]|'')",
+        lambda found: f"{cardinal(found[1])} foot {cardinal(found[2])}",
     ),
-    (re.compile(r"\bNo\. ?(?=\d)|#(?=\d)"), lambda found: "number "),
-    (re.compile(r"\bSt\.(?= [A-Z])"), lambda found: "saint"),
-    (re.compile(r"\bSt\."), lambda found: "street"),
-    (re.compile(rf"(?<![\w.])(?:{_SHORT})(?!\w)"), lambda found: ABBREVIATIONS[found[0]]),
-    (
-        re.compile(r"\b(War|Chapter|Part|Volume|Act|Phase|Type|Book|Title) (II|III|IV|VI|VII|VIII|IX|XI|XII)\b"),
+    _row(
+        "x×",
+        "dimensions",
+        rf"{LEFT}(?P<sizes>{NUMBER}(?:(?:\s?x\s?|×){NUMBER})+|{NUMBER}(?:\s?×\s?{NUMBER})+(?=\s?(?:{UNIT})(?![A-Za-z0-9/])))"
+        rf"(?:\s?(?P<unit>{UNIT})(?![A-Za-z0-9/]))?(?![0-9A-Za-z])",
+        read_dimensions,
+    ),
+    _row(
+        "s",
+        "decade",
+        rf"(?:(?<![\w])['’](?=[0-9]0s)|{LEFT})(1[1-9][0-9]0|20[0-9]0|[2-9]0)['’]?s\b",
+        lambda found: decade(found[1]),
+    ),
+    _row("s", "decade of hundreds", rf"{LEFT}(1[1-9]00)['’]?s\b", lambda found: decade(found[1])),
+    _row(
+        "-–/",
+        "years",
+        rf"{LEFT}(?P<from>1[1-9][0-9]{{2}}|20[0-9]{{2}})[-–/](?P<to>1[1-9][0-9]{{2}}|20[0-9]{{2}}|[0-9]{{2}}){RIGHT}(?!\s?(?:{UNIT})(?![A-Za-z]))(?!-)",
+        lambda found: (
+            f"{year(found['from'])} to "
+            + (plain(found["to"]) if found["to"][0] != "0" else f"oh {cardinal(found['to'][1])}")
+        ),
+    ),
+    _row(
+        "thd",
+        "ordinal",
+        rf"{LEFT}([0-9]+|[0-9]{{1,3}}(?:,[0-9]{{3}})+)(?:st|nd|rd|th)\b",
+        lambda found: ordinal(found[1].replace(",", "")),
+    ),
+    _row(
+        "/½¼¾⅓⅔⅛⅜⅝",
+        "mixed fraction",
+        rf"{LEFT}([0-9]{{1,3}})(?:[ -]([1-9])/([1-9][0-9]?)|\s?([{''.join(GLYPHS)}])){RIGHT}",
+        read_mixed_fraction,
+    ),
+    _row(
+        "/",
+        "fraction",
+        rf"{LEFT}([0-9]{{1,3}})/([1-9][0-9]{{0,2}}){RIGHT}(?!/)",
+        lambda found: fraction(int(found[1]), int(found[2])),
+    ),
+    _row(
+        "½¼¾⅓⅔⅛⅜⅝",
+        "fraction of one character",
+        f"[{''.join(GLYPHS)}]",
+        lambda found: f" {fraction(*GLYPHS[found[0]])} ",
+        False,
+    ),
+    _row("DG", "generation", rf"{LEFT}([1-9])([DG]){RIGHT}", lambda found: f"{cardinal(found[1])} {found[2]}"),
+    _row(
+        "K",
+        "resolution",
+        rf"{LEFT}([248])K{RIGHT}(?=\s?(?:TV|[Vv]ideo|[Ss]creen|[Mm]onitor|resolution|display))",
+        lambda found: f"{cardinal(found[1])} K",
+    ),
+    _row(
+        "-–—~−",
+        "percentages",
+        rf"(?P<number>{SIGNED})(?P<own_unit>%|°C|°F|°|{UNIT})?{DASH}(?P<upper>[-−+]?{NUMBER})[ -]?"
+        rf"(?P<unit>{UNIT})(?![A-Za-z0-9/²³])",
+        read_unit,
+    ),
+    _row(
+        "",
+        "quantity",
+        rf"(?P<number>{SIGNED})[ -]?(?P<unit>{UNIT})(?P<upper>)(?![A-Za-z0-9/²³])",
+        read_unit,
+    ),
+    _row("kKMBbm", "magnitude", rf"(?P<number>{SIGNED})(?P<scale>[kKMB]|bn|mn)\b(?![.-]?[0-9])", read_scaled),
+    _row(
+        ".№#§",
+        "reference",
+        r"(?:(?<![\w.])(?:No\.|Nos\.|no\.|nos\.|p\.|pp\.|Figs?\.|fig\.|[Vv]ol\.|[Cc]h\.|[Ss]ec\.|Eq\.|Art\.)|№|#|§§?)\s?(?=[0-9])",
+        lambda found: f"{REFERENCES[found[0].strip()]} ",
+    ),
+    _row(
+        "-–—~−",
+        "range",
+        rf"(?<![\w-])(?P<number>{SIGNED}){DASH}(?P<upper>[-−+]?{NUMBER}){RIGHT}(?!-[0-9])",
+        lambda found: f"{plain(found['number'])} to {plain(found['upper'])}",
+    ),
+    _row("", "chemical or model", rf"(?<![\w.-])([A-Z]{{1,3}})([1-9][0-9]?)([A-Z])?{RIGHT}", read_letters_and_number),
+    _row(",", "list of numbers", rf"{LEFT}[0-9]+(?:,[0-9]+)+{RIGHT}", read_list),
+    _row("", "number", rf"{SIGNED}{RIGHT}", lambda found: plain(found[0])),
+    _row(
+        ".",
+        "saint",
+        r"\bSt\.(?= [A-Z])(?! (?:The|A|An|It|He|She|They|We|But|And|In|On|At|I)\b)",
+        lambda found: "saint",
+        False,
+    ),
+    _row(".", "street", r"\bSt\.", lambda found: "street", False),
+    _row(".", "half of the day", r"(?<![\w.])([ap])\.m\.", lambda found: f"{found[1]} m", False),
+    _row(
+        ".",
+        "abbreviation",
+        rf"(?<![\w.])(?:{alternatives(ABBREVIATIONS)})(?!\w)",
+        lambda found: ABBREVIATIONS[found[0]],
+        False,
+    ),
+    _row(
+        "IVX",
+        "regnal number",
+        rf"\b({KINGS}) (II|III|IV|V|VI|VII|VIII|IX|X|XI|XII|XIII|XIV|XV|XVI|XXIII)\b",
+        read_regnal,
+        False,
+    ),
+    _row(
+        "IVX",
+        "Roman number",
+        rf"\b({PARTS}) (II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV)\b",
         lambda found: f"{found[1]} {cardinal(str(ROMAN[found[2]]))}",
+        False,
     ),
-    (re.compile(r"\b(?:[A-Z]\.){2,}|(?<![A-Z] )\b[A-Z]{2,5}\b(?! [A-Z]{2})"), _acronym),
-    (re.compile(r"(?<![\w.,])[-−](?=\d)"), lambda found: "minus "),
-    (re.compile(rf"(?<![\w.])(?:{NUMBER})(?![\w])"), lambda found: _plain(found[0])),
-    (re.compile("[&+=×½¼]"), lambda found: SYMBOLS[found[0]]),
-]
-
-
-def _plain(number: str) -> str:
-    """A bare number: four digits from 1100 to 2099 without a comma are a year."""
-    return year(number) if re.fullmatch(r"1[1-9]\d\d|20\d\d", number) else cardinal(number)
+    _row(
+        "VX",
+        "Roman letter",
+        rf"\b({PARTS_AND_SINGLE}) (V|X)\b(?!\.)",
+        lambda found: f"{found[1]} {cardinal(str(ROMAN[found[2]]))}",
+        False,
+    ),
+    _row(
+        "XV",
+        "Roman century",
+        r"\b(XV|XVI|XVII|XVIII|XIX|XX|XXI|XIV|XIII|XII)(?=(?:th)? century)",
+        lambda found: ordinal(ROMAN[found[1]]),
+        False,
+    ),
+    _row(".", "initials", r"(?<![\w.])(?:[A-Z]\.){2,}", lambda found: " ".join(found[0].replace(".", "")), False),
+    _row(".", "initial", r"(?<![\w.])[A-Z]\.(?=\s(?:[A-Z]\.\s)*[A-Z][a-z])", lambda found: found[0][0], False),
+    _row(
+        "s",
+        "acronyms",
+        r"\b([A-Z]{2,4})s\b",
+        lambda found: read_plural_acronym(found) if found[1].lower() not in COMMON_WORDS else None,
+        False,
+    ),
+    _row("", "capitals", r"\b[A-Z]{2,5}\b", read_capitals, False),
+    _row("#", "hashtag", r"(?<!\w)#(?=[A-Za-z])", lambda found: "hashtag ", False),
+    _row(
+        "/",
+        "rate",
+        r"(?<=[0-9A-Za-z])/(?=(?:second|minute|hour|day|week|month|year|night|person|user|page|kg|lb|h)\b)",
+        lambda found: " per ",
+        False,
+    ),
+    _row("®™©", "silent mark", "[®™©]", lambda found: "", False),
+    _row("&+=×÷", "symbol", "[&+=×÷]", read_symbol, False),
+    _row("@", "at", r"(?<=\s)@(?=\s)", lambda found: "at", False),
+)

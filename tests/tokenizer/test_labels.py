@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.text.normalisation import normalise
 from runtime.errors import UserError
 from tokenizer.labels import Labels, num_ctc_frames
 
@@ -46,3 +47,10 @@ def test_errors_name_the_cause(tmp_path: Path) -> None:
         Labels.from_texts(["...", ""], 40)
     with pytest.raises(UserError, match="no such file"):
         Labels.load(tmp_path / "labels.json")
+
+
+def test_marks_of_a_script_are_labels() -> None:
+    said = ["किताब मेज़ पर है", "น้ำดี", "שָׁלוֹם"]
+    labels = Labels.from_texts(said, 64)
+    assert all(labels.decode(labels.encode(text)) == normalise(text) for text in said)
+    assert "ि" in labels.decode(labels.encode("किताब"))

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from corpus.text.abbreviations import ends_sentence
 from corpus.text.normalisation import split_sentences
 from corpus.text.speakability import unspeakable_parts
+from corpus.text.spoken_form import reading_units
 from corpus.text.words import count_words, segment
 
 
@@ -35,17 +37,21 @@ class WordLayout:
     Args:
         text: any.
         segmenter: of the words, one of `corpus.text.words.SEGMENTERS`.
-        skips_unspeakable: leave words of code, addresses, tables, formulas and mark-up out of the runs.
+        skips_unspeakable: leave words of code, addresses, tables, formulas and mark-up out of the runs, and those with
+            digits or symbols that have no reading.
 
     Attributes:
-        words: start and end of each word (of what the segmenter joins).
+        words: start and end of each word (of what the segmenter joins, and of what is read as one: "$5 million",
+            "March 5, 2019", "St. Louis"; no span ends within).
         runs: the longest ranges of speakable words; at least one unspeakable word lies between two of them.
     """
 
     def __init__(self, text: str, *, segmenter: str, skips_unspeakable: bool) -> None:
         self.text = text
-        self.words = segment(text, segmenter)
-        self.runs = _speakable_runs(self.words, unspeakable_parts(text) if skips_unspeakable else [])
+        units = reading_units(text)
+        self.words = _join_units(text, segment(text, segmenter), units.claimed)
+        parts = sorted([*unspeakable_parts(text), *units.unread]) if skips_unspeakable else []
+        self.runs = _speakable_runs(self.words, parts)
 
     def span(self, words: WordRange) -> Span:
         """A range of words as characters."""
@@ -74,6 +80,23 @@ def sentence_bounds(text: str) -> list[tuple[int, int]]:
         at = start + len(sentence)
         bounds.append((start, at))
     return bounds
+
+
+def _join_units(text: str, words: Sequence[tuple[int, int]], units: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The words, joined where the space between two lies within a unit of reading or behind an abbreviation."""
+    joined: list[tuple[int, int]] = []
+    at = 0  # the first unit that does not end before the space
+    for start, end in words:
+        if joined:
+            before = joined[-1][1]
+            while at < len(units) and units[at][1] <= before:
+                at += 1
+            is_within = at < len(units) and units[at][0] < start
+            if (is_within and units[at][0] < before) or (text[before - 1] == "." and not ends_sentence(text, before)):
+                joined[-1] = (joined[-1][0], end)
+                continue
+        joined.append((start, end))
+    return joined
 
 
 def _speakable_runs(words: Sequence[tuple[int, int]], parts: Sequence[tuple[int, int]]) -> list[WordRange]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from corpus.audio.files import read_audio
 from corpus.manifest import BadRecord, Utterance, check_bad_share, read_manifest
-from corpus.text.word_errors import WordErrors, corpus_word_errors
+from corpus.text.word_errors import WordErrors, corpus_character_errors, corpus_word_errors, is_unspaced
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.stage import Run
@@ -63,6 +63,14 @@ class SplitScores:
         rows = [row for row, utterance in enumerate(self.utterances) if speaker in (None, utterance.speaker)]
         return corpus_word_errors([self.utterances[row].text for row in rows], [transcripts[row] for row in rows])
 
+    def character_error_rates(self) -> dict[str, float]:
+        """``cer_with_vq`` and ``cer_without_vq`` where the script has no spaces between words; else nothing."""
+        references = [utterance.text for utterance in self.utterances]
+        if not is_unspaced(references):
+            return {}
+        rates = {"cer_without_vq": corpus_character_errors(references, self.without_vq).rate}
+        return rates | ({"cer_with_vq": corpus_character_errors(references, self.with_vq).rate} if self.has_vq else {})
+
     def report(self, num_examples: int) -> dict[str, Any]:
         """Plain data for ``report.json``."""
         speakers: dict[str, list[Utterance]] = defaultdict(list)
@@ -85,6 +93,7 @@ class SplitScores:
                 for row in range(min(num_examples, len(self.utterances)))
             ],
         }
+        report |= self.character_error_rates()
         if self.has_vq:
             use = CodebookUse.of(self.tokens, self.codebook_size)
             report |= {"wer_with_vq": self.errors(self.with_vq).rate, "rtf": self.seconds / self.duration}
@@ -180,6 +189,9 @@ def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
         transcripts = score.with_vq if score.has_vq else score.without_vq
         if score.has_vq or split != "heldout_sentence":
             metrics[named.get(split, f"wer_{split}")] = score.errors(transcripts).rate
+        if rates := score.character_error_rates():
+            name = named.get(split, f"wer_{split}").replace("wer", "cer", 1)
+            metrics[name] = rates.get("cer_with_vq", rates["cer_without_vq"])
     tokens = [codes for score in scores.values() for codes in score.tokens]
     if tokens:
         use = CodebookUse.of(tokens, next(iter(scores.values())).codebook_size)

@@ -8,7 +8,7 @@ import pytest
 
 from chatbot.engine.engine import Engine
 from chatbot.engine.options import EngineOptions
-from chatbot.engine.tts import MOST_WORDS, pieces_of
+from chatbot.engine.tts import MOST_WORDS, pieces_of, written_out
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,15 @@ from chatbot.engine.tts import MOST_WORDS, pieces_of
 )
 def test_texts_are_cut_where_one_breathes(text: str, pieces: list[str]) -> None:
     assert list(pieces_of(text)) == pieces
+
+
+def test_numbers_are_written_out_before_a_text_is_cut() -> None:
+    text = "Dr. J. R. Lee of St. Louis has No. 5. It costs $5M, on an x86-64."
+    assert list(pieces_of(written_out(text))) == [
+        "doctor J R Lee of saint Louis has number five.",
+        "It costs five million dollars, on an x eight six dash six four.",
+    ]
+    assert written_out("温度是-5℃。版本2.4.1！") == "温度是零下五摄氏度。 版本二点四点一！"
 
 
 def test_words_are_neither_lost_nor_moved() -> None:

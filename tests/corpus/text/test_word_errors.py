@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.text.word_errors import WordErrors, corpus_word_errors, total, word_errors
+from corpus.text.word_errors import (
+    CharacterErrors,
+    WordErrors,
+    character_errors,
+    corpus_character_errors,
+    corpus_word_errors,
+    is_unspaced,
+    total,
+    word_errors,
+)
 
 TEXT = st.lists(st.sampled_from(["a", "b", "c", "it's"]), max_size=8).map(" ".join)
 
@@ -46,3 +55,25 @@ def test_word_errors_equal_jiwers(said: str, heard: str) -> None:
 
 def test_over_a_corpus_references_without_words_are_left_out() -> None:
     assert corpus_word_errors(["one two", "...", "three"], ["one", "four five", "three"]) == WordErrors(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "errors"),
+    [
+        ("今天天气很好。", "今天天很好", CharacterErrors(1, 6)),
+        ("น้ำดี", "นำดี", CharacterErrors(1, 6)),  # a lost tone mark is an error
+        ("a b", "ab", CharacterErrors(0, 2)),
+    ],
+)
+def test_character_errors(said: str, heard: str, errors: CharacterErrors) -> None:
+    assert character_errors(said, heard) == errors
+    assert corpus_character_errors([said, "…"], [heard, "x"]) == errors
+
+
+def test_a_lost_vowel_sign_is_a_word_error() -> None:
+    assert word_errors("किताब मेज़ पर है", "कताब मेज़ पर है") == WordErrors(1, 4)
+
+
+def test_scripts_without_spaces() -> None:
+    assert is_unspaced(["今天", "天气 ok"]) and is_unspaced(["วันนี้"])
+    assert not is_unspaced(["the cat"]) and not is_unspaced(["किताब"]) and not is_unspaced([])

@@ -167,3 +167,29 @@ def test_options() -> None:
     ):
         with pytest.raises(UserError, match=match):
             SpanConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["St. Louis", "No. 5", "Jan. 5", "J. R. R. Tolkien", "$5 million", "March 5, 2019", "5 - 10 kg", "War II"],
+)
+def test_no_span_ends_within_what_is_read_as_one(unit: str) -> None:
+    text = f"they say that {unit} was there before"
+    for policy, seed in itertools.product(("poisson", "word"), range(60)):
+        for span in spans_of(text, seed, policy=policy, ratio=0.5, mean_words=2, min_words=1):
+            inside = text[span.start : span.end]
+            assert unit in inside or not set(unit.split()) & set(inside.split()), inside
+
+
+def test_what_has_no_reading_stays_text() -> None:
+    text = "one two x86-64 three 😀 four $5M five"
+    assert {cut(text, seed, ratio=1.0, mean_words=9) for seed in range(9)} == {("one two", "three", "four $5M five")}
+    assert cut("他用x86芯片", 0, ratio=1.0, mean_words=9) == ("他用", "芯片")
+
+
+def test_sentence_policies_cut_at_no_abbreviation() -> None:
+    text = "He met J. R. Smith in St. Louis. It was No. 5."
+    assert {cut(text, seed, policy="alternate") for seed in range(9)} == {
+        ("He met J. R. Smith in St. Louis.",),
+        ("It was No. 5.",),
+    }
