@@ -296,8 +296,8 @@ ENGLISH: tuple[SemanticClass, ...] = (
     _row(
         "K",
         "resolution",
-        rf"{LEFT}([248])K{RIGHT}(?=\s?(?:TV|[Vv]ideo|[Ss]creen|[Mm]onitor|resolution|display))",
-        lambda found: f"{cardinal(found[1])} K",
+        rf"{LEFT}([248])K\s?(?=(?:TV|[Vv]ideo|[Ss]creen|[Mm]onitor|resolution|display))",
+        lambda found: f"{cardinal(found[1])} K ",
     ),
     _row(
         "-–—~−",
@@ -368,8 +368,8 @@ ENGLISH: tuple[SemanticClass, ...] = (
     _row(
         "XV",
         "Roman century",
-        r"\b(XV|XVI|XVII|XVIII|XIX|XX|XXI|XIV|XIII|XII)(?=(?:th)? century)",
-        lambda found: ordinal(ROMAN[found[1]]),
+        r"\b(XV|XVI|XVII|XVIII|XIX|XX|XXI|XIV|XIII|XII)(?:th)? century",
+        lambda found: f"{ordinal(ROMAN[found[1]])} century",
         False,
     ),
     _row(".", "initials", r"(?<![\w.])(?:[A-Z]\.){2,}", lambda found: " ".join(found[0].replace(".", "")), False),

@@ -218,11 +218,20 @@ MANDARIN: tuple[SemanticClass, ...] = (
     _row(
         "年",
         "years",
-        r"(?<![0-9])([0-9]{4})\s?[-–~～—至到]\s?([0-9]{4})(?=年)",
-        lambda found: f"{spelt(found[1])}到{spelt(found[2])}",
+        r"(?<![0-9])([0-9]{4})\s?[-–~～—至到]\s?([0-9]{4})年",
+        lambda found: f"{spelt(found[1])}到{spelt(found[2])}年",
     ),
-    _row("年", "decade", r"(?<![0-9])([2-9]0)(?='?s?年代)", lambda found: cardinal(found[1])),
-    _row("年", "year", r"(?<![0-9.])([0-9]{4}|[0-9]{2})(?=年(?![以之]?[前后内来]))", lambda found: spelt(found[1])),
+    _row("年", "decade", r"(?<![0-9])([2-9]0)年代", lambda found: f"{cardinal(found[1])}年代"),
+    _row(
+        "年",
+        "day of a year",
+        r"(?<![0-9.])([0-9]{4}|[0-9]{2})年([01]?[0-9])月(?:([0-3]?[0-9])([日号]))?(?![0-9])",
+        lambda found: (
+            f"{spelt(found[1])}年{cardinal(str(int(found[2])))}月"
+            + (f"{cardinal(str(int(found[3])))}{found[4]}" if found[3] else "")
+        ),
+    ),
+    _row("年", "year", r"(?<![0-9.])([0-9]{4}|[0-9]{2})年(?![以之]?[前后内来])", lambda found: f"{spelt(found[1])}年"),
     _row(
         ":：",
         "time to the second",
@@ -381,7 +390,7 @@ MANDARIN: tuple[SemanticClass, ...] = (
         rf"(?<![0-9A-Za-z.-])([A-Z]{{1,3}})([1-9][0-9]?)([A-Z]?){RIGHT}",
         lambda found: f"{found[1]}{cardinal(found[2])}{found[3]}",
     ),
-    _row("2", "two of", rf"{LEFT}2(?=[{MEASURES}])", lambda found: "两"),
+    _row("2", "two of", rf"{LEFT}2([{MEASURES}])", lambda found: f"两{found[1]}"),
     _row(
         ",",
         "list of numbers",

@@ -191,7 +191,8 @@ def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
             metrics[named.get(split, f"wer_{split}")] = score.errors(transcripts).rate
         if rates := score.character_error_rates():
             name = named.get(split, f"wer_{split}").replace("wer", "cer", 1)
-            metrics[name] = rates.get("cer_with_vq", rates["cer_without_vq"])
+            one = rates.get("cer_with_vq", rates["cer_without_vq"])
+            metrics |= rates if split == "heldout_sentence" else {name: one}
     tokens = [codes for score in scores.values() for codes in score.tokens]
     if tokens:
         use = CodebookUse.of(tokens, next(iter(scores.values())).codebook_size)

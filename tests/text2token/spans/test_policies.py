@@ -181,6 +181,15 @@ def test_no_span_ends_within_what_is_read_as_one(unit: str) -> None:
             assert unit in inside or not set(unit.split()) & set(inside.split()), inside
 
 
+@pytest.mark.parametrize("unit", ["2024年3月5日", "1990-1995年", "2个", "90年代", "¥5万", "-5 °C到10 °C"])
+def test_no_span_ends_within_what_is_read_as_one_in_mandarin(unit: str) -> None:
+    text = f"他们说在{unit}之前来过这里"
+    start, end = text.index(unit), text.index(unit) + len(unit)
+    for seed in range(80):
+        for span in spans_of(text, seed, ratio=0.5, mean_words=2):
+            assert span.end <= start or span.start >= end or (span.start <= start and span.end >= end)
+
+
 def test_what_has_no_reading_stays_text() -> None:
     text = "one two x86-64 three 😀 four $5M five"
     assert {cut(text, seed, ratio=1.0, mean_words=9) for seed in range(9)} == {("one two", "three", "four $5M five")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.manifest import read_manifest
 from corpus.tokens import read_tokens
 from tests.support.tokenizer_runs import encode_config, evaluate_config
 from tokenizer import encode, evaluate
@@ -19,7 +21,7 @@ from tokenizer.model import SpeechTokenizer
 from tokenizer.scoring import robustness
 from tokenizer.scoring.config import EvaluationNoiseConfig, TokenizerEvaluateConfig
 from tokenizer.scoring.robustness import edit_distance
-from tokenizer.scoring.transcripts import SplitScores
+from tokenizer.scoring.transcripts import SplitScores, summarise
 
 TOKENS = st.lists(st.integers(0, 3), max_size=7)
 
@@ -132,13 +134,20 @@ def test_a_killed_evaluation_goes_on_where_it_was(
 
 def test_clean_speech_has_no_distance(tokenizer: SpeechTokenizer, spoken: Path) -> None:
     from corpus.audio.files import read_audio
-    from corpus.manifest import read_manifest
 
     utterances = read_manifest(spoken / "heldout_sentence.jsonl").utterances[:3]
     audios = [read_audio(utterance.audio) for utterance in utterances]
     clean = SplitScores(64, utterances=utterances, tokens=tokenizer.encode(audios))
     counts = robustness.noised_counts(tokenizer, utterances, audios, clean.tokens, "white", [200.0], seed=1)
     assert counts[0]["edits"] == 0 and counts[0]["tokens"] == sum(map(len, clean.tokens))
+
+
+def test_scripts_without_spaces_have_character_errors(spoken: Path) -> None:
+    one = read_manifest(spoken / "heldout_sentence.jsonl").utterances[0]
+    scores = SplitScores(64, utterances=[replace(one, text="今天天气很好")], without_vq=["今天天很好"])
+    assert scores.report(1)["cer_without_vq"] == pytest.approx(1 / 6) and scores.report(1)["wer_without_vq"] == 1
+    assert summarise({"heldout_sentence": scores})["cer_without_vq"] == pytest.approx(1 / 6)
+    assert "cer_without_vq" not in SplitScores(64, utterances=[one], without_vq=[one.text]).report(1)
 
 
 @pytest.mark.parametrize(
