@@ -285,7 +285,6 @@ GARBAGE: list[str | bytes] = [
     '{"type": "input_audio_buffer.append"}',
     '{"type": "input_audio_buffer.append", "audio": 5}',
     '{"type": "input_audio_buffer.append", "audio": "not base64!"}',
-    '{"type": "input_audio_buffer.append", "audio": "AAAA"}',  # three bytes
     '{"type": "input_audio_buffer.commit"}',  # of nothing
     '{"type": "response.cancel"}',  # of nothing
     '{"type": "conversation.item.truncate", "item_id": "none", "content_index": 0, "audio_end_ms": -5}',
