@@ -115,6 +115,7 @@ class Vocabulary:
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": self.eos_token,
             "pad_token": SpecialToken.PAD.value,
+            "padding_side": "left",  # of batched prompts: a decoder-only model continues at their right ends
             "clean_up_tokenization_spaces": False,
             "model_max_length": 1 << 30,
         }
@@ -122,6 +123,12 @@ class Vocabulary:
         template = self.chat_template if chat_template is None else chat_template
         if template:
             write_text(root / TEMPLATE_FILE, template)
+
+    @property
+    def end_ids(self) -> list[int]:
+        """The ids that end a generation: EOS, and those that begin somebody else's turn of a dialogue."""
+        turns = (SpecialToken.USER, SpecialToken.SYSTEM)
+        return [self.eos, *(self._added[token] for token in turns if token in self._added)]
 
     @property
     def num_text_tokens(self) -> int:

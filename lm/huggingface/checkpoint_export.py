@@ -28,7 +28,7 @@ from runtime.stage import Run
 
 from .config import ExportConfig
 from .mappings import weight_mappings
-from .model_configs import huggingface_config
+from .model_configs import LLAMA3_ROPE, huggingface_config
 from .streamed_checkpoint import CheckpointTensors
 from .weights import SafetensorsWriter
 
@@ -70,16 +70,16 @@ def export_checkpoint(config: ExportConfig, run: Run) -> dict[str, Any]:
     settings = huggingface_config(
         record.model,
         num_ids=vocabulary.size,
-        max_positions=config.max_positions or max(2048, record.sequence_length),
+        max_positions=config.max_positions or default_positions(record),
         dtype=dtype,
-        eos=vocabulary.eos,
+        eos=vocabulary.end_ids,
         pad=vocabulary.pad,
     )
     metrics: dict[str, Any] = {"parameters": size, "step": record.step}
     with atomic_folder(run.folder / "model") as folder, open_processes(ParallelConfig()):
         write_weights(folder, source, vocabulary.size, int(config.shard_gigabytes * 1e9), run)
         write_json(folder / "config.json", settings)
-        generation = {"eos_token_id": vocabulary.eos, "pad_token_id": vocabulary.pad}
+        generation = {"eos_token_id": vocabulary.end_ids, "pad_token_id": vocabulary.pad}
         write_json(folder / "generation_config.json", generation)
         vocabulary.save_pretrained(folder, chat_template=template)
         if config.check_length and size <= config.check_up_to:
@@ -89,6 +89,13 @@ def export_checkpoint(config: ExportConfig, run: Run) -> dict[str, Any]:
         elif config.check_length:
             run.say(f"logits not compared: more than check_up_to={config.check_up_to:,} parameters")
     return metrics
+
+
+def default_positions(record: CheckpointRecord) -> int:
+    """Longest context that an exported config promises: the training sequence, at least 2048, and all of a slowed
+    rotary embedding's range, which transformers demands to be longer than the original one."""
+    stretched = record.model.rope_scaling * LLAMA3_ROPE["original_max_position_embeddings"]
+    return max(2048, record.sequence_length, int(stretched) if record.model.rope_scaling != 1.0 else 0)
 
 
 def write_weights(folder: Path, source: SourceCheckpoint, num_ids: int, shard_size: int, run: Run) -> None:

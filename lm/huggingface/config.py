@@ -16,7 +16,8 @@ class ExportConfig(StageConfig):
         checkpoint: output folder of lm.train or lm.import_hf.
         vocabulary: vocabulary folder.
         dtype: of the exported weights: ``fp32``, ``bf16``, or ``checkpoint``: as they were trained.
-        max_positions: longest context the config promises; 0: the training sequence length, at least 2048.
+        max_positions: longest context the config promises; 0: the training sequence length, at least 2048, and where
+            rotary positions are slowed (Llama-3.1), all of their range.
         shard_gigabytes: most of one safetensors file; it is held in memory while it is filled.
         chat_template: ``auto`` (the base model's where the vocabulary has one, else ours), ``speechweave`` (ours: a
             model fine-tuned on our dialogue format), ``none``, or a Jinja file.

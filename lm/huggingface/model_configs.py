@@ -17,9 +17,9 @@ GLM_ROPE_SHARE = 0.5  # where a GLM's config does not say
 
 
 def huggingface_config(
-    model: LmModelConfig, *, num_ids: int, max_positions: int, dtype: str, eos: int, pad: int
+    model: LmModelConfig, *, num_ids: int, max_positions: int, dtype: str, eos: int | list[int], pad: int
 ) -> dict[str, Any]:
-    """``config.json`` of an exported model."""
+    """``config.json`` of an exported model; ``eos`` are the ids that end a generation."""
     family = family_of(model)
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": model.rope_base}
     if model.rope_scaling != 1.0:

@@ -37,7 +37,7 @@ def print_continuation(
     (ids,) = generator.generate(
         [prompt],
         max_new_tokens=max_new_tokens,
-        stop=[vocabulary.eos],
+        stop=vocabulary.end_ids,
         allowed=allowed or ("text" if task == "asr" else "any"),
         temperature=temperature,
         top_p=top_p,

@@ -13,7 +13,12 @@ import torch
 from lm.data.chat_template import find_template
 from lm.data.vocabulary import Vocabulary
 from lm.export import run
+from lm.huggingface.checkpoint_export import default_positions
 from lm.huggingface.config import ExportConfig
+from lm.huggingface.model_configs import huggingface_config
+from lm.training.checkpoint import CheckpointRecord
+from lm.training.model_config import LmModelConfig
+from lm.training.parallel import ParallelConfig
 from runtime.errors import UserError
 from runtime.stage import Run
 from tests.support.family_shapes import FAMILY_SHAPES
@@ -42,7 +47,11 @@ def test_transformers_gives_the_same_logits(
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "export/model")
     vocabulary = Vocabulary.from_pretrained(tmp_path / "export/model")
     assert model.config.vocab_size == vocabulary.size == len(AutoTokenizer.from_pretrained(tmp_path / "export/model"))
-    assert model.config.max_position_embeddings == 2048 and model.config.eos_token_id == vocabulary.eos
+    assert model.config.max_position_embeddings == 2048
+    # A reply ends at EOS, and where somebody else's turn begins.
+    ends = [vocabulary.eos, vocabulary.special("user"), vocabulary.special("system")]
+    assert model.config.eos_token_id == model.generation_config.eos_token_id == vocabulary.end_ids == ends
+    assert_batched_answers_are_those_alone(tmp_path / "export/model", [tiny.texts[number] for number in range(6)])
     if size > 1:
         return
     # The exported model has the validation loss that training reported.
@@ -52,6 +61,43 @@ def test_transformers_gives_the_same_logits(
         losses += float(model(ids, labels=ids).loss) * (ids.size(1) - 1)
         count += ids.size(1) - 1
     assert losses / count == pytest.approx(trained.metrics["val_loss.text"], rel=0.02)
+
+
+def assert_batched_answers_are_those_alone(folder: Path, texts: list[str]) -> None:
+    """As a user of transformers would: the tokenizer pads prompts of several lengths on its own side."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    assert len({len(tokenizer(text).input_ids) for text in texts}) > 1
+
+    def answers(batch: list[str]) -> list[list[int]]:
+        inputs = tokenizer(batch, padding=True, return_tensors="pt", return_token_type_ids=False)
+        found = model.generate(**inputs, max_new_tokens=8, min_new_tokens=8, do_sample=False)
+        return [row.tolist() for row in found[:, inputs.input_ids.size(1) :]]
+
+    assert answers(texts) == [answers([text])[0] for text in texts]
+
+
+def test_a_slowed_rotary_embedding_promises_its_whole_range() -> None:
+    """Llama-3.1's, exported after training on short sequences: transformers refuses a context below the original."""
+    from transformers import AutoConfig
+
+    model = LmModelConfig(rope_scaling=8.0, rope_base=500_000.0)
+    record = CheckpointRecord(
+        step=1,
+        model=model,
+        vocabulary="",
+        vocabulary_size=64,
+        sequence_length=512,
+        parallel=ParallelConfig(),
+        precision="fp32",
+    )
+    content = huggingface_config(
+        model, num_ids=64, max_positions=default_positions(record), dtype="fp32", eos=[0], pad=1
+    )
+    assert content["max_position_embeddings"] == 65_536
+    AutoConfig.for_model(**content)
 
 
 @pytest.mark.parametrize("name", ["qwen3", "glm4"])

@@ -58,7 +58,7 @@ def _assign(
                 assigned[at][-2:] = [sum(assigned[at][-2:])]  # join two spans: the word between them is free
                 room[at] += 1
                 continue
-            at = int(left.argmax())
+            at = int(random.choice(np.flatnonzero(left == left.max())))
             added = min(missing, int(left[at]))
             if assigned[at]:
                 assigned[at][-1] += added
@@ -73,7 +73,12 @@ def _assign(
 
 
 def _place(first: int, size: int, lengths: Sequence[int], random: np.random.Generator) -> list[WordRange]:
-    """Spans of the given lengths, in this order, within ``size`` words; every set of places is equally likely."""
+    """Spans of the given lengths within ``size`` words; every order and every set of places is equally likely.
+
+    Lengths come with a bias along the list (the last one is cut to what is left of the ratio): kept in that order, the
+    beginnings of texts would be spoken more than their ends.
+    """
+    lengths = random.permutation(np.array(lengths, dtype=np.int64)).tolist()
     count = len(lengths)
     slack = size - sum(lengths) - max(count - 1, 0)  # words beyond the one that separates two spans
     # Stars and bars: `count` bars among the slack words, uniformly, are the spans' places.

@@ -202,3 +202,21 @@ def test_sentence_policies_cut_at_no_abbreviation() -> None:
         ("He met J. R. Smith in St. Louis.",),
         ("It was No. 5.",),
     }
+
+
+@pytest.mark.parametrize("policy", ["poisson", "word"])
+def test_every_part_of_a_text_is_spoken_alike(policy: str) -> None:
+    """Neither the halves of a text nor the first and the last span differ in their share of speech."""
+    text = " ".join(["word"] * 50)
+    halves, ends = np.zeros(2), []
+    for seed in range(3000):
+        spans = spans_of(text, seed, policy=policy)
+        for span in spans:
+            first = count_words(text[: span.start])
+            for word in range(first, first + span.num_words):
+                halves[word // 25] += 1
+        ends += [(spans[0].num_words, spans[-1].num_words)] if spans else []
+    share = halves / (3000 * 25)
+    assert abs(share[0] - share[1]) < 0.015, share
+    first, last = np.mean(ends, axis=0)
+    assert abs(first - last) < 0.35, (first, last)
