@@ -26,7 +26,9 @@ JOINED = (
 LOOSE_JOINER = regex.compile(rf"(?<!{JOINED})[\u200c\u200d]+|[\u200c\u200d]+(?!{JOINED})")
 
 CLOSING = r"[\"'”’\p{Pe}\p{Pf}]*"
-SENTENCE_END = regex.compile(rf"[\p{{STerm}}…]+{CLOSING}(?=\s)|[。！？｡]+{CLOSING}|\n\s*\n")
+SENTENCE_END = regex.compile(
+    rf"(?<![\p{{STerm}}…])[\p{{STerm}}…]++{CLOSING}(?=\s)|(?<![。！？｡])[。！？｡]++{CLOSING}|\n\s*\n"
+)
 
 
 def normalise(text: str) -> str:
