@@ -13,12 +13,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from runtime.artefact import write_text
 from runtime.errors import UserError
 
 from .audio.files import Samples, audio_info
+from .audio.segments import AudioSegment
+from .json_lines import numbered_lines, parse_json_line
 
 if TYPE_CHECKING:  # lhotse imports torch
     from lhotse import CutSet
@@ -32,10 +34,11 @@ class Utterance:
         id: unique within a manifest.
         audio: the file.
         duration: seconds.
-        text: the transcript.
+        text: the transcript; "" where unknown.
         speaker: a name; "" where unknown.
         lang: ISO 639-1 code.
         kind: of utterance, e.g. "statement", "question", "reply", "user".
+        offset: seconds from the beginning of the file, where the utterance is a segment of it; None: the whole file.
     """
 
     id: str
@@ -45,6 +48,12 @@ class Utterance:
     speaker: str
     lang: str = "en"
     kind: str = ""
+    offset: float | None = None
+
+    @property
+    def segment(self) -> AudioSegment:
+        """The stretch of audio that it means (`corpus.audio.segments.read_segment`)."""
+        return AudioSegment(self.audio, self.offset, self.duration)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +90,14 @@ class Manifest:
         return math.fsum(utterance.duration for utterance in self.utterances)
 
 
-def read_manifest(path: Path | str, max_bad_share: float = 0.01, *, should_check_audio: bool = True) -> Manifest:
+def read_manifest(
+    path: Path | str, max_bad_share: float = 0.01, *, should_check_audio: bool = True, needs_text: bool = True
+) -> Manifest:
     """Read a NeMo manifest. Bad records are left out as long as their share is at most ``max_bad_share``.
 
-    A record is bad if it is no JSON object, lacks ``audio_filepath``, has an empty ``text``, a ``duration`` that is no
-    positive number, an ``id`` seen before, or (with ``should_check_audio``) an audio file that does not exist.
+    A record is bad if it is no JSON object in UTF-8, lacks ``audio_filepath``, has an empty ``text`` (with
+    ``needs_text``), a ``duration`` that is no positive number, an ``offset`` below 0, an ``id`` seen before, or (with
+    ``should_check_audio``) an audio file that does not exist.
 
     Raises:
         UserError: no such file, no record at all, or too many bad ones (the first is named with its line).
@@ -96,12 +108,10 @@ def read_manifest(path: Path | str, max_bad_share: float = 0.01, *, should_check
     utterances: list[Utterance] = []
     bad: list[BadRecord] = []
     seen: set[str] = set()
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+    with file.open("rb") as lines:
+        for number, line in numbered_lines(lines):
             try:
-                utterance = parse_record(line, file, number)
+                utterance = parse_record(line, file, number, needs_text=needs_text)
                 if utterance.id in seen:
                     raise ValueError(f"id {utterance.id!r} was used before")
                 if should_check_audio and not utterance.audio.is_file():
@@ -126,30 +136,38 @@ def check_bad_share(bad: list[BadRecord], num_records: int, max_bad_share: float
         )
 
 
-def parse_record(line: str, file: Path, number: int) -> Utterance:
+def parse_record(line: bytes, file: Path, number: int, *, needs_text: bool = True) -> Utterance:
     """One manifest line; raises `ValueError` with the reason if it is bad. The id defaults to file stem and line."""
-    try:
-        record: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg})") from error
+    record = parse_json_line(line)
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__} instead of an object")
-    audio, text, duration = record.get("audio_filepath"), record.get("text"), record.get("duration")
+    audio, text, duration, offset = (record.get(name) for name in ("audio_filepath", "text", "duration", "offset"))
     if not isinstance(audio, str) or not audio:
         raise ValueError("no audio_filepath")
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError("an empty transcript")
-    if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 < duration < math.inf:
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"text is {text!r}, no string")
+    transcript = (text or "").strip()
+    if needs_text and not transcript:
+        raise ValueError("an empty transcript (it is needed here)")
+    if not is_number(duration) or not 0 < duration < math.inf:
         raise ValueError(f"duration is {duration!r}, no positive number")
+    if offset is not None and (not is_number(offset) or not 0 <= offset < math.inf):
+        raise ValueError(f"offset is {offset!r}, no number from 0 on")
     return Utterance(
         id=str(record.get("id") or f"{file.stem}-{number:07d}"),
         audio=file.parent / audio,
         duration=float(duration),
-        text=text.strip(),
+        text=transcript,
         speaker=str(record.get("speaker") or ""),
         lang=str(record.get("lang") or "en"),
         kind=str(record.get("kind") or ""),
+        offset=None if offset is None else float(offset),
     )
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a JSON value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
@@ -157,7 +175,7 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     folder = Path(path).parent.resolve()
     lines = []
     for utterance in utterances:
-        record = {
+        record: dict[str, Any] = {
             "id": utterance.id,
             "audio_filepath": os.path.relpath(utterance.audio.absolute(), folder),
             "duration": round(utterance.duration, 6),
@@ -166,6 +184,7 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
             "lang": utterance.lang,
             "kind": utterance.kind,
         }
+        record |= {} if utterance.offset is None else {"offset": utterance.offset}
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
 
@@ -178,6 +197,11 @@ def to_cuts(manifest: Manifest) -> CutSet:
     cuts = []
     for utterance in manifest.utterances:
         info = audio_info(utterance.audio)
+        start = utterance.offset or 0.0
+        length = info.duration if utterance.offset is None else min(utterance.duration, info.duration - start)
+        if length <= 0:
+            found = f"offset {start:g} s beyond the end of the audio ({info.duration:.3f} s)"
+            raise UserError(f"utterance {utterance.id}", found=found, remedy="correct the offset")
         source = AudioSource(type="file", channels=list(range(info.num_channels)), source=str(utterance.audio))
         recording = Recording(
             id=utterance.id,
@@ -190,7 +214,7 @@ def to_cuts(manifest: Manifest) -> CutSet:
             id=utterance.id,
             recording_id=utterance.id,
             start=0.0,
-            duration=info.duration,
+            duration=length,
             text=utterance.text,
             speaker=utterance.speaker,
             language=utterance.lang,
@@ -199,8 +223,8 @@ def to_cuts(manifest: Manifest) -> CutSet:
         cuts.append(
             MonoCut(
                 id=utterance.id,
-                start=0.0,
-                duration=info.duration,
+                start=start,
+                duration=length,
                 channel=0,
                 recording=recording,
                 supervisions=[segment],

@@ -11,8 +11,9 @@ from runtime.bulk.parallel_map import in_parallel
 from runtime.errors import UserError
 from runtime.progress import Progress
 
-from .audio.files import SAMPLE_RATE, read_audio, write_audio
+from .audio.files import SAMPLE_RATE, write_audio
 from .audio.frame_rate import SAMPLES_PER_TOKEN
+from .audio.segments import DURATION_TOLERANCE, AudioSegment, read_segment
 from .manifest import BadRecord, Manifest, check_bad_share, read_manifest
 from .text.normalisation import normalise
 
@@ -21,11 +22,12 @@ USER_KIND = "user"
 
 @dataclass(frozen=True)
 class Conversion:
-    """One recording to convert: read ``source``, write ``target``."""
+    """One recording to convert: read ``source`` (its length may differ by ``tolerance`` seconds), write ``target``."""
 
     id: str
-    source: Path
+    source: AudioSegment
     target: Path
+    tolerance: float = DURATION_TOLERANCE
 
 
 def read_recordings(path: Path | str, max_bad_share: float) -> Manifest:
@@ -50,7 +52,14 @@ def read_recordings(path: Path | str, max_bad_share: float) -> Manifest:
 
 
 def import_recordings(
-    recordings: Manifest, folder: Path, units: Path, *, max_bad_share: float, workers: int, bar: Progress
+    recordings: Manifest,
+    folder: Path,
+    units: Path,
+    *,
+    max_bad_share: float,
+    workers: int,
+    bar: Progress,
+    tolerance: float = DURATION_TOLERANCE,
 ) -> Manifest:
     """Write each recording into ``folder`` as 16 kHz mono FLAC.
 
@@ -61,12 +70,13 @@ def import_recordings(
         max_bad_share: unreadable recordings are left out up to this share of all.
         workers: processes.
         bar: updated by one a recording.
+        tolerance: seconds by which a recording's length may differ from the manifest's duration.
 
     Raises:
         UserError: too many recordings cannot be read; the first is named.
     """
     conversions = [
-        Conversion(utterance.id, utterance.audio, folder / f"{number:07d}.flac")
+        Conversion(utterance.id, utterance.segment, folder / f"{number:07d}.flac", tolerance)
         for number, utterance in enumerate(recordings.utterances)
     ]
     outcomes = in_parallel(convert_chunk, conversions, units, processes=workers, bar=bar)
@@ -77,7 +87,7 @@ def import_recordings(
         if isinstance(outcome, str):
             bad.append(BadRecord(str(utterance.audio), outcome))
         else:
-            utterances.append(replace(utterance, audio=conversion.target, duration=outcome))
+            utterances.append(replace(utterance, audio=conversion.target, duration=outcome, offset=None))
     check_bad_share(bad, len(utterances) + len(bad), max_bad_share)
     return Manifest(recordings.path, utterances, bad)
 
@@ -87,7 +97,7 @@ def convert_chunk(conversions: Sequence[Conversion]) -> dict[str, float | str]:
     outcomes: dict[str, float | str] = {}
     for conversion in conversions:
         try:
-            audio = read_audio(conversion.source)
+            audio = read_segment(conversion.source, tolerance=conversion.tolerance)
         except UserError as error:
             outcomes[conversion.id] = error.found
             continue

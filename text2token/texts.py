@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from corpus.json_lines import numbered_lines
 from corpus.manifest import BadRecord
 from lm.data.readers import TextDocument, document_of, parse_text
 from runtime.errors import UserError
@@ -145,9 +146,7 @@ class TextReader:
                 except ValueError as error:
                     yield BadRecord(f"{part.file}, row {number}", str(error))
             return
-        for number, line in enumerate(self._lines(part), part.first):
-            if not line.strip():
-                continue
+        for number, line in numbered_lines(self._lines(part), part.first):
             try:
                 yield parse_text(line, f"{stem}-{number:07d}", self.columns.text, self.columns.id)
             except ValueError as error:

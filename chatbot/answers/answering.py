@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +18,8 @@ from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine
 from chatbot.engine.events import AudioDelta, ReplyDone
 from chatbot.engine.options import EngineOptions
-from corpus.audio.files import Samples, read_audio, write_audio
+from corpus.audio.files import Samples, write_audio
+from corpus.audio.segments import read_segment
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share, read_manifest
 from corpus.world.dialogues import read_question_dialogues
 from corpus.world.questions import choose_questions
@@ -36,7 +38,7 @@ def respond(config: RespondConfig, run: Run) -> dict[str, Any]:
     engine = Engine.from_pretrained(config.bundle, EngineOptions(max_talkers=config.batch, threads=config.threads))
     manifest = read_manifest(config.manifest, config.max_bad_share)
     chosen = choose(config, manifest)
-    dialogues, bad = answerable(chosen, engine.bundle)
+    dialogues, bad = answerable(chosen, engine.bundle, config.duration_tolerance)
     check_bad_share(bad, sum(map(len, chosen)), config.max_bad_share)
     records = asyncio.run(answer_all(engine, dialogues, run))
     lines = [json.dumps(without_timings(record), ensure_ascii=False) + "\n" for record in records]
@@ -74,7 +76,10 @@ async def answer_all(engine: Engine, dialogues: list[list[Utterance]], run: Run)
             num_left = sum(len(one) for batch in left for one in batch)
             with run.progress(num_questions, "answers", start=num_questions - num_left, unit="question") as bar:
                 for batch in left:
-                    heard = ([read_audio(question.audio) for question in dialogue] for dialogue in batch)
+                    heard = (
+                        [read_segment(question.segment, tolerance=math.inf) for question in dialogue]  # checked before
+                        for dialogue in batch
+                    )
                     answers = await asyncio.gather(*(converse(engine, one) for one in heard))
                     pairs = zip(chain(*batch), chain(*answers), strict=True)
                     made = [keep(question, one, run.folder) for question, one in pairs]
@@ -140,14 +145,16 @@ async def answer(conversation: Conversation, question: Samples) -> Answer:
     )
 
 
-def answerable(dialogues: list[list[Utterance]], bundle: Bundle) -> tuple[list[list[Utterance]], list[BadRecord]]:
+def answerable(
+    dialogues: list[list[Utterance]], bundle: Bundle, tolerance: float
+) -> tuple[list[list[Utterance]], list[BadRecord]]:
     """The dialogues whose questions can be read and are neither too short nor too long; the bad questions."""
     good: list[list[Utterance]] = []
     bad: list[BadRecord] = []
     for dialogue in dialogues:
         try:
             for question in dialogue:
-                bundle.check_question(read_audio(question.audio), str(question.audio))
+                bundle.check_question(read_segment(question.segment, tolerance=tolerance), str(question.audio))
             good.append(dialogue)
         except UserError as error:
             bad.append(BadRecord(error.subject, error.found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from corpus.audio.segments import DURATION_TOLERANCE
 from runtime.config import option
 from runtime.stage import StageConfig
 
@@ -25,6 +26,8 @@ class RespondConfig(StageConfig):
         batch: questions answered at once, each of another dialogue.
         threads: CPU threads.
         max_bad_share: largest share of unreadable, too short or too long questions.
+        duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration, beyond
+            which the record is bad.
     """
 
     bundle: str
@@ -36,3 +39,4 @@ class RespondConfig(StageConfig):
     batch: int = option(16, at_least=1)
     threads: int = option(1, at_least=1)
     max_bad_share: float = option(0.02, at_least=0, below=1)
+    duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)

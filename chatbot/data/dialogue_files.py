@@ -14,6 +14,7 @@ User and assistant take turns, the user first, the assistant last. A turn has a 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from corpus.manifest import BadRecord, check_bad_share
+from corpus.audio.segments import AudioSegment
+from corpus.json_lines import numbered_lines, parse_json_line, without_mark
+from corpus.manifest import BadRecord, check_bad_share, is_number
 from runtime.artefact import write_text
 from runtime.bulk.unit import ATTEMPT_PREFIX
 from runtime.errors import UserError
@@ -42,6 +45,8 @@ class DialogueTurn:
         text: its words; "" where unknown.
         tokens: (T,) its speech tokens, or None.
         audio: its recording, or None.
+        offset: seconds into the recording at which it begins, where the recording holds more; None: the whole.
+        duration: seconds of it; None where unknown.
         speaker: the voice; "" where unknown.
         style: manner of speaking in plain words ("slowly"); "" for nothing in particular.
     """
@@ -50,8 +55,15 @@ class DialogueTurn:
     text: str = ""
     tokens: Codes | None = None
     audio: Path | None = None
+    offset: float | None = None
+    duration: float | None = None
     speaker: str = ""
     style: str = ""
+
+    @property
+    def segment(self) -> AudioSegment | None:
+        """The stretch of audio that it means."""
+        return None if self.audio is None else AudioSegment(self.audio, self.offset, self.duration)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -148,7 +160,7 @@ def read_fingerprints(line: bytes, file: Path) -> DialogueFingerprints:
         UserError: it is none.
     """
     try:
-        record = json.loads(line)
+        record = parse_json_line(without_mark(line, 1))
         if record["dialogues"] != VERSION:
             raise ValueError(f"version {record['dialogues']}")
         return DialogueFingerprints(tokenizer=str(record["tokenizer"]), codebook_size=int(record["codebook_size"]))
@@ -171,7 +183,7 @@ def record_of(dialogue: Dialogue, folder: Path) -> dict[str, Any]:
         tokens = None if turn.tokens is None else turn.tokens.tolist()
         audio = None if turn.audio is None else os.path.relpath(turn.audio.absolute(), folder)
         record = {"role": turn.role, "text": turn.text, "tokens": tokens, "audio": audio}
-        record |= {"speaker": turn.speaker, "style": turn.style}
+        record |= {"offset": turn.offset, "duration": turn.duration, "speaker": turn.speaker, "style": turn.style}
         turns.append({name: value for name, value in record.items() if value not in (None, "")})
     return {"id": dialogue.id} | ({"system": dialogue.system} if dialogue.system else {}) | {"turns": turns}
 
@@ -227,9 +239,20 @@ def _parse_turn(turn: Any, number: int, folder: Path, codebook_size: int) -> Dia
         text=text.strip(),
         tokens=_codes(tokens, number, codebook_size) if tokens else None,
         audio=folder / audio if audio else None,
+        offset=_seconds(turn, "offset", number),
+        duration=_seconds(turn, "duration", number),
         speaker=turn.get("speaker", ""),
         style=turn.get("style", ""),
     )
+
+
+def _seconds(turn: Mapping[str, Any], name: str, number: int) -> float | None:
+    value = turn.get(name)
+    if value is None:
+        return None
+    if not is_number(value) or not 0 <= value < math.inf or (name == "duration" and not value):
+        raise ValueError(f"turn {number}: {name} is {value!r}, no number of seconds")
+    return float(value)
 
 
 def _codes(tokens: Any, number: int, codebook_size: int) -> Codes:
@@ -240,14 +263,9 @@ def _codes(tokens: Any, number: int, codebook_size: int) -> Codes:
 
 
 def _parse_lines(lines: Iterable[bytes], file: Path, codebook_size: int) -> Iterator[Dialogue | BadRecord]:
-    for number, line in enumerate(lines, 2):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(lines, 2):
         try:
-            record = json.loads(line)
+            record = parse_json_line(line)
             yield parse_dialogue(record, f"{file.stem}-{number:07d}", file.parent, codebook_size)
-        except (ValueError, RecursionError) as error:
-            reason = (
-                f"not JSON ({error})" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
-            )
-            yield BadRecord(f"{file}, line {number}", reason)
+        except ValueError as error:
+            yield BadRecord(f"{file}, line {number}", str(error))

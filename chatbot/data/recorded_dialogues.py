@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from corpus.audio.files import SAMPLE_RATE, read_audio
+from corpus.audio.files import SAMPLE_RATE
+from corpus.audio.segments import DURATION_TOLERANCE, read_segment
 from corpus.manifest import BadRecord, check_bad_share
 from runtime.artefact import artefact_folder, atomic_path, read_json, write_json
 from runtime.bulk.attempt import UnitAttempt
@@ -89,7 +90,7 @@ def encode_unit(attempt: UnitAttempt, config: DialogueImportConfig, tokenizer: S
     encoded = []
     for dialogue in read_part(attempt.root, attempt.unit):
         try:
-            encoded.append(encode_dialogue(dialogue, tokenizer, config.max_seconds))
+            encoded.append(encode_dialogue(dialogue, tokenizer, config.max_seconds, config.duration_tolerance))
         except UserError as error:
             left_out[error.found if error.subject == dialogue.id else "audio that cannot be read"] += 1
     fingerprints = DialogueFingerprints(tokenizer=tokenizer.fingerprint, codebook_size=tokenizer.codebook_size)
@@ -97,7 +98,9 @@ def encode_unit(attempt: UnitAttempt, config: DialogueImportConfig, tokenizer: S
     return result_of(encoded, left_out)
 
 
-def encode_dialogue(dialogue: Dialogue, tokenizer: SpeechTokenizer, max_seconds: float) -> Dialogue:
+def encode_dialogue(
+    dialogue: Dialogue, tokenizer: SpeechTokenizer, max_seconds: float, tolerance: float = DURATION_TOLERANCE
+) -> Dialogue:
     """The dialogue with the tokens of its recordings.
 
     Raises:
@@ -105,10 +108,10 @@ def encode_dialogue(dialogue: Dialogue, tokenizer: SpeechTokenizer, max_seconds:
     """
     turns = []
     for turn in dialogue.turns:
-        if turn.audio is None:
+        if (segment := turn.segment) is None:
             turns.append(turn)
             continue
-        audio = read_audio(turn.audio)
+        audio = read_segment(segment, tolerance=tolerance)
         if len(audio) > max_seconds * SAMPLE_RATE:
             raise UserError(dialogue.id, found="a turn longer than max_seconds", remedy="cut it")
         (tokens,) = tokenizer.encode([audio])

@@ -10,16 +10,19 @@ Turns of a dialogue stand one after the other, in their order; ``text``, ``speak
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import BadRecord
 from runtime.errors import UserError
 
 from .dialogue_files import Dialogue, parse_dialogue
+
+FIELDS = ("role", "text", "offset", "duration", "speaker", "style")
+UNREADABLE = "unreadable"  # key of the reason why a line is no object
 
 
 def read_turns(path: Path | str) -> Iterator[Dialogue | BadRecord]:
@@ -32,11 +35,13 @@ def read_turns(path: Path | str) -> Iterator[Dialogue | BadRecord]:
     if not file.is_file():
         raise UserError(str(file), found="no such manifest", remedy="give JSON lines, one turn of a dialogue each")
     seen: set[str] = set()
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        numbered = ((number, _record(line)) for number, line in enumerate(lines, 1) if line.strip())
+    with file.open("rb") as lines:
+        numbered = ((number, _record(line)) for number, line in numbered_lines(lines))
         for id, group in groupby(numbered, key=lambda one: one[1].get("dialogue")):
             turns = list(group)
             try:
+                if id is None and UNREADABLE in turns[0][1]:
+                    raise ValueError(turns[0][1][UNREADABLE])
                 if not isinstance(id, str | int) or str(id) in seen:
                     raise ValueError("no dialogue" if id is None else f"turns of dialogue {id!r} stand apart")
                 seen.add(str(id))
@@ -48,17 +53,18 @@ def read_turns(path: Path | str) -> Iterator[Dialogue | BadRecord]:
         raise UserError(str(file), found="no dialogue", remedy=remedy)
 
 
-def _record(line: str) -> dict[str, Any]:
+def _record(line: bytes) -> dict[str, Any]:
+    """A line's object; one with the reason where there is none."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        record = parse_json_line(line)
+    except ValueError as error:
+        return {UNREADABLE: str(error)}
+    return record if isinstance(record, dict) else {UNREADABLE: f"a JSON {type(record).__name__} instead of an object"}
 
 
 def _turn(record: dict[str, Any]) -> dict[str, Any]:
     """A line as a turn of our format."""
     if not isinstance(record.get("audio_filepath"), str):
         raise ValueError("a turn without audio_filepath")
-    named = {name: record[name] for name in ("role", "text", "speaker", "style") if record.get(name) is not None}
+    named = {name: record[name] for name in FIELDS if record.get(name) is not None}
     return named | {"audio": record["audio_filepath"]}

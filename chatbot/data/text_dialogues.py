@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import BadRecord
 from runtime.errors import UserError
 from text2token.texts import PARQUET, list_files, open_lines, open_parquet
@@ -116,12 +117,11 @@ def _line_records(file: str) -> Iterator[tuple[str, int, Any]]:
     number = 0
     try:
         with open_lines(file) as lines:
-            for number, line in enumerate(lines, 1):
-                if number == 1 and line.lstrip().startswith(b"["):  # one list, as ShareGPT comes
-                    yield from _list_records(file, line + lines.read())
+            for number, line in numbered_lines(lines):
+                if number == 1 and line.startswith(b"["):  # one list, as ShareGPT comes
+                    yield from _list_records(file, line + b"\n" + lines.read())
                     return
-                if line.strip():
-                    yield f"{file}, line {number}", number, _parsed(line)
+                yield f"{file}, line {number}", number, _parsed(line)
     except (EOFError, zlib.error) as error:
         found = f"cannot be decompressed beyond line {number} ({error})"
         raise UserError(file, found=found, remedy="copy it again, or remove it") from error
@@ -129,7 +129,7 @@ def _line_records(file: str) -> Iterator[tuple[str, int, Any]]:
 
 def _list_records(file: str, content: bytes) -> Iterator[tuple[str, int, Any]]:
     try:
-        records = json.loads(content)
+        records = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise UserError(file, found=f"a list that is not JSON ({error})", remedy="copy it again") from error
     for number, record in enumerate(records, 1):
@@ -138,9 +138,9 @@ def _list_records(file: str, content: bytes) -> Iterator[tuple[str, int, Any]]:
 
 def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return ValueError(f"not JSON ({error})")
+        return parse_json_line(line)
+    except ValueError as error:
+        return error
 
 
 def _parquet_records(file: str) -> Iterator[tuple[str, int, Any]]:

@@ -5,9 +5,12 @@ S samples.
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,11 +45,10 @@ def audio_info(path: Path | str) -> AudioInfo:
     """
     import soundfile
 
-    if not Path(path).is_file():
-        raise UserError(str(path), found="no such audio file", remedy="check audio_filepath in the manifest")
+    check_is_file(path)
     try:
         info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    except Exception as error:  # a headerless file, say, raises a TypeError
         raise unreadable(path, error) from error
     return AudioInfo(info.samplerate, info.frames, info.channels)
 
@@ -60,20 +62,52 @@ def read_audio(path: Path | str, sample_rate: int = SAMPLE_RATE) -> Samples:
     Raises:
         UserError: the file is missing, corrupt, empty, or holds NaN or infinite samples.
     """
-    if not Path(path).is_file():
-        raise UserError(str(path), found="no such audio file", remedy="check audio_filepath in the manifest")
-    return decode_audio(str(path), str(path), sample_rate)
+    with open_audio(path, str(path)) as file:
+        channels_SC, rate = file.read(), file.rate
+    return to_mono(channels_SC, rate, str(path), sample_rate)
 
 
-def decode_audio(source: str | io.BytesIO, name: str, sample_rate: int = SAMPLE_RATE) -> Samples:
-    """As `read_audio`, from a path or from a file's bytes (of an archive, say); ``name`` stands in errors."""
+class AudioFile:
+    """An open audio file: whatever its decoder raises becomes a `UserError` with the file's name."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+        self.rate, self.length = int(file.samplerate), int(file.frames)
+
+    def read(self, start: int = 0, count: int = -1) -> npt.NDArray[np.float32]:
+        """(S, C) samples from ``start`` on: ``count`` of them or fewer at the end of the file, all where it is -1."""
+        try:
+            if start:
+                self._file.seek(start)
+            channels_SC: npt.NDArray[np.float32] = self._file.read(count, dtype="float32", always_2d=True)
+        except Exception as error:
+            raise unreadable(self._name, error) from error
+        return channels_SC
+
+
+@contextlib.contextmanager
+def open_audio(source: Path | str | io.BytesIO, name: str) -> Iterator[AudioFile]:
+    """Open a path, or a file's bytes (of an archive, say); ``name`` stands in errors.
+
+    Raises:
+        UserError: the file is missing, or no audio that libsndfile knows.
+    """
     import soundfile
 
+    if not isinstance(source, io.BytesIO):
+        check_is_file(source)
     try:
-        channels_SC, file_rate = soundfile.read(source, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+        file = soundfile.SoundFile(source if isinstance(source, io.BytesIO) else str(source))
+    except Exception as error:  # a headerless file, say, raises a TypeError
         raise unreadable(name, error) from error
-    return to_mono(channels_SC, file_rate, name, sample_rate)
+    with file:
+        yield AudioFile(file, name)
+
+
+def check_is_file(path: Path | str) -> None:
+    """Raise a `UserError` where there is no such file."""
+    if not Path(path).is_file():
+        raise UserError(str(path), found="no such audio file", remedy="check audio_filepath in the manifest")
 
 
 def to_mono(
@@ -117,5 +151,5 @@ def write_audio(path: Path | str, audio: Samples, sample_rate: int = SAMPLE_RATE
 
 def unreadable(path: Path | str, error: Exception) -> UserError:
     """The error for a file that libsndfile refuses."""
-    reason = str(error).split(": ", 1)[-1]
+    reason = (str(error).split(": ", 1)[-1].splitlines() or [repr(error)])[0]
     return UserError(str(path), found=f"not readable as audio ({reason})", remedy="remove it or convert it to FLAC")

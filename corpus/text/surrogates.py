@@ -11,6 +11,7 @@ from typing import Any
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+ESCAPED_BYTES = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def has_lone_surrogate(text: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from corpus.audio.room_simulation import RoomConfig
+from corpus.audio.segments import DURATION_TOLERANCE
 from runtime.config import Options, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
@@ -68,6 +69,8 @@ class BuildConfig(StageConfig):
         room: room simulation for the built-in utterances, except those in the answer voice.
         manifest: a NeMo manifest of your own recordings, added to the built-in ones with kind "user".
         max_bad_share: share of bad records in it that are left out without an error.
+        duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration, beyond
+            which the record is bad.
         workers: processes; 0 for all CPUs.
     """
 
@@ -86,6 +89,7 @@ class BuildConfig(StageConfig):
     room: RoomConfig = field(default_factory=RoomConfig)
     manifest: str | None = None
     max_bad_share: float = option(0.01, at_least=0, below=1)
+    duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)
     workers: int = option(0, at_least=0)
 
     def plan_sizes(self) -> PlanSizes:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from runtime.errors import UserError
 
 from .closed_world import World, WorldQuestion, questions_of
@@ -160,9 +161,9 @@ def read_question_dialogues(file: Path | str) -> list[QuestionDialogue]:
         remedy = "give dialogues.jsonl or dialogues_heldout.jsonl of corpus.build's output folder"
         raise UserError(str(path), found="no such file", remedy=remedy)
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in numbered_lines(path.read_bytes().split(b"\n")):
         try:
-            record = json.loads(line)
+            record = parse_json_line(line)
             turns = [QuestionTurn(**{name: str(turn[name]) for name in FIELDS}) for turn in record["turns"]]
             found.append(QuestionDialogue(str(record["id"]), turns))
         except (ValueError, KeyError, TypeError) as error:

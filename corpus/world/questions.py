@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import Manifest, Utterance
 from corpus.text.normalisation import normalise
 from runtime.errors import UserError
@@ -46,11 +46,9 @@ def read_questions(corpus: Path | str) -> dict[str, QuestionAnswer]:
         remedy = "give the output folder of corpus.build, or write {id, question, answer, reply, topic, split} lines"
         raise UserError(str(file), found="no such file", remedy=remedy)
     found: dict[str, QuestionAnswer] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(file.read_bytes().split(b"\n")):
         try:
-            record = json.loads(line)
+            record = parse_json_line(line)
             question = QuestionAnswer(**{name: str(record[name]) for name in QuestionAnswer.__dataclass_fields__})
         except (ValueError, KeyError, TypeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -66,6 +66,7 @@ def _make_audio(
             run.folder / "audio" / "user",
             units / "recordings",
             max_bad_share=config.max_bad_share,
+            tolerance=config.duration_tolerance,
             workers=workers,
             bar=bar,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from corpus.audio.mel_config import MelConfig
+from corpus.audio.segments import DURATION_TOLERANCE
 from decoder.config import AdversaryConfig, BackboneConfig, FlowConfig, SpeakerConfig, VocoderConfig
 from runtime.config import option
 from runtime.errors import check_option
@@ -45,6 +46,8 @@ class DecoderTrainConfig(StageConfig):
         fit: the optimisation.
         evaluate: held-out utterances that the metrics are measured on.
         max_bad_share: tolerated share of unreadable or untokenised recordings.
+        duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration, beyond
+            which the record is bad.
     """
 
     corpus: str
@@ -71,6 +74,7 @@ class DecoderTrainConfig(StageConfig):
     )
     evaluate: int = option(64, at_least=0)
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
+    duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,6 +104,8 @@ class TrainVocoderConfig(StageConfig):
         fit: the optimisation.
         evaluate: held-out utterances that the metrics are measured on.
         max_bad_share: tolerated share of unreadable recordings.
+        duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration, beyond
+            which the record is bad.
     """
 
     corpus: str
@@ -115,3 +121,4 @@ class TrainVocoderConfig(StageConfig):
     )
     evaluate: int = option(32, at_least=0)
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
+    duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)

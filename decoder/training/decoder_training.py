@@ -137,7 +137,15 @@ def read_examples(
         utterances = utterances[: config.evaluate]
     log_mel = decoder.log_mel.to("cpu")
     examples = list(
-        pair_examples(utterances, speech, log_mel, decoder.schedule, decoder.speakers, config.max_bad_share)
+        pair_examples(
+            utterances,
+            speech,
+            log_mel,
+            decoder.schedule,
+            decoder.speakers,
+            config.max_bad_share,
+            config.duration_tolerance,
+        )
     )
     log_mel.to(decoder.device)
     return examples

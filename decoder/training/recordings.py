@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
+from corpus.audio.files import SAMPLE_RATE, Samples
 from corpus.audio.frame_rate import FrameRate
 from corpus.audio.mel import LogMel
 from corpus.audio.mel_config import LogMelConfig
+from corpus.audio.segments import DURATION_TOLERANCE, read_segment
 from corpus.manifest import Utterance, read_manifest
 from corpus.tokens import TokenisedSpeech
 from decoder.block_schedule import BlockSchedule
@@ -38,7 +39,7 @@ def read_split(corpus: Path | str, split: str, voices: Sequence[str], max_bad_sh
     Raises:
         UserError: no manifest, too many bad records, or no utterance in these voices.
     """
-    manifest = read_manifest(Path(corpus) / f"{split}.jsonl", max_bad_share)
+    manifest = read_manifest(Path(corpus) / f"{split}.jsonl", max_bad_share, needs_text=False)
     chosen = [item for item in manifest.utterances if not voices or item.speaker in voices]
     if not chosen:
         found = f"no utterance in the voices {', '.join(voices)}"
@@ -71,12 +72,14 @@ class WaveformCache:
         max_bad_share: share of recordings that may be unreadable; they are replaced by their successor.
         mel: whose sample rate they are read at, and to whose hops they are padded.
         cache_bytes: memory for waveforms.
+        tolerance: seconds by which the length of a recording may differ from the manifest's duration.
     """
 
     utterances: list[Utterance]
     max_bad_share: float = 0.01
     mel: LogMelConfig = field(default_factory=LogMelConfig)
     cache_bytes: int = CACHE_BYTES
+    tolerance: float = DURATION_TOLERANCE
     cached: dict[int, npt.NDArray[np.int16]] = field(default_factory=dict)
     lengths: dict[int, int] = field(default_factory=dict)
     used: int = 0
@@ -109,7 +112,7 @@ class WaveformCache:
     def _load(self, index: int) -> npt.NDArray[np.int16]:
         if index in self.cached:
             return self.cached[index]
-        audio = read_audio(self.utterances[index].audio, self.mel.sample_rate)
+        audio = read_segment(self.utterances[index].segment, self.mel.sample_rate, tolerance=self.tolerance)
         audio = np.pad(audio, (0, -len(audio) % self.mel.hop))
         samples = np.clip(np.round(audio * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
         self.lengths[index] = len(samples)
@@ -134,6 +137,7 @@ def pair_examples(
     schedule: BlockSchedule,
     speakers: Sequence[str],
     max_bad_share: float,
+    tolerance: float = DURATION_TOLERANCE,
 ) -> Iterator[DecoderExample]:
     """Tokens and mel of each utterance, joined by id. Yields in the order of ``utterances``.
 
@@ -146,9 +150,9 @@ def pair_examples(
     rate, hop = log_mel.config.sample_rate, log_mel.config.hop
     for utterance in utterances:
         try:
-            audio = read_audio(utterance.audio)
+            audio = read_segment(utterance.segment, tolerance=tolerance)
             tokens = matching_tokens(utterance, tokens_of.get(utterance.id), time.num_tokens(len(audio)))
-            audio = audio if rate == SAMPLE_RATE else read_audio(utterance.audio, rate)
+            audio = audio if rate == SAMPLE_RATE else read_segment(utterance.segment, rate, tolerance=tolerance)
         except UserError as error:
             bad.add(utterance.id, error)
             continue

@@ -38,7 +38,8 @@ def train_vocoder(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     voices = choose_voices(config.corpus, config.voices, config.max_bad_share)
     utterances = read_split(config.corpus, "train", voices, config.max_bad_share)
     mel = LogMelConfig(**asdict(config.mel))
-    recordings = WaveformCache(utterances, config.max_bad_share, mel)
+    tolerance = config.duration_tolerance
+    recordings = WaveformCache(utterances, config.max_bad_share, mel, tolerance=tolerance)
     vocoder = Vocoder(config.model, mel).to(device)
     criterion = SpectralLoss(LogMel(vocoder.mel), mel_weight=config.mel_weight).to(device)
     adversary = AdversarialLoss(config.adversary).to(device) if config.adversary.weight else None
@@ -58,7 +59,8 @@ def train_vocoder(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     if not run.is_main:
         return {}
     vocoder.eval()
-    held_out = WaveformCache(read_split(config.corpus, "heldout_sentence", voices, config.max_bad_share), mel=mel)
+    utterances = read_split(config.corpus, "heldout_sentence", voices, config.max_bad_share)
+    held_out = WaveformCache(utterances, mel=mel, tolerance=tolerance)
     metrics: dict[str, Any] = evaluate(vocoder, criterion, held_out, config.evaluate)
     metrics |= {"parameters": sum(parameter.numel() for parameter in vocoder.parameters()), "voices": len(voices)}
     metrics["bad_recordings"] = len(recordings.bad.reasons)

@@ -23,7 +23,7 @@ def choose_voices(corpus: Path | str, wanted: Sequence[str], max_bad_share: floa
     Raises:
         UserError: a voice without an utterance there, or no answer voice.
     """
-    manifest = read_manifest(Path(corpus) / "train.jsonl", max_bad_share)
+    manifest = read_manifest(Path(corpus) / "train.jsonl", max_bad_share, needs_text=False)
     known = sorted({utterance.speaker for utterance in manifest.utterances})
     chosen: set[str] = set()
     for name in wanted:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.text.normalisation import normalise
 from corpus.text.word_errors import WordErrors, total, word_errors
 from corpus.world.questions import QuestionAnswer
@@ -54,10 +54,10 @@ def read_answers(folder: Path | str, find: Callable[[str, str], QuestionAnswer |
     if not file.is_file():
         raise UserError(str(file), found="no such file", remedy="give the output folder of chatbot.respond")
     answers = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in numbered_lines(file.read_bytes().split(b"\n")):
         place = f"{file}, line {number}"
         try:
-            record = json.loads(line)
+            record = parse_json_line(line)
             words = normalise(record["question"])
             reply_audio = record["reply_audio"]
             values = {key: str(record[key]) for key in ("id", "speaker", "said")}

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import websockets
 
-from corpus.audio.files import SAMPLE_RATE, read_audio
+from corpus.audio.files import SAMPLE_RATE
+from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance
 
 from .exchange import Exchange, Pcm, spoken_question
@@ -31,7 +32,7 @@ class SpokenQuestion(NamedTuple):
 
 def load_question(utterance: Utterance) -> SpokenQuestion:
     """A question of a manifest with its speech at the protocol's rate."""
-    return SpokenQuestion(utterance.id, spoken_question(read_audio(utterance.audio), SAMPLE_RATE))
+    return SpokenQuestion(utterance.id, spoken_question(read_segment(utterance.segment), SAMPLE_RATE))
 
 
 def ignore(exchange: Exchange) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import soundfile
 
-from corpus.audio.files import read_audio
+from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance, read_manifest
 from corpus.text.normalisation import normalise
 from corpus.text.word_errors import word_errors
@@ -36,17 +36,17 @@ def evaluate_page(config: PageEvaluationConfig) -> None:
     with serve_bundle(config.bundle, out / "server.log") as server:
         for question in chosen:
             for way in WAYS:
-                asked = ask(server.url, read_audio(question.audio), way, audio)
+                asked = ask(server.url, read_segment(question.segment), way, audio)
                 file = audio / f"{question.id}-{way.replace(' ', '-')}.wav"
                 soundfile.write(file, asked.sound, PLAYER_RATE)
                 judged = judge.transcribe_file(file)
                 rows.append(row_of(question, keys, asked, way, judged, str(file.relative_to(out))))
                 print(line_of(rows[-1]), flush=True)
-        silent = interrupt(server.url, read_audio(chosen[0].audio), audio)
+        silent = interrupt(server.url, read_segment(chosen[0].segment), audio)
         print(
             "interrupted: " + ("never while it sounded" if silent is None else f"silent {silent:.0f} ms after the key")
         )
-        take_screenshots(server.url, [read_audio(question.audio) for question in chosen[:3]], audio, screens)
+        take_screenshots(server.url, [read_segment(question.segment) for question in chosen[:3]], audio, screens)
     write_text(out / "page.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     summary = summarise(rows) | {"interrupted_ms": None if silent is None else round(silent)}
     write_json(out / "page.json", summary)

@@ -29,6 +29,7 @@ import torch
 
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.audio.mel import LogMel
+from corpus.audio.segments import read_segment
 
 from .pitch import agreement, pitch
 from .resynthesis import ResynthesisPair
@@ -45,7 +46,9 @@ def missing_packages() -> list[str]:
 
 def compare(pairs: Sequence[ResynthesisPair]) -> dict[str, dict[str, float | None]]:
     """The metrics of each pair by the id of its utterance; None where one is undefined."""
-    return {pair.made.id: compare_audio(read_audio(pair.original.audio), read_audio(pair.made.audio)) for pair in pairs}
+    return {
+        pair.made.id: compare_audio(read_segment(pair.original.segment), read_audio(pair.made.audio)) for pair in pairs
+    }
 
 
 def compare_audio(true: Samples, made: Samples) -> dict[str, float | None]:

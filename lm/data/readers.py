@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import BadRecord, check_bad_share
 from corpus.tokens import TokenisedSpeech, read_tokens
 from runtime.errors import UserError
@@ -45,10 +45,7 @@ def parse_text(line: bytes, place: str, text_column: str = "text", id_column: st
     Raises:
         ValueError: the line is no JSON object with a text that holds a word; the message is the reason.
     """
-    try:
-        record: Any = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"not JSON ({error})") from error
+    record = parse_json_line(line)
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__} instead of an object")
     return document_of(record, place, text_column, id_column)
@@ -72,9 +69,7 @@ def iterate_texts(path: Path | str) -> Iterator[TextDocument | BadRecord]:
     """Every text of a source, in order; a line that is none comes as a `BadRecord`. Blank lines are passed over."""
     for file in text_files(path):
         with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
+            for number, line in numbered_lines(lines):
                 try:
                     yield parse_text(line, f"{file.stem}-{number:07d}")
                 except ValueError as error:

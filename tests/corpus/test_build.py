@@ -159,6 +159,9 @@ def spoil(manifest: Path, line: int, how: str) -> None:
         soundfile.write(audio, np.full(16000, np.nan), 16000, subtype="FLOAT")
     elif how == "short audio":
         soundfile.write(audio, np.zeros(100), 16000)
+        rows[line] = json.dumps(row | {"duration": 100 / 16000})
+    elif how == "half of the audio":
+        audio.write_bytes(audio.read_bytes()[: audio.stat().st_size // 2])
     elif how == "empty transcript":
         rows[line] = json.dumps(row | {"text": " "})
     elif how == "no words":
@@ -172,6 +175,7 @@ BAD = {
     "missing audio": r"line 3: no audio file .*2\.wav",
     "corrupt audio": r"2\.wav: not readable as audio",
     "NaN audio": r"2\.wav: NaN or infinite",
+    "half of the audio": r"2\.wav: 0\.4[0-9]+ s of audio, but a duration of 1\.000 s",
     "short audio": r"2\.wav: only 0\.006 s long",
     "empty transcript": r"line 3: an empty transcript",
     "no words": r"manifest-0000003: no words in the transcript",
@@ -190,9 +194,31 @@ def test_few_bad_records_are_left_out_and_counted(recordings: Path, tmp_path: Pa
     for line, how in enumerate(BAD):
         spoil(recordings, line, how)
     metrics = build(tmp_path / "out", manifest=str(recordings), max_bad_share=0.2, **TINY)
-    assert (metrics["bad_records"], metrics["num_user_utterances"]) == (7, 33)
+    assert (metrics["bad_records"], metrics["num_user_utterances"]) == (8, 32)
     bad = json.loads((tmp_path / "out" / "bad_records.json").read_text())["bad_records"]
-    assert len(bad) == 7
+    assert len(bad) == 8
+
+
+def test_segments_of_a_recording_are_added_as_segments(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(0, 0.1, 24000), 16000)
+    rows = [
+        {"audio_filepath": "a.wav", "offset": at / 2, "duration": 0.5, "text": f"part {at}", "id": str(at)}
+        for at in range(3)
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics = build(tmp_path / "out", manifest=str(tmp_path / "m.jsonl"), **TINY)
+    assert (metrics["num_user_utterances"], metrics["bad_records"]) == (3, 0)
+    found = [
+        utterance
+        for split in ("train", "heldout_sentence")
+        for utterance in read_manifest(tmp_path / "out" / f"{split}.jsonl").utterances
+        if utterance.kind == "user"
+    ]
+    source = soundfile.read(tmp_path / "a.wav")[0]
+    for utterance in found:
+        at = int(utterance.text.split()[1])
+        assert (utterance.duration, utterance.offset) == (0.5, None)
+        np.testing.assert_allclose(soundfile.read(utterance.audio)[0], source[at * 8000 : (at + 1) * 8000], atol=1e-4)
 
 
 @pytest.mark.parametrize(

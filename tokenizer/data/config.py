@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corpus.audio.noise import NOISE_KINDS
+from corpus.audio.segments import DURATION_TOLERANCE
 from runtime.config import Options, option
 from runtime.errors import check_option
 
@@ -20,6 +21,8 @@ class DataConfig(Options):
         cache_mb: memory for mel frames kept from one epoch to the next.
         workers: threads that load the next batches ahead; 0 loads when needed.
         max_bad_share: largest share of bad records (unreadable audio, no transcript, too many labels).
+        duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration, beyond
+            which the record is bad.
     """
 
     batch_seconds: float = option(40.0, above=0)
@@ -28,6 +31,7 @@ class DataConfig(Options):
     cache_mb: int = option(2000, at_least=0)
     workers: int = option(0, at_least=0)
     max_bad_share: float = option(0.02, at_least=0, at_most=1)
+    duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

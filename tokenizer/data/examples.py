@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from corpus.audio.files import Samples, read_audio
+from corpus.audio.files import Samples
 from corpus.audio.mel import LogMel
 from corpus.audio.noise import add_noise, make_noise
+from corpus.audio.segments import read_segment
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share
 from runtime.errors import UserError
 from tokenizer.backbones.config import TokenizerModelConfig
@@ -112,7 +113,8 @@ class Examples:
         """The (S,) samples of an example, padded to whole tokens."""
         if row in self.waveforms:
             return self.waveforms[row].astype(np.float32)
-        audio = self.time.pad(read_audio(self.items[row].utterance.audio, self.mel.config.sample_rate))
+        segment, rate = self.items[row].utterance.segment, self.mel.config.sample_rate
+        audio = self.time.pad(read_segment(segment, rate, tolerance=self.config.duration_tolerance))
         if not self.noise.is_on:
             return audio
         rounded = audio.astype(np.float16)  # rounded alike, kept or not

@@ -10,22 +10,26 @@
 from __future__ import annotations
 
 import io
-import json
+import itertools
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from corpus.audio.files import Samples, decode_audio, read_audio, to_mono
+from corpus.audio.files import Samples, to_mono
 from corpus.audio.room_simulation import RoomConfig, record_in_room
+from corpus.audio.segments import DURATION_TOLERANCE, read_segment
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import AudioUtterance, BadRecord, Manifest, Utterance, parse_record, read_manifest
 from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 
 TARRED_MANIFEST = "tarred_audio_manifest.json"
+OVERLAP = 0.01  # seconds by which neighbouring supervisions may overlap: rounding of their times
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def find_split(corpus: Path, name: str, *, unit_utterances: int, max_bad_share: 
         UserError: a manifest with too many bad records, a folder that is neither Shar nor tarred audio.
     """
     if (corpus / f"{name}.jsonl").is_file():
-        manifest = read_manifest(corpus / f"{name}.jsonl", max_bad_share)
+        manifest = read_manifest(corpus / f"{name}.jsonl", max_bad_share, needs_text=False)
         units = [
             Unit(f"{name}/{number:06d}", {"split": name, "manifest": str(manifest.path.absolute()), "ids": ids})
             for number, ids in enumerate(_by_length(manifest, unit_utterances))
@@ -79,9 +83,11 @@ class UnitAudioReader:
         sample_rate: of what is read.
         room: that each utterance is recorded in.
         seed: of that.
+        tolerance: seconds by which the length of a recording may differ from the manifest's duration.
     """
 
-    def __init__(self, sample_rate: int, room: RoomConfig, seed: int) -> None:
+    def __init__(self, sample_rate: int, room: RoomConfig, seed: int, tolerance: float = DURATION_TOLERANCE) -> None:
+        self.tolerance = tolerance
         self.sample_rate, self.room, self.seed = sample_rate, room, seed
         self._manifests: dict[str, dict[str, Utterance]] = {}
         self._tarred: dict[str, _TarredManifest] = {}
@@ -102,11 +108,12 @@ class UnitAudioReader:
             utterances = self._manifest(unit.work["manifest"])
             for id in unit.work["ids"]:
                 utterance = utterances[id]
-                yield with_samples(utterance, partial(read_audio, utterance.audio, self.sample_rate))
+                read = partial(read_segment, utterance.segment, self.sample_rate, tolerance=self.tolerance)
+                yield with_samples(utterance, read)
 
     def _manifest(self, path: str) -> dict[str, Utterance]:
         if path not in self._manifests:
-            manifest = read_manifest(path, max_bad_share=1.0, should_check_audio=False)
+            manifest = read_manifest(path, max_bad_share=1.0, should_check_audio=False, needs_text=False)
             self._manifests[path] = {utterance.id: utterance for utterance in manifest.utterances}
         return self._manifests[path]
 
@@ -114,39 +121,69 @@ class UnitAudioReader:
         from lhotse import CutSet
 
         for cut in CutSet.from_shar(fields={"cuts": [cuts], "recording": [audio]}):
-            place = f"{cuts}, cut {cut.id}"
             try:
-                channels_CS = cut.load_audio()
-                samples = to_mono(channels_CS.T, cut.sampling_rate, place, self.sample_rate)
-            except UserError as error:
-                yield BadRecord(error.subject, error.found)
+                parts = supervised_parts(cut)
+            except ValueError as error:
+                yield BadRecord(f"{cuts}, cut {cut.id}", str(error))
                 continue
-            except Exception as error:  # lhotse wraps what its many audio backends raise
-                yield BadRecord(
-                    place, f"not readable as audio ({str(error).splitlines()[0] if str(error) else error!r})"
-                )
-                continue
-            label = cut.supervisions[0] if cut.supervisions else None
-            kind = str((label.custom or {}).get("kind", "")) if label else ""
-            text, speaker = (label.text or "", label.speaker or "") if label else ("", "")
-            yield AudioUtterance(cut.id, text, speaker, (label.language if label else None) or "en", kind, samples)
+            for part in parts:
+                yield self._read_cut(part, f"{cuts}, cut {part.id}")
+
+    def _read_cut(self, cut: Any, place: str) -> AudioUtterance | BadRecord:
+        """A lhotse cut with at most one supervision."""
+        try:
+            channels_CS = cut.load_audio()
+            samples = to_mono(channels_CS.T, cut.sampling_rate, place, self.sample_rate)
+        except UserError as error:
+            return BadRecord(error.subject, error.found)
+        except Exception as error:  # lhotse wraps what its many audio backends raise
+            return BadRecord(place, f"not readable as audio ({str(error).splitlines()[0] if str(error) else error!r})")
+        label = cut.supervisions[0] if cut.supervisions else None
+        kind = str((label.custom or {}).get("kind", "")) if label else ""
+        text, speaker = (label.text or "", label.speaker or "") if label else ("", "")
+        return AudioUtterance(cut.id, text, speaker, (label.language if label else None) or "en", kind, samples)
 
     def _read_tar(self, tar: str, manifest: str) -> Iterator[AudioUtterance | BadRecord]:
         if manifest not in self._tarred:
             self._tarred[manifest] = _TarredManifest.read(Path(manifest))
-        rows, bad = self._tarred[manifest].of_shard(_shard_id(Path(tar)))
+        tarred = self._tarred[manifest]
+        rows, bad = tarred.of_shard(_shard_id(Path(tar)))
         yield from bad
         missing = dict(rows)
         with tarfile.open(tar) as archive:
             for member in archive:
-                utterance = missing.pop(member.name, None)
-                content = archive.extractfile(member) if utterance is not None else None
-                if utterance is None or content is None:
+                if not member.isfile() or not (utterances := missing.pop(tarred.name_of(member.name), [])):
                     continue
-                data, name = io.BytesIO(content.read()), f"{tar}, {member.name}"
-                yield with_samples(utterance, partial(decode_audio, data, name, self.sample_rate))
-        for name in missing:
-            yield BadRecord(f"{tar}, {name}", "not in the archive")
+                stream = archive.extractfile(member)
+                assert stream is not None  # a regular file
+                content = stream.read()
+                for utterance in utterances:
+                    read = partial(
+                        read_segment,
+                        utterance.segment,
+                        self.sample_rate,
+                        tolerance=self.tolerance,
+                        content=io.BytesIO(content),
+                        name=f"{tar}, {member.name}",
+                    )
+                    yield with_samples(utterance, read)
+        for name, utterances in missing.items():
+            yield from (BadRecord(f"{tar}, {name}", "not in the archive") for _ in utterances)
+
+
+def supervised_parts(cut: Any) -> list[Any]:
+    """A lhotse cut as it is, or cut into its supervisions where it has several.
+
+    Raises:
+        ValueError: the supervisions overlap, so that one's audio would hold another's words.
+    """
+    labels = sorted(cut.supervisions, key=lambda label: float(label.start))
+    if len(labels) < 2:
+        return [cut]
+    for one, following in itertools.pairwise(labels):
+        if following.start < one.end - OVERLAP:
+            raise ValueError(f"supervisions {one.id} and {following.id} overlap")
+    return list(cut.trim_to_supervisions(keep_overlapping=False))
 
 
 def with_samples(utterance: Utterance, load: Callable[[], Samples]) -> AudioUtterance | BadRecord:
@@ -160,31 +197,44 @@ def with_samples(utterance: Utterance, load: Callable[[], Samples]) -> AudioUtte
 
 @dataclass
 class _TarredManifest:
-    """The records of a tarred set by shard: file name in the tar -> utterance."""
+    """The records of a tarred set by shard: file name in the tar -> the utterances in that file."""
 
-    rows: dict[int, dict[str, Utterance]] = field(default_factory=dict)
+    folder: Path
+    rows: dict[int, dict[str, list[Utterance]]] = field(default_factory=dict)
     bad: dict[int, list[BadRecord]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: Path) -> _TarredManifest:
-        found = cls()
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
+        found = cls(Path(os.path.normpath(file.parent.absolute())))
+        seen: set[str] = set()
+        with file.open("rb") as lines:
+            for number, line in numbered_lines(lines):
                 shard = 0
                 try:
-                    utterance = parse_record(line, file, number)
-                    shard = int(json.loads(line).get("shard_id", 0))
-                except ValueError as error:
+                    record = parse_json_line(line)
+                    shard = int(record.get("shard_id") or 0) if isinstance(record, dict) else 0
+                    utterance = parse_record(line, file, number, needs_text=False)
+                    if utterance.id in seen:
+                        raise ValueError(f"id {utterance.id!r} was used before")
+                except (ValueError, TypeError) as error:
                     found.bad.setdefault(shard, []).append(BadRecord(f"{file}, line {number}", str(error)))
                 else:
-                    name = utterance.audio.relative_to(file.parent).as_posix()
-                    found.rows.setdefault(shard, {})[name] = utterance
+                    seen.add(utterance.id)
+                    name = found.name_of(str(utterance.audio.absolute()))
+                    found.rows.setdefault(shard, {}).setdefault(name, []).append(utterance)
         return found
 
-    def of_shard(self, shard: int) -> tuple[dict[str, Utterance], list[BadRecord]]:
+    def of_shard(self, shard: int) -> tuple[dict[str, list[Utterance]], list[BadRecord]]:
         return self.rows.get(shard, {}), self.bad.get(shard, [])
+
+    def name_of(self, path: str) -> str:
+        """A path of the manifest or of a tar in one form: relative to the manifest's folder, without ``./`` and ``/``.
+
+        Tars hold absolute paths without the first slash.
+        """
+        absolute = PurePosixPath(os.path.normpath("/" + path.lstrip("/")))
+        is_below = absolute.is_relative_to(self.folder)
+        return str(absolute.relative_to(self.folder) if is_below else absolute.relative_to("/"))
 
 
 def _by_length(manifest: Manifest, size: int) -> Iterator[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from corpus.audio.room_simulation import RoomConfig
+from corpus.audio.segments import DURATION_TOLERANCE
 from runtime.bulk.launch import BulkConfig
 from runtime.config import option
 from runtime.errors import check_option
@@ -24,6 +25,8 @@ class EncodeConfig(StageConfig):
         processes: worker processes, of one thread each; 1 works in this process.
         device: ``cpu`` or ``cuda``.
         max_bad_share: largest share of bad records; they are listed in bad_records.jsonl.
+        duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration, beyond
+            which the record is bad.
         room: encode utterances as recorded by a microphone in a room (`corpus.audio.room_simulation`; its draws depend
             on the seed): another take of the same speech, in other tokens, of another length. ``share`` 0 leaves all as
             it is.
@@ -37,6 +40,7 @@ class EncodeConfig(StageConfig):
     processes: int = option(1, at_least=1)
     device: str = "cpu"
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
+    duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)
     room: RoomConfig = field(default_factory=RoomConfig)
     bulk: BulkConfig = field(default_factory=BulkConfig)
 

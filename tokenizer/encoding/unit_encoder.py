@@ -24,7 +24,7 @@ def open_encoder(config: EncodeConfig, number: int) -> UnitFunction:
     torch.set_num_threads(1)
     tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer, config.device)
     tokenizer.require_codebook()
-    recordings = UnitAudioReader(tokenizer.sample_rate, config.room, config.seed)
+    recordings = UnitAudioReader(tokenizer.sample_rate, config.room, config.seed, config.duration_tolerance)
     return lambda attempt: encode_unit(attempt, recordings, tokenizer)
 
 

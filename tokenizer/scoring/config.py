@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from corpus.audio.segments import DURATION_TOLERANCE
 from runtime.config import option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
@@ -35,6 +36,8 @@ class TokenizerEvaluateConfig(StageConfig):
         max_utterances: the first utterances of each manifest, at most as many.
         num_examples: transcripts of each split kept in the report.
         max_bad_share: largest share of bad records.
+        duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration, beyond
+            which the record is bad.
         noise: token stability under noise.
         stream_utterances: utterances of the first split that are streamed for the latency; 0 skips it.
         device: ``cpu`` or ``cuda``.
@@ -47,6 +50,7 @@ class TokenizerEvaluateConfig(StageConfig):
     max_utterances: int = option(1000, at_least=1)
     num_examples: int = option(8, at_least=0)
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
+    duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)
     noise: EvaluationNoiseConfig = field(default_factory=EvaluationNoiseConfig)
     stream_utterances: int = option(8, at_least=0)
     device: str = "cpu"

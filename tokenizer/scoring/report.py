@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from corpus.audio.files import read_audio
+from corpus.audio.segments import read_segment
 from runtime.artefact import write_json
 from runtime.errors import UserError
 from runtime.journal import Journal
@@ -31,7 +31,11 @@ def evaluate(config: TokenizerEvaluateConfig, run: Run) -> dict[str, Any]:
     options = config.noise
     with Journal(run.folder / "scores.jsonl") as journal:
         score = partial(
-            score_manifest, limit=config.max_utterances, max_bad_share=config.max_bad_share, journal=journal
+            score_manifest,
+            limit=config.max_utterances,
+            max_bad_share=config.max_bad_share,
+            journal=journal,
+            tolerance=config.duration_tolerance,
         )
         scores = {name: score(tokenizer, file, run) for name, file in files.items()}
         metrics = describe(tokenizer) | summarise(scores)
@@ -41,8 +45,9 @@ def evaluate(config: TokenizerEvaluateConfig, run: Run) -> dict[str, Any]:
             noise = score_under_noise(tokenizer, first, run, journal, options.kinds, options.snrs, **limits)
             metrics |= noise_metrics(noise)
     if tokenizer.has_codebook and config.stream_utterances:
-        few = first.utterances[: config.stream_utterances]
-        metrics |= stream_latency(tokenizer, [read_audio(utterance.audio, tokenizer.sample_rate) for utterance in few])
+        few = [utterance.segment for utterance in first.utterances[: config.stream_utterances]]
+        audios = [read_segment(one, tokenizer.sample_rate, tolerance=config.duration_tolerance) for one in few]
+        metrics |= stream_latency(tokenizer, audios)
     report = {
         "metrics": metrics,
         "fingerprint": tokenizer.fingerprint,

@@ -6,6 +6,7 @@ noised audio's, divided by the clean audio's tokens; both sums run over all utte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from rapidfuzz.distance import Levenshtein
 
-from corpus.audio.files import Samples, read_audio
+from corpus.audio.files import Samples
 from corpus.audio.noise import add_noise, make_noise
+from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance
 from corpus.text.word_errors import WordErrors, corpus_word_errors
 from runtime.journal import Journal
@@ -71,7 +73,9 @@ def score_under_noise(
             for kind in kinds:
                 known = [done[name, start] for snr in snrs if (name := noise_name(kind, snr), start) in done]
                 if len(known) < len(snrs):
-                    audios = audios or [read_audio(utterance.audio, tokenizer.sample_rate) for utterance in part]
+                    audios = audios or [
+                        read_segment(utterance.segment, tokenizer.sample_rate, tolerance=math.inf) for utterance in part
+                    ]
                     known = [
                         {"noise": noise_name(kind, snr), "start": start} | counts
                         for snr, counts in zip(

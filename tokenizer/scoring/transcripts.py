@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus.audio.files import read_audio
+from corpus.audio.segments import DURATION_TOLERANCE, read_segment
 from corpus.manifest import BadRecord, Utterance, check_bad_share, read_manifest
 from corpus.text.word_errors import WordErrors, corpus_character_errors, corpus_word_errors, is_unspaced
 from runtime.errors import UserError
@@ -120,6 +120,7 @@ def score_manifest(
     limit: int,
     max_bad_share: float,
     journal: Journal | None = None,
+    tolerance: float = DURATION_TOLERANCE,
 ) -> SplitScores:
     """Encode and read back the first ``limit`` utterances of a manifest.
 
@@ -130,6 +131,7 @@ def score_manifest(
         limit: most utterances.
         max_bad_share: largest share of bad records.
         journal: of what is done, so that a second call does not do it again.
+        tolerance: seconds by which the length of a recording may differ from the manifest's duration.
 
     Raises:
         UserError: more bad records than ``max_bad_share``.
@@ -145,7 +147,7 @@ def score_manifest(
             part = utterances[start : start + READ_TOGETHER]
             record = done.get(start)
             if record is None:
-                record = {"split": file.stem, "start": start} | score_part(tokenizer, part)
+                record = {"split": file.stem, "start": start} | score_part(tokenizer, part, tolerance)
                 if journal:
                     journal.append(record)
             scores.take(part, record)
@@ -154,13 +156,15 @@ def score_manifest(
     return scores
 
 
-def score_part(tokenizer: SpeechTokenizer, utterances: list[Utterance]) -> dict[str, Any]:
+def score_part(
+    tokenizer: SpeechTokenizer, utterances: list[Utterance], tolerance: float = DURATION_TOLERANCE
+) -> dict[str, Any]:
     """Tokens and transcripts of some utterances, as plain data for the journal."""
     record: dict[str, Any] = {"rows": [], "bad": [], "tokens": [], "with_vq": [], "seconds": 0.0, "cpu_seconds": 0.0}
     audios = []
     for row, utterance in enumerate(utterances):
         try:
-            audios.append(read_audio(utterance.audio, tokenizer.sample_rate))
+            audios.append(read_segment(utterance.segment, tokenizer.sample_rate, tolerance=tolerance))
             record["rows"].append(row)
         except UserError as error:
             record["bad"].append([error.subject, error.found])

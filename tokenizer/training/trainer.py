@@ -54,7 +54,14 @@ def train(config: TokenizerTrainConfig, run: Run) -> dict[str, Any]:
     held_out = {name: Path(config.corpus) / f"{name}.jsonl" for name in HELD_OUT}
     metrics |= summarise(
         {
-            name: score_manifest(tokenizer, file, run, limit=config.max_scored, max_bad_share=config.data.max_bad_share)
+            name: score_manifest(
+                tokenizer,
+                file,
+                run,
+                limit=config.max_scored,
+                max_bad_share=config.data.max_bad_share,
+                tolerance=config.data.duration_tolerance,
+            )
             for name, file in held_out.items()
             if file.is_file()
         }

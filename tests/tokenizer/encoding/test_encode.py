@@ -8,14 +8,16 @@ import os
 import signal
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from corpus.audio.room_simulation import RoomConfig
-from corpus.manifest import read_manifest, to_cuts
+from corpus.manifest import AudioUtterance, BadRecord, Manifest, Utterance, read_manifest, to_cuts
 from corpus.tokens import TokenisedUtterance, read_tokens
 from runtime.artefact import file_digest
 from runtime.bulk.attempt import UnitAttempt
@@ -27,6 +29,7 @@ from tests.support.permits import Permits, Rationed
 from tests.support.tokenizer_runs import encode_config
 from tokenizer import encode
 from tokenizer.encoding import unit_encoder
+from tokenizer.encoding.bulk_speech import TARRED_MANIFEST, UnitAudioReader, find_split
 from tokenizer.encoding.corpus_encoding import find_splits
 from tokenizer.model import SpeechTokenizer
 
@@ -187,3 +190,85 @@ def test_a_torn_shard_costs_itself_only(trained: Path, spoken: Path, tmp_path: P
     (tmp_path / "empty/train").mkdir(parents=True)
     with pytest.raises(UserError, match="a folder without shards of speech"):
         encode.STAGE.execute(encode_config(trained, tmp_path / "empty", tmp_path / "out2"))
+
+
+def test_manifest_segments_untranscribed_speech_and_headerless_audio(
+    trained: Path, spoken: Path, tmp_path: Path
+) -> None:
+    one, other = (u.audio for u in read_manifest(spoken / "train.jsonl").utterances[:2])
+    samples = [soundfile.read(file)[0] for file in (one, other)]
+    soundfile.write(tmp_path / "both.wav", np.concatenate(samples), 16000)
+    (tmp_path / "a.raw").write_bytes(bytes(32000))
+    first, second = (len(part) / 16000 for part in samples)
+    rows = [
+        {"audio_filepath": "both.wav", "offset": 0, "duration": first, "id": "first"},
+        {"audio_filepath": "both.wav", "offset": first, "duration": second, "id": "second"},
+        {"audio_filepath": "both.wav", "duration": first, "id": "no segment"},
+        {"audio_filepath": "a.raw", "duration": 1.0, "id": "raw"},
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics = encode.STAGE.execute(encode_config(trained, tmp_path, tmp_path / "out", max_bad_share=0.5))
+    assert (metrics["utterances"], metrics["bad_records"], metrics["failed_units"]) == (2, 2, 0)
+    found = {item.id: item for item in read_tokens(tmp_path / "out/train.parquet").items}
+    assert {id: (item.text, round(item.duration, 3)) for id, item in found.items()} == {
+        "first": ("", round(first, 3)),
+        "second": ("", round(second, 3)),
+    }
+    tokenizer = SpeechTokenizer.from_pretrained(trained / "artefact")
+    alone = tokenizer.encode([part.astype(np.float32) for part in samples])
+    for item, tokens in zip(found.values(), alone, strict=True):
+        np.testing.assert_array_equal(item.tokens, tokens)
+    reasons = sorted(json.loads(line)["reason"] for line in (tmp_path / "out/bad_records.jsonl").open())
+    assert "but a duration of" in reasons[0] and "not readable as audio" in reasons[1]
+
+
+def test_segments_in_a_tar_and_names_as_paths(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    noise = np.random.default_rng(1).normal(0, 0.1, 32000)
+    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
+    with tarfile.open(tmp_path / "train/audio_0.tar", "w") as tar:
+        for name in ("./a.wav", "deep/b.wav", "srv/c.wav"):
+            tar.add(tmp_path / "a.wav", name)
+    names = ["a.wav", "a.wav", "a.wav", "./deep/../deep/b.wav", "/srv/c.wav", "lost.wav", "lost.wav"]
+    names += [str(tmp_path / "train/deep/b.wav")]
+    rows = [
+        {"audio_filepath": name, "offset": 0.5 * (at % 3), "duration": 0.5, "id": str(at), "shard_id": 0}
+        for at, name in enumerate(names)
+    ]
+    lines = [*rows, rows[0], {"audio_filepath": "a.wav", "duration": 0.5, "id": "whole"}]
+    (tmp_path / "train" / TARRED_MANIFEST).write_text("".join(json.dumps(row) + "\n" for row in lines))
+    split = find_split(tmp_path, "train", unit_utterances=9, max_bad_share=0)
+    assert split is not None
+    items = list(UnitAudioReader(16000, RoomConfig(), 1).read(split.units[0]))
+    good = {item.id: item.audio for item in items if isinstance(item, AudioUtterance)}
+    assert sorted(good) == ["0", "1", "2", "3", "4", "7"]
+    for id, audio in good.items():
+        start = 8000 * (int(id) % 3)
+        np.testing.assert_allclose(audio, noise[start : start + 8000], atol=1e-6)
+    reasons = sorted(item.reason.split(",")[0] for item in items if isinstance(item, BadRecord))
+    assert reasons == ["2.000 s of audio", "id '0' was used before", "not in the archive", "not in the archive"]
+
+
+def test_supervisions_of_a_cut_are_segments(tmp_path: Path) -> None:
+    from lhotse import CutSet, SupervisionSegment
+
+    noise = np.random.default_rng(1).normal(0, 0.1, 32000)
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    said = Utterance("a", tmp_path / "a.wav", 2.0, "x", "ann")
+    cuts = []
+    for id, times in {"both": (0.0, 1.0), "overlap": (0.0, 0.5)}.items():
+        (cut,) = to_cuts(Manifest(tmp_path, [replace(said, id=id)], []))
+        cut.supervisions = [
+            SupervisionSegment(f"{id}{at}", id, start, 1.0, text=f"text {at}") for at, start in enumerate(times)
+        ]
+        cuts.append(cut)
+    (tmp_path / "train").mkdir()
+    CutSet.from_cuts(cuts).to_shar(tmp_path / "train", fields={"recording": "flac"})
+    split = find_split(tmp_path, "train", unit_utterances=9, max_bad_share=0)
+    assert split is not None
+    *parts, bad = UnitAudioReader(16000, RoomConfig(), 1).read(split.units[0])
+    assert isinstance(bad, BadRecord) and "supervisions overlap0 and overlap1 overlap" in bad.reason
+    assert len({part.id for part in parts if isinstance(part, AudioUtterance)}) == 2
+    for at, part in enumerate(parts):
+        assert isinstance(part, AudioUtterance) and part.text == f"text {at}"
+        np.testing.assert_allclose(part.audio, noise[at * 16000 : (at + 1) * 16000], atol=1e-4)
