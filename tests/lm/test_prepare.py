@@ -102,7 +102,7 @@ def test_bad_records_are_counted_and_tolerated_up_to_a_share(tmp_path: Path) -> 
         ('{"id": "a"}', "an empty text"),
         ('["text"]', "a JSON list"),
         ('{"text": "\\ud83d"}', "no Unicode"),
-        (b'{"text": "\xff"}', "not JSON"),
+        (b'{"text": "\xff"}', "not UTF-8"),
     ],
 )
 def test_bad_lines(tmp_path: Path, line: str | bytes, reason: str) -> None:

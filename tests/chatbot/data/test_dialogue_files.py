@@ -109,7 +109,7 @@ def test_torn_lines_and_equal_ids_are_bad(tmp_path: Path) -> None:
     good = json.dumps({"id": "x", "turns": exchange()})
     (tmp_path / "a.jsonl").write_bytes(lines().encode() + f"{good}\n{good}\n{good[:-3]}\n\n".encode() + b"\xff\xfe\n")
     found = read_dialogues(tmp_path, max_bad_share=0.8)
-    assert [one.reason.split(" (")[0] for one in found.bad] == ["id 'x' was used before", "not JSON", "not JSON"]
+    assert [one.reason.split(" (")[0] for one in found.bad] == ["id 'x' was used before", "not JSON", "not UTF-8"]
 
 
 def test_a_file_must_tell_whose_tokens_it_holds(tmp_path: Path) -> None:
