@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.artefact import atomic_folder, atomic_path, write_json
+from runtime.config import option
 from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig, exclusive, input_fingerprint, without_places
 
@@ -75,6 +76,25 @@ def test_a_speed_option_changes_nothing(tmp_path: Path) -> None:
     for source in ("null", "one", "two"):
         assert stage.main([f"out={tmp_path / 'toy'}", f"source={source}"]) == 0
     assert calls == [3]
+
+
+def test_an_option_added_later_counts_only_where_it_is_set(tmp_path: Path) -> None:
+    @dataclass(kw_only=True)
+    class GrownPart(PartConfig):
+        tolerance: float = option(0.25, is_later=True)
+
+    @dataclass(kw_only=True)
+    class GrownConfig(ToyConfig):
+        part: GrownPart = field(default_factory=GrownPart)
+        limit: int = option(1, is_later=True)
+
+    calls: list[int] = []
+    stage = make_stage(calls)
+    grown = dataclasses.replace(stage, config=GrownConfig)
+    assert stage.main([f"out={tmp_path / 'toy'}"]) == 0
+    assert grown.main([f"out={tmp_path / 'toy'}"]) == 0 and len(calls) == 1
+    assert grown.main([f"out={tmp_path / 'toy'}", "part.tolerance=0.5"]) == 0 and len(calls) == 2
+    assert grown.main([f"out={tmp_path / 'toy'}", "part.tolerance=0.5", "limit=2"]) == 0 and len(calls) == 3
 
 
 def test_a_users_mistake_passes_between_processes() -> None:
