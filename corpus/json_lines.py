@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .text.surrogates import ESCAPED_BYTES, lone_surrogate_path
+from .surrogates import ESCAPED_BYTES, lone_surrogate_path
 
 
 def numbered_lines(lines: Iterable[bytes], first: int = 1) -> Iterator[tuple[int, bytes]]:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from corpus.text.surrogates import ESCAPED, lone_surrogate_path
+from corpus.surrogates import ESCAPED, lone_surrogate_path
 
 from .formats import FORMATS
 from .refusal import UNSUPPORTED, Refusal, json_type, refusal_of

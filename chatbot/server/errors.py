@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from chatbot.engine.engine import NoFreeConversationError
-from corpus.text.surrogates import ESCAPED, lone_surrogate_path
+from corpus.surrogates import ESCAPED, lone_surrogate_path
 from runtime.errors import UserError
 
 TYPES = {
@@ -140,7 +140,7 @@ def field_location(location: Sequence[int | str], body: Any, *, is_missing: bool
 
 
 class CheckedJsonRequest(Request):
-    """A request whose JSON holds no lone surrogates (`corpus.text.surrogates`), so that all of it can be encoded."""
+    """A request whose JSON holds no lone surrogates (`corpus.surrogates`), so that all of it can be encoded."""
 
     async def json(self) -> Any:
         """The body.
