@@ -38,6 +38,23 @@ class ToyConfig(StageConfig):
     source: str | None = None
 
 
+@dataclass(kw_only=True)
+class GrownPart(PartConfig):
+    tolerance: float = option(0.25, is_later=True)
+
+
+@dataclass(kw_only=True)
+class GrownConfig(ToyConfig):
+    """A toy of a later version.
+
+    Attributes:
+        limit: an option added later.
+    """
+
+    part: GrownPart = field(default_factory=GrownPart)
+    limit: int = option(1, is_later=True)
+
+
 def make_stage(calls: list[int], failure: Exception | None = None) -> Stage[ToyConfig]:
     def run(config: ToyConfig, run: Run) -> dict[str, Any]:
         with run.progress(config.part.steps, "counting") as bar:
@@ -79,15 +96,6 @@ def test_a_speed_option_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_an_option_added_later_counts_only_where_it_is_set(tmp_path: Path) -> None:
-    @dataclass(kw_only=True)
-    class GrownPart(PartConfig):
-        tolerance: float = option(0.25, is_later=True)
-
-    @dataclass(kw_only=True)
-    class GrownConfig(ToyConfig):
-        part: GrownPart = field(default_factory=GrownPart)
-        limit: int = option(1, is_later=True)
-
     calls: list[int] = []
     stage = make_stage(calls)
     grown = dataclasses.replace(stage, config=GrownConfig)
