@@ -87,7 +87,7 @@ def damaged(spoken: Path, folder: Path) -> Path:
         Utterance(name, folder / f"{name}.wav", 1.0, "red cat", "x") for name in ("empty", "missing", "nan", "bytes")
     ]
     bad.append(Utterance("wordless", good[0].audio, 1.0, "...", "x"))
-    bad.append(Utterance("talkative", good[0].audio, 0.5, "red cat one two three anna tom blue", "x"))
+    bad.append(Utterance("talkative", good[0].audio, 0.5, "red cat one two three anna tom blue", "x", offset=0.0))
     write_manifest(folder / "train.jsonl", [*good, *bad])
     return folder
 
