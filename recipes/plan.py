@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,12 @@ def make_plan(recipe: dict[str, Any]) -> RecipePlan:
         found = f"{recipe.get('recipe')!r}, which is no recipe of this command"
         remedy = "recipes for clusters belong to speechweave plan and submit, presets to their stage's --config"
         raise UserError("option recipe", found=found, remedy=remedy)
+    known = ("quickstart", "plan", "recipe", *recipe["plan"])
+    for name in recipe:
+        if name not in known:  # a misspelt step would train for half an hour with its options left out
+            near = get_close_matches(name, known, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+            raise UserError(f"section {name} of the recipe", found="no step of that name", remedy=hint)
     settings = read_section(RecipeSettings, recipe["quickstart"], "quickstart.")
     entries = {name: read_section(StepConfig, entry, f"plan.{name}.") for name, entry in recipe["plan"].items()}
     steps = {
@@ -177,5 +184,8 @@ def make_step(name: str, entry: StepConfig, section: Mapping[str, Any], settings
     file = out / "recipe" / f"{name}.yaml"
     options = {"out": str(out / name), "seed": settings.seed} | dict(section)
     write_text(file, OmegaConf.to_yaml(OmegaConf.create(options)))
-    checked = compose_config(stage.name, stage.config, ["--config", str(file)])
+    try:
+        checked = compose_config(stage.name, stage.config, ["--config", str(file)])
+    except UserError as error:
+        raise UserError(f"step {name}, {error.subject}", found=error.found, remedy=error.remedy) from error
     return Step(name=name, config=entry, stage=stage, options=checked, config_file=file)

@@ -8,7 +8,8 @@ from enum import StrEnum
 class SpecialToken(StrEnum):
     """The special tokens in the order of their ids.
 
-    A new token is a new row, at the end: vocabularies that are built from then on have it, and
+    A new token is a new row, at the end: vocabularies that are built from then on have it (their speaker tags and
+    speech tokens then begin one id later, so corpora and models of older ones stay with those), and
     `lm.data.vocabulary.Vocabulary.special` raises a `KeyError` where an older one is asked for it.
     """
 

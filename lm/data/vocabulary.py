@@ -2,7 +2,7 @@
 
 ::
 
-    ids  0 ............ | <|endoftext|> <|pad|> ... <|transcript|> | <|speaker_0|> ... | <|audio_0|> ... <|audio_K-1|> |
+    ids  0 ............ | <|endoftext|> <|pad|> ......... | <|speaker_0|> ... | <|audio_0|> ... <|audio_K-1|> |
          text tokenizer   specials                                   one a voice         speech_offset ...        size
 
 A vocabulary is a folder that `transformers.AutoTokenizer` loads (``tokenizer.json``), with a ``vocabulary.json`` for
@@ -185,7 +185,8 @@ class Vocabulary:
         """Id of a special token, by its full name (`SpecialToken`, ``"<|asr|>"``) or the word in it (``"asr"``)."""
         token = name if name.startswith("<|") else f"<|{name}|>"
         if token not in self._added:
-            raise KeyError(f"{name!r} is no special token; there are {', '.join(SpecialToken)}")
+            held = ", ".join(str(each) for each in SpecialToken if each in self._added)
+            raise KeyError(f"{token} is no special token of this vocabulary, which has {held}: make it again")
         return self._added[token]
 
     def speaker_id(self, name: str) -> int:

@@ -12,9 +12,11 @@
 GLM-4-9B (2024) is ``glm``, GLM-4-0414 ``glm4``; Qwen2.5 is ``qwen2``; ``mistral`` is for generation only.
 
 To add a family, add a row to `FAMILIES`: its features, and its names of a layer's weights where they differ from
-Llama's. `lm.huggingface.mappings` then converts its weights in both directions, `lm.huggingface.model_configs` its
-``config.json``, and tests/lm/huggingface checks logits and weights of a small random model of each row. A family whose
-layer computes something that `lm.training.model_config.LmModelConfig` cannot express needs that feature there first.
+Llama's. No other converted row may have its features: export finds the family by the shape (`Family.holds`).
+`lm.huggingface.mappings` then converts its weights in both directions, `lm.huggingface.model_configs` its
+``config.json``, and tests/lm/test_import_hf.py checks logits and weights of a small random model of each row. A family
+whose layer computes something that `lm.training.model_config.LmModelConfig` cannot express needs that feature there
+first.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from recipes.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("runtime", "corpus", "tokenizer", "lm", "decoder", "text2token", "chatbot", "evaluation", "recipes")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -109,6 +111,14 @@ def test_a_stage_module_is_its_config_and_a_run_of_one_import() -> None:
         if in_run > MOST_OWN_IMPORTS_OF_A_RUN or elsewhere:
             wrong[module.name] = (in_run, elsewhere)
     assert wrong == {}
+
+
+def test_every_command_runs_as_a_module() -> None:
+    """``python -m room.command`` acts; without its last two lines it would do nothing and say so to nobody."""
+    public = {module.name: module for module in modules()}
+    for command in COMMANDS:
+        last = public[command.module].tree.body[-1]
+        assert isinstance(last, ast.If) and "__main__" in ast.unparse(last.test), command.module
 
 
 def test_what_rooms_hand_each_other_are_records_not_dictionaries() -> None:

@@ -20,6 +20,16 @@ def test_recipes_are_whole(name: str, tmp_path: Path) -> None:
     assert plan.steps["lm"].config.processes == plan.steps["lm"].options.parallel.tensor == 2  # type: ignore[attr-defined]
 
 
+def test_a_section_of_no_step_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="section tokeniser of the recipe: no step of that name"):
+        make_plan(load_recipe([f"quickstart.out={tmp_path}", "+tokeniser.fit.steps=3"]))
+
+
+def test_an_error_of_a_step_names_the_step(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="step tokenizer, option fit"):
+        make_plan(load_recipe([f"quickstart.out={tmp_path}", "tokenizer.fit.steps=0"]))
+
+
 def test_an_optional_group_runs_when_named(tmp_path: Path) -> None:
     given = [f"quickstart.out={tmp_path}"]
     assert "plain_lm" not in make_plan(load_recipe(given)).steps

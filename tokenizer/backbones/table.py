@@ -19,7 +19,7 @@ class Backbone:
         pre_vq: its `PreVQEncoder`, which also has the mel front end.
         post_vq: its `PostVQEncoder`.
         warm_start: the mapping of published weights, a `tokenizer.backbones.base.WarmStart`.
-        options: the options of `TokenizerModelConfig` that it alone reads.
+        options: those of the optional options of `TokenizerModelConfig` that it reads.
     """
 
     title: str
