@@ -122,12 +122,18 @@ def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dic
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(RECIPES), version_base="1.3"):
+            own = compose(name, overrides=[word for word in overrides if not word.startswith("+")])
             value = OmegaConf.to_container(compose(name, overrides=overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         text = " ".join(str(error).split("full_key:")[0].split())
         remedy = f"the options are those of recipes/{name}.yaml and, under a step's name, of its stage (+key=value)"
         raise UserError("recipe options", found=text, remedy=remedy) from error
     assert isinstance(value, dict)
+    for section in value.keys() - {*own, *value.get("plan", {})}:  # added by +SECTION.option=..., and read by nobody
+        known = sorted({str(key) for key in (*own, *value.get("plan", {}))})
+        near = get_close_matches(str(section), known, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        raise UserError(f"section {section} of the recipe", found="no step of that name", remedy=hint)
     return {str(key): section for key, section in value.items()} | {"recipe": name}
 
 
@@ -137,12 +143,6 @@ def make_plan(recipe: dict[str, Any]) -> RecipePlan:
         found = f"{recipe.get('recipe')!r}, which is no recipe of this command"
         remedy = "recipes for clusters belong to speechweave plan and submit, presets to their stage's --config"
         raise UserError("option recipe", found=found, remedy=remedy)
-    known = ("quickstart", "plan", "recipe", *recipe["plan"])
-    for name in recipe:
-        if name not in known:  # a misspelt step would train for half an hour with its options left out
-            near = get_close_matches(name, known, n=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-            raise UserError(f"section {name} of the recipe", found="no step of that name", remedy=hint)
     settings = read_section(RecipeSettings, recipe["quickstart"], "quickstart.")
     entries = {name: read_section(StepConfig, entry, f"plan.{name}.") for name, entry in recipe["plan"].items()}
     steps = {
