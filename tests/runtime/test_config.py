@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.command import Command
@@ -89,6 +89,7 @@ def test_a_list_is_given_whole_or_element_by_element() -> None:
     assert compose("--files", "a, [b]").files == ["a, [b]"]
 
 
+@settings(max_examples=20, deadline=None)  # each composes two configs through Hydra
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30).filter(lambda text: text != "null"))
 def test_a_string_after_its_option_is_taken_literally(text: str) -> None:
     assert compose("--text", text).text == text
