@@ -122,15 +122,17 @@ def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dic
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(RECIPES), version_base="1.3"):
-            own = compose(name, overrides=[word for word in overrides if not word.startswith("+")])
+            kept = [word for word in overrides if not word.startswith("+")]
+            own = compose(name, overrides=kept) if kept != overrides else None
             value = OmegaConf.to_container(compose(name, overrides=overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         text = " ".join(str(error).split("full_key:")[0].split())
         remedy = f"the options are those of recipes/{name}.yaml and, under a step's name, of its stage (+key=value)"
         raise UserError("recipe options", found=text, remedy=remedy) from error
     assert isinstance(value, dict)
-    for section in value.keys() - {*own, *value.get("plan", {})}:  # added by +SECTION.option=..., and read by nobody
-        known = sorted({str(key) for key in (*own, *value.get("plan", {}))})
+    sections = {*(value if own is None else own), *value.get("plan", {})}
+    for section in value.keys() - sections:  # added by +SECTION.option=..., and read by nobody
+        known = sorted(map(str, sections))
         near = get_close_matches(str(section), known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
         raise UserError(f"section {section} of the recipe", found="no step of that name", remedy=hint)

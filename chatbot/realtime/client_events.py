@@ -382,8 +382,7 @@ def read_client_event(message: str | bytes | None) -> ClientEvent:
     except (ValueError, RecursionError) as error:
         raise Refusal(f"The message is no JSON: {str(error)[:200]}.", code="invalid_json") from error
     if ESCAPED.search(message) and (path := lone_surrogate_path(value)) is not None:
-        text = f"Invalid value for '{path}': found half of a surrogate pair, expected whole characters."
-        raise Refusal(text, code="invalid_value", param=path)
+        raise Refusal.invalid_value(path, "half of a surrogate pair", "whole characters")
     event_id = value.get("event_id") if isinstance(value, dict) else None
     try:
         return validate_event(value)
@@ -399,9 +398,7 @@ def validate_event(value: object) -> ClientEvent:
     try:
         kind = EventEnvelope.model_validate(value).type
         if kind not in EVENTS:
-            expected = ", ".join(map(repr, EVENTS))
-            text = f"Invalid value for 'type': found {kind[:80]!r}, expected one of {expected}."
-            raise Refusal(text, code="invalid_value", param="type")
+            raise Refusal.invalid_value("type", repr(kind[:80]), f"one of {', '.join(map(repr, EVENTS))}")
         if EVENTS[kind] is OutputAudioClear:
             text = "output_audio_buffer.clear is for WebRTC and SIP only: stop playing, and send response.cancel."
             raise Refusal(text, code="unsupported_event", param="type")

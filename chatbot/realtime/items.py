@@ -115,7 +115,7 @@ def make_part(wanted: PartObject, path: str, role: Role, wire_format: str, max_s
     """One part of an item that the client made; ``path`` names it in errors."""
     if wanted.type not in ROLE_PARTS[role]:
         allowed = " or ".join(map(repr, ROLE_PARTS[role]))
-        raise _invalid(f"{path}.type", f"{wanted.type[:80]!r} in a message of the {role}", allowed)
+        raise Refusal.invalid_value(f"{path}.type", f"{wanted.type[:80]!r} in a message of the {role}", allowed)
     needed = "audio" if wanted.type.endswith("audio") else "text"
     if getattr(wanted, needed) is None:
         name = f"{path}.{needed}"
@@ -125,7 +125,7 @@ def make_part(wanted: PartObject, path: str, role: Role, wire_format: str, max_s
         pcm = np.frombuffer(encode_pcm16(sound), dtype="<i2")
         return ContentPart(kind=wanted.type, text=wanted.transcript, pcm=pcm, seconds=len(sound) / SAMPLE_RATE)
     if not (wanted.text or "").strip():
-        raise _invalid(f"{path}.text", "no words", "some")
+        raise Refusal.invalid_value(f"{path}.text", "no words", "some")
     return ContentPart(kind=wanted.type, text=wanted.text)
 
 
@@ -136,17 +136,12 @@ def decode_sound(encoded: str, path: str, wire_format: str, max_seconds: float) 
         data = decode_base64(encoded, path)
         seconds = len(data) / wire.sample_bytes / wire.rate
         if seconds > max_seconds:
-            raise _invalid(path, f"{seconds:.1f} s", f"at most {max_seconds:.1f} s")
+            raise Refusal.invalid_value(path, f"{seconds:.1f} s", f"at most {max_seconds:.1f} s")
         samples = wire.decode(data)
     except UserError as error:
         raise Refusal.of(error, code="invalid_audio", param=path) from error
     resampler = Resampler(wire.rate, SAMPLE_RATE)
     return np.concatenate([resampler.feed(samples), resampler.finish()])
-
-
-def _invalid(path: str, found: str, expected: str) -> Refusal:
-    text = f"Invalid value for '{path}': found {found}, expected {expected}."
-    return Refusal(text, code="invalid_value", param=path)
 
 
 class ConversationItems:

@@ -58,6 +58,12 @@ class Refusal(Exception):  # noqa: N818 (the protocol's noun is "error event"; t
         """A `UserError` as a refusal."""
         return cls(str(error), code=code, param=param)
 
+    @classmethod
+    def invalid_value(cls, param: str, found: str, expected: str) -> Refusal:
+        """The refusal of a field of the right type whose value is out of place."""
+        text = f"Invalid value for '{param}': found {found}, expected {expected}."
+        return cls(text, code="invalid_value", param=param)
+
     def to_json(self) -> dict[str, object]:
         """The ``error`` field of an ``error`` event."""
         return {

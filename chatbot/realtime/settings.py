@@ -151,9 +151,7 @@ def voice_named(name: str, voices: Sequence[str], param: str) -> str:
     found = find_voice(name, voices)
     if found is not None:
         return found
-    expected = ", ".join(map(repr, voices))
-    text = f"Invalid value for '{param}': found {name[:80]!r}, expected one of {expected}."
-    raise Refusal(text, code="invalid_value", param=param)
+    raise Refusal.invalid_value(param, repr(name[:80]), f"one of {', '.join(map(repr, voices))}")
 
 
 def input_changes(wanted: InputAudioOptions, settings: Settings) -> dict[str, Any]:
