@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corpus.audio.files import SAMPLE_RATE
+from corpus.audio.frame_rate import SAMPLES_PER_FRAME
 from runtime.config import option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 
 RECORDINGS = "recordings"  # the row of the recordings themselves
+COPY_SYNTHESIS = "copy_synthesis"  # that of the recordings through mel and vocoder alone
 
 
 @dataclass(kw_only=True)
@@ -44,6 +47,9 @@ class QualityConfig(StageConfig):
         corpus: output folder of corpus.build.
         resynthesis: name of a row -> output folder of decoder.resynthesise, as ``resynthesis.<name>=<folder>``.
         decoder: a decoder with a speaker encoder, for the similarity of the voices; null leaves it out.
+        vocoder: a run folder of decoder.train_vocoder, for a row of the recordings through mel and vocoder alone; null
+            leaves it out.
+        frame_rate: mel frames a second of the vocoders, for the hop modulation; recipes/vocoder_22k.yaml's: 86.1328125.
         asr: a recogniser: a .nemo file or a folder of transformers' (Whisper); null leaves it out.
         utmos: a naturalness predictor as TorchScript; null leaves it out.
         sheets: utterances on the listening page.
@@ -54,6 +60,8 @@ class QualityConfig(StageConfig):
     corpus: str
     resynthesis: dict[str, str] = option({})
     decoder: str | None = None
+    vocoder: str | None = option(None, is_later=True)
+    frame_rate: float = option(SAMPLE_RATE / SAMPLES_PER_FRAME, above=0, at_most=1000, is_later=True)
     asr: str | None = None
     utmos: str | None = None
     sheets: int = option(6, at_least=0)
@@ -65,5 +73,7 @@ class QualityConfig(StageConfig):
         check_option(
             bool(self.resynthesis), "resynthesis", self.resynthesis, "name at least one: resynthesis.flow=<folder>"
         )
-        is_free = RECORDINGS not in self.resynthesis
-        check_option(is_free, "resynthesis", RECORDINGS, "that is the name of the recordings' own row; choose another")
+        for name, row in ((RECORDINGS, "the recordings' own row"), (COPY_SYNTHESIS, "the vocoder's own row")):
+            check_option(
+                name not in self.resynthesis, "resynthesis", name, f"that is the name of {row}; choose another"
+            )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
+from corpus.audio.segments import read_segment
 from corpus.text.word_errors import word_errors
 from decoder.model import SpeechDecoder
 from evaluation.judges.closed_world import load_judge
@@ -18,7 +20,9 @@ from runtime.errors import UserError
 from runtime.stage import Run
 
 from . import resynthesis
-from .config import RECORDINGS, QualityConfig
+from .config import COPY_SYNTHESIS, RECORDINGS, QualityConfig
+from .copy_synthesis import copy_synthesis
+from .hop_modulation import hop_modulation
 from .listening_page import ScoreSheet, write_page
 from .objective_metrics import compare, missing_packages
 from .quality_table import Row, markdown, summarise, table_cells
@@ -33,9 +37,14 @@ def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
     parts = {
         name: resynthesis.pair(folder, originals)[: config.limit or None] for name, folder in config.resynthesis.items()
     }
+    recorded = unique(pairs for pairs in parts.values())
+    if config.vocoder is not None:
+        folder = run.folder / COPY_SYNTHESIS
+        with run.progress(len(recorded), "copy synthesis", unit="utterance") as bar:
+            parts[COPY_SYNTHESIS] = copy_synthesis(recorded, config.vocoder, folder, bar)
     for name in missing_packages():
         run.say(f"{name} is not installed, its column stays empty: pip install speechweave[quality]")
-    spoken = {RECORDINGS: unique(pairs for pairs in parts.values())} | parts
+    spoken = {RECORDINGS: recorded} | parts
     rows = {
         name: [{"part": name, "id": pair.made.id, "text": pair.original.text} for pair in spoken[name]]
         for name in spoken
@@ -46,7 +55,10 @@ def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
     add_external_models(config, spoken, rows)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for name in rows for row in rows[name]]
     write_text(run.folder / "details.jsonl", "".join(lines))
-    summary = {name: summarise(some) for name, some in rows.items()}
+    summary = {
+        name: summarise(some) | hop_modulation(sounds(name, spoken[name]), SAMPLE_RATE / config.frame_rate)
+        for name, some in rows.items()
+    }
     write_text(run.folder / "quality.md", markdown(summary))
     sheets = [sheet_of(pair, spoken, rows) for pair in spoken[RECORDINGS][: config.sheets]]
     write_page(run.folder, *table_cells(summary), sheets)
@@ -62,6 +74,12 @@ def unique(parts: Iterable[Sequence[ResynthesisPair]]) -> list[ResynthesisPair]:
 def audio_of(name: str, pair: ResynthesisPair) -> Path:
     """The recording itself, or what was made of it."""
     return pair.original.audio if name == RECORDINGS else pair.made.audio
+
+
+def sounds(name: str, pairs: Iterable[ResynthesisPair]) -> Iterator[Samples]:
+    """The samples (S,) of a source's utterances."""
+    for pair in pairs:
+        yield read_segment(pair.original.segment) if name == RECORDINGS else read_audio(pair.made.audio)
 
 
 def sheet_of(pair: ResynthesisPair, spoken: Spoken, rows: Mapping[str, list[Row]]) -> ScoreSheet:

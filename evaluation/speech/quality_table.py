@@ -16,6 +16,7 @@ COLUMNS = {
     "pesq": ("PESQ", 1.0, 2),
     "pitch_correlation": ("pitch correlation", 1.0, 3),
     "pitch_voicing": ("voicing agrees, %", 100.0, 1),
+    "hop_modulation": ("hop modulation, %", 100.0, 1),
     "voice_likeness": ("voice likeness", 1.0, 3),
     "utmos": ("UTMOS", 1.0, 2),
 }
@@ -54,7 +55,9 @@ def markdown(summary: Mapping[str, Mapping[str, float]]) -> str:
 Word error rates are over all words; those of the recordings are the recognisers' own errors, the floor. Everything
 else is a mean over utterances. The mel-cepstral distance is of our own 80-band mel without time warping: compare it
 within this table only. STOI and PESQ were made for noisy and coded speech; they punish what is spoken a little earlier
-or later though every word is clear. Voice likeness is the cosine of our own speaker encoder's embeddings; that of the
-recordings is between two utterances of one voice.
+or later though every word is clear. Hop modulation is by how much the roughness of the sound varies with the position
+within a mel frame, over all utterances: a buzz at the frame rate; that of the recordings is the floor for as much
+speech. Voice likeness is the cosine of our own speaker encoder's embeddings; that of the recordings is between two
+utterances of one voice.
 """
     return "\n".join(lines) + "\n" + notes

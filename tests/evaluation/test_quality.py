@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from corpus.audio.files import read_audio, write_audio
+from corpus.audio.mel import LogMel
 from corpus.manifest import Utterance, write_manifest
+from decoder.config import VocoderConfig
+from decoder.vocoder import Vocoder
 from evaluation.quality import STAGE
 from evaluation.speech.config import QualityConfig
 from evaluation.speech.quality_table import markdown, summarise
@@ -68,6 +71,8 @@ def test_the_whole_table(made: Path) -> None:
     assert "| recordings | 3 |" in text and "| noisy | 2 |" in text and "time warping" in text
     assert (made / "out" / "sheets" / "01.png").stat().st_size > 5000
     assert not (made / "out" / "sheets" / "02.png").exists()
+    assert metrics["recordings.hop_modulation"] == metrics["perfect.hop_modulation"] > metrics["noisy.hop_modulation"]
+    assert "hop modulation, %" in text
     page = (made / "out" / "listening.html").read_text()
     linked = [made / "out" / file for file in re.findall(r'src="(sounds/[^"]+)"', page)]
     assert [file.stem for file in linked] == ["01-recordings", "01-perfect", "01-noisy"]
@@ -79,6 +84,22 @@ def test_the_command_line_names_rows(made: Path) -> None:
     arguments = [f"out={made}/line", f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", "processes=1"]
     assert STAGE.main([*arguments, "sheets=0", "limit=1"]) == 0
     assert "| perfect | 1 |" in (made / "line" / "quality.md").read_text()
+
+
+def test_a_vocoder_has_a_row_of_recordings_through_it_alone(made: Path, spoken: dict[str, Path]) -> None:
+    vocoder = Vocoder(VocoderConfig(width=16, layers=1)).eval()
+    vocoder.save_pretrained(made / "vocoder" / "artefact")
+    arguments = [f"out={made}/copied", f"corpus={made}/corpus", f"resynthesis.noisy={made}/noisy", "processes=1"]
+    assert STAGE.main([*arguments, f"vocoder={made}/vocoder", "sheets=1"]) == 0
+    metrics = json.loads((made / "copied" / "metrics.json").read_text())
+    assert metrics["copy_synthesis.utterances"] == 2 and metrics["copy_synthesis.mel_cepstral_distance"] > 1
+    assert metrics["copy_synthesis.hop_modulation"] > metrics["recordings.hop_modulation"]
+    recorded, copied = read_audio(next(iter(spoken.values()))), read_audio(made / "copied/copy_synthesis/u0.flac")
+    assert len(copied) == len(recorded)
+    padded = torch.from_numpy(np.pad(recorded, (0, -len(recorded) % 160)))[None]
+    expected = vocoder(LogMel()(padded))[0, : len(recorded)].detach().numpy()
+    np.testing.assert_allclose(copied, np.clip(expected, -1, 1), atol=1e-4)
+    assert (made / "copied" / "sounds" / "01-copy_synthesis.flac").is_file()
 
 
 def test_a_table_has_what_was_measured() -> None:
@@ -94,3 +115,5 @@ def test_wrong_options_are_explained() -> None:
         QualityConfig(out="x", corpus="x", resynthesis={})
     with pytest.raises(UserError, match="recordings' own row"):
         QualityConfig(out="x", corpus="x", resynthesis={"recordings": "x"})
+    with pytest.raises(UserError, match="vocoder's own row"):
+        QualityConfig(out="x", corpus="x", resynthesis={"copy_synthesis": "x"})
