@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from corpus.audio.files import SAMPLE_RATE, Samples
 from corpus.audio.mel import LogMel
@@ -84,7 +85,7 @@ class SpeechTokenizer(nn.Module):
         self.codebook_size = vq.codebook_size
         self.time, self.frame_rate = config.time, config.frame_rate
         self.front, self.back = make_pre_vq(config), make_post_vq(config)
-        self.log_mel = LogMel(mel or self.front.mel_config(config.num_mels))
+        self.log_mel = LogMel(mel or self.front.mel_config(config))
         self.quantiser = make_quantiser(vq, config.width, frames_per_batch)
         self.head = nn.Linear(config.width, config.upsampling * labels.size) if config.ctc_weight else None
         self.decoder = AttentionDecoder(config, labels.size) if config.attention_weight else None
@@ -146,8 +147,16 @@ class SpeechTokenizer(nn.Module):
     def encode_batch(self, audios: list[Samples]) -> list[Codes]:
         """One inference batch to tokens; an audio that is too long to batch comes alone and is streamed."""
         if self.time.num_tokens(len(audios[0])) > LONGEST_BATCHED * self.frame_rate:
+            if (
+                size := self.log_mel.config.piece
+            ):  # pieces know nothing of each other, and a stream would clamp otherwise
+                pieces = [audios[0][start : start + size] for start in range(0, len(audios[0]), size)]
+                return [np.concatenate([self._encode_rows([piece])[0] for piece in pieces])]
             with self.streaming() as stream:
                 return [np.concatenate([stream.feed(audio), stream.finish()]) for audio in audios]
+        return self._encode_rows(audios)
+
+    def _encode_rows(self, audios: list[Samples]) -> list[Codes]:
         hidden_BTD, lengths_B = self.hidden(audios)
         codes = self.quantiser.codes(hidden_BTD).cpu().numpy().astype(np.uint16)
         return [row[:length] for row, length in zip(codes, lengths_B.tolist(), strict=True)]
@@ -158,12 +167,19 @@ class SpeechTokenizer(nn.Module):
 
     def hidden(self, audios: list[Samples]) -> tuple[Tensor, Tensor]:
         """The front half's output for audios: (B, T, D) and the tokens of each (B,)."""
-        lengths = [self.time.num_tokens(len(audio)) for audio in audios]
-        batch_BS = np.zeros((len(audios), max(lengths) * self.time.samples_per_token), dtype=np.float32)
-        for row, audio in zip(batch_BS, audios, strict=True):
-            row[: len(audio)] = audio
-        lengths_B = torch.tensor(lengths, device=self.device)
-        return self.front(self.log_mel(torch.from_numpy(batch_BS).to(self.device)), lengths_B), lengths_B
+        padded = [self.time.pad(audio.astype(np.float32, copy=False)) for audio in audios]
+        lengths_B = torch.tensor([len(audio) // self.time.samples_per_token for audio in padded], device=self.device)
+        padding_B = torch.tensor([self.time.num_padding_frames(len(audio)) for audio in audios], device=self.device)
+        return self.front(self.mel_of(padded), lengths_B, padding_B), lengths_B
+
+    def mel_of(self, audios: list[Samples]) -> Tensor:
+        """Audios of whole tokens to (B, M, F) frames."""
+        rows = [torch.from_numpy(audio) for audio in audios]
+        if not self.log_mel.config.piece:
+            return self.log_mel(pad_sequence(rows, batch_first=True).to(self.device))
+        # Each row by itself: its end is mirrored, and what follows it in a batch must not be.
+        frames_FM = [self.log_mel(row[None].to(self.device))[0].T for row in rows]
+        return pad_sequence(frames_FM, batch_first=True).transpose(1, 2)
 
     def transcribe(self, audios: Sequence[Samples], *, quantise: bool = True) -> list[str]:
         """Audio to text by the whole net; ``quantise=False`` bypasses the quantiser."""

@@ -31,7 +31,7 @@ tags: [speech, speech-tokenizer, automatic-speech-recognition]
 
 An ASR encoder ({backbone}, {parameters} parameters) cut in two by a quantiser ({kind}), trained with
 {losses}, after *Scaling Speech-Text Pre-training with Synthetic Interleaved Data* (arXiv 2411.17607).
-It streams in chunks of {chunk} tokens ({latency:.2f} s).
+It streams in chunks of {chunk} tokens ({latency:.2f} s){exactness}.
 
 ```python
 from corpus.audio import read_audio
@@ -107,6 +107,7 @@ def model_card(artefact: TokenizerArtefact, metrics: dict[str, Any], num_paramet
         parameters=f"{num_parameters:,}",
         chunk=config.chunk,
         latency=config.chunk / config.frame_rate,
+        exactness=", with some other tokens than offline: `model.released_rules`" if config.released_rules else "",
         fingerprint=artefact.fingerprint,
         rows="\n".join(f"| {name} | {value:.4g} |" for name, value in numbers.items()),
     )

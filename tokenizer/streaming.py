@@ -1,6 +1,8 @@
 """Streaming encode: audio in pieces of any size to the same tokens as offline.
 
 A chunk of ``model.chunk`` tokens is known 7.5 ms after its last sample (Whisper: 2.5 ms); `finish` gives the rest.
+A front end that clamps (``LogMelConfig.dynamic_range``) is approximated: each chunk is clamped below the largest value
+of its piece up to the chunk's end. However the audio is cut, its tokens are the same, but not always the offline ones.
 
 S samples, M mel bands, F mel frames, T tokens, D width.
 """
@@ -17,7 +19,7 @@ from torch import nn
 
 from corpus.audio.files import Samples
 from corpus.audio.frame_rate import FrameRate
-from corpus.audio.mel import LogMel
+from corpus.audio.mel import LogMel, largest
 from runtime.errors import UserError
 
 from .backbones.base import PreVQEncoder
@@ -45,6 +47,8 @@ class TokenStream:
         self.mel = self.log_mel.streaming()
         self.cache = self.front.empty_cache()
         self.held = torch.zeros(self.front.num_mels, 0, device=self.log_mel.hann.device)  # of a chunk begun
+        self.largest = torch.full((1, 1, 1), -torch.inf, device=self.held.device)  # of the piece so far
+        self.num_encoded = 0  # frames
 
     def feed(self, samples: Samples) -> Codes:
         """Take (S,) samples at 16 kHz; returns the tokens of the chunks that they complete.
@@ -57,28 +61,40 @@ class TokenStream:
 
     def finish(self) -> Codes:
         """End of the audio (padded to whole tokens); returns the remaining tokens and starts afresh."""
-        tokens = self._take(self.mel.finish(self.time.samples_per_token))
-        rest = self._encode(self.held)
+        padding = self.time.num_padding_frames(self.mel.num_fed)
+        frames_MF = self.mel.finish(self.time.samples_per_token)
+        tokens, rest = self._take(frames_MF, padding), np.zeros(0, dtype=np.uint16)
+        if self.held.shape[1]:
+            rest = self._encode(self.held, padding)
         self._start()
         return np.concatenate([tokens, rest])
 
-    def _take(self, frames_MF: torch.Tensor) -> Codes:
+    def _take(self, frames_MF: torch.Tensor, padding: int = 0) -> Codes:
+        """Tokens of the chunks that these frames complete; the last ``padding`` of them lie after the audio."""
         self.held = torch.cat([self.held, frames_MF.to(self.held)], dim=1)
         tokens = [np.zeros(0, dtype=np.uint16)]
         while self.held.shape[1] >= (size := self._chunk_frames()):
-            tokens.append(self._encode(self.held[:, :size]))
+            tokens.append(self._encode(self.held[:, :size], padding if self.held.shape[1] == size else 0))
             self.held = self.held[:, size:]
         return np.concatenate(tokens)
 
     def _chunk_frames(self) -> int:
         return self.front.next_chunk(self.cache) * self.time.frames_per_token
 
-    def _encode(self, frames_MF: torch.Tensor) -> Codes:
-        if not frames_MF.shape[1]:
-            return np.zeros(0, dtype=np.uint16)
+    def _encode(self, frames_MF: torch.Tensor, padding: int) -> Codes:
         with inference(self.front, self.quantiser):
-            hidden_1TD, self.cache = self.front.step(frames_MF[None], self.cache)
+            hidden_1TD, self.cache = self.front.step(self._clamped(frames_MF[None]), self.cache, padding)
             return self.quantiser.codes(hidden_1TD)[0].cpu().numpy().astype(np.uint16)
+
+    def _clamped(self, mel_1MF: torch.Tensor) -> torch.Tensor:
+        config = self.log_mel.config
+        if not config.dynamic_range:
+            return mel_1MF
+        if self.num_encoded % (config.piece // config.hop) == 0:
+            self.largest.fill_(-torch.inf)
+        self.num_encoded += mel_1MF.shape[2]
+        self.largest = self.largest.maximum(largest(mel_1MF))
+        return self.log_mel.clamp(mel_1MF, self.largest)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,10 @@ class FrameRate(Options):
         """Tokens that ``num_samples`` fill, the last one perhaps in part."""
         return -(-num_samples // self.samples_per_token)
 
+    def num_padding_frames(self, num_samples: int) -> int:
+        """Mel frames of the last token that begin after the last sample."""
+        return self.num_tokens(num_samples) * self.frames_per_token - -(-num_samples // SAMPLES_PER_FRAME)
+
     def pad(self, audio: Samples) -> Samples:
         """Pad (S,) audio on the right with zeros to a whole number of tokens."""
         return np.pad(audio, (0, self.num_tokens(len(audio)) * self.samples_per_token - len(audio)))

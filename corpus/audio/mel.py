@@ -6,7 +6,8 @@ samples::
     samples     160f-120 ........ 160f ........ 160f+160 ........ 160f+280
                 |-- 120 before --|-- frame's own --|-- 120 after --|          window of 400, zeros outside the audio
 
-Hence a frame is known 120 samples (7.5 ms) after its own samples, and streaming equals offline exactly.
+Hence a frame is known 120 samples (7.5 ms) after its own samples, and streaming equals offline exactly. With
+``LogMelConfig.piece`` each piece has mirrored ends instead of zeros; its clamp (``dynamic_range``) does not stream.
 
 B batch, S samples, F mel frames, M mel bands.
 """
@@ -57,7 +58,17 @@ class LogMel(nn.Module):
         """(B, S) audio, S a multiple of ``hop``, to (B, M, F) with F = S / hop."""
         if audio_BS.dim() != 2 or audio_BS.shape[1] % self.config.hop:
             raise ValueError(f"audio has shape {tuple(audio_BS.shape)}: give (B, S), S a multiple of {self.config.hop}")
-        return self.from_window(nn.functional.pad(audio_BS, (self.margin, self.lookahead)))
+        sides = (self.margin, self.lookahead)
+        if not self.config.piece:
+            return self.from_window(nn.functional.pad(audio_BS, sides))
+        pieces = [nn.functional.pad(piece, sides, mode="reflect") for piece in audio_BS.split(self.config.piece, dim=1)]
+        return torch.cat([self.clamp(frames, largest(frames)) for frames in map(self.from_window, pieces)], dim=2)
+
+    def clamp(self, mel_BMF: torch.Tensor, largest_B11: torch.Tensor) -> torch.Tensor:
+        """Frames raised to ``dynamic_range`` below the largest value of their piece."""
+        if not self.config.dynamic_range:
+            return mel_BMF
+        return mel_BMF.maximum(largest_B11 - self.config.dynamic_range / self.config.std)
 
     def from_window(self, audio_BS: torch.Tensor) -> torch.Tensor:
         """(B, F * hop + margin + lookahead) samples, as `window` names them, to (B, M, F)."""
@@ -79,30 +90,64 @@ class LogMel(nn.Module):
 
 
 class LogMelStream:
-    """Feeds audio of any piece size through a `LogMel`; the frames, put together, equal the offline ones."""
+    """Feeds audio of any size through a `LogMel`; the frames, put together, equal the offline ones without clamp."""
 
     def __init__(self, log_mel: LogMel) -> None:
         self.log_mel = log_mel
-        self.held = np.zeros(log_mel.margin, dtype=np.float32)  # samples from the next frame's window start on
         self.num_fed = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.is_mirrored = not self.log_mel.config.piece  # zeros need no samples to begin with
+        zeros = self.log_mel.margin if self.is_mirrored else 0
+        self.held = np.zeros(zeros, dtype=np.float32)  # samples from the next frame's window start on
 
     def feed(self, samples: Samples) -> torch.Tensor:
         """Take (S,) samples; returns the (M, F) frames that are now known (F may be 0)."""
-        config = self.log_mel.config
-        self.held = np.concatenate([self.held, samples.astype(np.float32, copy=False)])
+        size = self.log_mel.config.piece
+        frames = []
+        while size and len(samples) >= (missing := size - self.num_fed % size):
+            frames += [self._take(samples[:missing]), self._end()]
+            samples = samples[missing:]
+        return torch.cat([*frames, self._take(samples)], dim=1)
+
+    def _end(self) -> torch.Tensor:
+        """The remaining frames of a piece; the next begins."""
+        frames_MF = self._frames_after(self.held[-2 : -2 - self.log_mel.lookahead : -1])
+        self._begin()
+        return frames_MF
+
+    def _take(self, samples: Samples) -> torch.Tensor:
         self.num_fed += len(samples)
+        return self._frames_after(samples)
+
+    def _frames_after(self, samples: Samples) -> torch.Tensor:
+        config, margin = self.log_mel.config, self.log_mel.margin
+        self.held = np.concatenate([self.held, samples.astype(np.float32, copy=False)])
+        if not self.is_mirrored and len(self.held) > margin:
+            self.held = np.concatenate([self.held[margin:0:-1], self.held])
+            self.is_mirrored = True
         around = self.log_mel.margin + self.log_mel.lookahead
-        count = max(0, (len(self.held) - around) // config.hop)
+        count = max(0, (len(self.held) - around) // config.hop) if self.is_mirrored else 0
         if not count:
-            return torch.zeros(config.num_mels, 0)
+            return torch.zeros(config.num_mels, 0, device=self.log_mel.hann.device)
         piece = torch.from_numpy(self.held[: count * config.hop + around])
         self.held = self.held[count * config.hop :]
         return self.log_mel.from_window(piece[None].to(self.log_mel.hann.device))[0]
 
     def finish(self, multiple: int = SAMPLES_PER_TOKEN) -> torch.Tensor:
         """End of the audio: pad with zeros to ``multiple`` samples and return the remaining (M, F) frames."""
-        missing = -self.num_fed % multiple
-        return self.feed(np.zeros(missing + self.log_mel.lookahead, dtype=np.float32))
+        zeros = np.zeros(-self.num_fed % multiple, dtype=np.float32)
+        if not self.log_mel.config.piece:
+            return self.feed(np.concatenate([zeros, np.zeros(self.log_mel.lookahead, dtype=np.float32)]))
+        frames_MF = self.feed(zeros)
+        is_within = self.num_fed % self.log_mel.config.piece > 0
+        return torch.cat([frames_MF, self._end()], dim=1) if is_within else frames_MF
+
+
+def largest(mel_BMF: torch.Tensor) -> torch.Tensor:
+    """(B, 1, 1): the largest value of each row."""
+    return mel_BMF.amax((1, 2), keepdim=True)
 
 
 def mel_filters(config: LogMelConfig) -> torch.Tensor:

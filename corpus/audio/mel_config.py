@@ -45,6 +45,11 @@ class LogMelConfig(MelConfig):
         power: exponent of the magnitudes before the filters (2: power spectrum, as Whisper's).
         before: samples that a window begins before its frame's own; -1: as many as it ends after them (win - hop must
             then be even). win / 2 centres it on the frame's first sample, as Whisper's is.
+        piece: samples after which the spectrogram starts afresh; the ends of a piece are mirrored, as ``torch.stft``
+            does. 0: the audio is one piece with zeros around it.
+        dynamic_range: frames are raised to this far (natural logarithm) below the largest value of their piece; 0
+            leaves them as they are. It needs the whole piece, so a stream takes the largest value up to each chunk's
+            end instead.
     """
 
     floor: float = option(1e-5, above=0)
@@ -52,9 +57,15 @@ class LogMelConfig(MelConfig):
     std: float = option(2.5, above=0)
     power: float = option(1.0, above=0, is_omitted_if_default=True)
     before: int = option(-1, is_omitted_if_default=True)
+    piece: int = option(0, at_least=0, is_omitted_if_default=True)
+    dynamic_range: float = option(0.0, at_least=0, is_omitted_if_default=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.before < 0:
             check_option((self.win - self.hop) % 2 == 0, "mel.win", self.win, "win - hop must be even")
         check_option(self.before <= self.win - self.hop, "mel.before", self.before, "give at most win - hop")
+        check_option(self.piece % self.hop == 0, "mel.piece", self.piece, f"give a multiple of hop ({self.hop})")
+        check_option(
+            not self.dynamic_range or self.piece > 0, "mel.dynamic_range", self.dynamic_range, "set mel.piece too"
+        )

@@ -30,17 +30,23 @@ class PreVQEncoder(nn.Module, ABC):
         self.num_mels, self.stride = num_mels, time.frames_per_token
 
     @staticmethod
-    def mel_config(num_mels: int) -> LogMelConfig:
+    def mel_config(config: TokenizerModelConfig) -> LogMelConfig:
         """The mel front end."""
-        return LogMelConfig(num_mels=num_mels)
+        return LogMelConfig(num_mels=config.num_mels)
 
     @abstractmethod
     def initialise(self) -> None:
         """Set the initial weights that differ from the libraries' own."""
 
     @abstractmethod
-    def forward(self, mel_BMF: Tensor, lengths_B: Tensor) -> Tensor:
-        """(B, M, F) frames, of which each row's first ``stride * lengths_B`` count, to (B, T, D)."""
+    def forward(self, mel_BMF: Tensor, lengths_B: Tensor, padding_B: Tensor | None = None) -> Tensor:
+        """(B, M, F) frames to (B, T, D).
+
+        Args:
+            mel_BMF: the frames.
+            lengths_B: tokens of each row; its first ``stride * lengths_B`` frames count.
+            padding_B: how many of those frames at the end lie after the audio, below ``stride``; None: unknown.
+        """
 
     @abstractmethod
     def empty_cache(self) -> Any:
@@ -51,8 +57,11 @@ class PreVQEncoder(nn.Module, ABC):
         """Tokens of the chunk that follows."""
 
     @abstractmethod
-    def step(self, mel_1MF: Tensor, cache: Any) -> tuple[Tensor, Any]:
-        """One chunk (1, M, stride * tokens) of `next_chunk` tokens, fewer only at the end: its (1, T, D) and cache."""
+    def step(self, mel_1MF: Tensor, cache: Any, padding: int = 0) -> tuple[Tensor, Any]:
+        """One chunk (1, M, stride * tokens) of `next_chunk` tokens, fewer only at the end: its (1, T, D) and cache.
+
+        The last ``padding`` frames lie after the end of the audio.
+        """
 
 
 class PostVQEncoder(nn.Module, ABC):

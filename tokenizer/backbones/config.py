@@ -38,6 +38,10 @@ class TokenizerModelConfig(Options):
         frame_rate: tokens a second: 50, 25, 12.5 or 6.25. ``chunk`` and ``left_context`` are in tokens: multiply them
             with the rate to keep latency and context.
         positions: (whisper) window at 50 Hz, as the checkpoint has it; longer audio is encoded window by window.
+        released_rules: (whisper) encode as GLM-4-Voice's released tokenizer does, which its weights need: the log-mel
+            of each window by itself, with mirrored ends, clamped at 8 (log10) below its largest value; padding within
+            the last token is masked. Streams clamp below the largest value up to each chunk's end, so that their codes
+            differ where speech grows louder later; without these rules streams are exact.
         ctc_weight: weight of the CTC loss; 0 leaves the CTC head out.
         attention_weight: weight of the attention decoder's cross-entropy; 0 leaves the decoder out. With both heads
             text is read by CTC.
@@ -63,6 +67,7 @@ class TokenizerModelConfig(Options):
     positions: int = option(
         1500, at_least=16, remedy="give at least 16: a token's worth at 6.25 Hz", is_omitted_if_default=True
     )
+    released_rules: bool = option(False, is_omitted_if_default=True)
     ctc_weight: float = option(1.0, at_least=0, is_omitted_if_default=True)
     attention_weight: float = option(0.0, at_least=0, is_omitted_if_default=True)
     decoder_layers: int = option(2, at_least=1, is_omitted_if_default=True)
@@ -83,6 +88,12 @@ class TokenizerModelConfig(Options):
             "model.ctc_weight",
             self.ctc_weight,
             "give it or model.attention_weight more than 0: there must be an ASR loss",
+        )
+        check_option(
+            not self.released_rules or "released_rules" in BACKBONES[self.backbone].options,
+            "model.released_rules",
+            self.released_rules,
+            f"set model.backbone=whisper (it is {self.backbone}), or leave it out",
         )
         only_one = "it contradicts model.upsampling above 1: set one of the two to 1"
         check_option(1 in (self.upsampling, self.ctc_pooling), "model.ctc_pooling", self.ctc_pooling, only_one)

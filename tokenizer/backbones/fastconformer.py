@@ -80,8 +80,8 @@ class FastConformerFront(PreVQEncoder):
         nn.init.normal_(subsampling.out.weight, std=subsampling.out.in_features**-0.5)
         nn.init.zeros_(subsampling.out.bias)
 
-    def forward(self, mel_BMF: Tensor, lengths_B: Tensor) -> Tensor:
-        """(B, M, F) frames, of which each row's first ``k * lengths_B`` count, to (B, T, D)."""
+    def forward(self, mel_BMF: Tensor, lengths_B: Tensor, padding_B: Tensor | None = None) -> Tensor:
+        """(B, M, F) frames, of which each row's first ``k * lengths_B`` count, to (B, T, D); padding is heard."""
         x_BFM = nn.functional.pad(mel_BMF, (1, 0)).transpose(1, 2)
         x_BTD = self.subsample(x_BFM, lengths_B * self.stride + 1)
         encoded_BDT, _ = self.encoder(audio_signal=x_BTD[:, 1:], length=lengths_B, bypass_pre_encode=True)
@@ -120,7 +120,7 @@ class FastConformerFront(PreVQEncoder):
         """Always ``chunk`` tokens."""
         return self.chunk
 
-    def step(self, mel_1MF: Tensor, cache: FastConformerCache) -> tuple[Tensor, FastConformerCache]:
+    def step(self, mel_1MF: Tensor, cache: FastConformerCache, padding: int = 0) -> tuple[Tensor, FastConformerCache]:
         """One chunk (1, M, k * tokens) of ``chunk`` tokens, fewer only at the end: its (1, T, D) and the cache."""
         assert mel_1MF.shape[2] % self.stride == 0 and mel_1MF.shape[2] <= self.chunk * self.stride
         window = torch.cat([cache.frames, mel_1MF], dim=2)

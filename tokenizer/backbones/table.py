@@ -48,6 +48,6 @@ BACKBONES = {
         pre_vq="tokenizer.backbones.whisper:WhisperFront",
         post_vq="tokenizer.backbones.whisper:WhisperBack",
         warm_start="tokenizer.backbones.whisper_weights:load_whisper",
-        options=("positions",),
+        options=("positions", "released_rules"),
     ),
 }

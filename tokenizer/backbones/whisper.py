@@ -6,7 +6,10 @@ before it), average pooling by 1, 2, 4 or 8. Back half: the positions again, lay
 
 Mel input of any length: audio is encoded in windows of ``positions`` (1500 = 30 s; at 6.25 Hz 1496, for a token is 8
 positions), each by itself: positions, convolutions and attention start afresh, as the released tokenizer does by
-cutting audio into pieces of 30 s. So a stream's state and cost a chunk are bounded. The mel front end runs through.
+cutting audio into pieces of 30 s. So a stream's state and cost a chunk are bounded. The mel front end runs through,
+unless ``released_rules`` are set, by which codes equal those of the released tokenizer, waveform to codes: the mel
+starts afresh too (`LogMelConfig.piece`, ``dynamic_range``), and attention leaves out padding within the last token. At
+6.25 Hz a window ends 80 ms before the released 30 s, for its last token would be half a token long.
 
 B batch, W windows, M mel bands, F mel frames, P positions at 50 Hz, T tokens, D width, C cached positions.
 """
@@ -55,6 +58,7 @@ class WhisperFront(PreVQEncoder):
         super().__init__(config.time, config.num_mels)
         width = config.width
         self.is_causal, self.chunk, self.heads = is_causal, config.chunk, config.heads
+        self.masks_padding = config.released_rules
         self.pooling = self.stride // 2  # positions of a token
         self.window = config.positions // self.pooling  # tokens
         self.conv1 = nn.Conv1d(config.num_mels, width, kernel_size=3)
@@ -66,29 +70,41 @@ class WhisperFront(PreVQEncoder):
         )
 
     @staticmethod
-    def mel_config(num_mels: int) -> LogMelConfig:
+    def mel_config(config: TokenizerModelConfig) -> LogMelConfig:
         """Whisper's mel: (log10 of the power mel + 4) / 4, floor 1e-10, frames centred on their first sample.
 
-        Its clamp at 8 below the utterance's largest value is left out: it needs the whole utterance, and so does not
-        stream.
+        Its clamp at 8 below the utterance's largest value is left out but for ``released_rules``: it needs the whole
+        utterance, and so does not stream.
         """
+        window = config.positions * 2 // config.time.frames_per_token * config.time.samples_per_token
         return LogMelConfig(
-            n_fft=400, num_mels=num_mels, floor=1e-10, mean=-4 * LN10, std=4 * LN10, power=2.0, before=200
+            n_fft=400,
+            num_mels=config.num_mels,
+            floor=1e-10,
+            mean=-4 * LN10,
+            std=4 * LN10,
+            power=2.0,
+            before=200,
+            piece=window if config.released_rules else 0,
+            dynamic_range=8 * LN10 if config.released_rules else 0.0,
         )
 
     def initialise(self) -> None:
         """As Hugging Face's Whisper."""
         initialise_whisper(self)
 
-    def forward(self, mel_BMF: Tensor, lengths_B: Tensor) -> Tensor:
+    def forward(self, mel_BMF: Tensor, lengths_B: Tensor, padding_B: Tensor | None = None) -> Tensor:
         """(B, M, F) frames, of which each row's first ``stride * lengths_B`` count, to (B, T, D)."""
         is_real_BF = torch.arange(mel_BMF.shape[2], device=mel_BMF.device) < lengths_B[:, None] * self.stride
         mel_BMF = mel_BMF.masked_fill(~is_real_BF[:, None], 0.0)
         num_tokens = mel_BMF.shape[2] // self.stride
-        folds = fold(mel_BMF.transpose(1, 2), lengths_B * self.stride, self.window * self.stride)
+        frames_B = lengths_B * self.stride
+        if self.masks_padding and padding_B is not None:
+            frames_B = frames_B - padding_B
+        folds = fold(mel_BMF.transpose(1, 2), frames_B, self.window * self.stride)
         x_BPD = self.convolve(folds.rows.transpose(1, 2))
         x_BPD = x_BPD + self.positions[: x_BPD.shape[1]]
-        mask = self.mask(x_BPD.shape[1], folds.lengths // 2)
+        mask = self.mask(x_BPD.shape[1], (folds.lengths + 1) // 2)  # a position of one real frame is real
         for layer in self.layers:
             x_BPD, _ = layer(x_BPD, mask)
         return folds.unfold(self.pool(x_BPD), num_tokens)
@@ -121,7 +137,7 @@ class WhisperFront(PreVQEncoder):
         """A block, or what is left of the window."""
         return min(self.chunk, self.window - cache.tokens % self.window)
 
-    def step(self, mel_1MF: Tensor, cache: WhisperCache) -> tuple[Tensor, WhisperCache]:
+    def step(self, mel_1MF: Tensor, cache: WhisperCache, padding: int = 0) -> tuple[Tensor, WhisperCache]:
         """One chunk (1, M, stride * tokens): its (1, T, D) and the cache."""
         assert self.is_causal
         num_tokens = mel_1MF.shape[2] // self.stride
@@ -133,9 +149,12 @@ class WhisperFront(PreVQEncoder):
         x_1PD = nn.functional.gelu(self.conv2(convolved)).transpose(1, 2)
         start = cache.tokens * self.pooling
         x_1PD = x_1PD + self.positions[start : start + x_1PD.shape[1]]
+        end = start + x_1PD.shape[1]
+        num_padded = padding // 2 if self.masks_padding else 0
+        mask = is_real(end, x_1PD.new_tensor([end - num_padded], dtype=torch.long)) if num_padded else None
         keys = []
         for layer, past in zip(self.layers, cache.keys, strict=True):
-            x_1PD, both = layer(x_1PD, None, past)
+            x_1PD, both = layer(x_1PD, mask, past)
             keys.append(both)
         cache = WhisperCache(frames[:, :, -2:], convolved[:, :, -2:], keys, cache.tokens + num_tokens)
         return self.pool(x_1PD), cache

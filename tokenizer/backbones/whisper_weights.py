@@ -13,6 +13,8 @@
 
 The released tokenizer keeps the 16 layers below its quantiser, so back half and heads stay as they were initialised:
 it encodes at once, and needs training to read its tokens. Its names may begin with ``encoder.``, ``model.`` or nothing.
+It was trained under rules of its own for the mel and for padding: its weights are taken with
+``model.released_rules=true`` only. At 6.25 Hz its second table has 188 positions, ours 187 (`WhisperFront`'s module).
 This mapping was tested on random weights of these names and shapes at reduced width, not on the released file itself.
 """
 
@@ -40,10 +42,13 @@ def load_whisper(front: PreVQEncoder, back: PostVQEncoder, decoder: nn.Module | 
     """Load Whisper or the GLM-4-Voice tokenizer (a `tokenizer.backbones.base.WarmStart`)."""
     assert isinstance(front, WhisperFront) and isinstance(back, WhisperBack)
     weights = read_weights(source)
+    codebook = next((value for name, value in weights.items() if name.endswith("codebook.weight")), None)
+    if codebook is not None and not front.masks_padding:
+        found = "the released GLM-4-Voice tokenizer, whose codes depend on its rules for the mel and for padding"
+        raise UserError(source, found=found, remedy="set model.released_rules=true")
     taken = load_halves(front, back, weights)
     if isinstance(decoder, AttentionDecoder) and any("decoder.layers." in name for name in weights):
         taken += load_decoder(decoder, weights)
-    codebook = next((value for name, value in weights.items() if name.endswith("codebook.weight")), None)
     return LoadedWeights(", ".join(taken), codebook)
 
 
@@ -104,10 +109,15 @@ def check_shape(name: str, value: Tensor, own: Tensor, options: str) -> None:
 
 
 def check_positions(weights: Weights, name: str, own: Tensor) -> None:
-    """Raise a `UserError` unless a table of positions, if there is one, is the sinusoids'."""
+    """Raise a `UserError` unless a table of positions, if there is one, is the sinusoids'.
+
+    It may have one position more than ours: that of half a token, which ours counts to the next window.
+    """
     table = weights.get(name)
     if table is None:
         return
+    if len(table) == len(own) + 1:
+        table = table[:-1]
     check_shape(name, table, own, "model.positions, frame_rate and width")
     if not torch.allclose(table.float(), sinusoids(*table.shape), atol=1e-2):  # stored in bfloat16, perhaps
         raise UserError(SOURCE, found=f"{name} that is no table of sinusoids", remedy="give a checkpoint of Whisper")

@@ -68,6 +68,7 @@ class Examples:
             found = f"no utterance of {config.min_seconds} to {config.max_seconds} s"
             raise UserError(str(manifest.path), found=found, remedy="set data.min_seconds and data.max_seconds")
         self.cache: dict[int, Tensor | None] = {}
+        self.padding: dict[int, int] = {}  # frames after the audio's end, of the examples that were read
         self.waveforms: dict[int, npt.NDArray[np.float16]] = {}  # samples, kept where noise is added to them
         self.cache_bytes = 0
 
@@ -114,7 +115,9 @@ class Examples:
         if row in self.waveforms:
             return self.waveforms[row].astype(np.float32)
         segment, rate = self.items[row].utterance.segment, self.mel.config.sample_rate
-        audio = self.time.pad(read_segment(segment, rate, tolerance=self.config.duration_tolerance))
+        audio = read_segment(segment, rate, tolerance=self.config.duration_tolerance)
+        self.padding[row] = self.time.num_padding_frames(len(audio))
+        audio = self.time.pad(audio)
         if not self.noise.is_on:
             return audio
         rounded = audio.astype(np.float16)  # rounded alike, kept or not
@@ -142,6 +145,7 @@ class Examples:
         return AsrBatch(
             mel=stack(list(found.values())),
             lengths=torch.tensor([frames.shape[1] // self.time.frames_per_token for frames in found.values()]),
+            padding=torch.tensor([self.padding[row] for row in found]),
             labels=torch.tensor([label for own in labels for label in own]),
             label_counts=torch.tensor([len(own) for own in labels]),
             noised=stack(self.noised(list(found), noise_seed)) if self.noise.is_on else None,
@@ -176,6 +180,7 @@ class AsrBatch:
     Attributes:
         mel: (B, M, F), zero at padding.
         lengths: (B,) tokens.
+        padding: (B,) frames of the last token that lie after the audio.
         labels: (sum of label_counts,) the labels of all rows, one after the other.
         label_counts: (B,).
         noised: (B, M, F) the same under noise; None where no noise is asked for.
@@ -183,6 +188,7 @@ class AsrBatch:
 
     mel: Tensor
     lengths: Tensor
+    padding: Tensor
     labels: Tensor
     label_counts: Tensor
     noised: Tensor | None = None
@@ -192,6 +198,7 @@ class AsrBatch:
         return AsrBatch(
             mel=self.mel.to(device),
             lengths=self.lengths.to(device),
+            padding=self.padding.to(device),
             labels=self.labels.to(device),
             label_counts=self.label_counts.to(device),
             noised=None if self.noised is None else self.noised.to(device),

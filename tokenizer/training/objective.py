@@ -101,18 +101,19 @@ class TokenizerObjective:
 
     def encode(self, batch: AsrBatch, *, is_consistent: bool) -> EncodedBatch:
         """The front half over the batch, augmented; with ``is_consistent`` over both views, with the same changes."""
+        front, padding_B = self.tokenizer.front, batch.padding  # stretched or not: by a frame or two
         if batch.noised is None:
             mel_BMF, lengths_B = self.augment(batch.mel, batch.lengths)
-            return EncodedBatch(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
+            return EncodedBatch(front(mel_BMF, lengths_B, padding_B), None, None, lengths_B)
         with_noise_B = (torch.rand(len(batch.mel)) < self.noise.share).to(batch.mel.device)[:, None, None]
         if not is_consistent:
             mel_BMF, lengths_B = self.augment(torch.where(with_noise_B, batch.noised, batch.mel), batch.lengths)
-            return EncodedBatch(self.tokenizer.front(mel_BMF, lengths_B), None, None, lengths_B)
+            return EncodedBatch(front(mel_BMF, lengths_B, padding_B), None, None, lengths_B)
         before = torch.get_rng_state()
         mel_BMF, lengths_B = self.augment(batch.mel, batch.lengths)
         torch.set_rng_state(before)
         noised_BMF, _ = self.augment(batch.noised, batch.lengths)
-        hidden = self.tokenizer.front(torch.cat([mel_BMF, noised_BMF]), torch.cat([lengths_B, lengths_B]))
+        hidden = front(torch.cat([mel_BMF, noised_BMF]), lengths_B.repeat(2), padding_B.repeat(2))
         clean, noised = hidden.chunk(2)
         return EncodedBatch(torch.where(with_noise_B, noised, clean), clean, noised, lengths_B)
 
@@ -138,7 +139,7 @@ class TokenizerObjective:
         with torch.no_grad():
             for later in range(step, step + self.tokenizer.vq.kmeans_batches):
                 batch = self._load(later).to(self.tokenizer.device)
-                hidden_BTD = self.tokenizer.front(batch.mel, batch.lengths)
+                hidden_BTD = self.tokenizer.front(batch.mel, batch.lengths, batch.padding)
                 frames.append(hidden_BTD[valid(hidden_BTD, batch.lengths)].float())
         self.tokenizer.train()
         self.tokenizer.quantiser.start(torch.cat(frames))

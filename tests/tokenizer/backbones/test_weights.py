@@ -144,7 +144,7 @@ def test_the_names_of_the_released_tokenizer(make_tokenizer: MakeTokenizer, tmp_
     weights[f"{prefix}embed_positions2.weight"] = sinusoids(1500, 32)[:375].clone()
     weights |= {f"{prefix}ema_count": torch.ones(64), f"{prefix}ema_weight": torch.randn(64, 32)}
     save_file({name: value.bfloat16() for name, value in weights.items()}, tmp_path / "model.safetensors")
-    tokenizer = make_tokenizer(**WHISPER, front_layers=16, back_layers=1)
+    tokenizer = make_tokenizer(**WHISPER, front_layers=16, back_layers=1, released_rules=True)
     before = tokenizer.fingerprint
     said = warm_start(tokenizer, str(tmp_path))
     assert "codebook" in said and "layers.15" in said and tokenizer.fingerprint != before
@@ -165,7 +165,7 @@ def test_a_codebook_that_does_not_fit_names_the_option(
     weights = whisper_weights(2) | {"codebook.weight": torch.randn(64, 32)}
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=named):
-        warm_start(make_tokenizer(QuantiserConfig(**vq), **WHISPER, front_layers=2), str(tmp_path))
+        warm_start(make_tokenizer(QuantiserConfig(**vq), **WHISPER, front_layers=2, released_rules=True), str(tmp_path))
 
 
 def test_a_whole_whisper_gives_both_halves_and_wrong_sizes_are_named(

@@ -118,7 +118,8 @@ def test_the_mel_is_that_of_whisper_but_for_its_clamp() -> None:
 
     audio = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     for num_mels in (80, 128):
-        ours = LogMel(WhisperFront.mel_config(num_mels))(torch.from_numpy(audio)[None])[0]
+        config = TokenizerModelConfig(backbone="whisper", num_mels=num_mels)
+        ours = LogMel(WhisperFront.mel_config(config))(torch.from_numpy(audio)[None])[0]
         theirs = WhisperFeatureExtractor(num_mels)(audio, sampling_rate=16000, padding=False).input_features[0]
         assert theirs.shape == ours.shape  # both ends aside, where theirs mirrors the audio and ours is silent
         assert np.abs(ours.numpy() - theirs)[:, 2:-2].max() < 1e-4
