@@ -66,6 +66,11 @@ COMMANDS = (
     Subcommand("evaluation chat", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
     Subcommand("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
     Subcommand("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
+    Subcommand("evaluate answer", "evaluation.answer", "answers of a model to a benchmark's set, kept raw"),
+    Subcommand("evaluate judge", "evaluation.judge", "an LLM's judgements of those answers, kept raw"),
+    Subcommand(
+        "evaluate score", "evaluation.score", "scores of those answers by every rule, with stamps; no model needed"
+    ),
     Subcommand(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runtime.chat_endpoint import RequestConfig
 from runtime.config import option
 from runtime.stage import StageConfig
 from text2token.bulk_generation import BulkGenerationConfig
 
 from .filter import FilterConfig
-from .shortening import EndpointConfig, RequestConfig
+from .shortening import EndpointConfig
 
 
 @dataclass(kw_only=True)

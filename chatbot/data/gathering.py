@@ -15,13 +15,14 @@ from typing import Any
 
 from corpus.manifest import BadRecord, check_bad_share
 from runtime.artefact import atomic_path, read_json, write_json
+from runtime.chat_endpoint import RequestConfig
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.progress import Progress
 
 from .dialogue_files import Dialogue, record_of
 from .filter import FilterConfig, Sifted, plain, sift
-from .shortening import EndpointConfig, LongReply, RequestConfig, Shortener
+from .shortening import EndpointConfig, LongReply, Shortener
 from .text_dialogues import read_text_dialogues
 
 EARLY = 20  # failures before the share of failed requests is looked at
@@ -81,7 +82,7 @@ class Gatherer:
                 if failures.total() >= EARLY:
                     check_answered(failures, asked, self.endpoint.url, self.requests.max_failed_share)
             check_answered(failures, asked, self.endpoint.url, self.requests.max_failed_share)
-            return {str(one["name"]): str(one["text"]) for one in journal.records}
+            return {str(one["name"]): kept_text(one) for one in journal.records}
 
     def _long_replies(self, source: str, split: str, done: set[str]) -> Iterator[LongReply]:
         for item in self._sifted(source):
@@ -143,6 +144,11 @@ class Gatherer:
 def name_of(split: str, dialogue: Dialogue, number: int) -> str:
     """A reply's name in the journal."""
     return f"{split}/{dialogue.id}/{number}"
+
+
+def kept_text(record: dict[str, Any]) -> str:
+    """The short reply of a journal's record; earlier versions wrote one ``text``."""
+    return str(record["texts"][0] if "texts" in record else record["text"])
 
 
 def check_answered(failures: Counter[str], asked: int, url: str, max_share: float) -> None:

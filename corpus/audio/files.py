@@ -149,6 +149,15 @@ def write_audio(path: Path | str, audio: Samples, sample_rate: int = SAMPLE_RATE
         temporary.write_bytes(encoded.getbuffer())
 
 
+def encode_wav(audio: Samples, sample_rate: int = SAMPLE_RATE) -> bytes:
+    """The bytes of a 16-bit WAV file of (S,) float32 samples."""
+    import soundfile
+
+    encoded = io.BytesIO()
+    soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
+    return encoded.getvalue()
+
+
 def unreadable(path: Path | str, error: Exception) -> UserError:
     """The error for a file that libsndfile refuses."""
     reason = (str(error).split(": ", 1)[-1].splitlines() or [repr(error)])[0]

@@ -12,7 +12,8 @@ from corpus.audio.segments import read_segment
 from corpus.text.word_errors import word_errors
 from decoder.model import SpeechDecoder
 from evaluation.judges.closed_world import load_judge
-from evaluation.judges.external_models import naturalness, transcripts
+from evaluation.judges.external_models import naturalness
+from evaluation.judges.recognisers import find_recogniser
 from evaluation.judges.transcription import AudioItem, transcribe_all
 from runtime.artefact import artefact_folder, write_text
 from runtime.bulk.parallel_map import in_parallel
@@ -153,10 +154,11 @@ def add_speaker_similarity(config: QualityConfig, spoken: Spoken, rows: Mapping[
 
 def add_external_models(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
     """Add the word errors of the recogniser and the score of the naturalness predictor that are given by path."""
+    recogniser = None if config.asr is None else find_recogniser(config.asr, "asr")
     for name, pairs in spoken.items():
         files = [audio_of(name, pair) for pair in pairs]
-        if config.asr is not None:
-            for row, text in zip(rows[name], transcripts(config.asr, files), strict=True):
+        if recogniser is not None:
+            for row, text in zip(rows[name], recogniser.transcribe(files), strict=True):
                 errors = word_errors(row["text"], text)
                 row |= {"asr": text, "asr_edits": errors.errors, "asr_words": errors.words}
         if config.utmos is not None:

@@ -14,7 +14,8 @@ import pytest
 
 from chatbot.data.filter import FilterConfig
 from chatbot.data.gathering import Gatherer
-from chatbot.data.shortening import EndpointConfig, LongReply, RequestConfig, Shortener, UnansweredError
+from chatbot.data.shortening import EndpointConfig, LongReply, Shortener
+from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig, UnansweredError
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.progress import Progress
@@ -118,7 +119,10 @@ def test_trouble_that_passes_is_sat_out(endpoint: Endpoint, trouble: Any) -> Non
         return 200, Endpoint.text("short")
 
     def shortener() -> Shortener:
-        return (HastyAtFirst if trouble == "slow" else Shortener)(endpoint.config, how, 7)
+        made = Shortener(endpoint.config, how, 7)
+        if trouble == "slow":
+            made.endpoint = HastyAtFirst(endpoint.url, "m", how, "shorten")
+        return made
 
     endpoint.answer = answer
     assert shortener().answer(REPLY) == "short"
@@ -131,15 +135,15 @@ def test_trouble_that_passes_is_sat_out(endpoint: Endpoint, trouble: Any) -> Non
     is_over.set()
 
 
-class HastyAtFirst(Shortener):
+class HastyAtFirst(ChatEndpoint):
     """Its first two requests hardly wait for an answer, its third does."""
 
     tries = 0
 
-    def _ask(self, reply: LongReply) -> str:
+    def _post(self, request: ChatRequest) -> Any:
         self.tries += 1
         self.requests.timeout_seconds = HASTY if self.tries < 3 else 300
-        return super()._ask(reply)
+        return super()._post(request)
 
 
 def test_what_will_never_be_answered_is_not_asked_again(endpoint: Endpoint) -> None:

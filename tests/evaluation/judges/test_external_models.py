@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.judges.external_models import naturalness, transcripts
+from evaluation.judges.external_models import naturalness
+from evaluation.judges.recognisers import find_recogniser
 from runtime.errors import UserError
 
 RATE = 16000
@@ -14,8 +15,8 @@ RATE = 16000
 
 def test_wrong_paths_are_explained(tmp_path: Path, spoken: dict[str, Path]) -> None:
     files = list(spoken.values())[:1]
-    with pytest.raises(UserError, match=r"neither a \.nemo file"):
-        transcripts(str(tmp_path), files)
+    with pytest.raises(UserError, match=r"give a \.nemo file"):
+        find_recogniser(str(tmp_path))
     with pytest.raises(UserError, match="no such file"):
         naturalness(str(tmp_path / "missing.pt"), files)
     (tmp_path / "wrong.pt").write_bytes(b"no script")
@@ -44,7 +45,7 @@ def test_a_recogniser_of_transformers_by_path(tmp_path: Path, spoken: dict[str, 
     Wav2Vec2ForCTC(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "model")
-    texts = transcripts(str(tmp_path / "model"), list(spoken.values())[:2])
+    texts = find_recogniser(str(tmp_path / "model")).transcribe(list(spoken.values())[:2])
     assert len(texts) == 2
     assert all(set(text.lower()) <= set("ab <unk>pad") for text in texts)
 
@@ -63,5 +64,5 @@ def test_a_recogniser_of_nemo_by_path(tmp_path: Path, spoken: dict[str, Path]) -
         "decoder": {"_target_": f"{modules}.ConvASRDecoder", "feat_in": 16, "num_classes": 1, "vocabulary": ["a"]},
     }
     EncDecCTCModel(DictConfig(parts)).save_to(str(tmp_path / "tiny.nemo"))
-    texts = transcripts(str(tmp_path / "tiny.nemo"), list(spoken.values())[:2])
+    texts = find_recogniser(str(tmp_path / "tiny.nemo")).transcribe(list(spoken.values())[:2])
     assert len(texts) == 2 and all(set(text) <= {"a"} for text in texts)

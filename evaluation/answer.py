@@ -1,0 +1,42 @@
+"""Stage ``evaluation.answer``: answers of a model to an evaluation set, raw, for any rule to score.
+
+    python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=S->S model=runs/quickstart/bundle \\
+        recogniser=runs/quickstart/corpus out=runs/trivia/answers
+    python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=T->T model=http://localhost:8000/v1 \\
+        served_model=my-model out=runs/trivia/answers
+
+The model is an OpenAI-compatible URL, or a chatbot's bundle, which is served on this machine while it is asked.
+Writes <out>/answers.jsonl (text, speech, transcript, failure), answers.json (all that a score's stamp needs) and
+audio/. Answers are kept one by one: after a kill only what is missing is asked. A prompt that stays without an answer
+is a failure with its reason, never an empty success.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.stage import Run, Stage
+
+from .answers.config import AnswerConfig
+
+
+def run(config: AnswerConfig, run: Run) -> dict[str, Any]:
+    """Ask every item; transcribe spoken replies."""
+    from .answers.answering import answer_set
+
+    return answer_set(config, run)
+
+
+STAGE = Stage(
+    name="evaluation.answer",
+    config=AnswerConfig,
+    run=run,
+    summary="Let a model answer an evaluation set; raw answers are kept for any rule to score.",
+    inputs=lambda config: [config.data, None if config.is_url else config.model, config.local_recogniser],
+    example="benchmark=trivia_qa data=sets/trivia_qa direction=S->S model=runs/quickstart/bundle "
+    "recogniser=runs/quickstart/corpus out=runs/trivia/answers",
+    speed_options=("requests", "threads"),
+)
+
+if __name__ == "__main__":
+    STAGE.exit()

@@ -1,0 +1,122 @@
+"""Files of a run of evaluation.answer: ``answers.jsonl`` (raw replies, transcripts, failures) and ``answers.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from corpus.json_lines import numbered_lines, parse_json_line
+from evaluation.sets.item import EvaluationSet
+from runtime.artefact import read_json, write_json, write_text
+from runtime.errors import UserError
+
+LINES, HEADER = "answers.jsonl", "answers.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAnswer:
+    """The answer to one item.
+
+    Attributes:
+        id: of the item.
+        text: the written reply as it came, nothing stripped; None where the model writes none.
+        audio: file of the spoken reply, relative to the answers' folder; None where there is none.
+        transcript: of the spoken reply by the recogniser; None where there is no audio.
+        heard: the model's own transcript of the prompt, where it tells one.
+        failure: reason why there is no answer; "" where there is one.
+    """
+
+    id: str
+    text: str | None = None
+    audio: str | None = None
+    transcript: str | None = None
+    heard: str | None = None
+    failure: str = ""
+
+    def said(self, medium: str) -> str | None:
+        """The text that is scored: of the ``text`` or of the ``speech``."""
+        return self.text if medium == "text" else self.transcript
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerHeader:
+    """Circumstances of a run of answers: what a score's stamp takes over.
+
+    Attributes:
+        benchmark: by name.
+        data: where the set was read from.
+        set_digest: of its items.
+        items: their number.
+        left_out: bad rows of the set.
+        repeated: items whose prompt came before.
+        model: what was asked, as it was given.
+        model_digest: of its files, or what an endpoint says of itself.
+        direction: ``S->T`` and the like: the medium of the prompt, and those of the reply.
+        shots: worked examples in front of each prompt.
+        recogniser: of spoken replies; "" where there are none.
+        seed: of sampled replies.
+        batch_size: answers made at once.
+        settings: further options that change answers.
+    """
+
+    benchmark: str
+    data: str
+    set_digest: str
+    items: int
+    left_out: int
+    repeated: int
+    model: str
+    model_digest: str
+    direction: str
+    shots: int = 0
+    recogniser: str = ""
+    seed: int = 1
+    batch_size: int = 1
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """The answers of a run by item, and their circumstances."""
+
+    folder: Path
+    header: AnswerHeader
+    answers: Mapping[str, ModelAnswer]
+
+
+def write_answers(folder: Path, header: AnswerHeader, answers: Iterable[ModelAnswer]) -> None:
+    """Write both files, the header last."""
+    lines = [json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers]
+    write_text(folder / LINES, "".join(lines))
+    write_json(folder / HEADER, asdict(header))
+
+
+def read_answers_of(folder: Path | str, expected: EvaluationSet) -> AnswerFile:
+    """Read the answers to a set.
+
+    Raises:
+        UserError: no answers, of another set, a bad line, or an item without a line.
+    """
+    root = Path(folder)
+    header = AnswerHeader(**read_json(root / HEADER))
+    if header.set_digest != expected.digest:
+        found = f"answers to another set ({header.benchmark}, digest {header.set_digest}, not {expected.digest})"
+        raise UserError(str(root), found=found, remedy="give the data that were answered, or answer anew")
+    answers: dict[str, ModelAnswer] = {}
+    for number, line in numbered_lines((root / LINES).read_bytes().split(b"\n")):
+        place = f"{root / LINES}, line {number}"
+        try:
+            answer = ModelAnswer(**parse_json_line(line))
+        except (ValueError, TypeError) as error:
+            raise UserError(place, found=f"no answer ({error})", remedy="answer the set anew") from error
+        if answer.id in answers:
+            raise UserError(place, found=f"a second answer to {answer.id!r}", remedy="answer the set anew")
+        answers[answer.id] = answer
+    missing = [item.id for item in expected.items if item.id not in answers]
+    if missing:
+        found = f"no answer to {missing[0]!r} and {len(missing) - 1} more"
+        raise UserError(str(root / LINES), found=found, remedy="let evaluation answer finish")
+    return AnswerFile(root, header, answers)

@@ -1,0 +1,125 @@
+"""Options of evaluation.answer, evaluation.judge and evaluation.score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from evaluation.benchmarks.table import BENCHMARKS
+from runtime.chat_endpoint import RequestConfig
+from runtime.config import option
+from runtime.errors import check_option
+from runtime.stage import StageConfig
+
+DIRECTIONS = ("T->T", "S->T", "T->S", "S->S")
+MEDIA = ("text", "speech")
+
+
+@dataclass(kw_only=True)
+class SetConfig(StageConfig):
+    """The evaluation set.
+
+    Attributes:
+        benchmark: its name.
+        data: a file or folder of its rows (JSON lines, JSON, CSV, Parquet, Arrow); nothing is downloaded.
+        max_bad_share: share of the rows that may be bad; they are left out and counted.
+    """
+
+    benchmark: str = option(one_of=tuple(BENCHMARKS))
+    data: str
+    max_bad_share: float = option(0.0, at_least=0, at_most=1)
+
+
+@dataclass(kw_only=True)
+class JudgeConfig(SetConfig):
+    """Options of evaluation.judge.
+
+    Attributes:
+        answers: output folder of evaluation.answer.
+        rules: rules of the benchmark to judge for; none named means all that have a judge.
+        media: replies that are judged: the written one (text), the transcript of the spoken one (speech).
+        url: base of an OpenAI-compatible endpoint, up to the /v1.
+        model: that the endpoint knows.
+        requests: options of the requests; they change no score.
+    """
+
+    answers: str
+    url: str
+    model: str
+    rules: list[str] = field(default_factory=list)
+    media: list[str] = option(list(MEDIA), one_of=MEDIA)
+    requests: RequestConfig = field(default_factory=RequestConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_sound = self.url.startswith(("http://", "https://"))
+        check_option(is_sound, "url", self.url, "give http://... or https://..., up to the /v1")
+        check_option(bool(self.model), "model", self.model, "name the endpoint's model")
+
+
+@dataclass(kw_only=True)
+class ScoreConfig(SetConfig):
+    """Options of evaluation.score.
+
+    Attributes:
+        answers: output folder of evaluation.answer.
+        judgements: output folder of evaluation.judge; without it rules that need a judge are not scored.
+        rules: rules of the benchmark to score by; none named means all.
+    """
+
+    answers: str
+    judgements: str | None = None
+    rules: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class AnswerConfig(SetConfig):
+    """Options of evaluation.answer.
+
+    Attributes:
+        model: an OpenAI-compatible URL up to the /v1, or a chatbot's bundle, which is served here.
+        served_model: name of the model at a URL; "" takes its first.
+        direction: medium of the prompt and of the reply: T->T, S->T, T->S, S->S. A spoken reply is scored in both.
+        recogniser: of spoken replies: the folder of a built-in corpus, a .nemo file, a folder of transformers', a URL.
+        limit: number of items, a seeded choice; 0 takes all.
+        temperature: of the replies; 0 is greedy.
+        max_new_tokens: of a reply; 0 takes the benchmark's.
+        system: instructions to the model; "" sends none.
+        requests: options of the requests; they change no answer but by failing.
+        threads: CPU threads of a bundle that is served here.
+    """
+
+    model: str
+    served_model: str = ""
+    direction: str = option("S->T", one_of=DIRECTIONS)
+    recogniser: str = ""
+    limit: int = option(0, at_least=0)
+    temperature: float = option(0.0, at_least=0)
+    max_new_tokens: int = option(0, at_least=0)
+    system: str = ""
+    requests: RequestConfig = field(default_factory=RequestConfig)
+    threads: int = option(1, at_least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        remedy = "name a recogniser: spoken replies are scored by their transcripts"
+        check_option(bool(self.recogniser) or not self.is_spoken, "recogniser", self.recogniser, remedy)
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the model runs elsewhere."""
+        return self.model.startswith(("http://", "https://"))
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the prompt is speech."""
+        return self.direction.startswith("S")
+
+    @property
+    def is_spoken(self) -> bool:
+        """Whether the reply is speech."""
+        return self.direction.endswith("S")
+
+    @property
+    def local_recogniser(self) -> str | None:
+        """The recogniser's path; None for a URL or none at all."""
+        return self.recogniser if self.recogniser and "://" not in self.recogniser else None

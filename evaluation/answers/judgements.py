@@ -1,0 +1,108 @@
+"""Raw replies of a judge to the answers of a run, one request an item and rule, kept in a journal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.rules.rule import Rule
+from evaluation.sets.item import EvaluationItem
+from runtime.chat_endpoint import ChatEndpoint, ChatRequest
+from runtime.errors import UserError
+from runtime.journal import Journal
+from runtime.progress import Progress
+
+from .answer_file import AnswerFile
+
+JOURNAL = "judgements.jsonl"
+EARLY = 20  # failures before their share is looked at
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Replies of a judge, and their cost.
+
+    Attributes:
+        replies: raw texts by `request_name`.
+        failures: reasons of requests without an answer, with their numbers.
+        prompt_tokens: as the endpoint counts them.
+        completion_tokens: likewise.
+    """
+
+    replies: Mapping[str, tuple[str, ...]]
+    failures: Mapping[str, int]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def request_name(item: EvaluationItem, rule: Rule, medium: str) -> str:
+    """The name of a request in the journal; another prompt is another request."""
+    assert rule.judge is not None
+    return f"{medium}/{rule.name}/{rule.judge.digest}/{item.id}"
+
+
+def judge_answers(
+    items: Sequence[EvaluationItem],
+    answered: AnswerFile,
+    rules: Sequence[Rule],
+    media: Sequence[str],
+    endpoint: ChatEndpoint,
+    *,
+    folder: Path,
+    bar: Progress,
+    max_failed_share: float,
+) -> Judgements:
+    """Ask the judge for all that the journal in ``folder`` lacks.
+
+    Raises:
+        UserError: the endpoint refuses, or more than ``max_failed_share`` of the requests stay without an answer.
+    """
+    asked, failures = 0, Counter[str]()
+    with Journal(folder / JOURNAL) as journal:
+        done = {str(record["name"]) for record in journal.records}
+        bar.update(len(done))
+        for failure in endpoint.complete_all(requests(items, answered, rules, media, done), journal):
+            asked += 1
+            bar.update()
+            failures.update([failure] if failure else [])
+            if failures.total() >= EARLY:
+                _check(failures, asked, endpoint, max_failed_share)
+        _check(failures, asked, endpoint, max_failed_share)
+    return read_judgements(folder, failures)
+
+
+def requests(
+    items: Sequence[EvaluationItem], answered: AnswerFile, rules: Sequence[Rule], media: Sequence[str], done: set[str]
+) -> Iterator[ChatRequest]:
+    """The requests that are not answered yet. An empty answer is not judged: rules score it by themselves."""
+    for medium in media:
+        for rule in rules:
+            for item in items:
+                text = answered.answers[item.id].said(medium)
+                name = request_name(item, rule, medium) if rule.judge else ""
+                if rule.judge is not None and text and text.strip() and name not in done:
+                    yield ChatRequest(name, rule.judge.messages(item, text), rule.judge.parameters)
+
+
+def read_judgements(folder: Path, failures: Mapping[str, int] | None = None) -> Judgements:
+    """The replies in a folder's journal; none where there is no journal."""
+    if not (folder / JOURNAL).is_file():
+        return Judgements({}, {})
+    with Journal(folder / JOURNAL) as journal:
+        records = journal.records
+    return Judgements(
+        {str(record["name"]): tuple(map(str, record["texts"])) for record in records},
+        dict(failures or {}),
+        sum(int(record["prompt_tokens"]) for record in records),
+        sum(int(record["completion_tokens"]) for record in records),
+    )
+
+
+def _check(failures: Counter[str], asked: int, endpoint: ChatEndpoint, max_failed_share: float) -> None:
+    if failures.total() > max_failed_share * max(asked, 1):
+        reason, count = failures.most_common(1)[0]
+        found = f"{failures.total()} of {asked} answers were not judged ({count} times: {reason})"
+        remedy = f"call again: judgements are kept; or raise requests.max_failed_share={max_failed_share}"
+        raise UserError(endpoint.url, found=found, remedy=remedy)

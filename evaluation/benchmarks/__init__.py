@@ -1,0 +1,1 @@
+"""Benchmarks: one module each (layout, rules, published scores), and the table of all."""

@@ -1,0 +1,141 @@
+"""Measures: sums over items, so that micro, macro and subset means and their intervals follow from one record."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.hashing import seed_of
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+DIGITS = 6
+
+Numbers = npt.NDArray[np.float64]
+
+
+class Measure(NamedTuple):
+    """One measure of one item: its mean over a set is the sum of totals by the sum of weights.
+
+    ``Measure(1, 1)`` is a right answer, ``Measure(2, 3)`` two of three instructions followed or two errors in three
+    words.
+    """
+
+    total: float
+    weight: float = 1
+
+
+@dataclass(frozen=True)
+class ItemScore:
+    """The score of one answer by one rule.
+
+    Attributes:
+        measures: by name; empty where the item is left out of all means.
+        note: the reason of being left out, or of a doubtful score (``unmatched``: a choice was drawn); counted.
+        details: what the rule found, for reading.
+    """
+
+    measures: Mapping[str, Measure]
+    note: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanScore:
+    """The means of one measure over a set.
+
+    Attributes:
+        micro: sum of totals by sum of weights.
+        macro: mean of the items' own ratios.
+        subset_mean: mean of the subsets' micro means.
+        interval: 95 % bootstrap percentile interval of ``micro``, over items.
+        items: number of items in it.
+        subsets: micro mean of each subset, by name.
+    """
+
+    micro: float
+    macro: float
+    subset_mean: float
+    interval: tuple[float, float]
+    items: int
+    subsets: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScore:
+    """All means of a set by one rule, and how many items have which note."""
+
+    means: Mapping[str, MeanScore]
+    notes: Mapping[str, int]
+    combined: Mapping[str, float] = field(default_factory=dict)
+
+
+def score_set(
+    scores: Sequence[tuple[str, ItemScore]],
+    combine: Callable[[Mapping[str, MeanScore]], Mapping[str, float]] | None = None,
+) -> SetScore:
+    """The means over items.
+
+    Args:
+        scores: subset and score of each item. Their order does not matter.
+        combine: further numbers out of the means (an overall score).
+    """
+    names = sorted({name for _, score in scores for name in score.measures})
+    means = {
+        name: mean_score(name, [(part, one.measures[name]) for part, one in scores if name in one.measures])
+        for name in names
+    }
+    notes = Counter(one.note for _, one in scores if one.note)
+    combined = {} if combine is None else {name: rounded(value) for name, value in combine(means).items()}
+    return SetScore(means=means, notes=dict(sorted(notes.items())), combined=combined)
+
+
+def mean_score(name: str, measures: Sequence[tuple[str, Measure]]) -> MeanScore:
+    """The means of one measure; the bootstrap is seeded by its name, and sees items in a canonical order."""
+    ordered = sorted(measures)
+    totals, weights = (np.array([getattr(one, key) for _, one in ordered], dtype=float) for key in ("total", "weight"))
+    parts = sorted({part for part, _ in ordered})
+    of_parts = {
+        part: ratio(
+            [one.total for each, one in ordered if each == part], [one.weight for each, one in ordered if each == part]
+        )
+        for part in parts
+    }
+    return MeanScore(
+        micro=ratio(totals, weights),
+        macro=rounded(np.mean(totals[weights > 0] / weights[weights > 0])) if (weights > 0).any() else math.nan,
+        subset_mean=rounded(np.mean(list(of_parts.values()))),
+        interval=interval(totals, weights, seed_of(f"bootstrap {name}")),
+        items=len(ordered),
+        subsets=of_parts,
+    )
+
+
+def ratio(totals: Iterable[float], weights: Iterable[float]) -> float:
+    """Sum by sum; NaN without a weight."""
+    weight = math.fsum(weights)
+    return rounded(math.fsum(totals) / weight) if weight else math.nan
+
+
+def interval(totals: Numbers, weights: Numbers, seed: int) -> tuple[float, float]:
+    """Bootstrap percentile interval of the ratio of sums, items resampled with replacement."""
+    if not len(totals):
+        return (math.nan, math.nan)
+    rng = np.random.default_rng(seed)
+    # Multinomial counts are the same as drawing items, without an index array of resamples by items.
+    draws = rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=RESAMPLES)
+    below = draws @ weights
+    ratios = (draws @ totals)[below > 0] / below[below > 0]
+    edges = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(ratios) else [math.nan] * 2
+    return (rounded(edges[0]), rounded(edges[1]))
+
+
+def rounded(value: float | np.floating[Any]) -> float:
+    """To six digits after the point: what is written is the same on machines that sum in another order."""
+    return round(float(value), DIGITS)

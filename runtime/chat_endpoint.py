@@ -1,0 +1,196 @@
+"""Client of an OpenAI-compatible chat endpoint (``/chat/completions``): retries, concurrent requests, a journal.
+
+Answers are kept in a journal by name: after a kill only what is missing is requested again, and earlier answers stay as
+they are, so that all that follows is the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+
+from .config import Options, option
+from .errors import UserError
+from .journal import Journal
+
+BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
+REFUSED = (401, 403, 404)  # wrong for every request: key, model, url
+LONGEST_WAIT = 60.0  # seconds between two tries
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(kw_only=True)
+class RequestConfig(Options):
+    """Options of the requests to the endpoint; answers so far are kept when they are changed.
+
+    Attributes:
+        key_variable: environment variable that holds the key; none is sent where it is not set.
+        timeout_seconds: of a request, from one byte to the next.
+        retries: of a request that timed out, or found the endpoint busy or broken.
+        wait_seconds: before the first retry; doubled before each further one.
+        concurrency: requests at once.
+        max_failed_share: share of the requests that may get no answer.
+    """
+
+    key_variable: str = "OPENAI_API_KEY"
+    timeout_seconds: float = option(60.0, above=0)
+    retries: int = option(4, at_least=0)
+    wait_seconds: float = option(1.0, at_least=0)
+    concurrency: int = option(4, above=0)
+    max_failed_share: float = option(0.05, at_least=0, at_most=1)
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One request: a name of its own, the messages, and further fields of the body (temperature, n, top_p, seed)."""
+
+    name: str
+    messages: list[dict[str, Any]]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EndpointReply:
+    """The answer to a request: its texts (one for each of ``n``), and the tokens that the endpoint counted."""
+
+    texts: list[str]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class UnansweredError(Exception):
+    """A request without an answer; the message is the reason."""
+
+
+class ChatEndpoint:
+    """Client of the endpoint, with several requests at once.
+
+    Args:
+        url: base of the endpoint, up to the ``/v1``.
+        model: that the endpoint knows.
+        requests: options of the requests.
+        option: name of the options in errors, e.g. ``"shorten"``.
+    """
+
+    def __init__(self, url: str, model: str, requests: RequestConfig, option: str) -> None:
+        self.url, self.model, self.requests, self.option = url.rstrip("/"), model, requests, option
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # a kept one may be stale
+        self._client = httpx.Client(limits=limits, follow_redirects=True)
+
+    def complete_all(self, asked: Iterable[ChatRequest], journal: Journal) -> Iterator[str]:
+        """Answer requests into the journal (``name, texts, prompt_tokens, completion_tokens``).
+
+        Yields:
+            For each the reason of its failure, "" where there is none.
+
+        Raises:
+            UserError: the endpoint refuses the key or does not know the model.
+        """
+        with ThreadPoolExecutor(self.requests.concurrency) as pool:
+            waiting: dict[Future[EndpointReply], ChatRequest] = {}
+            for request in asked:
+                waiting[pool.submit(self.complete, request)] = request
+                if len(waiting) >= 2 * self.requests.concurrency:
+                    yield from self._collect(waiting, journal)
+            while waiting:
+                yield from self._collect(waiting, journal)
+
+    def _collect(self, waiting: dict[Future[EndpointReply], ChatRequest], journal: Journal) -> Iterator[str]:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            request = waiting.pop(future)
+            try:
+                journal.append({"name": request.name} | vars(future.result()))
+                yield ""
+            except UnansweredError as failure:
+                yield str(failure)
+            except UserError:
+                for other in waiting:
+                    other.cancel()
+                raise
+
+    def complete(self, request: ChatRequest) -> EndpointReply:
+        """The texts that answer one request.
+
+        Raises:
+            UnansweredError: none after all retries.
+            UserError: no request would be answered.
+        """
+        return self.ask(request, read_texts)
+
+    def ask(self, request: ChatRequest, read: Callable[[Any], Answer]) -> Answer:
+        """The answer to one request.
+
+        Args:
+            request: its name is not sent.
+            read: the body of the response as an answer; a response on which it raises `ValueError`, `KeyError`,
+                `IndexError` or `TypeError` is asked for again.
+
+        Raises:
+            UnansweredError: none after all retries.
+            UserError: no request would be answered.
+        """
+        pause, failure = self.requests.wait_seconds, ""
+        for number in range(self.requests.retries + 1):
+            if number:
+                time.sleep(min(pause, LONGEST_WAIT))
+                pause *= 2
+            try:
+                return read(self._post(request))
+            except httpx.HTTPStatusError as error:
+                response = error.response
+                failure = f"status {response.status_code}"
+                if response.status_code in REFUSED:
+                    variable = self.requests.key_variable
+                    remedy = f"check {self.option}.url, {self.option}.model and the key in {variable}"
+                    found = f"status {response.status_code} ({_detail(response)})"
+                    raise UserError(self.url, found=found, remedy=remedy) from error
+                if response.status_code not in BUSY:
+                    raise UnansweredError(failure) from error
+                pause = max(pause, _retry_after(response))
+            except (httpx.HTTPError, httpx.InvalidURL) as error:  # time-outs and broken connections are among them
+                failure = f"{type(error).__name__}: {error}"
+            except (ValueError, KeyError, IndexError, TypeError):
+                failure = "an answer without text"
+        raise UnansweredError(failure)
+
+    def _post(self, request: ChatRequest) -> Any:
+        key = os.environ.get(self.requests.key_variable)
+        response = self._client.post(
+            f"{self.url}/chat/completions",
+            json={"model": self.model, "messages": request.messages} | dict(request.parameters),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=self.requests.timeout_seconds,
+        )
+        response.raise_for_status()
+        return response.json()
+
+
+def read_texts(body: Any) -> EndpointReply:
+    """The texts of a response; raises `ValueError` where one of them is empty."""
+    texts = [choice["message"]["content"] for choice in body["choices"]]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError("no text")
+    usage = body.get("usage") or {}
+    counts = (int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
+    return EndpointReply([text.strip() for text in texts], *counts)
+
+
+def _detail(response: httpx.Response) -> str:
+    """The reason that the endpoint gives for its status."""
+    return response.content[:300].decode(errors="replace").strip() or response.reason_phrase
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the endpoint asks to wait (Retry-After)."""
+    try:
+        return min(max(float(response.headers.get("Retry-After", 0)), 0.0), LONGEST_WAIT)
+    except ValueError:  # a date
+        return 0.0
