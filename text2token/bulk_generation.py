@@ -1,19 +1,19 @@
-"""Speech generation in bulk jobs: shared options, the speakers and their shares, the text as the model gets it."""
+"""Speech generation in bulk jobs: shared options, the speakers of a draw, the text as the model gets it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from corpus.text.normalisation import normalise
 from corpus.text.spoken_form import NORMALISERS, spoken_form
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.launch import BulkConfig
 from runtime.config import option
-from runtime.errors import UserError, check_option
+from runtime.errors import check_option
 
 from .backends.table import BACKENDS
+from .speaker_shares import DRAWS, SpeakerShares, speaker_shares
 from .speech_generation import SpeechGenerationConfig
 
 
@@ -25,6 +25,10 @@ class BulkGenerationConfig(SpeechGenerationConfig):
         backend: of the generation: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact).
         normaliser: how numbers, dates, amounts, units and abbreviations are written out before: builtin (English and
             Mandarin), nemo (NeMo's text processing, installed by yourself) or none.
+        speaker_draw: shares of the speakers where none are given: training (in proportion to their speech in the
+            model's training data, as its vocabulary knows it) or alike.
+        speaker_floor: smallest share of a speaker.
+        speaker_cap: largest share of a speaker.
         retries: how often a text whose speech fails the gate is generated again, by another seed.
         max_rejected_share: largest share of what may fail the gate in all attempts.
         max_bad_share: largest share of bad records.
@@ -35,6 +39,9 @@ class BulkGenerationConfig(SpeechGenerationConfig):
 
     backend: str = option("builtin", one_of=BACKENDS)
     normaliser: str = option("builtin", one_of=NORMALISERS)
+    speaker_draw: str = option("training", one_of=DRAWS, is_later=True)
+    speaker_floor: float = option(0.0, at_least=0, at_most=1, is_later=True)
+    speaker_cap: float = option(1.0, above=0, at_most=1, is_later=True)
     retries: int = option(2, at_least=0)
     max_rejected_share: float = option(0.5, at_least=0, at_most=1)
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
@@ -50,6 +57,11 @@ class BulkGenerationConfig(SpeechGenerationConfig):
         """The device of a worker, by its number."""
         return self.devices[worker % len(self.devices)]
 
+    def shares_of(self, weights: Mapping[str, float], vocabulary: Vocabulary) -> SpeakerShares:
+        """The speakers of a draw by given weights, or by ``speaker_draw`` where there are none."""
+        bounds = {"floor": self.speaker_floor, "cap": self.speaker_cap}
+        return speaker_shares(weights, vocabulary, draw=self.speaker_draw, **bounds)
+
     def model_text(self, text: str) -> str:
         """A text as the model gets it: written out, and normalised if the model was trained on normalised texts.
 
@@ -64,29 +76,3 @@ class BulkGenerationConfig(SpeechGenerationConfig):
     def normal_form(self, text: str) -> str:
         """A text in words, normalised if the model was trained on normalised texts."""
         return normalise(text) if self.normalises else text
-
-
-class SpeakerShares(NamedTuple):
-    """Speakers and their shares, which sum to 1."""
-
-    speakers: tuple[str, ...]
-    shares: tuple[float, ...]
-
-
-def speaker_shares(weights: Mapping[str, float], vocabulary: Vocabulary) -> SpeakerShares:
-    """The speakers by their weights; without weights, all of the vocabulary in equal shares.
-
-    Raises:
-        UserError: no speaker, one that the vocabulary does not know, or a weight that is not a positive number.
-    """
-    chosen = weights or dict.fromkeys(vocabulary.speakers, 1.0)
-    if not chosen:
-        found, remedy = "the vocabulary has no speaker", "make it from speech whose manifest names speakers"
-        raise UserError("option speakers", found=found, remedy=remedy)
-    for name, weight in chosen.items():
-        vocabulary.speaker_id(name)
-        if not 0 < weight < float("inf"):
-            found = f"a share of {weight}"
-            raise UserError(f"option speakers.{name}", found=found, remedy="give a positive number")
-    total = sum(chosen.values())
-    return SpeakerShares(tuple(chosen), tuple(weight / total for weight in chosen.values()))

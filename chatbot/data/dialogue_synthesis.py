@@ -25,7 +25,6 @@ from runtime.bulk.workers import ConfiguredWork, UnitFunction
 from runtime.hashing import seed_of
 from runtime.stage import Run
 from text2token.backends.table import open_backend
-from text2token.bulk_generation import speaker_shares
 from text2token.gate import GOOD, OVERSIZED, judge
 from text2token.speech_generation import SpeechBackend, SynthesisRequest, generate_speech
 
@@ -42,7 +41,7 @@ def synthesise_dialogues(config: DialoguesConfig, run: Run) -> dict[str, Any]:
         UserError: a speaker that the model does not know, nothing that can be spoken, or too much left out.
     """
     vocabulary = Vocabulary.from_pretrained(config.model)
-    speaker_shares(config.question_speakers, vocabulary)
+    run.say(f"chatbot.dialogues, questions: {config.shares_of(config.question_speakers, vocabulary)}")
     vocabulary.speaker_id(config.reply_speaker)
     gatherer = Gatherer(run.folder, config.filter, config.shorten, config.requests, config.max_bad_share)
     sources = {"train": config.texts, "heldout": config.texts_heldout}
@@ -108,7 +107,7 @@ class DialogueSpeaker:
 
     def __init__(self, config: DialoguesConfig, backend: SpeechBackend, vocabulary: Vocabulary) -> None:
         self.config, self.backend, self.vocabulary = config, backend, vocabulary
-        self.question_speakers = speaker_shares(config.question_speakers, vocabulary)
+        self.question_speakers = config.shares_of(config.question_speakers, vocabulary)
 
     def speak(self, dialogues: Sequence[Dialogue], left_out: Counter[str]) -> list[Dialogue]:
         """The dialogues with speech tokens; those with a piece that fails the gate are left out and counted."""
@@ -136,8 +135,8 @@ class DialogueSpeaker:
     def speakers(self, dialogue: Dialogue) -> tuple[str, str]:
         """The speakers of a dialogue's questions and of its replies."""
         draw = random.Random(f"speaker {self.config.seed} {dialogue.id}")
-        names, weights = self.question_speakers
-        return draw.choices(names, weights=weights)[0], self.config.reply_speaker
+        names, shares = self.question_speakers.speakers, self.question_speakers.shares
+        return draw.choices(names, weights=shares)[0], self.config.reply_speaker
 
     def readings(self, id: str, number: int, text: str, speaker: str) -> list[SynthesisRequest]:
         """The pieces of a turn as they are to be read; those without a word to say are left out."""

@@ -22,7 +22,7 @@ class DialoguesConfig(BulkGenerationConfig, StageConfig):
             conversations (ShareGPT, Magpie), messages (OpenAI), or instruction and response.
         texts_heldout: the same, for the validation split ("" = none).
         reply_speaker: speaker of the replies, one of the model's.
-        question_speakers: speaker -> share of the dialogues whose questions it asks (default: all alike).
+        question_speakers: speaker -> share of the dialogues whose questions it asks (default: by speaker_draw).
         filter: selection of what can be spoken, see chatbot/data/filter.py.
         shorten: the endpoint that makes long replies short, see chatbot/data/shortening.py.
         requests: to that endpoint; answers so far are kept when this is changed.

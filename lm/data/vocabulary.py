@@ -27,6 +27,7 @@ from .special_tokens import SpecialToken, audio_token, speaker_token
 from .text_tokenizers import SETTINGS_FILE, TOKENIZER_FILE, text_prefix
 
 RECORD_FILE, TEMPLATE_FILE = "vocabulary.json", "chat_template.jinja"
+SPEAKER_TOKENS = "speaker_tokens"
 Ids = npt.NDArray[np.int32]
 
 
@@ -37,7 +38,7 @@ class Vocabulary:
         tokenizer_json: the content of ``tokenizer.json``, special and speech tokens included.
         record: the content of ``vocabulary.json``: ``num_speech_tokens``, ``speech_tokenizer`` (fingerprint),
             ``frame_rate``, ``speakers`` (name -> number of the tag), ``num_speakers``, ``text_prefix``; ``eos`` where
-            the base tokenizer ends documents with another token than ``<|endoftext|>``.
+            the base tokenizer ends documents with another token than ``<|endoftext|>``; ``speaker_tokens``.
         chat_template: the base model's Jinja template, None where there is none.
 
     Attributes:
@@ -46,6 +47,8 @@ class Vocabulary:
         num_speech_tokens: K, the speech tokenizer's codebook size.
         speakers: name -> id of the speaker's tag.
         speaker_ids: ids of all tags, named or not.
+        speaker_tokens: name -> speech tokens with a transcript in the training split; empty where it is unknown. It
+            says nothing of the ids, so it has no part in the fingerprint.
         speech_fingerprint: of the speech tokenizer.
         frame_rate: speech tokens a second.
         fingerprint: of all of this; corpora and models carry it.
@@ -66,6 +69,7 @@ class Vocabulary:
         self.frame_rate = float(record["frame_rate"])
         self.speaker_ids = [added[speaker_token(number)] for number in range(int(record["num_speakers"]))]
         self.speakers = {str(name): self.speaker_ids[number] for name, number in record["speakers"].items()}
+        self.speaker_tokens = {str(name): int(count) for name, count in record.get(SPEAKER_TOKENS, {}).items()}
         self.eos_token = str(record.get("eos", SpecialToken.END_OF_TEXT))
         self.eos, self.pad = added[self.eos_token], added[SpecialToken.PAD]
         self.chat_template = chat_template
@@ -74,7 +78,8 @@ class Vocabulary:
         self._is_text = np.zeros(self.size, dtype=bool)
         self._is_text[[id for id in self._text.get_vocab().values() if id < self.size]] = True
         self._is_text[[id for id in added.values() if id < self.size]] = False
-        self.fingerprint = fingerprint({"tokenizer": content, "record": self._record})
+        deciding = {name: value for name, value in self._record.items() if name != SPEAKER_TOKENS}
+        self.fingerprint = fingerprint({"tokenizer": content, "record": deciding})
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> Vocabulary:
@@ -230,6 +235,7 @@ def build_vocabulary(
     frame_rate: float = 12.5,
     speakers: Sequence[str] = (),
     num_speakers: int | None = None,
+    speaker_tokens: Mapping[str, int] | None = None,
     eos: str = SpecialToken.END_OF_TEXT,
     chat_template: str | None = None,
 ) -> Vocabulary:
@@ -245,6 +251,7 @@ def build_vocabulary(
         frame_rate: speech tokens a second.
         speakers: names, the first gets ``<|speaker_0|>``.
         num_speakers: number of tags (default: one a name); names beyond it get none.
+        speaker_tokens: name -> speech tokens in training, where they are known.
         eos: the token that ends a document; one of the text tokenizer's, or ``<|endoftext|>``.
         chat_template: the base model's Jinja template.
 
@@ -276,6 +283,8 @@ def build_vocabulary(
         "speakers": {name: number for number, name in enumerate(speakers[:num_tags])},
         "text_prefix": text_prefix(text_tokenizer),
     } | ({"eos": eos} if eos != SpecialToken.END_OF_TEXT else {})
+    if speaker_tokens is not None:
+        record[SPEAKER_TOKENS] = {name: int(speaker_tokens.get(name, 0)) for name in speakers[:num_tags]}
     vocabulary = Vocabulary(grown.to_str(), record, chat_template)
     vocabulary._check_speech_block("the vocabulary")
     return vocabulary

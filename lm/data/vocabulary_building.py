@@ -39,6 +39,10 @@ def write_vocabulary(
         text_tokenizer = train_bpe(
             [*(document.text for document in documents.documents), *transcripts], num_text_tokens
         )
+    trained: Counter[str] = Counter()
+    for item in speech.items:
+        if item.speaker and item.text:
+            trained[item.speaker] += len(item.tokens)
     vocabulary = build_vocabulary(
         text_tokenizer,
         num_speech_tokens=speech.codebook_size,
@@ -46,6 +50,7 @@ def write_vocabulary(
         frame_rate=speech.frame_rate,
         speakers=most_frequent((item.speaker for item in speech.items if item.speaker), num_speakers or None),
         num_speakers=num_speakers or None,
+        speaker_tokens=trained,
         eos=eos,
         chat_template=read_template(base_path if base_path.is_dir() else base_path.parent) if base else None,
     )

@@ -109,6 +109,7 @@ def test_another_ratio_and_vocabulary_need_no_generation(
         kept += len(found)
     assert kept == info.provenance["spans"] - sum(info.provenance["rejected"].values()) > 0
     card = (tmp_path / "out/interleaved/README.md").read_text()
+    assert "| speaker | spans | share | of the training speech |" in card and "% | unknown |" in card
     assert f"realised share of speech (eta): {metrics['realised_ratio']:.4f}" in card and "## Cost" in card
 
 

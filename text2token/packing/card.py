@@ -57,7 +57,7 @@ def card(info: CorpusInfo) -> str:
             "",
             "## Voices",
             "",
-            ", ".join(f"{name} {count:,}" for name, count in made["spans_by_speaker"].items()) or "none",
+            *voices(made["spans_by_speaker"], made.get("training_tokens_by_speaker", {})),
             "",
             "## Cost",
             "",
@@ -65,6 +65,23 @@ def card(info: CorpusInfo) -> str:
             "",
         ]
     )
+
+
+def voices(spans: Mapping[str, int], tokens: Mapping[str, int]) -> list[str]:
+    """A table of the speakers: their spans in speech, and their shares of these and of the model's training speech.
+
+    Args:
+        spans: speaker -> spans in speech.
+        tokens: speaker -> speech tokens in training; empty where unknown.
+    """
+    if not spans:
+        return ["none"]
+    total, total_tokens = sum(spans.values()), sum(tokens.values())
+    rows = ["| speaker | spans | share | of the training speech |", "|---|---|---|---|"]
+    for name in sorted({*spans, *tokens}, key=lambda name: (-spans.get(name, 0), name)):
+        share = f"{tokens.get(name, 0) / total_tokens:.1%}" if total_tokens else "unknown"
+        rows.append(f"| {name} | {spans.get(name, 0):,} | {spans.get(name, 0) / total:.1%} | {share} |")
+    return rows
 
 
 def histogram(counts: Mapping[str, int]) -> list[str]:

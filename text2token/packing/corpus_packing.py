@@ -144,7 +144,8 @@ def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, folde
             vocabulary=vocabulary.fingerprint,
             speech_tokenizer=vocabulary.speech_fingerprint,
             splits=splits,
-            provenance=_provenance(counts["train"], counts["valid"], synthesis, cpu_seconds),
+            provenance=_provenance(counts["train"], counts["valid"], synthesis, cpu_seconds)
+            | {"training_tokens_by_speaker": vocabulary.speaker_tokens},
         )
         write_record(temporary, info)
     return info

@@ -23,7 +23,7 @@ class SynthesizeConfig(BulkGenerationConfig, StageConfig):
         id_column: name of the ids'; where there is none, ids are made of file name and line.
         spans: which words become speech.
         passes: how often to go through the training texts, with other spans each time.
-        speakers: speaker -> share of the spans, e.g. speakers.ann=2 (default: all of the vocabulary alike).
+        speakers: speaker -> share of the spans, e.g. speakers.ann=2 (default: by speaker_draw).
         retries: how often the speech of a span that fails the gate is generated again, by another seed, before the
             span stays text.
         max_rejected_share: largest share of the spans that may fail the gate.

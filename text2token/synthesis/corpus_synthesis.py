@@ -17,7 +17,6 @@ from runtime.bulk.unit import UnitRecord
 from runtime.bulk.workers import check_failed
 from runtime.errors import UserError
 from runtime.stage import Run, input_fingerprint
-from text2token.bulk_generation import speaker_shares
 
 from .config import SynthesizeConfig
 from .plan import open_job
@@ -27,7 +26,8 @@ from .unit_synthesis import SynthesisWork
 
 def synthesise_corpus(config: SynthesizeConfig, run: Run) -> dict[str, Any]:
     """Finish the units that are not done; returns the metrics of all units together."""
-    speaker_shares(config.speakers, Vocabulary.from_pretrained(config.model))  # refuses a mistake before the job begins
+    shares = config.shares_of(config.speakers, Vocabulary.from_pretrained(config.model))  # mistakes: before the job
+    run.say(f"text2token.synthesize: {shares}")
     model = Path(config.model).absolute()  # workers may start elsewhere
     work = SynthesisWork(
         config=dataclasses.replace(config, model=str(model)), model_fingerprint=input_fingerprint(model)

@@ -14,7 +14,6 @@ import numpy as np
 from lm.data.readers import TextDocument
 from lm.data.vocabulary import Vocabulary
 from runtime.hashing import seed_of
-from text2token.bulk_generation import speaker_shares
 from text2token.gate import EMPTY, GOOD, OVERSIZED, judge
 from text2token.spans.policies import choose_spans
 from text2token.speech_generation import NO_CODES, GeneratedSpeech, SpeechBackend, SynthesisRequest, generate_speech
@@ -34,7 +33,7 @@ class Synthesiser:
 
     def __init__(self, backend: SpeechBackend, vocabulary: Vocabulary, config: SynthesizeConfig) -> None:
         self.backend, self.vocabulary, self.config = backend, vocabulary, config
-        self.speakers = speaker_shares(config.speakers, vocabulary)
+        self.speakers = config.shares_of(config.speakers, vocabulary)
 
     def synthesise(self, documents: Sequence[TextDocument], pass_number: int) -> list[SpokenDocument]:
         """The documents with spans and the speech tokens of those that pass the gate."""

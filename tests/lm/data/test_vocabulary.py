@@ -158,6 +158,7 @@ def test_stage(tmp_path: Path) -> None:
     assert metrics["size"] == vocabulary.size and metrics["fingerprint"] == vocabulary.fingerprint
     assert list(vocabulary.speakers) == ["ann", "bob"] and vocabulary.num_speech_tokens == 16
     assert vocabulary.speech_fingerprint == "abc" and vocabulary.frame_rate == 12.5
+    assert vocabulary.speaker_tokens == {"ann": 20, "bob": 10}  # a corpus is synthesised in these shares
     config = VocabularyConfig(
         out=str(tmp_path / "grown"), base=str(tmp_path / "out/vocabulary"), num_speakers=1, tokens=options["tokens"]
     )

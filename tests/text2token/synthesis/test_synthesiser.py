@@ -1,13 +1,10 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from lm.data.readers import TextDocument
-from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.generation import Generator
-from runtime.errors import UserError
-from text2token.bulk_generation import BulkGenerationConfig, speaker_shares
+from text2token.bulk_generation import BulkGenerationConfig
 from text2token.spans.policies import SpanConfig
 from text2token.synthesis.config import SynthesizeConfig
 from text2token.synthesis.synthesiser import Synthesiser
@@ -112,16 +109,3 @@ def test_speakers_follow_their_shares(model_folder: Path) -> None:
         for span, _ in made._plan(TextDocument(f"n{number}", "the lion sleeps in the house"), 0)
     ]
     assert set(speakers) == {"ann", "bob"} and 0.7 < np.mean([name == "ann" for name in speakers]) < 0.8
-
-
-def test_speakers_are_checked(vocabulary: Vocabulary) -> None:
-    assert speaker_shares({}, vocabulary) == (("ann", "bob", "carol"), (1 / 3, 1 / 3, 1 / 3))
-    with pytest.raises(UserError, match=r"'dora'.*ann, bob, carol"):
-        speaker_shares({"dora": 1.0}, vocabulary)
-    with pytest.raises(UserError, match=r"speakers\.ann"):
-        speaker_shares({"ann": 0.0}, vocabulary)
-    from lm.data.text_tokenizers import train_bpe
-
-    mute = build_vocabulary(train_bpe(["a"], 300), num_speech_tokens=4, speech_tokenizer="abc")
-    with pytest.raises(UserError, match="no speaker"):
-        speaker_shares({}, mute)
