@@ -26,6 +26,8 @@ class ReplyConfig(Options):
         max_question_seconds: longer questions are refused.
         kept_silence: seconds of silence around the words of a question that the model receives, before and after each
             pause; null keeps all silence.
+        min_speech_probability: a spoken question in which no 32 ms are speech with this probability is not answered
+            (`chatbot.engine.speech_detector`); 0 answers everything.
         max_text_tokens: longest transcript, and longest reply text.
         max_reply_seconds: longest spoken reply.
         text_temperature: of sampling the transcript and the reply text; 0 is greedy.
@@ -37,6 +39,7 @@ class ReplyConfig(Options):
     remembered_turns: int = option(0, at_least=0)
     max_question_seconds: float = option(15.0, above=0)
     kept_silence: float | None = option(0.2, at_least=0)
+    min_speech_probability: float = option(0.6, at_least=0, below=1, is_later=True)
     max_text_tokens: int = option(48, above=0)
     max_reply_seconds: float = option(8.0, above=0)
     text_temperature: float = option(0.0, at_least=0)

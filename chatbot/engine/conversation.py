@@ -28,7 +28,7 @@ from lm.data.special_tokens import SpecialToken
 from runtime.errors import UserError
 
 from .context_window import Message, Role, is_spoken, text_message, truncated, visible, whole_tokens
-from .events import CommittedTurn, Event, ReplyDone
+from .events import NO_SPEECH, CommittedTurn, Event, ReplyDone
 from .generation import ReplyTask, check_reply
 from .models import Models
 from .options import ReplyOptions
@@ -63,6 +63,7 @@ class Conversation:
         self._reply: ReplyTask | None = None
         self._is_open = True
         self._encode_seconds = 0.0  # work that was left at the end of the user's turn
+        self._is_unheard = False  # nobody spoke in the user's latest turn, and nothing else waits for a reply
 
     # -- the user's turn ----------------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ class Conversation:
         self._read()
 
     async def commit(self) -> CommittedTurn:
-        """End the user's turn: its speech becomes a message.
+        """End the user's turn: its speech becomes a message, but no message where nobody spoke.
 
         Raises:
             UserError: it was too short or too long; it is dropped.
@@ -102,7 +103,7 @@ class Conversation:
         return self._add_spoken("user", codes, seconds, started, ends_turn=True)
 
     async def add_audio(self, samples: Samples, role: Role = "user") -> CommittedTurn:
-        """Add a whole spoken message; a turn in the making is not touched.
+        """Add a whole spoken message, but none where nobody speaks; a turn in the making is not touched.
 
         Raises:
             UserError: too short, too long, or no samples.
@@ -118,8 +119,11 @@ class Conversation:
     def _add_spoken(
         self, role: Role, codes: list[int], seconds: float, started: float, *, ends_turn: bool = False
     ) -> CommittedTurn:
-        ids = self._spoken("user" if role == "user" else "assistant", codes)
-        self.messages.append(Message(role, ids, is_spoken=role == "user"))
+        if codes:
+            ids = self._spoken("user" if role == "user" else "assistant", codes)
+            self.messages.append(Message(role, ids, is_spoken=role == "user"))
+        is_waiting = bool(self.messages) and self.messages[-1].role == "user"
+        self._is_unheard = role == "user" and not codes and not is_waiting
         if ends_turn:
             self._begin_turn()
         self._read()
@@ -143,7 +147,7 @@ class Conversation:
             remedy = f"write at most {self._bundle.max_prompt_tokens} tokens"
             raise UserError("the message", found=f"{len(message.ids)} tokens", remedy=remedy)
         self.messages.append(message)
-        self._encode_seconds = 0.0
+        self._encode_seconds, self._is_unheard = 0.0, False
         self._read()
 
     def _begin_turn(self) -> None:
@@ -185,6 +189,8 @@ class Conversation:
     async def respond(self, options: ReplyOptions | None = None) -> AsyncGenerator[Event]:
         """Reply to the messages; events as they are known, exactly one `ReplyDone` last.
 
+        Where nobody spoke in the user's latest turn, that is the only event, with the reason `NO_SPEECH`.
+
         Leaving the iterator, or `cancel`, stops it within one block of speech. Speech of the user that comes meanwhile
         is read afterwards.
 
@@ -197,6 +203,9 @@ class Conversation:
         check_reply(options, self._bundle)
         if self._reply is not None:
             raise UserError("the conversation", found="a reply is being made", remedy="wait for its end, or cancel it")
+        if self._is_unheard:
+            yield ReplyDone(status="completed", reason=NO_SPEECH)
+            return
         if not any(message.role == "user" for message in self.messages):
             raise UserError("the conversation", found="nothing to reply to", remedy="say or write something first")
         ids = [*self._visible(self.messages, options.instructions), self._vocabulary.special(SpecialToken.ASSISTANT)]

@@ -96,7 +96,7 @@ class Engine:
         return conversation
 
     async def transcribe(self, audio: Samples) -> Transcript:
-        """Transcribe speech, (S,) float32 at 16 kHz, by the language model's ASR task.
+        """Transcribe speech, (S,) float32 at 16 kHz, by the language model's ASR task; "" where nobody speaks.
 
         Raises:
             UserError: the audio is too short, too long, or none.
@@ -106,6 +106,8 @@ class Engine:
         self.bundle.check_seconds(seconds, "the audio")
         v = self.bundle.vocabulary
         codes = await self.models.encode(samples)
+        if not len(codes):
+            return Transcript(text="", seconds=seconds, usage=Usage())
         prompt = asr_prompt(codes, v).tolist()
         written = []
         async with self.models.jobs:

@@ -11,6 +11,7 @@ from typing import Literal
 from corpus.audio.files import Samples
 
 Status = Literal["completed", "cancelled", "incomplete", "failed"]
+NO_SPEECH = "no_speech"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,8 @@ class ReplyDone:
 
     Attributes:
         status: ``completed``, ``cancelled``, ``incomplete`` (a limit ended it) or ``failed``.
-        reason: of an incomplete one ``max_tokens`` or ``context``; of a failed one the message.
+        reason: of an incomplete one ``max_tokens`` or ``context``; of a failed one the message; of a complete one
+            `NO_SPEECH` where it is empty because nobody spoke in the question.
         text: the whole reply, as far as it was written.
         transcript: of the question; "" where the model wrote none.
         usage: tokens.
@@ -95,7 +97,7 @@ Event = TranscriptDelta | TextDelta | AudioDelta | ReplyDone
 
 @dataclass(frozen=True, kw_only=True)
 class CommittedTurn:
-    """A whole spoken message: its length in seconds and in speech tokens."""
+    """A whole spoken message: its length in seconds and in speech tokens, 0 where nobody spoke."""
 
     seconds: float
     tokens: int

@@ -15,8 +15,10 @@ from .backends.builtin import Builtin, LanguageModelBackend
 from .backends.endpoint import Remote
 from .bundle_parts import Bundle
 from .events import ReplyDone
+from .loudness import NO_SAMPLES
 from .options import EngineOptions
 from .silence import without_silence
+from .speech_detector import SpeechDetector, load_network
 from .worker import Worker
 
 
@@ -44,6 +46,7 @@ class Models:
         reader: runs the model that texts are read aloud by.
         tokenizer_worker: thread of the speech tokenizer.
         decoder_worker: thread of the speech decoder.
+        speech_network: of the speech detectors; None where the bundle's settings want none.
         jobs: held by each transcription and each text that is read aloud.
         on_reply: called at the end of every reply of a conversation with the seconds of speech that were made.
     """
@@ -61,6 +64,7 @@ class Models:
         self.backend = make_backend(bundle, options)
         self.reader = self.backend if bundle.reader is None else Builtin(bundle.reader, options.max_jobs)
         self.tokenizer_worker, self.decoder_worker = Worker("speech tokenizer"), Worker("speech decoder")
+        self.speech_network = load_network() if bundle.settings.reply.min_speech_probability else None
         self.jobs = asyncio.Semaphore(options.max_jobs)
         self.on_reply: list[Callable[[ReplyDone, float], None]] = []
 
@@ -74,11 +78,26 @@ class Models:
             raise UserError("voice", found=repr(voice), remedy=f"choose one of {', '.join(self.voices)}")
         return voice or self.voices[0]
 
+    def speech_detector(self) -> SpeechDetector:
+        """The detector of one turn of the user, by the bundle's settings."""
+        return SpeechDetector(self.speech_network, self.bundle.settings.reply.min_speech_probability)
+
     async def encode(self, audio: Samples) -> Codes:
-        """The (T,) tokens of a whole turn of speech, (S,) float32 at 16 kHz, without its silence (`engine.silence`)."""
+        """The (T,) tokens of a whole turn of speech, (S,) float32 at 16 kHz, without its silence (`engine.silence`).
+
+        There are none where nobody speaks (`engine.speech_detector`).
+        """
         tokenizer, kept = self.bundle.tokenizer, self.bundle.settings.reply.kept_silence
-        (codes,) = await self.tokenizer_worker.run(lambda: tokenizer.encode([without_silence(audio, kept)]))
-        return codes
+        detector = self.speech_detector()
+
+        def encode() -> Codes:
+            spoken = without_silence(audio, kept)
+            detector.feed(spoken)
+            detector.finish()
+            (codes,) = tokenizer.encode([spoken if detector.has_speech else NO_SAMPLES])
+            return codes
+
+        return await self.tokenizer_worker.run(encode)
 
     async def close(self) -> None:
         """End the threads and the language model."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE, Samples
 from runtime.errors import UserError
+from tokenizer.model import Codes
 
 from .models import Models
 from .silence import SilenceFilter
@@ -42,6 +43,7 @@ class TurnEncoder:
         self._pieces: deque[Samples] = deque()
         self._num_waiting = 0  # samples that are not encoded yet
         self._silence = SilenceFilter(models.bundle.settings.reply.kept_silence)
+        self._detector = models.speech_detector()
         self._stream = models.bundle.tokenizer.open_stream()
         self._task: asyncio.Task[None] | None = None
         self._failure: UserError | None = None
@@ -66,7 +68,7 @@ class TurnEncoder:
             self._take(self._silence.feed(audio))
 
     async def finish(self) -> list[int]:
-        """The tokens of the whole turn, which is over; none of one that was closed meanwhile.
+        """The tokens of the whole turn, which is over; none where nobody spoke, or of one that was closed meanwhile.
 
         Raises:
             UserError: the tokenizer failed.
@@ -78,8 +80,8 @@ class TurnEncoder:
             raise self._failure
         if self._on_codes is None:
             return []
-        rest = await self._models.tokenizer_worker.run(self._stream.finish)
-        return [*self.codes, *rest.tolist()]
+        rest = await self._models.tokenizer_worker.run(self._finish_stream)
+        return [*self.codes, *rest.tolist()] if self._detector.has_speech else []
 
     def close(self) -> None:
         """Drop what is not encoded yet."""
@@ -101,7 +103,7 @@ class TurnEncoder:
             while self._pieces:
                 audio = np.concatenate(self._pieces)
                 self._pieces.clear()
-                codes = await self._models.tokenizer_worker.run(lambda audio=audio: self._stream.feed(audio))  # type: ignore[misc]
+                codes = await self._models.tokenizer_worker.run(lambda audio=audio: self._feed_stream(audio))  # type: ignore[misc]
                 if self._on_codes is None:  # closed meanwhile
                     return
                 self._num_waiting -= len(audio)
@@ -112,3 +114,13 @@ class TurnEncoder:
             self._failure = error
         finally:
             self._task = None
+
+    def _feed_stream(self, audio: Samples) -> Codes:
+        """The tokens that (S,) samples make known; on the tokenizer's thread."""
+        self._detector.feed(audio)
+        return self._stream.feed(audio)
+
+    def _finish_stream(self) -> Codes:
+        """The tokens that the end makes known; on the tokenizer's thread."""
+        self._detector.finish()
+        return self._stream.finish()

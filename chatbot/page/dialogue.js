@@ -176,6 +176,7 @@ export class Dialogue extends EventTarget {
         break;
       case "conversation.item.input_audio_transcription.completed":
         this.#update(event.item_id, { role: "user", text: event.transcript, state: "done" });
+        if (!event.transcript) this.#settle(); // nobody spoke: no reply need follow
         break;
       case "conversation.item.input_audio_transcription.failed":
         this.#update(event.item_id, { role: "user", text: "(could not be written down)", state: "failed" });

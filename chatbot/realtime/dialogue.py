@@ -30,14 +30,16 @@ class RealtimeConversation:
         self._messages: dict[str, list[Message]] = {}
 
     async def commit(self, turn: UserTurn) -> Item:
-        """The turn that the talker has heard becomes a message.
+        """The turn that the talker has heard becomes a message; its transcript is "" where nobody spoke.
 
         Raises:
             UserError: it was too short or too long.
         """
         first = len(self.talker.messages)
-        await self.talker.commit()
+        heard = await self.talker.commit()
         item = spoken_item(turn.item_id, turn.samples())
+        if not heard.tokens:
+            item.parts[0].text = ""
         self._note(item, first, len(self.conversation.items))
         return item
 
@@ -54,7 +56,8 @@ class RealtimeConversation:
         try:
             for part in item.parts:
                 if part.pcm is not None:
-                    await self.talker.add_audio(part.samples())
+                    heard = await self.talker.add_audio(part.samples())
+                    part.text = "" if part.text is None and not heard.tokens else part.text
                 else:
                     self.talker.add_text(item.role, part.text or "")
         except BaseException:

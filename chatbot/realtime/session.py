@@ -319,6 +319,11 @@ class RealtimeSession:
             {"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item.id}
         )
         await self._tell_added(item)
+        if item.parts[0].text is not None:  # nobody spoke: the server does not reply unasked
+            await self.speaker.tell_transcript(item)
+            if self.speaker.reply is reply:
+                self.speaker.reply = None
+            return
         self.speaker.add_unwritten(item, is_answered=reply is not None)
         if reply is not None:
             await self.speaker.answer(reply)

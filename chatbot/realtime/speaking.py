@@ -145,9 +145,10 @@ class ResponseSpeaker:
     async def _end_transcript(self) -> None:
         """The model goes on to its reply, so that the transcript is whole."""
         if self._unwritten and self._unwritten[-1].parts[0].text is not None:
-            await self._tell_transcript(self._unwritten.pop())
+            await self.tell_transcript(self._unwritten.pop())
 
-    async def _tell_transcript(self, item: Item) -> None:
+    async def tell_transcript(self, item: Item) -> None:
+        """Tell the client the whole transcript of a spoken message, where it wants transcripts."""
         if self.is_transcribed:
             part = item.parts[0]
             await self.outbox.emit(
@@ -182,7 +183,7 @@ class ResponseSpeaker:
             kind = "conversation.item.input_audio_transcription.failed"
             await self.outbox.emit({"type": kind, "item_id": item.id, "content_index": 0, "error": failure})
             return
-        await self._tell_transcript(item)
+        await self.tell_transcript(item)
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)

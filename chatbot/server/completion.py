@@ -41,7 +41,7 @@ class Choice(BaseModel):
 
 
 class Completion(BaseModel):
-    """A reply, whole. ``heard`` is ours: what the model understood of the last spoken message."""
+    """A reply, whole. ``heard`` is ours: the transcript of the last spoken message, "" where nobody spoke."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine
-from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
+from chatbot.engine.events import NO_SPEECH, AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from chatbot.engine.options import ReplyOptions
 from chatbot.engine.pcm import WIRE_RATE, Resampler, encode_base64, encode_pcm16
 from corpus.audio.files import Samples
@@ -156,7 +156,7 @@ class Completions:
             model=self.engine.model_name,
             choices=[Choice(message=message, finish_reason=finish_reason(done))],
             usage=CompletionUsage.of(done.usage),
-            heard=heard or None,
+            heard="" if done.reason == NO_SPEECH else heard or None,
         )
 
     async def stream(self, asked: CheckedRequest) -> StreamedResponse:
@@ -208,6 +208,8 @@ class Completions:
                             if len(samples):
                                 yield sound(samples)
                         case ReplyDone():
+                            if event.reason == NO_SPEECH:
+                                yield chunk(Delta(heard=""))
                             rest = resampler.finish()
                             if len(rest):
                                 yield sound(rest)

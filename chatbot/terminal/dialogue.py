@@ -105,7 +105,7 @@ class TerminalDialogue:
             self.loudspeaker.stop()
 
     async def _listen(self) -> bool:
-        """Record a question by the microphone until silence follows; False if there was none."""
+        """Record a question by the microphone until silence follows; False if nobody spoke."""
         detector, silent = TurnDetector(), 0.0
         self.screen.write("(listening) ")
         async with Microphone() as microphone:
@@ -121,8 +121,7 @@ class TerminalDialogue:
                     self.conversation.clear()
                     return False
         self.screen.say("")
-        await self.conversation.commit()
-        return True
+        return (await self.conversation.commit()).tokens > 0
 
     async def _find_microphone(self) -> bool:
         try:

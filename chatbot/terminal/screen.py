@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
+from chatbot.engine.events import NO_SPEECH, AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from corpus.audio.files import Samples
 from runtime.errors import UserError
 
@@ -85,7 +85,8 @@ async def show(
                     loudspeaker.play(event.samples)
             else:
                 done = event
-    screen.grow("said:", "")
+    if done.reason != NO_SPEECH:
+        screen.grow("said:", "")
     screen.end()
     if done.status == "failed":
         raise UserError("the reply", found=done.reason, remedy="ask again")
@@ -97,6 +98,8 @@ def say_end(shown: ShownReply, file: Path | None, rate: int, screen: Screen) -> 
     seconds, made = len(shown.audio) / rate, shown.done.timings
     if shown.done.status == "cancelled":
         screen.say("(stopped)")
+    elif shown.done.reason == NO_SPEECH:
+        screen.say("(nothing heard: nobody speaks in it)")
     elif not len(shown.audio):
         screen.say("spoken answer: none (the model ended its speech at once)")
     else:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from chatbot.engine.engine import Engine
+from chatbot.engine.events import NO_SPEECH
 from chatbot.engine.options import EngineOptions
 from corpus.audio.files import Samples, write_audio
 from runtime.errors import UserError
@@ -70,7 +71,7 @@ def record(shown: ShownReply, file: Path | None, rate: int) -> dict[str, object]
     """A reply as ``--json`` prints it."""
     timings = {part: value and round(value, 4) for part, value in asdict(shown.done.timings).items()}
     return {
-        "heard": shown.done.transcript or None,
+        "heard": "" if shown.done.reason == NO_SPEECH else shown.done.transcript or None,
         "said": shown.done.text,
         "audio": str(file) if file else None,
         "seconds": round(len(shown.audio) / rate, 3),

@@ -19,6 +19,7 @@ from chatbot.bundle import BundleConfig
 from chatbot.engine.worker import Worker
 from chatbot.prepare import STAGE as PREPARE
 from chatbot.prepare import ChatPrepareConfig
+from chatbot.settings import ReplyConfig
 from corpus.audio.files import Samples, write_audio
 from corpus.manifest import Utterance, write_manifest
 from corpus.tokens import TokenisedUtterance, write_tokens
@@ -179,7 +180,9 @@ def prepare_config(root: Path, **changes: object) -> ChatPrepareConfig:
 def bundle_config(root: Path, **changes: object) -> BundleConfig:
     options = {"out": str(root / "bundle"), "data": str(root / "chat_data")}
     options |= {name: str(root / name) for name in ("tokenizer", "lm", "decoder")}
-    return BundleConfig(**{**options, **changes})  # type: ignore[arg-type]
+    # The questions here are tones: all but digital silence is taken for speech.
+    reply = ReplyConfig(min_speech_probability=1e-9)
+    return BundleConfig(**{**options, "reply": reply, **changes})  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -40,6 +40,18 @@ def test_a_question_is_answered(
     assert result["timings"]["first_audio"] <= result["timings"]["total"]
 
 
+def test_a_file_without_speech_is_not_answered(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    silence, out = tmp_path / "silence.wav", tmp_path / "answer.wav"
+    soundfile.write(silence, np.zeros(88_200), 44100)
+    words = [str(silence), "--out", str(out), "--bundle", str(chain / "bundle")]
+    assert main(words) == 0
+    assert "nothing heard" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["heard"], result["said"], result["audio"]) == ("", "", None)
+    assert not out.exists()
+
+
 def test_several_files_are_one_dialogue(
     chain: Path, question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

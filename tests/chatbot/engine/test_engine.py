@@ -108,6 +108,49 @@ def test_silence_before_a_question_is_not_heard(bundle: Bundle) -> None:
     run(test)
 
 
+SILENCE = np.zeros(2 * SAMPLE_RATE, np.float32)
+
+
+@pytest.mark.parametrize("kept_silence", [0.2, None])
+def test_nobody_speaks_and_nothing_is_answered(bundle: Bundle, kept_silence: float | None) -> None:
+    async def test() -> None:
+        async with running(changed(bundle, remembered_turns=2, kept_silence=kept_silence)) as engine:
+            conversation, other = engine.open(), engine.open()
+            for told in (await asked(conversation, SILENCE), await asked(conversation, SILENCE)):
+                assert (told.done.status, told.done.reason) == ("completed", "no_speech")
+                assert not told.text and not told.transcript and not len(told.audio)
+            assert (await conversation.add_audio(SILENCE)).tokens == 0 and not conversation.messages
+            assert (await engine.transcribe(SILENCE)).text == "" != (await engine.transcribe(QUESTIONS[1])).text
+            for question in QUESTIONS[1:3]:  # silence leaves no trace in the dialogue
+                told, plain = await asked(conversation, question), await asked(other, question)
+                np.testing.assert_array_equal(told.audio, plain.audio)
+                assert (await asked(conversation, SILENCE)).done.reason == "no_speech"
+            assert [message.ids for message in conversation.messages] == [message.ids for message in other.messages]
+
+    run(test)
+
+
+def test_a_question_before_silence_is_answered(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(bundle) as engine:
+            conversation, other = engine.open(), engine.open()
+            for each in (conversation, other):
+                each.add_text("user", "what is the capital of france")
+            told = await asked(conversation, SILENCE)
+            assert told.text == Told([event async for event in other.respond()]).text
+
+    run(test)
+
+
+def test_everything_is_answered_where_detection_is_off(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(changed(bundle, min_speech_probability=0.0)) as engine:
+            told = await asked(engine.open(), SILENCE)
+            assert told.done.reason != "no_speech" and len(told.audio)
+
+    run(test)
+
+
 def test_streamed_dialogue_equals_the_offline_one(bundle: Bundle) -> None:
     remembering = changed(bundle, remembered_turns=2, max_text_tokens=8, max_reply_seconds=1.2)
 

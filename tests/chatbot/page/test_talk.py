@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 
+from chatbot.engine.speech_detector import load_network
 from evaluation.served_chat.browser import take_played
 
 from ..conftest import held  # noqa: TID252
@@ -64,7 +66,10 @@ def test_push_to_talk_by_keyboard(visit, utterance) -> None:
     assert [who for who, _, _ in talk.turns()] == ["user", "assistant"]
     [transcript] = talk.is_received("conversation.item.input_audio_transcription.completed")
     spoken = "".join(event["delta"] for event in talk.is_received("response.output_audio_transcript.delta"))
-    assert [said for _, said, _ in talk.turns()] == [transcript["transcript"] or "(nothing)", spoken or "(nothing)"]
+    assert [said for _, said, _ in talk.turns()] == [
+        transcript["transcript"] or "(nothing heard)",
+        spoken or "(nothing)",
+    ]
 
     sent = talk.sound(talk.is_received("response.output_audio.delta"), "delta")
     assert len(sent) > 0
@@ -121,6 +126,24 @@ def test_hands_free_needs_no_key(visit) -> None:
     before = len(talk.is_sent("input_audio_buffer.append"))
     talk.page.wait_for_timeout(200)
     assert len(talk.is_sent("input_audio_buffer.append")) == before, "a closed microphone sends nothing"
+
+
+def test_hands_free_noise_is_shown_as_nothing_heard(visit, server) -> None:
+    pytest.importorskip("silero_vad", reason="silero-vad is not installed")
+    reply, models = server.engine.bundle.settings.reply, server.engine.models
+    before, models.speech_network = reply.min_speech_probability, load_network()
+    reply.min_speech_probability = 0.9
+    try:
+        talk = visit().ready()
+        talk.page.uncheck("#echo")
+        talk.page.get_by_label("Hands-free").check(force=True)
+        talk.page.get_by_role("button", name="Open microphone").click()
+        talk.wait(".user[data-state=done]")
+        talk.phase("waiting")
+    finally:
+        reply.min_speech_probability = before
+    assert [said for _, said, _ in talk.turns()] == ["(nothing heard)"]
+    assert not talk.is_received("response.created")
 
 
 def test_a_tap_latches_the_button(visit) -> None:

@@ -17,6 +17,7 @@ from chatbot.engine.engine import Engine, NoFreeConversationError
 from chatbot.engine.events import ReplyDone
 from chatbot.engine.options import EngineOptions
 from chatbot.engine.pcm import decode_base64
+from chatbot.engine.speech_detector import load_network
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
 from chatbot.realtime.session import RealtimeSession
@@ -260,6 +261,54 @@ def test_the_server_finds_the_turns_and_answers_them(room: Opener) -> None:
             await client.say(append(quiet + loud + quiet))
             told = await client.until(f"{HEARD}.completed")
             assert "response.created" not in kinds(told)  # it was written down although nobody replied
+
+    run(scenario)
+
+
+def test_a_silent_turn_has_an_empty_transcript_and_no_reply(room: Opener) -> None:
+    async def scenario() -> None:
+        async with room() as client:
+            await client.set(audio={"input": {"transcription": {"model": "own"}}})
+            await client.say(append(sound(1.0, loud=False)), COMMIT, REPLY)
+            told = await client.until("response.done")
+            assert sorted(kinds(told)) == sorted(
+                [
+                    "input_audio_buffer.committed",
+                    "conversation.item.added",
+                    "conversation.item.done",
+                    f"{HEARD}.completed",
+                    "response.created",
+                    "response.done",
+                ]
+            )
+            (heard,) = (event for event in told if event["type"] == f"{HEARD}.completed")
+            (added,) = (event for event in told if event["type"] == "conversation.item.added")
+            assert heard["transcript"] == "" == added["item"]["content"][0]["transcript"]
+            response = told[-1]["response"]
+            assert (response["status"], response["output"], response["usage"]["total_tokens"]) == ("completed", [], 0)
+            assert (await client.ask())[-1]["response"]["output"]
+
+    run(scenario)
+
+
+def test_noise_that_turn_detection_takes_for_a_turn_is_not_answered(room: Opener) -> None:
+    pytest.importorskip("silero_vad", reason="silero-vad is not installed")
+
+    async def scenario() -> None:
+        async with room(is_manual=False) as client:
+            client.engine.bundle.settings.reply.min_speech_probability = 0.6
+            client.engine.models.speech_network = load_network()
+            client.session.talker.clear()
+            await client.set(audio={"input": {"transcription": {"model": "own"}}})
+            quiet, loud = sound(0.8, loud=False), sound(1.0)
+            await client.say(append(quiet + loud + quiet))
+            told = await client.until(f"{HEARD}.completed")
+            assert told[-1]["transcript"] == "" and "input_audio_buffer.speech_stopped" in kinds(told)
+            await client.say({"type": "conversation.item.retrieve", "item_id": told[-1]["item_id"]})
+            assert "response.created" not in kinds(await client.until("conversation.item.retrieved"))
+            client.engine.bundle.settings.reply.min_speech_probability = 1e-9
+            await client.say(append(loud + quiet))
+            await client.until("response.done")
 
     run(scenario)
 

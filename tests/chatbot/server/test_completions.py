@@ -47,6 +47,20 @@ def streamed(chunks: Any) -> dict[str, Any]:
     return whole
 
 
+@pytest.mark.parametrize("form", [None, "wav", "mp3", "opus", "flac", "pcm16"])
+def test_silence_is_answered_by_nothing(client: openai.OpenAI, live: Live, form: str | None) -> None:
+    silent = [spoken(np.zeros(32_000, np.float32))]
+    reply = ask(client, live, messages=silent, **(aloud(form) if form else {}))
+    choice = reply.choices[0]
+    assert (choice.finish_reason, reply.heard, reply.usage.total_tokens) == ("stop", "", 0)
+    assert (choice.message.audio.transcript if form else choice.message.content) == ""
+    if form == "wav":
+        assert len(read_sound(base64.b64decode(choice.message.audio.data))[0]) == 0
+    if form in (None, "pcm16"):
+        told = streamed(ask(client, live, messages=silent, stream=True, **(aloud(form) if form else {})))
+        assert (told["content"], told["transcript"], told["pcm"], told["reasons"][-1]) == ("", "", b"", "stop")
+
+
 def test_a_spoken_reply(client: openai.OpenAI, live: Live) -> None:
     completion = ask(client, live, **aloud())
     (choice,) = completion.choices

@@ -98,6 +98,13 @@ def test_transcriptions_tell_the_same(client: openai.OpenAI, live: Live) -> None
     assert write(client, live, file=("q.wav", stereo)).text == plain.text
 
 
+def test_nobody_speaks_and_nothing_is_written_down(client: openai.OpenAI, live: Live) -> None:
+    silence = ("q.wav", sound_file(np.zeros(32_000, np.float32)))
+    assert write(client, live, file=silence).text == ""
+    assert write(client, live, file=silence, response_format="verbose_json").duration == 2.0
+    assert [event.type for event in write(client, live, file=silence, stream=True)][-1] == "transcript.text.done"
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "param"),
     [
