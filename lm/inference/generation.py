@@ -24,6 +24,7 @@ from runtime.errors import UserError
 from .batch_invariant_linear import BatchInvariantLinear
 from .batching import BatchPolicy, ContinuousBatch, GenerationRequest
 from .cached_llama import PADDING, CachedLlama, round_up
+from .likelihood import LogProbabilities, TargetIds, TargetModality, length_buckets, target_log_probabilities
 from .output_head import Allowed, OutputHeads
 from .sampling import prompt_seeds
 
@@ -156,26 +157,21 @@ class Generator:
         return [np.array(ids, dtype=np.int32) for ids in new]
 
     @torch.inference_mode()
-    def score(
-        self, prompts: Sequence[npt.NDArray[np.integer]], continuations: Sequence[npt.NDArray[np.integer]]
-    ) -> list[float]:
-        """Log-likelihood of each continuation after its prompt: the sum over its tokens, over the whole vocabulary."""
-        pairs = zip(prompts, continuations, strict=True)
-        sequences = [np.concatenate([prompt, continuation]).astype(np.int64) for prompt, continuation in pairs]
-        scores = np.zeros(len(sequences))
+    def log_probabilities(self, rows: Sequence[Ids], modality: TargetModality = "any") -> list[LogProbabilities]:
+        """See `lm.inference.likelihood.LikelihoodModel`."""
+        found: list[LogProbabilities] = [np.zeros(0) for _ in rows]
+        lengths = [len(row) for row in rows]
+        self.model.check_length(max(lengths, default=0))
         head = BatchInvariantLinear(self.model.head[: self.vocabulary.size])
-        queue = sorted(range(len(sequences)), key=lambda number: (len(sequences[number]), number))
-        while queue:
-            padded = round_up(len(sequences[queue[-1]]))
-            self.model.check_length(len(sequences[queue[-1]]))
-            taken = queue[-max(PROMPT_TOKENS // padded, 1) :]  # the longest first
-            del queue[-len(taken) :]
-            rows = np.arange(len(taken))
-            cache = self.model.new_cache(len(taken), padded)
-            hidden_RPD = self.model.forward_padded([sequences[number] for number in taken], cache, rows, padded)
-            for hidden_PD, number in zip(hidden_RPD, taken, strict=True):
-                start, stop = len(prompts[number]), len(sequences[number])
-                log_probabilities = self.model.logits(hidden_PD[start - 1 : stop - 1], head).log_softmax(-1)
-                ids = torch.from_numpy(sequences[number][start:, None]).to(self.model.device)
-                scores[number] = float(log_probabilities.gather(-1, ids).double().sum())
-        return scores.tolist()
+        scored = TargetIds(self.vocabulary, self.vocabulary.size, modality)
+        for batch in length_buckets(lengths, PROMPT_TOKENS, PADDING):
+            padded = round_up(max(lengths[batch[0]], 1))
+            cache = self.model.new_cache(len(batch), padded)
+            sequences = [np.asarray(rows[number]) for number in batch]
+            hidden_RPD = self.model.forward_padded(sequences, cache, np.arange(len(batch)), padded)
+            for hidden_PD, ids, number in zip(hidden_RPD, sequences, batch, strict=True):
+                if len(ids) > 1:
+                    logits = self.model.logits(hidden_PD[: len(ids) - 1], head)
+                    targets = torch.from_numpy(ids[1:].astype(np.int64)).to(self.model.device)
+                    found[number] = target_log_probabilities(logits, targets, scored).double().cpu().numpy()
+        return found

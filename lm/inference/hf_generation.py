@@ -94,6 +94,24 @@ class SamplingProcessor(LogitsProcessor):
         return torch.full_like(scores, float("-inf")).scatter_(1, chosen.to(scores.device)[:, None], 0.0)
 
 
+def load_causal_lm(folder: Path | str, *, dtype: str = "float32", device: str = "cpu") -> Any:
+    """A causal LM of transformers.
+
+    Raises:
+        UserError: no model there, or one that does not load.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(str(folder), found="no config.json", remedy="give the model folder that lm.export wrote")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=getattr(torch, dtype))
+    except Exception as error:  # the library raises OSError, ValueError, RuntimeError, SafetensorError, ...
+        found = f"no loadable model ({' '.join(str(error).split())[:200]})"
+        raise UserError(str(folder), found=found, remedy="export it again") from error
+    return model.to(device)
+
+
 class TransformersGenerator:
     """An exported model of any family, run by `transformers`.
 
@@ -114,17 +132,8 @@ class TransformersGenerator:
         Raises:
             UserError: no model or no vocabulary there, or one that does not load.
         """
-        from transformers import AutoModelForCausalLM
-
         vocabulary = Vocabulary.from_pretrained(folder)
-        if not (Path(folder) / "config.json").is_file():
-            raise UserError(str(folder), found="no config.json", remedy="give the model folder that lm.export wrote")
-        try:
-            model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=getattr(torch, dtype))
-        except Exception as error:  # the library raises OSError, ValueError, RuntimeError, SafetensorError, ...
-            found = f"no loadable model ({' '.join(str(error).split())[:200]})"
-            raise UserError(str(folder), found=found, remedy="export it again") from error
-        return cls(model.to(device), vocabulary)
+        return cls(load_causal_lm(folder, dtype=dtype, device=device), vocabulary)
 
     @torch.inference_mode()
     def generate(

@@ -61,7 +61,9 @@ class _CrossEntropy(torch.autograd.Function):
         places = labels - group.rank() * logits.size(-1)
         is_local = (places >= 0) & (places < logits.size(-1))
         places = torch.where(is_local, places, 0)[..., None]
-        chosen = logits_SBW.gather(-1, places)[..., 0] * is_local
+        chosen = torch.where(
+            is_local, logits_SBW.gather(-1, places)[..., 0], 0.0
+        )  # a masked score is -inf: not times 0
         total = logits_SBW.exp_().sum(-1)
         if is_shared:
             both = torch.stack([chosen, total])

@@ -161,23 +161,6 @@ def test_nothing_to_do() -> None:
     assert [len(row) for row in rows] == [0, 2, 0]
 
 
-def test_score_is_the_log_likelihood_whatever_is_scored_with_it() -> None:
-    generator = Generator(CachedLlama(LLAMA), V)
-    many = prompts(24, 250)
-    given_prompts, continuations = many[:12], [*many[12:23], many[23][:0]]
-    scores = generator.score(given_prompts, continuations)
-    for prompt, continuation, score in zip(given_prompts, continuations, scores, strict=True):
-        ids = torch.from_numpy(np.concatenate([prompt, continuation]).astype(np.int64))[None]
-        with torch.no_grad():
-            log_p = LLAMA(ids).logits[0, :, : V.size].log_softmax(-1)
-        expected = sum(float(log_p[t - 1, ids[0, t]]) for t in range(len(prompt), ids.shape[1]))
-        assert score == pytest.approx(expected, abs=1e-3, rel=1e-5)
-        assert generator.score([prompt], [continuation])[0] == pytest.approx(score, rel=1e-6)
-    assert scores[-1] == 0 and generator.score([], []) == []
-    with pytest.raises(UserError, match="512 positions"):
-        generator.score([np.ones(400, np.int32)], [np.ones(200, np.int32)])
-
-
 @settings(max_examples=50)
 @given(st.integers(0, 1000), st.floats(0.05, 1.0), st.floats(0.2, 3.0))
 def test_draws_follow_the_nucleus(seed: int, top_p: float, temperature: float) -> None:
