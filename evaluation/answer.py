@@ -5,7 +5,8 @@
     python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=T->T model=http://localhost:8000/v1 \\
         served_model=my-model out=runs/trivia/answers
 
-The model is an OpenAI-compatible URL, or a chatbot's bundle, which is served on this machine while it is asked.
+The model is an OpenAI-compatible URL, a chatbot's bundle (served on this machine while it is asked), or a text model's
+folder of transformers; with ``cascade=`` a recogniser transcribes spoken questions for it.
 Writes <out>/answers.jsonl (text, speech, transcript, failure), answers.json (all that a score's stamp needs) and
 audio/. Answers are kept one by one: after a kill only what is missing is asked. A prompt that stays without an answer
 is a failure with its reason, never an empty success.
@@ -32,7 +33,7 @@ STAGE = Stage(
     config=AnswerConfig,
     run=run,
     summary="Let a model answer an evaluation set; raw answers are kept for any rule to score.",
-    inputs=lambda config: [config.data, None if config.is_url else config.model, config.local_recogniser],
+    inputs=lambda config: config.local_inputs,
     example="benchmark=trivia_qa data=sets/trivia_qa direction=S->S model=runs/quickstart/bundle "
     "recogniser=runs/quickstart/corpus out=runs/trivia/answers",
     speed_options=("requests", "threads"),

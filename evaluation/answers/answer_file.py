@@ -10,6 +10,7 @@ from typing import Any
 
 from corpus.json_lines import numbered_lines, parse_json_line
 from evaluation.sets.item import EvaluationSet
+from evaluation.sets.reading import choose_items
 from runtime.artefact import read_json, write_json, write_text
 from runtime.errors import UserError
 
@@ -55,6 +56,7 @@ class AnswerHeader:
         model: what was asked, as it was given.
         model_digest: of its files, or what an endpoint says of itself.
         direction: ``S->T`` and the like: the medium of the prompt, and those of the reply.
+        limit: number of items chosen out of the set, with the seed; 0 means all.
         shots: worked examples in front of each prompt.
         recogniser: of spoken replies; "" where there are none.
         seed: of sampled replies.
@@ -71,6 +73,7 @@ class AnswerHeader:
     model: str
     model_digest: str
     direction: str
+    limit: int = 0
     shots: int = 0
     recogniser: str = ""
     seed: int = 1
@@ -80,10 +83,11 @@ class AnswerHeader:
 
 @dataclass(frozen=True)
 class AnswerFile:
-    """The answers of a run by item, and their circumstances."""
+    """The answers of a run by item, their circumstances, and the items that were asked."""
 
     folder: Path
     header: AnswerHeader
+    found: EvaluationSet
     answers: Mapping[str, ModelAnswer]
 
 
@@ -94,14 +98,15 @@ def write_answers(folder: Path, header: AnswerHeader, answers: Iterable[ModelAns
     write_json(folder / HEADER, asdict(header))
 
 
-def read_answers_of(folder: Path | str, expected: EvaluationSet) -> AnswerFile:
-    """Read the answers to a set.
+def read_answers_of(folder: Path | str, whole: EvaluationSet) -> AnswerFile:
+    """Read the answers to a set, or to those of its items that were chosen.
 
     Raises:
         UserError: no answers, of another set, a bad line, or an item without a line.
     """
     root = Path(folder)
     header = AnswerHeader(**read_json(root / HEADER))
+    expected = choose_items(whole, header.limit, header.seed)
     if header.set_digest != expected.digest:
         found = f"answers to another set ({header.benchmark}, digest {header.set_digest}, not {expected.digest})"
         raise UserError(str(root), found=found, remedy="give the data that were answered, or answer anew")
@@ -119,4 +124,4 @@ def read_answers_of(folder: Path | str, expected: EvaluationSet) -> AnswerFile:
     if missing:
         found = f"no answer to {missing[0]!r} and {len(missing) - 1} more"
         raise UserError(str(root / LINES), found=found, remedy="let evaluation answer finish")
-    return AnswerFile(root, header, answers)
+    return AnswerFile(root, header, expected, answers)

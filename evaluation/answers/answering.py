@@ -1,39 +1,34 @@
-"""Answering of an evaluation set by a model behind an OpenAI-compatible endpoint, one journalled request an item."""
+"""Answering of an evaluation set: each item asked once and journalled, spoken prompts and replies transcribed."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from corpus.audio.files import encode_wav
+from corpus.audio.files import write_audio
 from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.table import BENCHMARKS
-from evaluation.judges.recognisers import find_recogniser
-from evaluation.served_chat.server import serve_bundle
-from evaluation.sets.item import EvaluationItem, EvaluationSet
-from evaluation.sets.reading import read_set, set_digest
-from runtime.artefact import atomic_path, file_digest
-from runtime.chat_endpoint import ChatEndpoint, ChatRequest, UnansweredError
+from evaluation.judges.recognisers import Recogniser, find_recogniser
+from evaluation.sets.item import EvaluationItem, EvaluationSet, WorkedExample
+from evaluation.sets.reading import choose_items, read_set
+from runtime.artefact import atomic_path
+from runtime.chat_endpoint import UnansweredError
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 from runtime.journal import Journal
 from runtime.stage import Run
 
 from .answer_file import AnswerHeader, ModelAnswer, write_answers
+from .answering_models import AnsweringModel, ReplySettings, open_model
 from .config import AnswerConfig
+from .prompt import Prompt, choose_shots
 
-ANSWERED, TRANSCRIBED = "answered.jsonl", "transcribed.jsonl"
+ANSWERED, TRANSCRIBED, HEARD = "answered.jsonl", "transcribed.jsonl", "heard.jsonl"
 FILES_AT_ONCE = 8
-MAX_SEED = 1 << 31
 EARLY = 20  # failures before their share is looked at
 
 
@@ -41,31 +36,43 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
     """Ask every item, transcribe spoken replies, write the answers; returns their numbers."""
     benchmark = BENCHMARKS[config.benchmark]
     found = chosen_items(benchmark, config)
-    with endpoint(config, run) as (client, digest):
-        answers = ask_all(config, benchmark, found, client, run)
-    answers = with_transcripts(config, answers, run)
-    recogniser = find_recogniser(config.recogniser).name if config.is_spoken else ""
-    header = AnswerHeader(
-        benchmark=benchmark.name,
-        data=config.data,
-        set_digest=found.digest,
-        items=len(found.items),
-        left_out=len(found.left_out),
-        repeated=len(found.repeated),
-        model=config.served_model or Path(config.model).name,
-        model_digest=digest,
-        direction=config.direction,
-        recogniser=recogniser,
+    cascade = find_recogniser(config.cascade, "cascade") if config.cascade else None
+    heard = {} if cascade is None else transcribe_prompts(found.items, cascade, run)
+    shots = worked_examples(benchmark, config)
+    settings = ReplySettings(
+        is_spoken=config.is_spoken,
+        max_new_tokens=config.max_new_tokens or benchmark.max_new_tokens,
+        temperature=config.temperature,
         seed=config.seed,
-        settings={
-            "temperature": config.temperature,
-            "max_new_tokens": config.max_new_tokens or benchmark.max_new_tokens,
-            "system": config.system,
-            "instruction": benchmark.instruction,
-            "limit": config.limit,
-        },
     )
-    write_answers(run.folder, header, answers)
+    log = run.folder / "server.log"
+    with open_model(config.model, config.served_model, config.requests, threads=config.threads, log=log) as model:
+        check_medium(config, model)
+        prompts = [prompt_of(item, config, benchmark, shots, heard) for item in found.items]
+        answers = ask_all(config, prompts, model, settings, run)
+        header = AnswerHeader(
+            benchmark=benchmark.name,
+            data=config.data,
+            set_digest=found.digest,
+            items=len(found.items),
+            left_out=len(found.left_out),
+            repeated=len(found.repeated),
+            model=model.name if cascade is None else f"{cascade.name} + {model.name}",
+            model_digest=model.digest,
+            direction=config.direction,
+            shots=len(shots),
+            recogniser=find_recogniser(config.recogniser).name if config.is_spoken else "",
+            limit=config.limit,
+            seed=config.seed,
+            settings={
+                "temperature": config.temperature,
+                "max_new_tokens": settings.max_new_tokens,
+                "system": config.system,
+                "instruction": benchmark.instruction,
+            },
+        )
+    answers = [replace(one, heard=heard.get(one.id, one.heard)) for one in answers]
+    write_answers(run.folder, header, with_transcripts(config, answers, run))
     failures = Counter(answer.failure for answer in answers if answer.failure)
     for reason, count in failures.most_common(3):
         run.say(f"no answer to {count} of {len(answers)} items: {reason}")
@@ -81,64 +88,65 @@ def chosen_items(benchmark: Benchmark, config: AnswerConfig) -> EvaluationSet:
         max_bad_share=config.max_bad_share,
         needs_audio=config.is_heard,
     )
-    if not config.limit or config.limit >= len(found.items):
-        return found
-    kept = set(random.Random(f"evaluation.answer {config.seed}").sample(range(len(found.items)), config.limit))
-    items = tuple(item for number, item in enumerate(found.items) if number in kept)
-    return replace(found, items=items, digest=set_digest(items))
+    return choose_items(found, config.limit, config.seed)
 
 
-@contextlib.contextmanager
-def endpoint(config: AnswerConfig, run: Run) -> Iterator[tuple[ChatEndpoint, str]]:
-    """The client of the model, and the model's digest; a bundle is served while the context is open."""
-    if config.is_url:
-        name, digest = served_model(config.model, config.served_model)
-        yield ChatEndpoint(config.model, name, config.requests, "requests"), digest
+def worked_examples(benchmark: Benchmark, config: AnswerConfig) -> tuple[WorkedExample, ...]:
+    """The examples in front of each prompt, out of ``config.shots_data``."""
+    if not config.shots:
+        return ()
+    source = read_set(benchmark.name, config.shots_data, benchmark.read_item, max_bad_share=config.max_bad_share)
+    return choose_shots(source.items, config.shots, config.seed)
+
+
+def check_medium(config: AnswerConfig, model: AnsweringModel) -> None:
+    """Raise a `UserError` where the model cannot take or give what the direction asks for."""
+    if model.hears:
         return
-    log = run.folder / "server.log"
-    with serve_bundle(config.model, log, max_talkers=config.requests.concurrency, threads=config.threads) as served:
-        name, _ = served_model(f"{served.url}/v1", "")
-        digest = file_digest(config.model)
-        yield ChatEndpoint(f"{served.url}/v1", name, config.requests, "requests"), digest
-
-
-def served_model(url: str, name: str) -> tuple[str, str]:
-    """The name of the model at a URL (its first where none is named), and what the server says of it.
-
-    Raises:
-        UserError: nobody answers there, or it has no such model.
-    """
-    try:
-        response = httpx.get(f"{url.rstrip('/')}/models", timeout=30)
-        response.raise_for_status()
-        models = {str(one["id"]): one for one in response.json()["data"]}
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        if name:  # endpoints without a list of models exist
-            return name, "unknown"
+    if config.is_spoken:
         raise UserError(
-            url, found=f"no list of models ({error})", remedy="check the URL, or set served_model"
-        ) from error
-    if not models or (name and name not in models):
-        raise UserError(url, found=f"no model {name!r}", remedy=f"it has {', '.join(models) or 'none'}")
-    chosen = name or next(iter(models))
-    return chosen, str(models[chosen].get("created", "unknown"))
+            "option direction", found=f"{model.name} writes and does not speak", remedy="choose T->T or S->T"
+        )
+    if config.is_heard and not config.cascade:
+        remedy = "set cascade= to a recogniser that transcribes the questions, or choose T->T"
+        raise UserError("option direction", found=f"{model.name} reads and does not hear", remedy=remedy)
+
+
+def prompt_of(
+    item: EvaluationItem,
+    config: AnswerConfig,
+    benchmark: Benchmark,
+    shots: tuple[WorkedExample, ...],
+    heard: Mapping[str, str],
+) -> Prompt:
+    """What is asked about an item: its text, its speech, or what a cascade's recogniser heard."""
+    is_audio = config.is_heard and not config.cascade
+    text = heard[item.id] if config.is_heard and config.cascade else item.prompt
+    return Prompt(
+        id=item.id,
+        text=None if is_audio else text,
+        audio=item.audio if is_audio else None,
+        instruction=benchmark.instruction,
+        system=config.system,
+        shots=shots,
+    )
 
 
 def ask_all(
-    config: AnswerConfig, benchmark: Benchmark, found: EvaluationSet, client: ChatEndpoint, run: Run
+    config: AnswerConfig, prompts: Sequence[Prompt], model: AnsweringModel, settings: ReplySettings, run: Run
 ) -> list[ModelAnswer]:
-    """The answers to all items, in order; those in the journal are not asked again, failures are.
+    """The answers to all prompts, in order; those in the journal are not asked again, failures are.
 
     Raises:
-        UserError: the endpoint refuses, or more than ``requests.max_failed_share`` of the items have no answer.
+        UserError: the model refuses, or more than ``requests.max_failed_share`` of the prompts have no answer.
     """
     with Journal(run.folder / ANSWERED) as journal:
         done = {str(record["id"]): ModelAnswer(**record) for record in journal.records}
-        left = [item for item in found.items if item.id not in done]
+        left = [prompt for prompt in prompts if prompt.id not in done]
         failures = Counter[str]()
-        bar = run.progress(len(found.items), "answers", start=len(found.items) - len(left), unit="item")
-        with bar, ThreadPoolExecutor(config.requests.concurrency) as pool:
-            made = pool.map(lambda item: ask(config, benchmark, item, client, run.folder), left)
+        bar = run.progress(len(prompts), "answers", start=len(prompts) - len(left), unit="item")
+        with bar, ThreadPoolExecutor(model.concurrency) as pool:
+            made = pool.map(lambda prompt: ask(prompt, model, settings, run.folder), left)
             for number, answer in enumerate(made, 1):
                 if answer.failure:
                     failures.update([answer.failure])
@@ -148,8 +156,8 @@ def ask_all(
                 bar.update()
                 if failures.total() >= EARLY:
                     check_failures(failures, number, config)
-        check_failures(failures, len(found.items), config)
-    return [done[item.id] for item in found.items]
+        check_failures(failures, len(prompts), config)
+    return [done[prompt.id] for prompt in prompts]
 
 
 def check_failures(failures: Counter[str], asked: int, config: AnswerConfig) -> None:
@@ -161,77 +169,56 @@ def check_failures(failures: Counter[str], asked: int, config: AnswerConfig) -> 
         raise UserError(config.model, found=found, remedy=remedy)
 
 
-def ask(
-    config: AnswerConfig, benchmark: Benchmark, item: EvaluationItem, client: ChatEndpoint, folder: Path
-) -> ModelAnswer:
-    """The answer to one item; a failure is an answer with its reason."""
+def ask(prompt: Prompt, model: AnsweringModel, settings: ReplySettings, folder: Path) -> ModelAnswer:
+    """The answer to one prompt; a failure is an answer with its reason."""
     try:
-        request = ChatRequest(item.id, messages_of(config, benchmark, item), parameters_of(config, benchmark, item))
-        message = client.ask(request, lambda body: read_message(body, config.is_spoken))
+        reply = model.reply(prompt, settings)
     except UnansweredError as error:
-        return ModelAnswer(id=item.id, failure=str(error))
+        return ModelAnswer(id=prompt.id, failure=str(error))
     audio = None
-    if config.is_spoken:
-        audio = f"audio/{seed_of(item.id):016x}.wav"
+    if reply.audio is not None:
+        audio = f"audio/{seed_of(prompt.id):016x}.wav"
         with atomic_path(folder / audio) as temporary:
-            temporary.write_bytes(base64.b64decode(message["audio"]["data"]))
-    return ModelAnswer(id=item.id, text=message["text"], audio=audio, heard=message["heard"])
+            temporary.write_bytes(reply.audio)
+    return ModelAnswer(id=prompt.id, text=reply.text, audio=audio, heard=reply.heard)
 
 
-def messages_of(config: AnswerConfig, benchmark: Benchmark, item: EvaluationItem) -> list[dict[str, Any]]:
-    """The messages of a request: the prompt as text, or its audio with the benchmark's instruction."""
-    messages: list[dict[str, Any]] = [{"role": "system", "content": config.system}] if config.system else []
-    if not config.is_heard:
-        return [*messages, {"role": "user", "content": item.prompt}]
-    assert item.audio is not None
-    data = base64.b64encode(encode_wav(item.audio.read())).decode()
-    parts: list[dict[str, Any]] = [{"type": "text", "text": benchmark.instruction}] if benchmark.instruction else []
-    parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
-    return [*messages, {"role": "user", "content": parts}]
+def transcribe_prompts(items: Sequence[EvaluationItem], recogniser: Recogniser, run: Run) -> dict[str, str]:
+    """What a cascade's recogniser hears in each spoken prompt, by item; transcripts are kept."""
+    folder = run.folder / "prompts"
 
+    def file_of(item: EvaluationItem) -> Path:
+        file = folder / f"{seed_of(item.id):016x}.wav"
+        assert item.audio is not None
+        write_audio(file, item.audio.read(), is_durable=False)
+        return file
 
-def parameters_of(config: AnswerConfig, benchmark: Benchmark, item: EvaluationItem) -> dict[str, Any]:
-    """Further fields of a request's body: greedy or seeded by the item, so that the order of items changes nothing."""
-    fields: dict[str, Any] = {
-        "temperature": config.temperature,
-        "max_completion_tokens": config.max_new_tokens or benchmark.max_new_tokens,
-    }
-    if config.temperature > 0:
-        fields["seed"] = seed_of(config.seed, item.id) % MAX_SEED
-    if config.is_spoken:
-        fields |= {"modalities": ["text", "audio"], "audio": {"format": "wav", "voice": "alloy"}}
-    return fields
-
-
-def read_message(body: Any, is_spoken: bool) -> dict[str, Any]:
-    """Text, audio and own transcript in a response; raises `ValueError` where the asked medium is missing."""
-    message = body["choices"][0]["message"]
-    audio = message.get("audio")
-    text = message.get("content")
-    if is_spoken:
-        if not audio or not audio.get("data"):
-            raise ValueError("no audio")
-        text = text or audio.get("transcript")
-    elif not isinstance(text, str):
-        raise ValueError("no text")
-    return {"text": text, "audio": audio, "heard": body.get("heard")}
+    by_id = {item.id: item for item in items}
+    return transcribe_kept(list(by_id), lambda id: file_of(by_id[id]), recogniser, run, HEARD, "prompts transcribed")
 
 
 def with_transcripts(config: AnswerConfig, answers: Sequence[ModelAnswer], run: Run) -> list[ModelAnswer]:
-    """The answers with the recogniser's transcripts of their speech; transcripts are kept one by one."""
-    spoken = [answer for answer in answers if answer.audio is not None]
-    if not spoken:
+    """The answers with the recogniser's transcripts of their speech; transcripts are kept."""
+    files = {answer.id: run.folder / answer.audio for answer in answers if answer.audio is not None}
+    if not files:
         return list(answers)
     recogniser = find_recogniser(config.recogniser)
-    with Journal(run.folder / TRANSCRIBED) as journal:
+    texts = transcribe_kept(list(files), files.__getitem__, recogniser, run, TRANSCRIBED, "replies transcribed")
+    return [replace(answer, transcript=texts.get(answer.id)) for answer in answers]
+
+
+def transcribe_kept(
+    ids: Sequence[str], file_of: Callable[[str], Path], recogniser: Recogniser, run: Run, journal_name: str, words: str
+) -> dict[str, str]:
+    """Transcripts by id, those of an earlier call included."""
+    with Journal(run.folder / journal_name) as journal:
         texts = {str(record["id"]): str(record["text"]) for record in journal.records}
-        left = [answer for answer in spoken if answer.id not in texts]
-        with run.progress(len(spoken), "transcripts", start=len(spoken) - len(left), unit="file") as bar:
+        left = [id for id in ids if id not in texts]
+        with run.progress(len(ids), words, start=len(ids) - len(left), unit="file") as bar:
             for start in range(0, len(left), FILES_AT_ONCE):
                 part = left[start : start + FILES_AT_ONCE]
-                heard = recogniser.transcribe([run.folder / str(answer.audio) for answer in part])
-                for answer, text in zip(part, heard, strict=True):
-                    journal.append({"id": answer.id, "text": text})
-                    texts[answer.id] = text
+                for id, text in zip(part, recogniser.transcribe([file_of(id) for id in part]), strict=True):
+                    journal.append({"id": id, "text": text})
+                    texts[id] = text
                 bar.update(len(part))
-    return [replace(answer, transcript=texts.get(answer.id)) for answer in answers]
+    return texts

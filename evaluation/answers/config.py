@@ -76,10 +76,14 @@ class AnswerConfig(SetConfig):
     """Options of evaluation.answer.
 
     Attributes:
-        model: an OpenAI-compatible URL up to the /v1, or a chatbot's bundle, which is served here.
+        model: an OpenAI-compatible URL up to the /v1, a chatbot's bundle, which is served here, or a text model's
+            folder of transformers.
         served_model: name of the model at a URL; "" takes its first.
         direction: medium of the prompt and of the reply: T->T, S->T, T->S, S->S. A spoken reply is scored in both.
         recogniser: of spoken replies: the folder of a built-in corpus, a .nemo file, a folder of transformers', a URL.
+        cascade: a recogniser that transcribes spoken questions, so that a text model can be asked; "" asks in speech.
+        shots: worked examples in front of each question, out of ``shots_data``; a seeded choice.
+        shots_data: another split of the set.
         limit: number of items, a seeded choice; 0 takes all.
         temperature: of the replies; 0 is greedy.
         max_new_tokens: of a reply; 0 takes the benchmark's.
@@ -92,6 +96,9 @@ class AnswerConfig(SetConfig):
     served_model: str = ""
     direction: str = option("S->T", one_of=DIRECTIONS)
     recogniser: str = ""
+    cascade: str = ""
+    shots: int = option(0, at_least=0)
+    shots_data: str = ""
     limit: int = option(0, at_least=0)
     temperature: float = option(0.0, at_least=0)
     max_new_tokens: int = option(0, at_least=0)
@@ -103,11 +110,10 @@ class AnswerConfig(SetConfig):
         super().__post_init__()
         remedy = "name a recogniser: spoken replies are scored by their transcripts"
         check_option(bool(self.recogniser) or not self.is_spoken, "recogniser", self.recogniser, remedy)
-
-    @property
-    def is_url(self) -> bool:
-        """Whether the model runs elsewhere."""
-        return self.model.startswith(("http://", "https://"))
+        is_given = bool(self.shots_data) or not self.shots
+        check_option(is_given, "shots_data", self.shots_data, "name the split that worked examples are taken from")
+        is_used = self.is_heard or not self.cascade
+        check_option(is_used, "cascade", self.cascade, "leave it out: the questions of this direction are text")
 
     @property
     def is_heard(self) -> bool:
@@ -120,6 +126,7 @@ class AnswerConfig(SetConfig):
         return self.direction.endswith("S")
 
     @property
-    def local_recogniser(self) -> str | None:
-        """The recogniser's path; None for a URL or none at all."""
-        return self.recogniser if self.recogniser and "://" not in self.recogniser else None
+    def local_inputs(self) -> list[str]:
+        """The files and folders that are read, URLs left out."""
+        named = (self.data, self.model, self.recogniser, self.cascade, self.shots_data)
+        return [path for path in named if path and "://" not in path]

@@ -44,7 +44,6 @@ def request_name(item: EvaluationItem, rule: Rule, medium: str) -> str:
 
 
 def judge_answers(
-    items: Sequence[EvaluationItem],
     answered: AnswerFile,
     rules: Sequence[Rule],
     media: Sequence[str],
@@ -63,7 +62,7 @@ def judge_answers(
     with Journal(folder / JOURNAL) as journal:
         done = {str(record["name"]) for record in journal.records}
         bar.update(len(done))
-        for failure in endpoint.complete_all(requests(items, answered, rules, media, done), journal):
+        for failure in endpoint.complete_all(requests(answered, rules, media, done), journal):
             asked += 1
             bar.update()
             failures.update([failure] if failure else [])
@@ -74,12 +73,12 @@ def judge_answers(
 
 
 def requests(
-    items: Sequence[EvaluationItem], answered: AnswerFile, rules: Sequence[Rule], media: Sequence[str], done: set[str]
+    answered: AnswerFile, rules: Sequence[Rule], media: Sequence[str], done: set[str]
 ) -> Iterator[ChatRequest]:
     """The requests that are not answered yet. An empty answer is not judged: rules score it by themselves."""
     for medium in media:
         for rule in rules:
-            for item in items:
+            for item in answered.found.items:
                 text = answered.answers[item.id].said(medium)
                 name = request_name(item, rule, medium) if rule.judge else ""
                 if rule.judge is not None and text and text.strip() and name not in done:

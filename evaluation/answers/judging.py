@@ -28,13 +28,12 @@ def judge(config: JudgeConfig, run: Run) -> dict[str, Any]:
     if not rules:
         remedy = f"it has {', '.join(rule.name for rule in benchmark.rules)}"
         raise UserError(f"benchmark {benchmark.name}", found="no rule that needs a judge", remedy=remedy)
-    found = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
-    answered = read_answers_of(config.answers, found)
+    whole = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
+    answered = read_answers_of(config.answers, whole)
     endpoint = ChatEndpoint(config.url, config.model, config.requests, "judge")
-    total = sum(1 for _ in requests(found.items, answered, rules, config.media, set()))
+    total = sum(1 for _ in requests(answered, rules, config.media, set()))
     with run.progress(total, "judgements", unit="answer") as bar:
         judged = judge_answers(
-            found.items,
             answered,
             rules,
             config.media,

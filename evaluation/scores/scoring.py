@@ -17,7 +17,7 @@ from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.table import BENCHMARKS
 from evaluation.rules.measure import ItemScore, SetScore, score_set
 from evaluation.rules.rule import Answered, Compat, Rule
-from evaluation.sets.item import EvaluationItem, EvaluationSet
+from evaluation.sets.item import EvaluationItem
 from evaluation.sets.reading import read_set
 from runtime.artefact import read_json, write_json, write_text
 from runtime.stage import Run
@@ -57,8 +57,8 @@ class ItemRow:
 def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
     """Score all answers by all rules; returns the headline measures."""
     benchmark = BENCHMARKS[config.benchmark]
-    found = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
-    answered = read_answers_of(config.answers, found)
+    whole = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
+    answered = read_answers_of(config.answers, whole)
     judged = read_judgements(Path(config.judgements)) if config.judgements else Judgements({}, {})
     judge = read_json(Path(config.judgements) / JUDGE_HEADER) if config.judgements else {}
     scored: list[ScoredRule] = []
@@ -69,10 +69,10 @@ def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
                 run.say(f"rule {rule.name}: not scored (it needs judgements=, see evaluation judge)")
                 continue
             for compat in ("default", "official") if rule.has_official else ("default",):
-                rows = list(score_items(rule, medium, compat, found, answered, judged, config.seed))
+                rows = list(score_items(rule, medium, compat, answered, judged, config.seed))
                 lines += [row.line() for row in rows]
                 means = score_set([(row.item.subset, row.score) for row in rows], benchmark.combine)
-                stamp = stamp_of(benchmark, rule, medium, compat, found, answered, judge, seed=config.seed)
+                stamp = stamp_of(benchmark, rule, medium, compat, answered, judge, seed=config.seed)
                 scored.append(ScoredRule(stamp, means))
     write_text(run.folder / ITEMS, "".join(lines))
     write_text(run.folder / TABLE, score_table(benchmark, scored))
@@ -91,13 +91,12 @@ def score_items(
     rule: Rule,
     medium: str,
     compat: Compat,
-    found: EvaluationSet,
     answered: AnswerFile,
     judged: Judgements,
     seed: int,
 ) -> Iterator[ItemRow]:
     """The score of each item. An item without an answer gets the score of an empty one, and a note of its own."""
-    for item in found.items:
+    for item in answered.found.items:
         answer = answered.answers[item.id]
         text = answer.said(medium)
         replies = judged.replies.get(request_name(item, rule, medium), ()) if rule.judge else ()

@@ -10,7 +10,6 @@ from evaluation.answers.answer_file import AnswerFile
 from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.rules.measure import SetScore
 from evaluation.rules.rule import Rule
-from evaluation.sets.item import EvaluationSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +27,7 @@ class Stamp:
         model_digest: of its files, or what an endpoint says of itself.
         direction: media of prompt and reply.
         medium: of the reply that was scored.
+        limit: number of items chosen out of the set, with the answers' seed; 0 means all.
         shots: worked examples in front of each prompt.
         recogniser: of spoken replies.
         rule: name of the scoring rule.
@@ -53,6 +53,7 @@ class Stamp:
     model_digest: str
     direction: str
     medium: str
+    limit: int
     shots: int
     recogniser: str
     rule: str
@@ -81,14 +82,13 @@ def stamp_of(
     rule: Rule,
     medium: str,
     compat: str,
-    found: EvaluationSet,
     answered: AnswerFile,
     judge: Mapping[str, Any],
     *,
     seed: int,
 ) -> Stamp:
     """The stamp of the scores of a medium by a rule."""
-    header = answered.header
+    header, found = answered.header, answered.found
     has_judge = rule.judge is not None
     return Stamp(
         benchmark=benchmark.name,
@@ -101,6 +101,7 @@ def stamp_of(
         model_digest=header.model_digest,
         direction=f"{header.direction.partition('->')[0]}->{'T' if medium == 'text' else 'S'}",
         medium=medium,
+        limit=header.limit,
         shots=header.shots,
         recogniser=header.recogniser if medium == "speech" else "",
         rule=rule.name,

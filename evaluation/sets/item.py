@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corpus.audio.files import SAMPLE_RATE, Samples
 from corpus.audio.segments import AudioSegment, read_segment
@@ -57,6 +57,13 @@ class EvaluationItem:
     subset: str = ""
     references: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class WorkedExample(NamedTuple):
+    """A question with its answer, shown to a model in front of another question."""
+
+    prompt: str
+    answer: str
 
 
 @dataclass(frozen=True, kw_only=True)

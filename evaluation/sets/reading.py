@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from corpus.manifest import BadRecord, check_bad_share
@@ -67,6 +69,15 @@ def read_set(
         left_out=tuple(bad),
         repeated=tuple(repeated),
     )
+
+
+def choose_items(found: EvaluationSet, limit: int, seed: int) -> EvaluationSet:
+    """A seeded choice of ``limit`` items in the order of the set; all of them with 0."""
+    if not limit or limit >= len(found.items):
+        return found
+    kept = set(random.Random(f"evaluation set {seed}").sample(range(len(found.items)), limit))
+    items = tuple(item for number, item in enumerate(found.items) if number in kept)
+    return replace(found, items=items, digest=set_digest(items))
 
 
 def set_digest(items: Iterable[EvaluationItem]) -> str:

@@ -184,3 +184,77 @@ def test_options_that_cannot_work_are_named(tmp_path: Path) -> None:
         with chat_server(knows) as served:
             answer.STAGE.execute(answered(tmp_path, served.url))
         score.STAGE.execute(scored(tmp_path, rules=["exact"]))
+
+
+def test_a_choice_of_items_is_scored_as_it_was_asked(tmp_path: Path) -> None:
+    with chat_server(lambda body: message("Paris, Rome, Madrid, Oslo or Cairo")) as served:
+        answer.STAGE.execute(answered(tmp_path, served.url, limit=2))
+    assert len(served.asked) == 2
+    found = score.STAGE.execute(scored(tmp_path))
+    assert found["items"] == 2 and found["text.contiguous.accuracy"] == 1
+    assert read_json(tmp_path / "scores" / "scores.json")["scores"][0]["stamp"]["limit"] == 2
+
+
+def test_worked_examples_come_first(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "set.jsonl").write_text(json.dumps({"question": "capital of peru", "answers": ["lima", "l"]}))
+    with chat_server(knows) as served:
+        answer.STAGE.execute(answered(tmp_path, served.url, shots=1, shots_data=str(tmp_path / "train")))
+    first = served.asked[0]["messages"]
+    assert [one["content"] for one in first[:2]] == ["capital of peru", "lima"] and len(first) == 3
+
+
+def test_a_cascade_asks_what_the_recogniser_heard(tmp_path: Path, spoken: dict[str, Path]) -> None:
+    question = "what is the capital of france"
+    (tmp_path / "set").mkdir()
+    row = {"id": "a", "question": "(never shown)", "answers": ["paris"], "audio": str(spoken[question])}
+    (tmp_path / "set" / "set.jsonl").write_text(json.dumps(row))
+    (tmp_path / "world").mkdir()
+    (tmp_path / "world" / "sentences.txt").write_text("\n".join(spoken))
+    with chat_server(lambda body: message(f"paris: {body['messages'][-1]['content']}")) as served:
+        config = AnswerConfig(
+            out=str(tmp_path / "answers"),
+            benchmark="trivia_qa",
+            data=str(tmp_path / "set"),
+            model=served.url,
+            direction="S->T",
+            cascade=str(tmp_path / "world"),
+            requests=QUICK,
+        )
+        answer.STAGE.execute(config)
+    (line,) = (tmp_path / "answers" / "answers.jsonl").read_text().splitlines()
+    assert json.loads(line)["text"] == f"paris: {question}" and json.loads(line)["heard"] == question
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of transformers with a byte-level tokenizer and no chat template."""
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from lm.data.text_tokenizers import train_bpe
+
+    folder = tmp_path_factory.mktemp("text_model")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=train_bpe(["a question"], 260), eos_token="<eos>")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_text_model_of_transformers_answers_in_one_line(tmp_path: Path, text_model: Path) -> None:
+    answer.STAGE.execute(answered(tmp_path, str(text_model), max_new_tokens=8))
+    lines = [json.loads(line) for line in (tmp_path / "answers" / "answers.jsonl").read_text().splitlines()]
+    assert len(lines) == 5 and all(isinstance(line["text"], str) and "\n" not in line["text"] for line in lines)
+    config = answered(tmp_path, str(text_model))
+    config.direction = "S->T"
+    config.out = str(tmp_path / "other")
+    with pytest.raises(UserError, match="no audio, which this direction needs"):
+        answer.STAGE.execute(config)

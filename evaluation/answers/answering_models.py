@@ -1,0 +1,198 @@
+"""Models that can be asked: an OpenAI-compatible endpoint, a bundle served here, a text model of transformers."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from evaluation.served_chat.server import serve_bundle
+from runtime.artefact import file_digest
+from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig
+from runtime.errors import UserError
+from runtime.hashing import seed_of
+
+from .prompt import Prompt
+
+MAX_SEED = 1 << 31
+TRANSFORMERS_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class ModelReply:
+    """A reply: its text, the bytes of its sound file, and the model's own transcript of the question."""
+
+    text: str | None
+    audio: bytes | None = None
+    heard: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplySettings:
+    """How a model replies; ``seed`` counts where ``temperature`` is above 0."""
+
+    is_spoken: bool
+    max_new_tokens: int
+    temperature: float
+    seed: int
+
+
+class AnsweringModel(Protocol):
+    """A model that answers prompts.
+
+    Attributes:
+        name: for a score's stamp.
+        digest: of its files, or what an endpoint says of itself.
+        concurrency: prompts that it takes at once.
+        hears: whether it takes spoken prompts.
+    """
+
+    name: str
+    digest: str
+    concurrency: int
+    hears: bool
+
+    def reply(self, prompt: Prompt, settings: ReplySettings) -> ModelReply:
+        """The reply to one prompt; independent of the other prompts and of their order.
+
+        Raises:
+            UnansweredError: there is none.
+            UserError: there would be none to any prompt.
+        """
+        ...
+
+
+class EndpointModel:
+    """A model behind an OpenAI-compatible endpoint."""
+
+    hears = True
+
+    def __init__(self, url: str, name: str, requests: RequestConfig, digest: str = "") -> None:
+        self.name, self.digest = served_model(url, name)
+        self.digest = digest or self.digest
+        self.concurrency = requests.concurrency
+        self.endpoint = ChatEndpoint(url, self.name, requests, "requests")
+
+    def reply(self, prompt: Prompt, settings: ReplySettings) -> ModelReply:
+        """The reply of the endpoint, asked again as `RequestConfig` says."""
+        fields: dict[str, Any] = {
+            "temperature": settings.temperature,
+            "max_completion_tokens": settings.max_new_tokens,
+        }
+        if settings.temperature > 0:
+            fields["seed"] = seed_of(settings.seed, prompt.id) % MAX_SEED
+        if settings.is_spoken:
+            fields |= {"modalities": ["text", "audio"], "audio": {"format": "wav", "voice": "alloy"}}
+        request = ChatRequest(prompt.id, prompt.messages(), fields)
+        return self.endpoint.ask(request, lambda body: read_reply(body, settings.is_spoken))
+
+
+def read_reply(body: Any, is_spoken: bool) -> ModelReply:
+    """The reply in a response's body; raises `ValueError` where the medium that was asked for is missing."""
+    message = body["choices"][0]["message"]
+    audio, text = message.get("audio") or {}, message.get("content")
+    heard = body.get("heard")
+    if not is_spoken:
+        if not isinstance(text, str):
+            raise ValueError("no text")
+        return ModelReply(text, None, heard)
+    if not audio.get("data"):
+        raise ValueError("no audio")
+    return ModelReply(text or audio.get("transcript"), base64.b64decode(audio["data"], validate=True), heard)
+
+
+def served_model(url: str, name: str) -> tuple[str, str]:
+    """The name of the model at a URL (its first where none is named), and what the server says of it.
+
+    Raises:
+        UserError: nobody answers there, or it has no such model.
+    """
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/models", timeout=30)
+        response.raise_for_status()
+        models = {str(one["id"]): one for one in response.json()["data"]}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        if name:  # endpoints without a list of models exist
+            return name, "unknown"
+        remedy = "check the URL, or set served_model"
+        raise UserError(url, found=f"no list of models ({error})", remedy=remedy) from error
+    if not models or (name and name not in models):
+        raise UserError(url, found=f"no model {name!r}", remedy=f"it has {', '.join(models) or 'none'}")
+    chosen = name or next(iter(models))
+    return chosen, str(models[chosen].get("created", "unknown"))
+
+
+class TransformersModel:
+    """A text language model of transformers, greedy, one prompt at a time (batch mates can change a greedy token).
+
+    A model with a chat template gets messages, any other one plain text with worked examples, and is cut at the first
+    line's end.
+    """
+
+    hears = False
+    concurrency = 1
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name, self.digest = folder, folder.name, file_digest(folder)
+
+    @functools.cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        model: Any = AutoModelForCausalLM.from_pretrained(str(self.folder)).eval()
+        return model, AutoTokenizer.from_pretrained(str(self.folder))
+
+    def reply(self, prompt: Prompt, settings: ReplySettings) -> ModelReply:
+        """The continuation of the prompt."""
+        import torch
+
+        model, tokenizer = self._parts
+        has_template = bool(tokenizer.chat_template)
+        if has_template:
+            messages = prompt.messages()
+            ids = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )["input_ids"]
+        else:
+            ids = tokenizer(prompt.plain(), return_tensors="pt")["input_ids"]
+        sampling: dict[str, Any] = {"do_sample": False}
+        if settings.temperature > 0:
+            torch.manual_seed(seed_of(settings.seed, prompt.id) % MAX_SEED)
+            sampling = {"do_sample": True, "temperature": settings.temperature}
+        with torch.inference_mode():
+            made = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=settings.max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+                **sampling,
+            )
+        text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+        return ModelReply(text if has_template else text.strip("\n").split("\n")[0])
+
+
+@contextlib.contextmanager
+def open_model(
+    source: str, served_name: str, requests: RequestConfig, *, threads: int, log: Path
+) -> Iterator[AnsweringModel]:
+    """The model that a URL or a folder names; a bundle is served while the context is open.
+
+    Raises:
+        UserError: there is none.
+    """
+    if source.startswith(("http://", "https://")):
+        yield EndpointModel(source, served_name, requests)
+    elif (Path(source) / TRANSFORMERS_FILE).is_file():
+        yield TransformersModel(Path(source))
+    elif Path(source).is_dir():
+        with serve_bundle(source, log, max_talkers=requests.concurrency, threads=threads) as served:
+            yield EndpointModel(f"{served.url}/v1", "", requests, digest=file_digest(source))
+    else:
+        remedy = "give a URL up to the /v1, a chatbot's bundle, or a text model's folder of transformers"
+        raise UserError(f"option model={source}", found="no such folder", remedy=remedy)

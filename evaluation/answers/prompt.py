@@ -1,0 +1,62 @@
+"""Prompts: what a model is asked about an item, with worked examples in front, as messages or as one plain text."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corpus.audio.files import encode_wav
+from evaluation.sets.item import EvaluationItem, ItemAudio, WorkedExample
+
+QUESTION, ANSWER = "Question: ", "Answer:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What is asked about one item.
+
+    Attributes:
+        id: of the item.
+        text: of the question; None where it is asked in speech.
+        audio: of the question; None where it is asked in text.
+        instruction: sent with spoken questions.
+        system: instructions to the model; "" for none.
+        shots: worked examples, in text.
+    """
+
+    id: str
+    text: str | None = None
+    audio: ItemAudio | None = None
+    instruction: str = ""
+    system: str = ""
+    shots: tuple[WorkedExample, ...] = ()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """As chat messages; each worked example is an exchange of its own."""
+        messages: list[dict[str, Any]] = [{"role": "system", "content": self.system}] if self.system else []
+        for shot in self.shots:
+            messages += [{"role": "user", "content": shot.prompt}, {"role": "assistant", "content": shot.answer}]
+        if self.text is not None:
+            return [*messages, {"role": "user", "content": self.text}]
+        assert self.audio is not None
+        data = base64.b64encode(encode_wav(self.audio.read())).decode()
+        parts: list[dict[str, Any]] = [{"type": "text", "text": self.instruction}] if self.instruction else []
+        parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
+        return [*messages, {"role": "user", "content": parts}]
+
+    def plain(self) -> str:
+        """As one text for a model without a chat template: ``Question: ...\\nAnswer: ...`` for each, the last open."""
+        assert self.text is not None
+        shown = [f"{QUESTION}{shot.prompt}\n{ANSWER} {shot.answer}\n\n" for shot in self.shots]
+        head = [f"{self.system}\n\n"] if self.system else []
+        return "".join([*head, *shown, f"{QUESTION}{self.text}\n{ANSWER}"])
+
+
+def choose_shots(items: Sequence[EvaluationItem], count: int, seed: int) -> tuple[WorkedExample, ...]:
+    """Worked examples out of another split: a seeded choice, the first reference as the answer."""
+    able = [item for item in items if item.references]
+    chosen = random.Random(f"worked examples {seed}").sample(able, min(count, len(able)))
+    return tuple(WorkedExample(item.prompt, item.references[0]) for item in chosen)
