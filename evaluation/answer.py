@@ -1,8 +1,8 @@
 """Stage ``evaluation.answer``: answers of a model to an evaluation set, raw, for any rule to score.
 
-    python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=S->S model=runs/quickstart/bundle \\
+    python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=s2s model=runs/quickstart/bundle \\
         recogniser=runs/quickstart/corpus out=runs/trivia/answers
-    python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=T->T model=http://localhost:8000/v1 \\
+    python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=t2t model=http://localhost:8000/v1 \\
         served_model=my-model out=runs/trivia/answers
 
 The model is an OpenAI-compatible URL, a chatbot's bundle (served on this machine while it is asked), or a text model's
@@ -34,7 +34,7 @@ STAGE = Stage(
     run=run,
     summary="Let a model answer an evaluation set; raw answers are kept for any rule to score.",
     inputs=lambda config: config.local_inputs,
-    example="benchmark=trivia_qa data=sets/trivia_qa direction=S->S model=runs/quickstart/bundle "
+    example="benchmark=trivia_qa data=sets/trivia_qa direction=s2s model=runs/quickstart/bundle "
     "recogniser=runs/quickstart/corpus out=runs/trivia/answers",
     speed_options=("requests", "threads"),
 )

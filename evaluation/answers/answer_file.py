@@ -55,7 +55,7 @@ class AnswerHeader:
         repeated: items whose prompt came before.
         model: what was asked, as it was given.
         model_digest: of its files, or what an endpoint says of itself.
-        direction: ``S->T`` and the like: the medium of the prompt, and those of the reply.
+        direction: ``s2t`` and the like: the medium of the prompt, and those of the reply.
         limit: number of items chosen out of the set, with the seed; 0 means all.
         shots: worked examples in front of each prompt.
         recogniser: of spoken replies; "" where there are none.

@@ -23,9 +23,9 @@ from runtime.journal import Journal
 from runtime.stage import Run
 
 from .answer_file import AnswerHeader, ModelAnswer, write_answers
-from .answering_models import AnsweringModel, ReplySettings, open_model
+from .answering_models import AnsweringModel, AnswerSettings, open_model
 from .config import AnswerConfig
-from .prompt import Prompt, choose_shots
+from .prompt import ItemPrompt, choose_shots
 
 ANSWERED, TRANSCRIBED, HEARD = "answered.jsonl", "transcribed.jsonl", "heard.jsonl"
 FILES_AT_ONCE = 8
@@ -39,7 +39,7 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
     cascade = find_recogniser(config.cascade, "cascade") if config.cascade else None
     heard = {} if cascade is None else transcribe_prompts(found.items, cascade, run)
     shots = worked_examples(benchmark, config)
-    settings = ReplySettings(
+    settings = AnswerSettings(
         is_spoken=config.is_spoken,
         max_new_tokens=config.max_new_tokens or benchmark.max_new_tokens,
         temperature=config.temperature,
@@ -104,11 +104,9 @@ def check_medium(config: AnswerConfig, model: AnsweringModel) -> None:
     if model.hears:
         return
     if config.is_spoken:
-        raise UserError(
-            "option direction", found=f"{model.name} writes and does not speak", remedy="choose T->T or S->T"
-        )
+        raise UserError("option direction", found=f"{model.name} writes and does not speak", remedy="choose t2t or s2t")
     if config.is_heard and not config.cascade:
-        remedy = "set cascade= to a recogniser that transcribes the questions, or choose T->T"
+        remedy = "set cascade= to a recogniser that transcribes the questions, or choose t2t"
         raise UserError("option direction", found=f"{model.name} reads and does not hear", remedy=remedy)
 
 
@@ -118,11 +116,11 @@ def prompt_of(
     benchmark: Benchmark,
     shots: tuple[WorkedExample, ...],
     heard: Mapping[str, str],
-) -> Prompt:
-    """What is asked about an item: its text, its speech, or what a cascade's recogniser heard."""
+) -> ItemPrompt:
+    """The prompt about an item: its text, its speech, or what a cascade's recogniser heard."""
     is_audio = config.is_heard and not config.cascade
     text = heard[item.id] if config.is_heard and config.cascade else item.prompt
-    return Prompt(
+    return ItemPrompt(
         id=item.id,
         text=None if is_audio else text,
         audio=item.audio if is_audio else None,
@@ -133,7 +131,7 @@ def prompt_of(
 
 
 def ask_all(
-    config: AnswerConfig, prompts: Sequence[Prompt], model: AnsweringModel, settings: ReplySettings, run: Run
+    config: AnswerConfig, prompts: Sequence[ItemPrompt], model: AnsweringModel, settings: AnswerSettings, run: Run
 ) -> list[ModelAnswer]:
     """The answers to all prompts, in order; those in the journal are not asked again, failures are.
 
@@ -169,7 +167,7 @@ def check_failures(failures: Counter[str], asked: int, config: AnswerConfig) -> 
         raise UserError(config.model, found=found, remedy=remedy)
 
 
-def ask(prompt: Prompt, model: AnsweringModel, settings: ReplySettings, folder: Path) -> ModelAnswer:
+def ask(prompt: ItemPrompt, model: AnsweringModel, settings: AnswerSettings, folder: Path) -> ModelAnswer:
     """The answer to one prompt; a failure is an answer with its reason."""
     try:
         reply = model.reply(prompt, settings)
@@ -184,7 +182,7 @@ def ask(prompt: Prompt, model: AnsweringModel, settings: ReplySettings, folder: 
 
 
 def transcribe_prompts(items: Sequence[EvaluationItem], recogniser: Recogniser, run: Run) -> dict[str, str]:
-    """What a cascade's recogniser hears in each spoken prompt, by item; transcripts are kept."""
+    """The transcripts of spoken prompts by a cascade's recogniser, by item; they are kept."""
     folder = run.folder / "prompts"
 
     def file_of(item: EvaluationItem) -> Path:

@@ -18,14 +18,14 @@ from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 
-from .prompt import Prompt
+from .prompt import ItemPrompt
 
 MAX_SEED = 1 << 31
 TRANSFORMERS_FILE = "config.json"
 
 
 @dataclass(frozen=True)
-class ModelReply:
+class ReceivedReply:
     """A reply: its text, the bytes of its sound file, and the model's own transcript of the question."""
 
     text: str | None
@@ -34,8 +34,8 @@ class ModelReply:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplySettings:
-    """How a model replies; ``seed`` counts where ``temperature`` is above 0."""
+class AnswerSettings:
+    """Settings of replies; ``seed`` counts where ``temperature`` is above 0."""
 
     is_spoken: bool
     max_new_tokens: int
@@ -58,7 +58,7 @@ class AnsweringModel(Protocol):
     concurrency: int
     hears: bool
 
-    def reply(self, prompt: Prompt, settings: ReplySettings) -> ModelReply:
+    def reply(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
         """The reply to one prompt; independent of the other prompts and of their order.
 
         Raises:
@@ -79,7 +79,7 @@ class EndpointModel:
         self.concurrency = requests.concurrency
         self.endpoint = ChatEndpoint(url, self.name, requests, "requests")
 
-    def reply(self, prompt: Prompt, settings: ReplySettings) -> ModelReply:
+    def reply(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
         """The reply of the endpoint, asked again as `RequestConfig` says."""
         fields: dict[str, Any] = {
             "temperature": settings.temperature,
@@ -93,7 +93,7 @@ class EndpointModel:
         return self.endpoint.ask(request, lambda body: read_reply(body, settings.is_spoken))
 
 
-def read_reply(body: Any, is_spoken: bool) -> ModelReply:
+def read_reply(body: Any, is_spoken: bool) -> ReceivedReply:
     """The reply in a response's body; raises `ValueError` where the medium that was asked for is missing."""
     message = body["choices"][0]["message"]
     audio, text = message.get("audio") or {}, message.get("content")
@@ -101,10 +101,10 @@ def read_reply(body: Any, is_spoken: bool) -> ModelReply:
     if not is_spoken:
         if not isinstance(text, str):
             raise ValueError("no text")
-        return ModelReply(text, None, heard)
+        return ReceivedReply(text, None, heard)
     if not audio.get("data"):
         raise ValueError("no audio")
-    return ModelReply(text or audio.get("transcript"), base64.b64decode(audio["data"], validate=True), heard)
+    return ReceivedReply(text or audio.get("transcript"), base64.b64decode(audio["data"], validate=True), heard)
 
 
 def served_model(url: str, name: str) -> tuple[str, str]:
@@ -148,7 +148,7 @@ class TransformersModel:
         model: Any = AutoModelForCausalLM.from_pretrained(str(self.folder)).eval()
         return model, AutoTokenizer.from_pretrained(str(self.folder))
 
-    def reply(self, prompt: Prompt, settings: ReplySettings) -> ModelReply:
+    def reply(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
         """The continuation of the prompt."""
         import torch
 
@@ -174,7 +174,7 @@ class TransformersModel:
                 **sampling,
             )
         text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
-        return ModelReply(text if has_template else text.strip("\n").split("\n")[0])
+        return ReceivedReply(text if has_template else text.strip("\n").split("\n")[0])
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from runtime.config import option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 
-DIRECTIONS = ("T->T", "S->T", "T->S", "S->S")
+DIRECTIONS = ("t2t", "s2t", "t2s", "s2s")
 MEDIA = ("text", "speech")
 
 
@@ -79,7 +79,7 @@ class AnswerConfig(SetConfig):
         model: an OpenAI-compatible URL up to the /v1, a chatbot's bundle, which is served here, or a text model's
             folder of transformers.
         served_model: name of the model at a URL; "" takes its first.
-        direction: medium of the prompt and of the reply: T->T, S->T, T->S, S->S. A spoken reply is scored in both.
+        direction: medium of the prompt and of the reply: t2t, s2t, t2s, s2s. A spoken reply is scored in both.
         recogniser: of spoken replies: the folder of a built-in corpus, a .nemo file, a folder of transformers', a URL.
         cascade: a recogniser that transcribes spoken questions, so that a text model can be asked; "" asks in speech.
         shots: worked examples in front of each question, out of ``shots_data``; a seeded choice.
@@ -94,7 +94,7 @@ class AnswerConfig(SetConfig):
 
     model: str
     served_model: str = ""
-    direction: str = option("S->T", one_of=DIRECTIONS)
+    direction: str = option("s2t", one_of=DIRECTIONS)
     recogniser: str = ""
     cascade: str = ""
     shots: int = option(0, at_least=0)
@@ -118,12 +118,12 @@ class AnswerConfig(SetConfig):
     @property
     def is_heard(self) -> bool:
         """Whether the prompt is speech."""
-        return self.direction.startswith("S")
+        return self.direction.startswith("s")
 
     @property
     def is_spoken(self) -> bool:
         """Whether the reply is speech."""
-        return self.direction.endswith("S")
+        return self.direction.endswith("s")
 
     @property
     def local_inputs(self) -> list[str]:

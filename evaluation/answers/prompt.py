@@ -1,4 +1,4 @@
-"""Prompts: what a model is asked about an item, with worked examples in front, as messages or as one plain text."""
+"""Prompts about items, with worked examples in front: as chat messages or as one plain text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ QUESTION, ANSWER = "Question: ", "Answer:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """What is asked about one item.
+class ItemPrompt:
+    """The question about one item, in text or in speech.
 
     Attributes:
         id: of the item.

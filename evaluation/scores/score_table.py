@@ -46,10 +46,17 @@ def score_table(benchmark: Benchmark, scored: Sequence[ScoredRule]) -> str:
             low, high = mean.interval
             values = [f"{mean.micro * scale:.2f}", f"{low * scale:.2f} to {high * scale:.2f}", str(mean.items)]
             values += [f"{mean.macro * scale:.2f}", f"{mean.subset_mean * scale:.2f}", notes]
-            lines.append(f"| {' | '.join([rule, one.stamp.direction, name, *values])} |")
+            lines.append(f"| {' | '.join([rule, arrow(one.stamp.direction), name, *values])} |")
         for name, value in one.score.combined.items():
-            lines.append(f"| {rule} | {one.stamp.direction} | **{name}** | {value * scale:.2f} | | | | | {notes} |")
+            lines.append(
+                f"| {rule} | {arrow(one.stamp.direction)} | **{name}** | {value * scale:.2f} | | | | | {notes} |"
+            )
     if benchmark.published:
         lines += ["", "Published:", "", "| model | direction | score | source |", "|---|---|---|---|"]
         lines += [f"| {one.model} | {one.direction} | {one.value:g} | {one.source} |" for one in benchmark.published]
     return "\n".join(lines) + "\n"
+
+
+def arrow(direction: str) -> str:
+    """A direction as papers print it: ``S->T`` for ``s2t``."""
+    return direction.upper().replace("2", "->")

@@ -99,7 +99,7 @@ def stamp_of(
         failures=sum(bool(answer.failure) for answer in answered.answers.values()),
         model=header.model,
         model_digest=header.model_digest,
-        direction=f"{header.direction.partition('->')[0]}->{'T' if medium == 'text' else 'S'}",
+        direction=f"{header.direction[0]}2{'t' if medium == 'text' else 's'}",
         medium=medium,
         limit=header.limit,
         shots=header.shots,

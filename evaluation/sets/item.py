@@ -1,4 +1,4 @@
-"""An item of an evaluation set: what is asked, in text and in speech, and what a scoring rule needs to know."""
+"""An item of an evaluation set: its prompt in text and in speech, and the fields that a scoring rule needs."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def answered(folder: Path, url: str, **options: Any) -> AnswerConfig:
         benchmark="trivia_qa",
         data=str(write_set(folder / "set")),
         model=url,
-        direction="T->T",
+        direction="t2t",
         requests=QUICK,
         **options,
     )
@@ -88,7 +88,7 @@ def test_answers_judgements_and_scores(tmp_path: Path) -> None:
     assert by_rule["judge"]["score"]["notes"] == {"empty answer": 1, "no answer": 1, "unreadable judgement": 2}
     stamp = by_rule["judge"]["stamp"]
     assert (stamp["judge"], stamp["items"], stamp["failures"], stamp["left_out"]) == ("j", 5, 1, 0)
-    assert stamp["direction"] == "T->T" and stamp["judge_prompt"].startswith("knowledge ")
+    assert stamp["direction"] == "t2t" and stamp["judge_prompt"].startswith("knowledge ")
     table = (tmp_path / "scores" / "scores.md").read_text()
     assert "1 empty answer, 1 no answer" in table and "GLM-4-Voice-9B | S->T | 39.1" in table
 
@@ -155,7 +155,7 @@ def test_speech_to_speech_is_scored_in_both_media(tmp_path: Path, spoken: dict[s
             benchmark="llama_questions",
             data=str(folder),
             model=served.url,
-            direction="S->S",
+            direction="s2s",
             recogniser=str(tmp_path / "world"),
             requests=QUICK,
         )
@@ -163,7 +163,7 @@ def test_speech_to_speech_is_scored_in_both_media(tmp_path: Path, spoken: dict[s
     found = score.STAGE.execute(scored(tmp_path, benchmark="llama_questions"))
     assert found["text.contiguous.accuracy"] == 0 and found["speech.contiguous.accuracy"] == 1
     directions = {one["stamp"]["direction"] for one in read_json(tmp_path / "scores" / "scores.json")["scores"]}
-    assert directions == {"S->T", "S->S"}
+    assert directions == {"s2t", "s2s"}
 
 
 def test_answers_of_another_set_are_refused(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_answers_of_another_set_are_refused(tmp_path: Path) -> None:
 
 def test_options_that_cannot_work_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="option recogniser"):
-        AnswerConfig(out="o", benchmark="trivia_qa", data="d", model="m", direction="S->S")
+        AnswerConfig(out="o", benchmark="trivia_qa", data="d", model="m", direction="s2s")
     with pytest.raises(UserError, match="choose one of web_questions"):
         score.STAGE.execute(scored(tmp_path, benchmark="triviaqa"))
     with pytest.raises(UserError, match=r"no rule 'exact'.*contiguous"):
@@ -217,7 +217,7 @@ def test_a_cascade_asks_what_the_recogniser_heard(tmp_path: Path, spoken: dict[s
             benchmark="trivia_qa",
             data=str(tmp_path / "set"),
             model=served.url,
-            direction="S->T",
+            direction="s2t",
             cascade=str(tmp_path / "world"),
             requests=QUICK,
         )
@@ -254,7 +254,7 @@ def test_a_text_model_of_transformers_answers_in_one_line(tmp_path: Path, text_m
     lines = [json.loads(line) for line in (tmp_path / "answers" / "answers.jsonl").read_text().splitlines()]
     assert len(lines) == 5 and all(isinstance(line["text"], str) and "\n" not in line["text"] for line in lines)
     config = answered(tmp_path, str(text_model))
-    config.direction = "S->T"
+    config.direction = "s2t"
     config.out = str(tmp_path / "other")
     with pytest.raises(UserError, match="no audio, which this direction needs"):
         answer.STAGE.execute(config)
