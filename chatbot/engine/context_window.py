@@ -14,7 +14,6 @@ import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE
 from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
-from lm.data.formats import chat_message
 from lm.data.special_tokens import SpecialToken
 from lm.data.truncation import first_kept
 from lm.data.vocabulary import Vocabulary
@@ -22,14 +21,15 @@ from lm.data.vocabulary import Vocabulary
 Role = Literal["user", "assistant", "system"]
 
 
-@dataclass
+@dataclass(kw_only=True, eq=False)
 class Message:
-    """One message.
+    """One message; two of the same content are two messages.
 
     Attributes:
         role: of the speaker.
-        ids: its special token and content.
-        is_spoken: speech of a user, not typed.
+        ids: of each of its parts the role's special token and the content; none where nobody spoke, and while a reply is
+            being made.
+        is_spoken: some of it is speech of a user, not typed.
         body: of a reply, the place in ``ids`` the reply proper begins (after the question's transcript).
     """
 
@@ -37,11 +37,6 @@ class Message:
     ids: list[int] = field(default_factory=list)
     body: int = 1
     is_spoken: bool = False
-
-
-def text_message(role: Role, text: str, vocabulary: Vocabulary) -> Message:
-    """A typed message."""
-    return Message(role, chat_message(role, text, vocabulary).tolist())
 
 
 def turns(messages: Sequence[Message]) -> list[list[Message]]:
@@ -77,8 +72,8 @@ def is_spoken(messages: Sequence[Message]) -> bool:
     return any(message.is_spoken for turn in latest for message in turn)
 
 
-def truncated(message: Message, num_played: int, vocabulary: Vocabulary) -> Message:
-    """A reply of which only the first ``num_played`` speech tokens were played: its text is cut in proportion.
+def truncate(message: Message, num_played: int, vocabulary: Vocabulary) -> None:
+    """Reduce a reply to its first ``num_played`` speech tokens, which were played: its text is cut in proportion.
 
     A reply in turns of text and speech is cut after that speech token. One that is text first and speech then keeps
     the share of its text that the played speech is of all its speech. A reply of which nothing was played is empty.
@@ -86,19 +81,20 @@ def truncated(message: Message, num_played: int, vocabulary: Vocabulary) -> Mess
     head, body = message.ids[: message.body], message.ids[message.body :]
     speech = [at for at, id in enumerate(body) if vocabulary.is_speech(id)]
     if num_played <= 0:
-        return Message(message.role, head, message.body)
+        message.ids = head
+        return
     begin, end = vocabulary.special(SpecialToken.BEGIN_OF_AUDIO), vocabulary.special(SpecialToken.END_OF_AUDIO)
     if num_played >= len(speech):
         is_unfinished = begin in body and end not in body
-        return Message(message.role, message.ids + ([end] if is_unfinished else []), message.body)
+        message.ids = [*head, *body, *([end] if is_unfinished else [])]
+        return
     text = [id for id in body if vocabulary.is_text(id)]
     is_text_first = begin in body and not any(vocabulary.is_text(id) for id in body[speech[0] :])
     if is_text_first:
         words = text[: round(len(text) * num_played / len(speech))]
-        kept = [*words, begin, *(body[at] for at in speech[:num_played]), end]
+        message.ids = [*head, *words, begin, *(body[at] for at in speech[:num_played]), end]
     else:
-        kept = body[: speech[num_played - 1] + 1]
-    return Message(message.role, head + kept, message.body)
+        message.ids = head + body[: speech[num_played - 1] + 1]
 
 
 def whole_tokens(seconds: float) -> int:

@@ -6,8 +6,9 @@
     async for event in conversation.respond():         # text and speech, ReplyDone last
         ...
 
-The model reads the user's speech as soon as it is tokens. Its context is always a function of the messages
-(`chatbot.engine.context_window`): a change of them (truncate, clear, a typed message) changes the ids that are wanted,
+The messages are the only record of the dialogue; items of the Realtime protocol are messages of it. The model reads
+the user's speech as soon as it is tokens. Its context is always a function of the messages
+(`chatbot.engine.context_window`): a change of them (truncate, remove, a typed message) changes the ids that are wanted,
 and the model reads again from the first id on that differs.
 
 S samples.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,7 @@ from lm.data.formats import chat_message
 from lm.data.special_tokens import SpecialToken
 from runtime.errors import UserError
 
-from .context_window import Message, Role, is_spoken, text_message, truncated, visible, whole_tokens
+from .context_window import Message, Role, is_spoken, truncate, visible, whole_tokens
 from .events import NO_SPEECH, CommittedTurn, Event, ReplyDone
 from .generation import ReplyTask, check_reply
 from .models import Models
@@ -48,7 +49,8 @@ class Conversation:
         on_close: called with the conversation when it is closed.
 
     Attributes:
-        messages: the conversation so far.
+        messages: the conversation so far, in order. A turn in which nobody spoke and a reply in the making are among
+            them, without ids.
         touched: time of its latest use (`time.monotonic`).
     """
 
@@ -63,7 +65,6 @@ class Conversation:
         self._reply: ReplyTask | None = None
         self._is_open = True
         self._encode_seconds = 0.0  # work that was left at the end of the user's turn
-        self._is_unheard = False  # nobody spoke in the user's latest turn, and nothing else waits for a reply
 
     # -- the user's turn ----------------------------------------------------------------------------------------
 
@@ -85,8 +86,8 @@ class Conversation:
         self._begin_turn()
         self._read()
 
-    async def commit(self) -> CommittedTurn:
-        """End the user's turn: its speech becomes a message, but no message where nobody spoke.
+    async def commit(self, message: Message | None = None) -> CommittedTurn:
+        """End the user's turn: its speech becomes a message, ``message`` where it is given; without ids if nobody spoke.
 
         Raises:
             UserError: it was too short or too long; it is dropped.
@@ -100,35 +101,24 @@ class Conversation:
         except UserError:
             self.clear()
             raise
-        return self._add_spoken("user", codes, seconds, started, ends_turn=True)
+        message = message or Message(role="user")
+        message.ids, message.is_spoken = self._ids("user", codes), bool(codes)
+        self.messages.append(message)
+        self._begin_turn()
+        self._read()
+        self._encode_seconds = time.perf_counter() - started
+        return CommittedTurn(seconds=seconds, tokens=len(codes))
 
     async def add_audio(self, samples: Samples, role: Role = "user") -> CommittedTurn:
-        """Add a whole spoken message, but none where nobody speaks; a turn in the making is not touched.
+        """Add a whole spoken message, without ids where nobody speaks; a turn in the making is not touched.
 
         Raises:
             UserError: too short, too long, or no samples.
         """
-        self._check_open()
-        audio = checked_samples(samples)
-        seconds = len(audio) / SAMPLE_RATE
-        self._bundle.check_seconds(seconds)
-        started = time.perf_counter()
-        codes = (await self.models.encode(audio)).tolist()
-        return self._add_spoken(role, codes, seconds, started)
-
-    def _add_spoken(
-        self, role: Role, codes: list[int], seconds: float, started: float, *, ends_turn: bool = False
-    ) -> CommittedTurn:
-        if codes:
-            ids = self._spoken("user" if role == "user" else "assistant", codes)
-            self.messages.append(Message(role, ids, is_spoken=role == "user"))
-        is_waiting = bool(self.messages) and self.messages[-1].role == "user"
-        self._is_unheard = role == "user" and not codes and not is_waiting
-        if ends_turn:
-            self._begin_turn()
-        self._read()
-        self._encode_seconds = time.perf_counter() - started
-        return CommittedTurn(seconds=seconds, tokens=len(codes))
+        message = Message(role=role)
+        (turn,) = await self.encode(message, [samples])
+        self.insert(message)
+        return turn
 
     def add_text(self, role: Role, text: str) -> None:
         """Add a typed message.
@@ -137,17 +127,44 @@ class Conversation:
             UserError: no such role, or no text.
         """
         self._check_open()
-        if role not in ROLES:
-            raise UserError("role", found=repr(role), remedy=f"choose one of {', '.join(ROLES)}")
-        if not text.strip():
-            raise UserError("the message", found="no text", remedy="write something")
-        learnt = text if role == "system" else self._bundle.settings.reply.as_learnt(text)
-        message = text_message(role, learnt, self._vocabulary)
-        if len(message.ids) > self._bundle.max_prompt_tokens:
-            remedy = f"write at most {self._bundle.max_prompt_tokens} tokens"
-            raise UserError("the message", found=f"{len(message.ids)} tokens", remedy=remedy)
-        self.messages.append(message)
-        self._encode_seconds, self._is_unheard = 0.0, False
+        self._encode_seconds = 0.0
+        self.insert(Message(role=role, ids=self._typed(role, text)))
+
+    async def encode(self, message: Message, content: Sequence[str | Samples]) -> list[CommittedTurn]:
+        """Give a message, which is to be inserted, its content: texts, and (S,) samples of speech at 16 kHz.
+
+        Returns:
+            the length of each part's speech.
+
+        Raises:
+            UserError: no such role, no text, or speech that is too short or too long; the message is as before.
+        """
+        self._check_open()
+        started = time.perf_counter()
+        ids: list[int] = []
+        turns = []
+        for part in content:
+            if isinstance(part, str):
+                ids += self._typed(message.role, part)
+                turns.append(CommittedTurn(seconds=0.0, tokens=0))
+                continue
+            seconds = len(audio := checked_samples(part)) / SAMPLE_RATE
+            self._bundle.check_seconds(seconds)
+            codes = (await self.models.encode(audio)).tolist()
+            ids += self._ids(message.role, codes)
+            turns.append(CommittedTurn(seconds=seconds, tokens=len(codes)))
+        message.ids, message.is_spoken = ids, message.role == "user" and any(turn.tokens for turn in turns)
+        self._encode_seconds = time.perf_counter() - started
+        return turns
+
+    def insert(self, message: Message, place: int | None = None) -> None:
+        """Put a message in front of the one at ``place``; None: at the end."""
+        self.messages.insert(len(self.messages) if place is None else place, message)
+        self._read()
+
+    def remove(self, message: Message) -> None:
+        """Take a message out."""
+        self.messages.remove(message)
         self._read()
 
     def _begin_turn(self) -> None:
@@ -157,17 +174,35 @@ class Conversation:
 
     # -- the model's context ------------------------------------------------------------------------------------
 
-    def _spoken(self, role: Role, codes: list[int]) -> list[int]:
-        return chat_message(role, np.array(codes, dtype=np.uint16), self._vocabulary).tolist()
+    def _ids(self, role: Role, content: str | list[int]) -> list[int]:
+        """A message as the model reads it, of text or of speech tokens; nothing where there are none."""
+        if not content:
+            return []
+        written = content if isinstance(content, str) else np.array(content, dtype=np.uint16)
+        return chat_message(role, written, self._vocabulary).tolist()
+
+    def _typed(self, role: Role, text: str) -> list[int]:
+        """The ids of a typed message; a `UserError` if it is none, or too long."""
+        if role not in ROLES:
+            raise UserError("role", found=repr(role), remedy=f"choose one of {', '.join(ROLES)}")
+        if not text.strip():
+            raise UserError("the message", found="no text", remedy="write something")
+        learnt = text if role == "system" else self._bundle.settings.reply.as_learnt(text)
+        ids = self._ids(role, learnt)
+        if len(ids) > self._bundle.max_prompt_tokens:
+            remedy = f"write at most {self._bundle.max_prompt_tokens} tokens"
+            raise UserError("the message", found=f"{len(ids)} tokens", remedy=remedy)
+        return ids
 
     def _read(self) -> None:
         """Let the model read what is wanted now, unless it is replying."""
         if self._reply is None and self._is_open:
+            messages = self._said
             # Without EOA: more speech may follow.
-            ids = self._spoken("user", self._turn.codes)[:-1]
-            unfinished = [Message("user", ids, is_spoken=True)] if self._turn.codes else []
-            ids = self._visible([*self.messages, *unfinished])
-            if not unfinished and self.messages and self.messages[-1].role == "user":
+            ids = self._ids("user", self._turn.codes)[:-1]
+            unfinished = [Message(role="user", ids=ids, is_spoken=True)] if self._turn.codes else []
+            ids = self._visible([*messages, *unfinished])
+            if not unfinished and messages and messages[-1].role == "user":
                 ids.append(self._vocabulary.special(SpecialToken.ASSISTANT))  # that is how every reply begins
             self._context.set(ids)
 
@@ -180,16 +215,19 @@ class Conversation:
             system = "" if given and not own else own or system
         else:
             given = []
-        first = [text_message("system", system, self._vocabulary)] if system else []
+        first = [Message(role="system", ids=self._ids("system", system))] if system else []
         said = [message for message in messages if message.role != "system"]
         return visible([*first, *given, *said], remembered_turns=reply.remembered_turns, most=bundle.max_prompt_tokens)
 
     # -- replying -----------------------------------------------------------------------------------------------
 
-    async def respond(self, options: ReplyOptions | None = None) -> AsyncGenerator[Event]:
+    async def respond(
+        self, options: ReplyOptions | None = None, message: Message | None = None
+    ) -> AsyncGenerator[Event]:
         """Reply to the messages; events as they are known, exactly one `ReplyDone` last.
 
-        Where nobody spoke in the user's latest turn, that is the only event, with the reason `NO_SPEECH`.
+        The reply is one of the messages from now on, ``message`` where it is given; it has its ids at its end. But where
+        nobody spoke in the user's latest turn, there is none: `ReplyDone`, with the reason `NO_SPEECH`, is all.
 
         Leaving the iterator, or `cancel`, stops it within one block of speech. Speech of the user that comes meanwhile
         is read afterwards.
@@ -203,12 +241,14 @@ class Conversation:
         check_reply(options, self._bundle)
         if self._reply is not None:
             raise UserError("the conversation", found="a reply is being made", remedy="wait for its end, or cancel it")
-        if self._is_unheard:
+        messages = self._said
+        is_waiting = bool(messages) and messages[-1].role == "user"
+        if self.messages and self.messages[-1].role == "user" and not self.messages[-1].ids and not is_waiting:
             yield ReplyDone(status="completed", reason=NO_SPEECH)
             return
-        if not any(message.role == "user" for message in self.messages):
+        if not any(message.role == "user" for message in messages):
             raise UserError("the conversation", found="nothing to reply to", remedy="say or write something first")
-        ids = [*self._visible(self.messages, options.instructions), self._vocabulary.special(SpecialToken.ASSISTANT)]
+        ids = [*self._visible(messages, options.instructions), self._vocabulary.special(SpecialToken.ASSISTANT)]
         if len(ids) > self._bundle.max_prompt_tokens + 1:
             remedy = f"say at most {self._bundle.max_prompt_tokens} tokens in one turn"
             raise UserError("the dialogue", found=f"{len(ids)} tokens", remedy=remedy)
@@ -217,26 +257,28 @@ class Conversation:
             self.models,
             self._context,
             options,
-            has_transcript=is_spoken(self.messages),
+            message or Message(role="assistant"),
+            has_transcript=is_spoken(messages),
             encode_seconds=self._encode_seconds,
         )
+        self.messages.append(reply.message)
         self._encode_seconds = 0.0
         try:
             async with contextlib.aclosing(reply.events()) as events:
                 async for event in events:
                     if isinstance(event, ReplyDone):
-                        self._remember(reply)
+                        self._keep(reply)
                     yield event
         finally:
-            self._remember(reply)
+            self._keep(reply)
 
-    def _remember(self, reply: ReplyTask) -> None:
+    def _keep(self, reply: ReplyTask) -> None:
         """Keep a reply that has ended; then the model reads the user's speech that came meanwhile."""
         if self._reply is not reply:
             return
         self._reply = None
         self.touched = time.monotonic()
-        self.messages.append(reply.message())
+        reply.keep()
         self._read()
 
     def cancel(self) -> None:
@@ -255,11 +297,19 @@ class Conversation:
             raise UserError(
                 "the conversation", found="a reply is being made", remedy="cancel it before you truncate it"
             )
-        for at in range(len(self.messages) - 1, -1, -1):
-            if self.messages[at].role == "assistant":
-                self.messages[at] = truncated(self.messages[at], whole_tokens(played_seconds), self._vocabulary)
-                break
+        if (last := self.last_reply) is not None:
+            truncate(last, whole_tokens(played_seconds), self._vocabulary)
         self._read()
+
+    @property
+    def _said(self) -> list[Message]:
+        """The messages of which the model reads something."""
+        return [message for message in self.messages if message.ids]
+
+    @property
+    def last_reply(self) -> Message | None:
+        """The latest message of the assistant."""
+        return next((message for message in reversed(self.messages) if message.role == "assistant"), None)
 
     def close(self) -> None:
         """End the conversation and free its row of the language model."""

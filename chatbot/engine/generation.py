@@ -17,7 +17,7 @@ from runtime.errors import UserError
 
 from .backends.builtin import Context
 from .bundle_parts import Bundle
-from .context_window import Message, truncated, whole_tokens
+from .context_window import Message, truncate, whole_tokens
 from .events import AudioDelta, Event, ReplyDone, Status, TextDelta, Timings, TranscriptDelta, Usage
 from .models import Models
 from .options import ReplyOptions
@@ -41,6 +41,7 @@ class ReplyTask:
         models: the language model, the decoder and its thread.
         context: the conversation so far, ``<|assistant|>`` its last token; the reply is added to it.
         options: of the reply, with a voice.
+        message: that the reply becomes (`keep`).
         has_transcript: the question was spoken.
         encode_seconds: of work that were left at the end of the user's turn.
 
@@ -50,10 +51,18 @@ class ReplyTask:
     """
 
     def __init__(
-        self, models: Models, context: Context, options: ReplyOptions, *, has_transcript: bool, encode_seconds: float
+        self,
+        models: Models,
+        context: Context,
+        options: ReplyOptions,
+        message: Message,
+        *,
+        has_transcript: bool,
+        encode_seconds: float,
     ) -> None:
         assert options.voice is not None
         self.models, self.context, self.options, self.encode_seconds = models, context, options, encode_seconds
+        self.message = message
         self.bundle, self.vocabulary = models.bundle, models.bundle.vocabulary
         self.voice = options.voice
         self.decoder = ReplyDecoder(models.bundle, context, options, has_transcript=has_transcript)
@@ -92,16 +101,16 @@ class ReplyTask:
         if self._task is not None and self._has_begun:  # a task that has not begun would end without a word
             self._task.cancel()
 
-    def message(self) -> Message:
-        """The message that stays in the conversation: of a cancelled reply only what was handed out to be played."""
+    def keep(self) -> None:
+        """Write the message that stays in the conversation: of a cancelled reply only the speech handed out."""
         before = self.decoder.start - 1
         ids = self.context.ids[before:]
         if not self.decoder.body:
-            return Message("assistant", ids[:1])
-        message = Message("assistant", ids, self.decoder.body - before)
+            self.message.ids = ids[:1]
+            return
+        self.message.ids, self.message.body = ids, self.decoder.body - before
         if self.is_cancelled and self.options.has_audio:
-            message = truncated(message, whole_tokens(self.played), self.vocabulary)
-        return message
+            truncate(self.message, whole_tokens(self.played), self.vocabulary)
 
     async def _run(self) -> None:
         """Make the reply; its last event says how it ended."""

@@ -69,7 +69,7 @@ class Connection:
             session = RealtimeSession(self.engine, self.options, self.outbox)
         except NoFreeConversationError as error:
             told = Refusal(str(error), code="engine_full", kind="server_error")
-            await self._end(Ending(TRY_LATER, "no room for another talker", told))
+            await self._end(Ending(TRY_LATER, "no room for another conversation", told))
             return
         except UserError:  # the engine is closed
             await self._end(Ending(GOING_AWAY, "the server stops"))

@@ -1,4 +1,4 @@
-"""Conversation items of the Realtime protocol: messages in order, each with an id and content parts.
+"""Conversation items of the Realtime protocol: messages of the engine with an id, a status and content parts.
 
 S samples at 16 kHz.
 """
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from chatbot.engine.context_window import Message, Role
 from chatbot.engine.pcm import Resampler, decode_base64, decode_pcm16, encode_base64, encode_pcm16
 from corpus.audio.files import SAMPLE_RATE, Samples
 from runtime.errors import UserError
@@ -20,7 +21,6 @@ from .formats import FORMATS
 from .ids import new_id
 from .refusal import Refusal
 
-Role = Literal["user", "assistant", "system"]
 Status = Literal["completed", "incomplete", "in_progress"]
 ROLE_PARTS = {"user": ("input_text", "input_audio"), "assistant": ("output_text",), "system": ("input_text",)}
 
@@ -65,10 +65,15 @@ class ContentPart:
 
 
 @dataclass(kw_only=True, eq=False)
-class Item:
-    """One message."""
+class Item(Message):
+    """One message as the client sees it too.
 
-    role: Role
+    Attributes:
+        parts: of its content.
+        id: by which the client names it.
+        status: of a reply, whether it is whole.
+    """
+
     parts: list[ContentPart]
     id: str = field(default_factory=lambda: new_id("item"))
     status: Status = "completed"
@@ -142,66 +147,3 @@ def decode_sound(encoded: str, path: str, wire_format: str, max_seconds: float) 
         raise Refusal.of(error, code="invalid_audio", param=path) from error
     resampler = Resampler(wire.rate, SAMPLE_RATE)
     return np.concatenate([resampler.feed(samples), resampler.finish()])
-
-
-class ConversationItems:
-    """Messages in order, the oldest forgotten when there are too many.
-
-    Args:
-        max_items: kept.
-        kept_audio_seconds: of the user's speech kept, the oldest dropped first.
-    """
-
-    def __init__(self, max_items: int, kept_audio_seconds: float) -> None:
-        self.max_items, self.kept_audio_seconds = max_items, kept_audio_seconds
-        self.items: list[Item] = []
-
-    def find(self, item_id: str, event: str = "item_id") -> Item:
-        """The item of this id; a `Refusal` if there is none."""
-        for item in reversed(self.items):
-            if item.id == item_id:
-                return item
-        message = f"Item with id {item_id[:80]!r} does not exist in this conversation."
-        raise Refusal(message, code="item_not_found", param=event)
-
-    def last_id(self) -> str | None:
-        """The id of the newest item."""
-        return self.items[-1].id if self.items else None
-
-    def before(self, item: Item) -> str | None:
-        """The id of the item in front of ``item``."""
-        number = self.items.index(item)
-        return self.items[number - 1].id if number else None
-
-    def place(self, previous_id: str | None) -> int:
-        """Where an item comes that follows ``previous_id`` ("root": the front, None: the end)."""
-        if previous_id is None:
-            return len(self.items)
-        if previous_id == "root":
-            return 0
-        return self.items.index(self.find(previous_id, "previous_item_id")) + 1
-
-    def check_new(self, item: Item) -> None:
-        """Raise a `Refusal` where the id of ``item`` is taken."""
-        if any(each.id == item.id for each in self.items):
-            message = f"Item with id {item.id!r} exists already in this conversation."
-            raise Refusal(message, code="item_exists", param="item.id")
-
-    def insert(self, item: Item, place: int) -> None:
-        """Add an item."""
-        self.items.insert(place, item)
-        del self.items[: max(0, len(self.items) - self.max_items)]
-        self._drop_old_audio()
-
-    def remove(self, item: Item) -> None:
-        """Take an item out."""
-        self.items.remove(item)
-
-    def _drop_old_audio(self) -> None:
-        seconds = 0.0
-        for item in reversed(self.items):
-            for part in item.parts:
-                if part.pcm is not None:
-                    seconds += part.seconds
-                    if seconds > self.kept_audio_seconds:
-                        part.pcm = None

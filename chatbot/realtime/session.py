@@ -33,10 +33,10 @@ from .client_events import (
     SessionUpdate,
     read_client_event,
 )
-from .dialogue import RealtimeConversation
+from .conversation_items import ConversationItems
 from .formats import FORMATS
 from .ids import new_id
-from .items import Item, make_item
+from .items import Item, make_item, spoken_item
 from .listening import HeardTurn, Started, TurnListener, UserTurn
 from .options import RealtimeOptions
 from .outbox import Outbox
@@ -49,7 +49,7 @@ LOG = logging.getLogger(__name__)
 Job = Callable[[], Awaitable[None]]
 MOST_JOBS = 32  # commits, messages and replies that may wait
 LEAST_MS = 100  # of speech in a commit
-HEAR_AGAIN = 0.02  # seconds until a talker whose ears are full is asked again
+HEAR_AGAIN = 0.02  # seconds until audio that the conversation could not take is offered again
 
 
 class RealtimeSession:
@@ -61,7 +61,7 @@ class RealtimeSession:
         outbox: where events go.
 
     Raises:
-        NoFreeConversationError: the engine has no room for another talker.
+        NoFreeConversationError: the engine has no room for another conversation.
     """
 
     def __init__(self, engine: Engine, options: RealtimeOptions, outbox: Outbox) -> None:
@@ -69,9 +69,9 @@ class RealtimeSession:
         self.id, self.conversation_id = new_id("sess"), new_id("conv")
         self.expires_at = int(time.time() + options.max_session_seconds)
         self.settings = Settings(voice=engine.voices[0])
-        self.talker = engine.open()
-        self.dialogue = RealtimeConversation(self.talker, options)
-        self.speaker = ResponseSpeaker(engine, self.dialogue, outbox)
+        self.conversation = engine.open()
+        self.items = ConversationItems(self.conversation, options)
+        self.speaker = ResponseSpeaker(engine, self.items, outbox)
         self.max_seconds = engine.limits.max_question_seconds
         self.listener = TurnListener(self.settings.turn_detection, self.max_seconds)
         self.turn = UserTurn(max_seconds=self.max_seconds)
@@ -99,14 +99,14 @@ class RealtimeSession:
         return self.settings.to_json(session_id=self.id, model=self.engine.model_name, expires_at=self.expires_at)
 
     def close(self) -> None:
-        """End the dialogue, the reply in the making too."""
+        """End the conversation, the reply in the making too."""
         self.speaker.close()
 
     # -- what can be done at once -------------------------------------------------------------------------------
 
     async def receive(self, message: str | bytes | None) -> None:
         """Take one WebSocket message."""
-        self.talker.touched = time.monotonic()  # who listens to silence is not gone
+        self.conversation.touched = time.monotonic()  # who listens to silence is not gone
         event_id = None
         try:
             event = read_client_event(message)
@@ -126,7 +126,7 @@ class RealtimeSession:
         if self.settings.turn_detection != before.turn_detection:
             await self._hear(self.listener.flush())
             self.listener = TurnListener(self.settings.turn_detection, self.max_seconds, self.listener.position)
-        self.talker.instructions = self.settings.instructions
+        self.conversation.instructions = self.settings.instructions
         self.speaker.is_transcribed = self.settings.is_transcribed
         await self.outbox.emit({"type": "session.updated", "session": self.describe()})
 
@@ -175,17 +175,17 @@ class RealtimeSession:
         self.speaker.reply = reply or self.speaker.reply
 
     async def _hear(self, sounds: list[Any]) -> None:
-        """Sound of the turn; it goes to the talker now unless something before it is not done."""
+        """Sound of the turn; the conversation gets it now unless something before it is not done."""
         for sound in sounds:
             self.turn.add(sound.samples)
         if self._undone == (self.speaker.running is not None):
             await self._give(self.turn)
 
     async def _give(self, turn: UserTurn) -> None:
-        """Let the talker hear what it has not heard of the turn; wait where it can't keep up."""
+        """Feed the conversation what it has not received of the turn; wait where it can't keep up."""
         while turn.num_given < len(turn.pieces):
             try:
-                self.talker.feed(turn.pieces[turn.num_given])
+                self.conversation.feed(turn.pieces[turn.num_given])
             except AudioBacklogError:
                 await asyncio.sleep(HEAR_AGAIN)
                 continue
@@ -219,7 +219,7 @@ class RealtimeSession:
         self._resampler.finish()
         turn = self._end_turn()
         if turn.num_given:
-            self._later(self._clear_talker, event.event_id)
+            self._later(self._clear, event.event_id)
         await self.outbox.emit({"type": "input_audio_buffer.cleared"})
 
     async def create_item(self, event: ItemCreate) -> None:
@@ -269,7 +269,7 @@ class RealtimeSession:
         text = f"Conversation already has an active response in progress: {name}. Wait for its end, or cancel it."
         return Refusal(text, code="conversation_already_has_active_response")
 
-    # -- what has to wait for the talker ------------------------------------------------------------------------
+    # -- what has to wait for the conversation ------------------------------------------------------------------
 
     def _later(self, job: Job, event_id: str | None = None) -> None:
         """Queue a job behind those before it; its refusals are sent with ``event_id``."""
@@ -308,13 +308,16 @@ class RealtimeSession:
                 found = f"{turn.seconds:.1f} s of audio"
                 raise UserError("the turn", found=found, remedy=f"speak at most {turn.max_seconds:.1f} s")
             await self._give(turn)
-            item = await self.dialogue.commit(turn)
+            item = spoken_item(turn.item_id, turn.samples())
+            heard = await self.conversation.commit(item)
+            item.parts[0].text = None if heard.tokens else ""
         except UserError as error:
-            self.talker.clear()
+            self.conversation.clear()
             if self.speaker.reply is reply:
                 self.speaker.reply = None
             raise Refusal.of(error, code="input_audio_buffer_commit_failed") from error
-        previous = self.dialogue.conversation.before(item)
+        self.items.forget_old(item)
+        previous = self.items.before(item)
         await self.outbox.emit(
             {"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item.id}
         )
@@ -329,43 +332,34 @@ class RealtimeSession:
             await self.speaker.answer(reply)
 
     async def _tell_added(self, item: Item) -> None:
-        about = {"previous_item_id": self.dialogue.conversation.before(item), "item": item.to_json()}
+        about = {"previous_item_id": self.items.before(item), "item": item.to_json()}
         await self.outbox.emit({"type": "conversation.item.added", **about})
         await self.outbox.emit({"type": "conversation.item.done", **about})
 
-    async def _clear_talker(self) -> None:
-        self.talker.clear()
+    async def _clear(self) -> None:
+        self.conversation.clear()
 
     async def _add(self, item: Item, previous_item_id: str | None) -> None:
-        await self.dialogue.add(item, previous_item_id)
+        await self.items.add(item, previous_item_id)
         await self._tell_added(item)
 
     async def _delete(self, item_id: str) -> None:
-        self.dialogue.delete(item_id)
+        self.items.delete(item_id)
         await self.outbox.emit({"type": "conversation.item.deleted", "item_id": item_id})
 
     async def _retrieve(self, item_id: str) -> None:
-        item = self.dialogue.conversation.find(item_id)
+        item = self.items.find(item_id)
         shown = item.to_json(wire_format=self.settings.input_format)
         await self.outbox.emit({"type": "conversation.item.retrieved", "item": shown})
 
     async def _truncate(self, event: ItemTruncate) -> None:
-        item = self.dialogue.conversation.find(event.item_id)
-        if event.content_index >= len(item.parts) or item.parts[event.content_index].kind != "output_audio":
-            text = f"Item {item.id!r} has no speech of the assistant at content_index {event.content_index}."
-            raise Refusal(text, code="invalid_value", param="content_index")
-        part = item.parts[event.content_index]
-        if event.audio_end_ms > part.seconds * 1000 + 1:
-            text = f"Audio content of {part.seconds * 1000:.0f}ms is already shorter than {event.audio_end_ms}ms."
-            raise Refusal(text, code="invalid_value", param="audio_end_ms")
-        self.dialogue.truncate(item, event.audio_end_ms / 1000)
-        part.seconds, part.text = event.audio_end_ms / 1000, None
-        about = {"item_id": item.id, "content_index": event.content_index, "audio_end_ms": event.audio_end_ms}
+        self.items.truncate(event)
+        about = {"item_id": event.item_id, "content_index": event.content_index, "audio_end_ms": event.audio_end_ms}
         await self.outbox.emit({"type": "conversation.item.truncated", **about})
 
     async def _answer(self, reply: RealtimeResponse) -> None:
         """A reply that the client asked for."""
-        if not any(item.role == "user" for item in self.dialogue.conversation.items):
+        if not any(item.role == "user" for item in self.items):
             if self.speaker.reply is reply:
                 self.speaker.reply = None
             raise Refusal("There is nothing to reply to: say or write something first.", code="conversation_empty")

@@ -12,7 +12,7 @@ from chatbot.engine.events import AudioDelta, ReplyDone, TextDelta, TranscriptDe
 from chatbot.engine.options import ReplyOptions
 from runtime.errors import UserError
 
-from .dialogue import RealtimeConversation
+from .conversation_items import ConversationItems
 from .items import Item
 from .outbox import Outbox
 from .reply import CancelReason, RealtimeResponse
@@ -26,7 +26,7 @@ class ResponseSpeaker:
 
     Args:
         engine: that speaks.
-        dialogue: that replies belong to.
+        items: of the conversation that replies belong to.
         outbox: where events go.
 
     Attributes:
@@ -35,9 +35,9 @@ class ResponseSpeaker:
         is_transcribed: tell the client what was understood of its speech.
     """
 
-    def __init__(self, engine: Engine, dialogue: RealtimeConversation, outbox: Outbox) -> None:
-        self.engine, self.dialogue, self.outbox = engine, dialogue, outbox
-        self.talker = dialogue.talker
+    def __init__(self, engine: Engine, items: ConversationItems, outbox: Outbox) -> None:
+        self.engine, self.items, self.outbox = engine, items, outbox
+        self.conversation = items.conversation
         self.reply: RealtimeResponse | None = None
         self.running: RealtimeResponse | None = None
         self.is_transcribed = False
@@ -57,13 +57,12 @@ class ResponseSpeaker:
         reply.cancelled = reason
         reply.take_back(self.outbox.take_back(reply.is_sound))
         if self.running is reply:
-            self.talker.cancel()
+            self.conversation.cancel()
         return True
 
     async def answer(self, reply: RealtimeResponse) -> None:
         """Make a reply and send its events."""
         self.running = reply
-        first = len(self.talker.messages)
         try:
             await self.outbox.emit(reply.created())
             done = await self._relay(reply)
@@ -72,12 +71,14 @@ class ResponseSpeaker:
             elif self._unwritten:
                 self._unwritten[-1].parts[0].text = None  # half a transcript is none
             if reply.lost_sound:
-                self.talker.truncate(reply.seconds)
+                self.conversation.truncate(reply.seconds)
+            if reply.lost_sound or (reply.cancelled is not None and not reply.has_item):
                 done = replace(done, status="cancelled")
-            self.dialogue.end_reply(reply.item, first)
             if reply.has_item:
-                for event in reply.end_item(done, self.dialogue.conversation.before(reply.item)):
+                for event in reply.end_item(done, self.items.before(reply.item)):
                     await self.outbox.emit(event)
+            elif reply.item in self.conversation.messages:  # the client does not know of it
+                self.conversation.remove(reply.item)
         finally:
             self.running = None
             if self.reply is reply:
@@ -86,12 +87,12 @@ class ResponseSpeaker:
         self._transcribe_rest()
 
     async def _relay(self, reply: RealtimeResponse) -> ReplyDone:
-        """The talker's events as they come; the last of them."""
+        """Pass on the conversation's events as they come; the last of them."""
         settings = reply.settings
         done = ReplyDone(status="cancelled")
         if reply.cancelled is not None:
             return done
-        changed = settings.instructions != self.talker.instructions
+        changed = settings.instructions != self.conversation.instructions
         options = ReplyOptions(
             has_audio=reply.is_spoken,
             voice=settings.voice,
@@ -99,7 +100,7 @@ class ResponseSpeaker:
             instructions=settings.instructions if changed else None,
         )
         try:
-            async with aclosing(self.talker.respond(options)) as events:
+            async with aclosing(self.conversation.respond(options, reply.item)) as events:
                 async for event in events:
                     if isinstance(event, ReplyDone):
                         done = event
@@ -114,9 +115,11 @@ class ResponseSpeaker:
 
     async def _say(self, reply: RealtimeResponse, event: TextDelta | AudioDelta) -> None:
         """Pass on a piece, unless the reply was cancelled meanwhile."""
-        if reply.cancelled is None and not reply.has_item:
-            previous = self.dialogue.begin_reply(reply.item)
-            for begun in reply.begin_item(previous):
+        if not reply.has_item:
+            if reply.cancelled is not None:
+                return
+            self.items.forget_old(reply.item)
+            for begun in reply.begin_item(self.items.before(reply.item)):
                 await self.outbox.emit(begun)
         for piece in reply.say(event):
             if reply.cancelled is not None and reply.is_sound(piece):
@@ -192,6 +195,6 @@ class ResponseSpeaker:
 
     def close(self) -> None:
         """Stop everything."""
-        self.talker.close()
+        self.conversation.close()
         for task in self._tasks:
             task.cancel()

@@ -119,13 +119,16 @@ def test_nobody_speaks_and_nothing_is_answered(bundle: Bundle, kept_silence: flo
             for told in (await asked(conversation, SILENCE), await asked(conversation, SILENCE)):
                 assert (told.done.status, told.done.reason) == ("completed", "no_speech")
                 assert not told.text and not told.transcript and not len(told.audio)
-            assert (await conversation.add_audio(SILENCE)).tokens == 0 and not conversation.messages
+            assert (await conversation.add_audio(SILENCE)).tokens == 0
+            assert not any(message.ids for message in conversation.messages)
             assert (await engine.transcribe(SILENCE)).text == "" != (await engine.transcribe(QUESTIONS[1])).text
             for question in QUESTIONS[1:3]:  # silence leaves no trace in the dialogue
                 told, plain = await asked(conversation, question), await asked(other, question)
                 np.testing.assert_array_equal(told.audio, plain.audio)
                 assert (await asked(conversation, SILENCE)).done.reason == "no_speech"
-            assert [message.ids for message in conversation.messages] == [message.ids for message in other.messages]
+            read = [message.ids for message in conversation.messages if message.ids]
+            assert read == [message.ids for message in other.messages]
+            assert conversation._context.ids == other._context.ids
 
     run(test)
 
@@ -349,6 +352,27 @@ def test_what_is_heard_during_a_reply_is_read_after_it(bundle: Bundle) -> None:
             await conversation.commit()
             late = Told([event async for event in conversation.respond()])
             assert late.text == (await asked(other, QUESTIONS[1])).text
+
+    run(test)
+
+
+def test_a_turn_that_ends_during_a_reply_follows_it(bundle: Bundle) -> None:
+    async def test() -> None:
+        async with running(changed(bundle, remembered_turns=2)) as engine:
+            conversation, other = engine.open(), engine.open()
+            await conversation.add_audio(QUESTIONS[0])
+            is_early = False
+            async for event in conversation.respond():
+                if isinstance(event, AudioDelta) and not is_early:
+                    conversation.feed(QUESTIONS[1])
+                    await conversation.commit()
+                    is_early = conversation.is_responding
+            assert is_early
+            assert [message.role for message in conversation.messages] == ["user", "assistant", "user"]
+            await asked(other, QUESTIONS[0])
+            told = await asked(other, QUESTIONS[1])
+            assert Told([event async for event in conversation.respond()]).text == told.text
+            assert conversation._context.ids == other._context.ids
 
     run(test)
 

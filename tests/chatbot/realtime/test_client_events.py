@@ -29,7 +29,7 @@ def session_of(**fields: Any) -> dict[str, Any]:
 
 
 def read(message: Any) -> None:
-    """Everything that is checked before a talker is asked."""
+    """Everything that is checked before the engine is asked."""
     event = read_client_event(message if isinstance(message, str | bytes) else json.dumps(message))
     if hasattr(event, "session"):
         updated(Settings(voice="anna"), event.session, VOICES)

@@ -102,9 +102,9 @@ def test_the_same_question_gets_the_same_answer_however_it_comes(room: Opener) -
         async with room() as client:
             whole = await client.ask(0.9)
             item = {"type": "message", "role": "user", "content": [append(sound(0.9)) | {"type": "input_audio"}]}
-            client.session.dialogue.delete(whole[-1]["response"]["output"][0]["id"])
-            client.session.dialogue.delete(whole[0]["item_id"])
-            assert client.session.talker.messages == []
+            client.session.items.delete(whole[-1]["response"]["output"][0]["id"])
+            client.session.items.delete(whole[0]["item_id"])
+            assert client.session.conversation.messages == []
             await client.say({"type": "conversation.item.create", "item": item}, REPLY)
             once = await client.until("response.done")
             assert speech(once) == speech(whole) != b""
@@ -148,7 +148,7 @@ def test_the_conversation_can_be_edited_and_the_model_sees_it(room: Opener) -> N
             vocabulary = client.engine.bundle.vocabulary
 
             def seen() -> list[str]:
-                return [vocabulary.decode_text(m.ids[1:])[-1] for m in client.session.talker.messages]
+                return [vocabulary.decode_text(m.ids[1:])[-1] for m in client.session.conversation.messages]
 
             assert seen() == ["d", "a", "c", "b"]
             await client.say({"type": "conversation.item.delete", "item_id": "a"})
@@ -190,7 +190,7 @@ def test_audio_may_be_cut_within_a_sample(room: Opener, kind: str) -> None:
                 await client.set(audio={"input": {"format": {"type": kind}}})
                 await client.say(*[append(part) for part in parts], COMMIT)
                 item_id = (await client.until("conversation.item.done"))[-1]["item"]["id"]
-                (item,) = [item for item in client.session.dialogue.conversation.items if item.id == item_id]
+                (item,) = [item for item in client.session.items if item.id == item_id]
                 heard.append(item.parts[0].samples())
         np.testing.assert_array_equal(heard[0], heard[1])
 
@@ -219,14 +219,14 @@ def test_after_an_interruption_only_what_was_heard_stays(room: Opener) -> None:
             events = await client.ask()
             answer = events[-1]["response"]["output"][0]["id"]
             seconds = len(speech(events)) / 48000
-            before = len(client.session.talker.messages[-1].ids)
+            before = len(client.session.conversation.messages[-1].ids)
             truncate = {"type": "conversation.item.truncate", "item_id": answer, "content_index": 0}
             await client.say(truncate | {"audio_end_ms": int(seconds * 1000) + 500})
             assert (await error(client))["param"] == "audio_end_ms"
             await client.say(truncate | {"audio_end_ms": 100})
             told = (await client.until("conversation.item.truncated"))[-1]
             assert (told["item_id"], told["audio_end_ms"]) == (answer, 100)
-            assert len(client.session.talker.messages[-1].ids) < before
+            assert len(client.session.conversation.messages[-1].ids) < before
             await client.say(truncate | {"item_id": events[0]["item_id"], "audio_end_ms": 0})
             assert (await error(client))["param"] == "content_index"
             await client.ask()
@@ -254,7 +254,7 @@ def test_the_server_finds_the_turns_and_answers_them(room: Opener) -> None:
             ]
             assert len({event["item_id"] for event in told[:3]}) == 1
             assert 400 <= told[0]["audio_start_ms"] <= 600 and 1500 <= told[1]["audio_end_ms"] <= 1700
-            part = client.session.dialogue.conversation.items[0].parts[0]
+            part = next(iter(client.session.items)).parts[0]
             assert 1.0 <= part.seconds <= 1.2  # padding, speech, a little silence
             detection = {"type": "server_vad", "create_response": False}
             await client.set(audio={"input": {"turn_detection": detection, "transcription": {"model": "own"}}})
@@ -298,7 +298,7 @@ def test_noise_that_turn_detection_takes_for_a_turn_is_not_answered(room: Opener
         async with room(is_manual=False) as client:
             client.engine.bundle.settings.reply.min_speech_probability = 0.6
             client.engine.models.speech_network = load_network()
-            client.session.talker.clear()
+            client.session.conversation.clear()
             await client.set(audio={"input": {"transcription": {"model": "own"}}})
             quiet, loud = sound(0.8, loud=False), sound(1.0)
             await client.say(append(quiet + loud + quiet))
@@ -394,7 +394,7 @@ def test_what_can_not_be_heard_is_refused_and_forgotten(room: Opener) -> None:
             await client.say(COMMIT, REPLY)
             assert "speak at most" in (await error(client))["message"]
             assert (await error(client))["code"] == "conversation_empty"
-            assert client.session.dialogue.conversation.items == []
+            assert list(client.session.items) == []
             assert (await client.ask())[-1]["response"]["status"] in WHOLE
 
     run(scenario)
@@ -419,7 +419,7 @@ def test_telephone_sound_in_and_out(room: Opener) -> None:
             bytes_of_half_a_second = bytes(range(256)) * 16
             await client.say(append(bytes_of_half_a_second[:4000]), COMMIT, REPLY)
             events = await client.until("response.done")
-            part = client.session.dialogue.conversation.items[0].parts[0]
+            part = next(iter(client.session.items)).parts[0]
             assert part.seconds == pytest.approx(0.5)
             tokens = events[-1]["response"]["usage"]["output_token_details"]["audio_tokens"]
             assert abs(len(speech(events)) / 8000 - tokens * 0.08) < 0.1
@@ -432,8 +432,8 @@ def test_old_items_are_forgotten_and_so_is_their_speech(room: Opener) -> None:
         async with room(max_items=4, kept_audio_seconds=0.5) as client:
             for _ in range(4):
                 await client.ask(0.4)
-            items = client.session.dialogue.conversation.items
-            assert len(items) == 4 and len(client.session.talker.messages) == 4
+            items = list(client.session.items)
+            assert items == client.session.conversation.messages and len(items) == 4
             kept = [item.parts[0].pcm is not None for item in items if item.role == "user"]
             assert kept == [False, True]
 
@@ -455,7 +455,7 @@ def test_a_full_engine_takes_no_session(bundle: Bundle) -> None:
 
 OF_A_DIALOGUE = ("chatbot.realtime.", "chatbot.engine.", "decoder.", "tokenizer.", "runtime.streaming.")
 # Some of them, which must be seen while a dialogue is held: a law about objects that nobody finds holds of itself.
-EXPECTED = ("RealtimeSession", "Conversation", "ReplyTask", "RealtimeConversation", "TurnListener", "TokenStream")
+EXPECTED = ("RealtimeSession", "Conversation", "ReplyTask", "ConversationItems", "TurnListener", "TokenStream")
 
 
 def dialogue_objects() -> Counter[str]:
@@ -510,10 +510,10 @@ def test_a_dialogue_that_ends_takes_all_it_held_along_without_the_cycle_collecto
 def test_a_reply_cancelled_in_the_moment_it_begins_ends(bundle: Bundle) -> None:
     async def scenario() -> None:
         engine = Engine(bundle, EngineOptions(max_talkers=1))
-        talker = engine.open()
-        talker.add_text("user", "name the capital of france")
-        first = asyncio.create_task(anext(talker.respond()))
-        asyncio.get_running_loop().call_soon(talker.cancel)  # after the reply's task is made, before it runs
+        conversation = engine.open()
+        conversation.add_text("user", "name the capital of france")
+        first = asyncio.create_task(anext(conversation.respond()))
+        asyncio.get_running_loop().call_soon(conversation.cancel)  # after the reply's task is made, before it runs
         done = await first
         assert isinstance(done, ReplyDone) and done.status == "cancelled"
         await engine.close(0)
