@@ -13,15 +13,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .config import OMITTED
+from .config import LATER
 from .errors import UserError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 @contextlib.contextmanager
@@ -115,13 +112,21 @@ def fingerprint(value: Mapping[str, Any] | list[Any] | str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def identity(config: DataclassInstance) -> dict[str, Any]:
-    """The options that identify a model: those that are omitted if default count only where they are set.
+def identity(config: Any, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options that identify a run or an artefact, nested ones too: those added later count only where they are set.
 
-    So an artefact that was written before an option existed keeps its fingerprint.
+    So a run or an artefact from before an option existed keeps its fingerprint.
+
+    Args:
+        config: dataclass of the options.
+        values: of the options as plain data; by default as they are in ``config``.
     """
-    omitted = {option.name: option.default for option in fields(config) if option.metadata.get(OMITTED)}
-    return {name: value for name, value in asdict(config).items() if name not in omitted or value != omitted[name]}
+    values, counted = values or asdict(config), {}
+    for option in fields(config):
+        value, inner = values[option.name], getattr(config, option.name)
+        if not (option.metadata.get(LATER) and value == option.default):
+            counted[option.name] = identity(inner, value) if is_dataclass(inner) else value
+    return counted
 
 
 def file_digest(path: Path | str) -> str:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hint
 
 from .errors import UserError
 
-BOUNDS, OMITTED, LATER = "bounds", "later", "later in a stage"  # keys of a dataclass field's metadata
+BOUNDS, LATER = "bounds", "later"  # keys of a dataclass field's metadata
 TRUE, FALSE = "true", "false"
 
 
@@ -87,7 +87,6 @@ def option(
     below: float | None = None,
     one_of: Collection[Any] = (),
     remedy: str = "",
-    is_omitted_if_default: bool = False,
     is_later: bool = False,
 ) -> Any:
     """A config dataclass's field with a default (none: the option is required) and bounds.
@@ -100,12 +99,11 @@ def option(
         below: upper bound, itself not allowed.
         one_of: the values to choose from.
         remedy: what the error tells the user to do; the bounds in words by default.
-        is_omitted_if_default: see `runtime.artefact.identity`.
-        is_later: the option was added to a stage later: at its default it does not count in the identity of a run.
+        is_later: the option was added later: at its default it does not count in the identity of a run or an artefact
+            (`runtime.artefact.identity`).
     """
     bounds = Bounds(at_least=at_least, above=above, at_most=at_most, below=below, one_of=tuple(one_of), remedy=remedy)
-    metadata = {BOUNDS: bounds} | ({OMITTED: True} if is_omitted_if_default else {})
-    metadata |= {LATER: True} if is_later else {}
+    metadata = {BOUNDS: bounds, LATER: is_later}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

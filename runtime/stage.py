@@ -25,12 +25,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from .artefact import file_digest, fingerprint, read_json, write_json, write_text
-from .config import LATER, Options, compose_config, option_help, option_rows
+from .artefact import file_digest, fingerprint, identity, read_json, write_json, write_text
+from .config import Options, compose_config, option_help, option_rows
 from .errors import UserError, exit_status
 from .progress import Progress
 
@@ -196,10 +196,11 @@ class Stage(Generic[Config]):
         resolved = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
         assert isinstance(resolved, dict)
         read = {str(path): input_fingerprint(Path(path)) for path in self.inputs(config) if path}
-        counted = without_later_options(config, resolved)
-        options = {key: value for key, value in counted.items() if key not in (*PLACE_OPTIONS, *self.speed_options)}
-        identity = {"stage": self.name, "config": without_places(options, read), "inputs": sorted(read.values())}
-        mark = fingerprint(identity)
+        counted = identity(config, resolved).items()
+        options = {key: value for key, value in counted if key not in (*PLACE_OPTIONS, *self.speed_options)}
+        mark = fingerprint(
+            {"stage": self.name, "config": without_places(options, read), "inputs": sorted(read.values())}
+        )
         return {"stage": self.name, "fingerprint": mark, "config": resolved, "inputs": read}
 
     def _finished(self, folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
@@ -297,20 +298,6 @@ def without_places(value: Any, read: Mapping[str, str]) -> Any:
             if value.startswith(path):
                 return mark + value.removeprefix(path)
     return value
-
-
-def without_later_options(config: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """The options of a config, nested ones too, without those added later that are at their default.
-
-    So a run that was finished before such an option existed keeps its fingerprint.
-    """
-    kept = {}
-    for option in fields(config):
-        value, inner = values[option.name], getattr(config, option.name)
-        if option.metadata.get(LATER) and value == option.default:
-            continue
-        kept[option.name] = without_later_options(inner, value) if is_dataclass(inner) else value
-    return kept
 
 
 def is_listed(option: str, names: Sequence[str]) -> bool:

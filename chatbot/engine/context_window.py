@@ -27,8 +27,8 @@ class Message:
 
     Attributes:
         role: of the speaker.
-        ids: of each of its parts the role's special token and the content; none where nobody spoke, and while a reply is
-            being made.
+        ids: of each of its parts the role's special token and the content; none where nobody spoke, and of a reply in
+            the making.
         is_spoken: some of it is speech of a user, not typed.
         body: of a reply, the place in ``ids`` the reply proper begins (after the question's transcript).
     """

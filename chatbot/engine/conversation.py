@@ -87,7 +87,7 @@ class Conversation:
         self._read()
 
     async def commit(self, message: Message | None = None) -> CommittedTurn:
-        """End the user's turn: its speech becomes a message, ``message`` where it is given; without ids if nobody spoke.
+        """End the user's turn: its speech becomes a message (``message``, if given), without ids where nobody spoke.
 
         Raises:
             UserError: it was too short or too long; it is dropped.
@@ -226,8 +226,8 @@ class Conversation:
     ) -> AsyncGenerator[Event]:
         """Reply to the messages; events as they are known, exactly one `ReplyDone` last.
 
-        The reply is one of the messages from now on, ``message`` where it is given; it has its ids at its end. But where
-        nobody spoke in the user's latest turn, there is none: `ReplyDone`, with the reason `NO_SPEECH`, is all.
+        The reply is one of the messages from now on (``message``, if given); it has its ids at its end. But where nobody
+        spoke in the user's latest turn, there is none: `ReplyDone`, with the reason `NO_SPEECH`, is the only event.
 
         Leaving the iterator, or `cancel`, stops it within one block of speech. Speech of the user that comes meanwhile
         is read afterwards.

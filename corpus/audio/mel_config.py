@@ -55,10 +55,10 @@ class LogMelConfig(MelConfig):
     floor: float = option(1e-5, above=0)
     mean: float = -6.0
     std: float = option(2.5, above=0)
-    power: float = option(1.0, above=0, is_omitted_if_default=True)
-    before: int = option(-1, is_omitted_if_default=True)
-    piece: int = option(0, at_least=0, is_omitted_if_default=True)
-    dynamic_range: float = option(0.0, at_least=0, is_omitted_if_default=True)
+    power: float = option(1.0, above=0, is_later=True)
+    before: int = option(-1, is_later=True)
+    piece: int = option(0, at_least=0, is_later=True)
+    dynamic_range: float = option(0.0, at_least=0, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -59,18 +59,16 @@ class TokenizerModelConfig(Options):
     chunk: int = option(8, at_least=1)
     dropout: float = option(0.0, at_least=0, below=1)
     upsampling: int = option(1, at_least=1, at_most=8)
-    ctc_pooling: int = option(1, at_least=1, at_most=16, is_omitted_if_default=True)
+    ctc_pooling: int = option(1, at_least=1, at_most=16, is_later=True)
     num_labels: int = option(128, at_least=4)
-    frame_rate: float = option(12.5, one_of=FRAME_RATES, is_omitted_if_default=True)
-    backbone: str = option("fastconformer", one_of=BACKBONES, is_omitted_if_default=True)
-    num_mels: int = option(80, at_least=1, is_omitted_if_default=True)
-    positions: int = option(
-        1500, at_least=16, remedy="give at least 16: a token's worth at 6.25 Hz", is_omitted_if_default=True
-    )
-    released_rules: bool = option(False, is_omitted_if_default=True)
-    ctc_weight: float = option(1.0, at_least=0, is_omitted_if_default=True)
-    attention_weight: float = option(0.0, at_least=0, is_omitted_if_default=True)
-    decoder_layers: int = option(2, at_least=1, is_omitted_if_default=True)
+    frame_rate: float = option(12.5, one_of=FRAME_RATES, is_later=True)
+    backbone: str = option("fastconformer", one_of=BACKBONES, is_later=True)
+    num_mels: int = option(80, at_least=1, is_later=True)
+    positions: int = option(1500, at_least=16, remedy="give at least 16: a token's worth at 6.25 Hz", is_later=True)
+    released_rules: bool = option(False, is_later=True)
+    ctc_weight: float = option(1.0, at_least=0, is_later=True)
+    attention_weight: float = option(0.0, at_least=0, is_later=True)
+    decoder_layers: int = option(2, at_least=1, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
