@@ -226,7 +226,7 @@ class Conversation:
     ) -> AsyncGenerator[Event]:
         """Reply to the messages; events as they are known, exactly one `ReplyDone` last.
 
-        The reply is one of the messages from now on (``message``, if given); it has its ids at its end. But where nobody
+        The reply is one of the messages from now on (``message``, if given); its ids come at its end. But where nobody
         spoke in the user's latest turn, there is none: `ReplyDone`, with the reason `NO_SPEECH`, is the only event.
 
         Leaving the iterator, or `cancel`, stops it within one block of speech. Speech of the user that comes meanwhile

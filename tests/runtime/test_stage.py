@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runtime.artefact import atomic_folder, atomic_path, write_json
+from runtime.artefact import atomic_folder, atomic_path, identity, write_json
 from runtime.config import option
 from runtime.errors import UserError, check_option
 from runtime.stage import Run, Stage, StageConfig, exclusive, input_fingerprint, without_places
@@ -103,6 +103,9 @@ def test_an_option_added_later_counts_only_where_it_is_set(tmp_path: Path) -> No
     assert grown.main([f"out={tmp_path / 'toy'}"]) == 0 and len(calls) == 1
     assert grown.main([f"out={tmp_path / 'toy'}", "part.tolerance=0.5"]) == 0 and len(calls) == 2
     assert grown.main([f"out={tmp_path / 'toy'}", "part.tolerance=0.5", "limit=2"]) == 0 and len(calls) == 3
+    before = ToyConfig(out="toy")
+    assert identity(GrownConfig(out="toy")) == identity(before)  # of an artefact, too
+    assert identity(GrownConfig(out="toy", part=GrownPart(tolerance=0.5))) != identity(before)
 
 
 def test_a_users_mistake_passes_between_processes() -> None:
