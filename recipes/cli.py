@@ -71,6 +71,7 @@ COMMANDS = (
     Subcommand(
         "evaluate score", "evaluation.score", "scores of those answers by every rule, with stamps; no model needed"
     ),
+    Subcommand("evaluate export", "evaluation.export", "those answers in the files of a benchmark's own scripts"),
     Subcommand(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),

@@ -1,4 +1,4 @@
-"""Options of evaluation.answer, evaluation.judge and evaluation.score."""
+"""Options of evaluation.answer, evaluation.judge, evaluation.score and evaluation.export."""
 
 from __future__ import annotations
 
@@ -69,6 +69,19 @@ class ScoreConfig(SetConfig):
     answers: str
     judgements: str | None = None
     rules: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class OfficialFilesConfig(SetConfig):
+    """Options of evaluation.export.
+
+    Attributes:
+        answers: output folder of evaluation.answer.
+        medium: the written reply (text), or the transcript of the spoken one (speech).
+    """
+
+    answers: str
+    medium: str = option("text", one_of=MEDIA)
 
 
 @dataclass(kw_only=True)

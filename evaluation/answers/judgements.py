@@ -77,8 +77,8 @@ def requests(
 ) -> Iterator[ChatRequest]:
     """The requests that are not answered yet. An empty answer is not judged: rules score it by themselves."""
     for medium in media:
-        for rule in rules:
-            for item in answered.found.items:
+        for rule in (rule for rule in rules if medium in rule.media):
+            for item in filter(rule.applies, answered.found.items):
                 text = answered.answers[item.id].said(medium)
                 name = request_name(item, rule, medium) if rule.judge else ""
                 if rule.judge is not None and text and text.strip() and name not in done:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from evaluation.rules.measure import MeanScore
+from evaluation.rules.measure import SetScore
 from evaluation.rules.rule import Rule
 from evaluation.sets.item import EvaluationItem
 from evaluation.sets.reading import ItemReader
@@ -22,6 +22,11 @@ class PublishedScore(NamedTuple):
     column: str = ""
 
 
+def subset_file(item: EvaluationItem, model: str, direction: str) -> str:
+    """One file for each subset."""
+    return f"{model}-{item.subset}.jsonl" if item.subset else f"{model}.jsonl"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """A benchmark.
@@ -31,24 +36,25 @@ class Benchmark:
         summary: one line for ``--help`` and tables.
         read_item: a row as an item.
         rules: the first is the headline.
-        combine: overall numbers out of the means of one rule.
+        overall: numbers out of the scores by several rules (by name), printed as they are; none of what lacks a part.
         instruction: sent with the spoken prompt; "" where the audio alone is the prompt.
         max_new_tokens: of an answer.
         published: rows for comparison with ours.
         official_row: an item and its answer in the layout of the benchmark's own script; None where it has none.
-        official_file: name of the file that the script reads, with ``{model}`` and ``{subset}``.
+        official_file: name of the script's file, of an item, a model's name and a direction.
+        notes: on what is not scored and why, by measure.
     """
 
     name: str
     summary: str
     read_item: ItemReader
     rules: tuple[Rule, ...]
-    combine: Callable[[Mapping[str, MeanScore]], Mapping[str, float]] | None = None
+    overall: Callable[[Mapping[str, SetScore]], Mapping[str, float]] | None = None
     instruction: str = ""
     max_new_tokens: int = 512
     published: tuple[PublishedScore, ...] = ()
     official_row: Callable[[EvaluationItem, str], Mapping[str, Any]] | None = None
-    official_file: str = "{model}-{subset}.jsonl"
+    official_file: Callable[[EvaluationItem, str, str], str] = subset_file
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self, name: str) -> Rule:

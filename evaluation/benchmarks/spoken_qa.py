@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from evaluation.rules.answer_match import CONTAINS, CONTIGUOUS
 from evaluation.rules.knowledge_judge import KNOWLEDGE
+from evaluation.rules.spoken_agreement import SPOKEN_AGREEMENT
 from evaluation.sets.item import EvaluationItem
 from evaluation.sets.rows import Row
 
@@ -20,7 +21,7 @@ from .benchmark import Benchmark, PublishedScore
 QUESTIONS = ("question", "Questions", "prompt", "text", "source_text", "query")
 ANSWERS = ("answers", "answer", "Answer", "targets", "references", "reference")
 IDS = ("id", "question_id", "index", "key")
-RULES = (CONTIGUOUS, CONTAINS, KNOWLEDGE)
+RULES = (CONTIGUOUS, CONTAINS, KNOWLEDGE, SPOKEN_AGREEMENT)
 PAPER = "2412.02612, table 4"
 
 

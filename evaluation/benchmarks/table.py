@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .benchmark import Benchmark
+from .speech_instruct_bench import SPEECH_INSTRUCT_BENCH
 from .spoken_qa import LLAMA_QUESTIONS, TRIVIA_QA, WEB_QUESTIONS
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -13,5 +14,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         WEB_QUESTIONS,
         LLAMA_QUESTIONS,
         TRIVIA_QA,
+        SPEECH_INSTRUCT_BENCH,
     )
 }

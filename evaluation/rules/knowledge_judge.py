@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from evaluation.sets.item import EvaluationItem
 
-from .judge_reply import json_object, majority
+from .judge_reply import json_object, majority, unjudged
 from .measure import ItemScore, Measure
 from .rule import Answered, JudgePrompt, Rule
 
@@ -39,7 +39,7 @@ def score(item: EvaluationItem, answered: Answered) -> ItemScore:
     verdicts = [str(one.get("judgment", "")).strip().lower() for one in objects if one is not None]
     known = [verdict for verdict in verdicts if verdict in VERDICTS]
     if not known:
-        return ItemScore({}, "no judgement" if not answered.judgements else "unreadable judgement")
+        return ItemScore({}, unjudged(answered.judgements))
     return ItemScore({"accuracy": Measure(VERDICTS[majority(known)])})
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from evaluation.sets.item import EvaluationItem
 from runtime.artefact import fingerprint
 
-from .measure import ItemScore
+from .measure import ItemScore, MeanScore
 
 Compat = Literal["default", "official"]
 Messages = list[dict[str, Any]]
@@ -25,12 +25,14 @@ class Answered:
         judgements: raw replies of the judge, one for each sample; empty for rules without a judge.
         compat: "official" reproduces the published script with its quirks, "default" is our rule.
         seed: of the random choice that official scripts make; the item's id is added.
+        written: the written reply, also where ``text`` is the transcript of the spoken one; "" where there is none.
     """
 
     text: str
     judgements: tuple[str, ...] = ()
     compat: Compat = "default"
     seed: int = 1
+    written: str = ""
 
     def draw(self, item: EvaluationItem, rule: str) -> random.Random:
         """The random numbers of an item under a rule: the same in every call, whatever the order of items."""
@@ -77,6 +79,11 @@ class JudgePrompt:
         return fingerprint({"system": self.system, "template": self.template, "parameters": dict(self.parameters)})
 
 
+def always(item: EvaluationItem) -> bool:
+    """Every item."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """A scoring rule.
@@ -90,6 +97,11 @@ class Rule:
         has_official: whether ``compat="official"`` differs from the default.
         normaliser: name of the text normalisation, for the stamp.
         version: raised when the rule's scores change.
+        applies: items of a set that the rule scores.
+        media: of a reply that the rule scores.
+        combine: further numbers out of the means over the set.
+        answer_key: under which the published script keeps answers, where it is not the item: with
+            ``compat="official"`` items of one key are scored by the answer of the last of them.
     """
 
     name: str
@@ -100,3 +112,12 @@ class Rule:
     has_official: bool = False
     normaliser: str = ""
     version: int = 1
+    applies: Callable[[EvaluationItem], bool] = always
+    media: tuple[str, ...] = ("text", "speech")
+    combine: Callable[[Mapping[str, MeanScore]], Mapping[str, float]] | None = None
+    answer_key: Callable[[EvaluationItem], str] | None = None
+
+    def only(self, applies: Callable[[EvaluationItem], bool], name: str = "", scale: float | None = None) -> Rule:
+        """The rule for some items of a set, under a name (and a scale) of its own where a set needs it twice."""
+        scale = self.scale if scale is None else scale
+        return replace(self, applies=applies, name=name or self.name, scale=scale)

@@ -1,13 +1,13 @@
-"""Scores of a benchmark as a Markdown table, published rows below ours."""
+"""Scores of a benchmark as a Markdown table, its subsets and published rows below."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from evaluation.benchmarks.benchmark import Benchmark
 from runtime.errors import UserError
 
-from .stamp import ScoredRule
+from .stamp import OverallScore, ScoredRule
 
 HEADINGS = (
     "rule",
@@ -22,7 +22,7 @@ HEADINGS = (
 )
 
 
-def score_table(benchmark: Benchmark, scored: Sequence[ScoredRule]) -> str:
+def score_table(benchmark: Benchmark, scored: Sequence[ScoredRule], overall: Sequence[OverallScore] = ()) -> str:
     """The table: every mean of every rule, with failures and notes, also where there are none."""
     if not scored:
         remedy = "give judgements=, or choose a rule that needs no judge"
@@ -31,30 +31,69 @@ def score_table(benchmark: Benchmark, scored: Sequence[ScoredRule]) -> str:
     lines = [
         f"# {benchmark.summary}",
         "",
-        f"{first.model} ({first.model_digest}); data {first.data_digest}: {first.items} items, {first.left_out} bad "
-        f"rows left out, {first.repeated} repeated prompts; {first.failures} without an answer; shots {first.shots}; "
+        f"{first.model} ({first.model_digest}); data {first.data_digest}: {first.left_out} bad rows left out, "
+        f"{first.repeated} repeated prompts; {first.failures} without an answer; shots {first.shots}; "
         f"batch {first.batch_size}; seed {first.answer_seed}.",
         "",
+        *overall_lines(overall),
         f"| {' | '.join(HEADINGS)} |",
         f"|{'---|' * len(HEADINGS)}",
     ]
     for one in scored:
-        scale = benchmark.rule(one.stamp.rule).scale
-        rule = one.stamp.rule + (" (official)" if one.stamp.compat == "official" else "")
-        notes = ", ".join(f"{count} {note}" for note, count in one.score.notes.items()) or "none"
-        for name, mean in one.score.means.items():
-            low, high = mean.interval
-            values = [f"{mean.micro * scale:.2f}", f"{low * scale:.2f} to {high * scale:.2f}", str(mean.items)]
-            values += [f"{mean.macro * scale:.2f}", f"{mean.subset_mean * scale:.2f}", notes]
-            lines.append(f"| {' | '.join([rule, arrow(one.stamp.direction), name, *values])} |")
-        for name, value in one.score.combined.items():
-            lines.append(
-                f"| {rule} | {arrow(one.stamp.direction)} | **{name}** | {value * scale:.2f} | | | | | {notes} |"
-            )
+        lines += rows_of_rule(benchmark, one)
+    lines += subset_lines(benchmark, scored)
+    if benchmark.notes:
+        lines += ["", *(f"* {name}: {note}" for name, note in benchmark.notes.items())]
     if benchmark.published:
-        lines += ["", "Published:", "", "| model | direction | score | source |", "|---|---|---|---|"]
-        lines += [f"| {one.model} | {one.direction} | {one.value:g} | {one.source} |" for one in benchmark.published]
+        lines += ["", "Published:", "", "| model | direction | score | column | source |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {one.model} | {one.direction} | {one.value:g} | {one.column} | {one.source} |"
+            for one in benchmark.published
+        ]
     return "\n".join(lines) + "\n"
+
+
+def overall_lines(overall: Sequence[OverallScore]) -> Iterator[str]:
+    """One line for each overall number."""
+    for one in overall:
+        for name, value in one.values.items():
+            yield f"**{name}** ({one.medium}, {one.compat}): {value:.2f}\n"
+
+
+def rows_of_rule(benchmark: Benchmark, one: ScoredRule) -> Iterator[str]:
+    """The rows of one rule: its headline first, combined numbers last."""
+    rule = benchmark.rule(one.stamp.rule)
+    name = named(one)
+    notes = ", ".join(f"{count} {note}" for note, count in one.score.notes.items()) or "none"
+    for measure in sorted(one.score.means, key=lambda measure: (measure != rule.headline, measure)):
+        mean, scale = one.score.means[measure], rule.scale
+        low, high = mean.interval
+        values = [f"{mean.micro * scale:.2f}", f"{low * scale:.2f} to {high * scale:.2f}", str(mean.items)]
+        values += [f"{mean.macro * scale:.2f}", f"{mean.subset_mean * scale:.2f}", notes]
+        yield f"| {' | '.join([name, arrow(one.stamp.direction), measure, *values])} |"
+    for measure, value in one.score.combined.items():
+        yield f"| {name} | {arrow(one.stamp.direction)} | **{measure}** | {value * rule.scale:.2f} | | | | | {notes} |"
+    if not one.score.means:
+        yield f"| {name} | {arrow(one.stamp.direction)} | {rule.headline} | none | | 0 | | | {notes} |"
+
+
+def subset_lines(benchmark: Benchmark, scored: Sequence[ScoredRule]) -> list[str]:
+    """A table of the subsets, where a rule scored more than one."""
+    lines = []
+    for one in scored:
+        scale = benchmark.rule(one.stamp.rule).scale
+        for measure, mean in one.score.means.items():
+            if len(mean.subsets) > 1:
+                lines += [
+                    f"| {named(one)} | {arrow(one.stamp.direction)} | {measure} | {subset} | {value * scale:.2f} |"
+                    for subset, value in sorted(mean.subsets.items())
+                ]
+    return ["", "| rule | direction | measure | subset | mean |", "|---|---|---|---|---|", *lines] if lines else []
+
+
+def named(one: ScoredRule) -> str:
+    """The rule's name, with its compat mode where it is the official one."""
+    return one.stamp.rule + (" (official)" if one.stamp.compat == "official" else "")
 
 
 def arrow(direction: str) -> str:

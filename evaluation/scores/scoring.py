@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from evaluation.answers.judging import HEADER as JUDGE_HEADER
 from evaluation.answers.judging import chosen_rules
 from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.table import BENCHMARKS
-from evaluation.rules.measure import ItemScore, SetScore, score_set
+from evaluation.rules.measure import ItemScore, SetScore, rounded, score_set
 from evaluation.rules.rule import Answered, Compat, Rule
 from evaluation.sets.item import EvaluationItem
 from evaluation.sets.reading import read_set
@@ -23,10 +23,10 @@ from runtime.artefact import read_json, write_json, write_text
 from runtime.stage import Run
 
 from .score_table import score_table
-from .stamp import ScoredRule, Stamp, stamp_of
+from .stamp import OverallScore, ScoredRule, Stamp, stamp_of
 
 SCORES, TABLE, ITEMS = "scores.json", "scores.md", "items.jsonl"
-FAILED, NO_JUDGE = "no answer", "no judgement"
+FAILED, ANOTHERS = "no answer", "answer of another item with this prompt"
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,47 @@ def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
     judge = read_json(Path(config.judgements) / JUDGE_HEADER) if config.judgements else {}
     scored: list[ScoredRule] = []
     lines: list[str] = []
+    overall: list[OverallScore] = []
     for medium in media_of(answered):
         for rule in chosen_rules(benchmark, config.rules):
+            if medium not in rule.media or not any(map(rule.applies, answered.found.items)):
+                continue
             if rule.judge is not None and not config.judgements:
                 run.say(f"rule {rule.name}: not scored (it needs judgements=, see evaluation judge)")
                 continue
             for compat in ("default", "official") if rule.has_official else ("default",):
                 rows = list(score_items(rule, medium, compat, answered, judged, config.seed))
                 lines += [row.line() for row in rows]
-                means = score_set([(row.item.subset, row.score) for row in rows], benchmark.combine)
-                stamp = stamp_of(benchmark, rule, medium, compat, answered, judge, seed=config.seed)
+                means = score_set([(row.item.subset, row.score) for row in rows], rule.combine)
+                stamp = stamp_of(benchmark, rule, medium, compat, answered, judge, items=len(rows), seed=config.seed)
                 scored.append(ScoredRule(stamp, means))
+        overall += overall_scores(benchmark, medium, scored)
+    table = score_table(benchmark, scored, overall)
     write_text(run.folder / ITEMS, "".join(lines))
-    write_text(run.folder / TABLE, score_table(benchmark, scored))
-    write_json(run.folder / SCORES, {"scores": [asdict(one) for one in scored]})
-    run.say(score_table(benchmark, scored))
-    return flat_metrics(benchmark, scored)
+    write_text(run.folder / TABLE, table)
+    records = {"scores": [asdict(one) for one in scored], "overall": [asdict(one) for one in overall]}
+    write_json(run.folder / SCORES, records)
+    run.say(table)
+    return flat_metrics(scored, overall) | {
+        "items": len(answered.found.items),
+        "failures": sum(bool(answer.failure) for answer in answered.answers.values()),
+    }
+
+
+def overall_scores(benchmark: Benchmark, medium: str, scored: Sequence[ScoredRule]) -> list[OverallScore]:
+    """The overall numbers of a medium: by the default rules, and with official ones in place of those that differ."""
+    if benchmark.overall is None:
+        return []
+    found: list[OverallScore] = []
+    rules: dict[str, SetScore] = {}
+    for compat in ("default", "official"):
+        chosen = [one for one in scored if one.stamp.medium == medium and one.stamp.compat == compat]
+        of_compat = {one.stamp.rule: one.score for one in chosen}
+        rules |= of_compat
+        if of_compat:
+            values = {name: rounded(value) for name, value in benchmark.overall(rules).items()}
+            found += [OverallScore(medium, compat, values)] if values else []
+    return found
 
 
 def media_of(answered: AnswerFile) -> list[str]:
@@ -95,19 +120,29 @@ def score_items(
     judged: Judgements,
     seed: int,
 ) -> Iterator[ItemRow]:
-    """The score of each item. An item without an answer gets the score of an empty one, and a note of its own."""
-    for item in answered.found.items:
-        answer = answered.answers[item.id]
+    """The score of each item that the rule applies to.
+
+    An item without an answer gets the score of an empty one, and a note of its own; likewise one that the published
+    script scores by the answer of another item.
+    """
+    items = [item for item in answered.found.items if rule.applies(item)]
+    key = rule.answer_key if compat == "official" and rule.answer_key else lambda item: item.id
+    answerer = {key(item): item.id for item in items}  # the last of a key
+    for item in items:
+        source = answerer[key(item)]
+        answer = answered.answers[source]
         text = answer.said(medium)
         replies = judged.replies.get(request_name(item, rule, medium), ()) if rule.judge else ()
-        score = rule.score(item, Answered(text or "", replies, compat, seed))
+        score = rule.score(item, Answered(text or "", replies, compat, seed, answer.text or ""))
         if answer.failure or text is None:
             score = ItemScore(score.measures, FAILED, {"failure": answer.failure})
+        elif source != item.id:
+            score = ItemScore(score.measures, ANOTHERS, {"answer_of": source} | dict(score.details))
         yield ItemRow(rule.name, medium, compat, item, score)
 
 
-def flat_metrics(benchmark: Benchmark, scored: list[ScoredRule]) -> dict[str, Any]:
-    """The headline of each rule as a metric: ``<medium>.<rule>.<measure>``, official ones ``.official``."""
+def flat_metrics(scored: Sequence[ScoredRule], overall: Sequence[OverallScore]) -> dict[str, Any]:
+    """Means as metrics: ``<medium>.<rule>.<measure>``, overall ones ``<medium>.<name>``, official with a suffix."""
     metrics: dict[str, Any] = {}
     for one in scored:
         stamp: Stamp = one.stamp
@@ -117,6 +152,7 @@ def flat_metrics(benchmark: Benchmark, scored: list[ScoredRule]) -> dict[str, An
             metrics[f"{stamp.medium}.{stamp.rule}.{name}{suffix}"] = mean.micro
         for name, value in score.combined.items():
             metrics[f"{stamp.medium}.{stamp.rule}.{name}{suffix}"] = value
-    metrics["items"] = scored[0].stamp.items if scored else 0
-    metrics["failures"] = scored[0].stamp.failures if scored else 0
+    for of_medium in overall:
+        suffix = ".official" if of_medium.compat == "official" else ""
+        metrics |= {f"{of_medium.medium}.{name}{suffix}": value for name, value in of_medium.values.items()}
     return metrics

@@ -77,6 +77,15 @@ class ScoredRule:
     score: SetScore
 
 
+@dataclass(frozen=True)
+class OverallScore:
+    """Numbers out of the scores by several rules, of one medium and compat mode."""
+
+    medium: str
+    compat: str
+    values: Mapping[str, float]
+
+
 def stamp_of(
     benchmark: Benchmark,
     rule: Rule,
@@ -85,15 +94,16 @@ def stamp_of(
     answered: AnswerFile,
     judge: Mapping[str, Any],
     *,
+    items: int,
     seed: int,
 ) -> Stamp:
-    """The stamp of the scores of a medium by a rule."""
+    """The stamp of the scores of a medium by a rule, which scored ``items`` items of the set."""
     header, found = answered.header, answered.found
     has_judge = rule.judge is not None
     return Stamp(
         benchmark=benchmark.name,
         data_digest=found.digest,
-        items=len(found.items),
+        items=items,
         left_out=len(found.left_out),
         repeated=len(found.repeated),
         failures=sum(bool(answer.failure) for answer in answered.answers.values()),

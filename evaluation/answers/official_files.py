@@ -1,0 +1,47 @@
+"""Files of a benchmark's own scripts: its rows with a model's answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from evaluation.benchmarks.table import BENCHMARKS
+from evaluation.sets.reading import read_set
+from runtime.artefact import atomic_folder
+from runtime.errors import UserError
+from runtime.stage import Run
+
+from .answer_file import read_answers_of
+from .config import OfficialFilesConfig
+
+FOLDER = "files"
+
+
+def write_official_files(config: OfficialFilesConfig, run: Run) -> dict[str, Any]:
+    """Write one file for each name that the benchmark gives; returns their number and that of the rows.
+
+    Raises:
+        UserError: the benchmark has no such files, or there are no answers in this medium.
+    """
+    benchmark = BENCHMARKS[config.benchmark]
+    if benchmark.official_row is None:
+        remedy = f"choose from {', '.join(name for name, one in BENCHMARKS.items() if one.official_row)}"
+        raise UserError(f"benchmark {benchmark.name}", found="its scripts read no file of answers", remedy=remedy)
+    whole = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
+    answered = read_answers_of(config.answers, whole)
+    found = answered.found
+    lines: dict[str, list[str]] = {}
+    missing = 0
+    for item in found.items:
+        said = answered.answers[item.id].said(config.medium)
+        missing += said is None
+        file = benchmark.official_file(item, answered.header.model.replace("/", "_"), answered.header.direction)
+        row = json.dumps(dict(benchmark.official_row(item, said or "")), ensure_ascii=False)
+        lines.setdefault(file, []).append(row + "\n")
+    if missing == len(found.items):
+        remedy = "choose the other medium (text, speech)"
+        raise UserError("option medium", found=f"no answer in {config.medium}", remedy=remedy)
+    with atomic_folder(run.folder / FOLDER) as folder:
+        for file, rows in lines.items():
+            (folder / file).write_text("".join(rows), encoding="utf-8")
+    return {"files": len(lines), "rows": len(found.items), "without_answer": missing}
