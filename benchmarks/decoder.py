@@ -40,11 +40,11 @@ from corpus.audio.files import Samples
 from decoder.config import DecoderConfig, VocoderConfig
 from decoder.encoder import Tokens
 from decoder.model import SpeechDecoder
-from decoder.stream import feed_rows
 from decoder.train import STAGE
 from decoder.vocoder import Vocoder
 from runtime.command import Command
 from runtime.config import Options, option
+from runtime.streaming import feed_rows
 
 CODES, SECONDS_A_MINUTE = 512, 60
 PARTS = ("blocks", "streams", "batch", "anew", "memory", "vocoder", "seams")

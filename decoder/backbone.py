@@ -21,7 +21,7 @@ Shapes: B batch, T positions, K keys (T and those cached before them), D width, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,10 @@ class BackboneCache:
     positions: list[int]
     blocks: Tensor
     layers: list[LayerCache]
+
+    def fork(self) -> BackboneCache:
+        """The same state, to go on from twice."""
+        return replace(self, layers=[replace(layer) for layer in self.layers])
 
     def shape(self, blocks_T: Tensor) -> tuple[int, ...]:
         """Blocks of the cached positions and of the ones that follow, relative to the first of these."""

@@ -10,18 +10,17 @@ between blocks are keys and values of the last `past_blocks` blocks (for the enc
 flow's estimator), the vocoder's frames that it still needs, and the place in the noise; all of it is bounded, so
 that ten minutes of speech take no more memory than ten seconds.
 
-Many streams of a decoder run as rows of one batch, each at its own place::
-
-    for samples in feed_rows(streams, [tokens, None, other_tokens]):     # the second one rests
+Many streams of a decoder run as rows of one batch, each at its own place (`runtime.streaming.feed_rows`).
 
 Shapes: N streams, T tokens, F mel frames, P patches, M mel bins, S samples.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Sequence
 from types import TracebackType
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from corpus.audio.files import Samples
 from runtime.errors import UserError
-from runtime.streaming import MIN_POSITIONS, Stream, step_rows
+from runtime.streaming import MIN_POSITIONS, BlockStream, feed_rows, finish_rows
 
 from .backbone import stack_caches, take_back
 from .encoder import TokenEncoder, Tokens
@@ -45,14 +44,16 @@ class Block(NamedTuple):
     Attributes:
         end: number of the token that the block ends before.
         is_last: no token follows: an unfinished patch is decoded too.
+        is_rest: nothing is left to decode: the samples that the vocoder still holds.
     """
 
     end: int
     is_last: bool
+    is_rest: bool = False
 
 
-class DecoderStream(Stream[Block, Samples]):
-    """One utterance in progress. Use it in a ``with`` statement, or call `finish` when no token follows.
+class DecoderStream(BlockStream[Block]):
+    """One utterance in progress: tokens to samples. Use it in a ``with`` statement, or call `finish` at the end.
 
     Args:
         encoder: of the tokens; the weights of all parts are shared by any number of streams.
@@ -61,6 +62,9 @@ class DecoderStream(Stream[Block, Samples]):
         speakers: one voice.
         sampling: options of the solver.
     """
+
+    input_type: ClassVar[type[np.generic]] = np.int64
+    output_type: ClassVar[type[np.generic]] = np.float32
 
     def __init__(
         self, encoder: TokenEncoder, flow: FlowMatching, vocoder: Vocoder, speakers: Speakers, sampling: Sampling
@@ -82,7 +86,7 @@ class DecoderStream(Stream[Block, Samples]):
         self.num_decoded = self.num_fed = self.num_blocks = 0  # tokens decoded and fed, blocks decoded
         self.num_patches = 0
         self.means_1FM = torch.zeros(1, 0, encoder.num_mels, device=encoder.device)  # of unfinished patches
-        self.is_open = True
+        self.is_open, self.is_over = True, False  # over: no token follows
 
     def __enter__(self) -> DecoderStream:
         return self
@@ -114,34 +118,40 @@ class DecoderStream(Stream[Block, Samples]):
         self.flow_caches = []
         self.encoder_cache.layers = []
 
-    def check_tokens(self, tokens: Tokens) -> None:
-        """Raise a `UserError` unless the stream can take (T,) ``tokens``."""
-        if not self.is_open:
-            raise UserError("the stream", found="tokens after its end", remedy="open a new stream for each utterance")
-        if tokens.size or tokens.ndim != 1:
-            self.encoder.check_tokens(tokens, f"tokens from {self.num_fed} of the stream on")
+    def fork(self) -> Self:
+        """A stream at the same place that goes on by itself."""
+        twin = copy.copy(self)
+        twin.noise, twin.vocoder = copy.deepcopy(self.noise), self.vocoder.fork()
+        twin.encoder_cache, twin.flow_caches = self.encoder_cache.fork(), [cache.fork() for cache in self.flow_caches]
+        return twin
 
-    def append(self, tokens: Tokens) -> None:
-        """Take (T,) tokens."""
-        self.tokens_T = torch.cat([self.tokens_T, torch.from_numpy(tokens.astype(np.int64))])
-        self.num_fed += len(tokens)
-
-    def check_finish(self) -> None:
-        """Raise a `UserError` where there is nothing to finish."""
-        if not self.is_open:
-            raise UserError("the stream", found="finished twice", remedy="open a new stream for each utterance")
-        if not self.num_fed:
+    def check(self, piece: Tokens, *, is_last: bool) -> None:
+        """Raise a `UserError` unless the stream can take (T,) tokens, and end after them if they are the last."""
+        if not self.is_open or self.is_over:
+            found = "tokens after its end" if piece.size or not is_last else "finished twice"
+            raise UserError("the stream", found=found, remedy="open a new stream for each utterance")
+        if piece.size or piece.ndim != 1:
+            self.encoder.check_tokens(piece, f"tokens from {self.num_fed} of the stream on")
+        elif is_last and not self.num_fed:
             self.close()
             raise UserError("the stream", found="no tokens", remedy="feed at least one before finish")
 
-    def next_block(self, *, is_over: bool) -> Block | None:
-        """The next block that can be decoded; ``is_over``: no token follows."""
+    def append(self, piece: Tokens, *, is_last: bool) -> None:
+        """Take (T,) tokens."""
+        self.tokens_T = torch.cat([self.tokens_T, torch.from_numpy(piece.astype(np.int64))])
+        self.num_fed += len(piece)
+        self.is_over = is_last
+
+    def next_block(self) -> Block | None:
+        """The next block that can be decoded."""
+        if not self.is_open:
+            return None
         end = self.schedule.end_of_block(self.num_blocks)
-        if not is_over:
+        if not self.is_over:
             return Block(end, is_last=False) if end + self.encoder.lookahead <= self.num_fed else None
         end = min(end, self.num_fed)
         is_more = self.num_decoded < self.num_fed or self.means_1FM.shape[1] > 0
-        return Block(end, is_last=end == self.num_fed) if is_more else None
+        return Block(end, is_last=end == self.num_fed, is_rest=not is_more)
 
     def num_frames(self, block: Block) -> int:
         """Frames that are decoded with ``block``; those of an unfinished patch wait, unless it is the last one."""
@@ -161,6 +171,8 @@ class DecoderStream(Stream[Block, Samples]):
 
     def shape(self, block: Block) -> Hashable | None:
         """The shapes of caches, tokens, frames and vocoder; None where there are too few positions to be batched."""
+        if block.is_rest:
+            return self.vocoder.shape(self._rest())
         tokens, frames = block.end - self.num_decoded, self.num_frames(block)
         patches = self.schedule.num_patches(frames)
         if tokens < MIN_POSITIONS or (self.sampling.steps and patches < MIN_POSITIONS):
@@ -186,6 +198,12 @@ class DecoderStream(Stream[Block, Samples]):
     @torch.inference_mode()
     def step(cls, streams: Sequence[DecoderStream], blocks: Sequence[Block]) -> list[Samples]:
         """The samples (S,) that the blocks of streams of equal shape add."""
+        if blocks[0].is_rest:
+            pieces = [stream._rest() for stream in streams]
+            rests = type(streams[0].vocoder).step([stream.vocoder for stream in streams], pieces)
+            for stream in streams:
+                stream.close()
+            return [rest.cpu().numpy() for rest in rests]
         frames = streams[0].num_frames(blocks[0])
         if blocks[0].end > streams[0].num_decoded:
             cls._encode(streams, blocks)
@@ -203,6 +221,10 @@ class DecoderStream(Stream[Block, Samples]):
         pieces = [MelPiece(mel_NMF[row : row + 1], is_last=False) for row in range(len(streams))]
         samples = type(streams[0].vocoder).step([stream.vocoder for stream in streams], pieces)
         return [added.cpu().numpy() for added in samples]
+
+    def _rest(self) -> MelPiece:
+        """No more frames for the vocoder."""
+        return MelPiece(self.means_1FM.new_zeros(1, self.encoder.num_mels, 0), is_last=True)
 
     @staticmethod
     def _encode(streams: Sequence[DecoderStream], blocks: Sequence[Block]) -> None:
@@ -242,56 +264,3 @@ class DecoderStream(Stream[Block, Samples]):
         for stream, blocks_P in zip(streams, blocks, strict=True):
             stream.num_patches += len(blocks_P)
         return mel_NFM
-
-
-def feed_rows(streams: Sequence[DecoderStream], tokens: Sequence[Tokens | None]) -> list[Samples]:
-    """Feed streams of one decoder as rows of a batch; the samples (S,) of each, as each alone would give them.
-
-    Args:
-        streams: at any places, in any voices.
-        tokens: (T,) for each stream, T may be 0; None lets it rest.
-
-    Raises:
-        UserError: as `DecoderStream.feed`; then no stream has advanced.
-    """
-    fed = [(stream, np.asarray(some)) for stream, some in zip(streams, tokens, strict=True) if some is not None]
-    for stream, some in fed:
-        stream.check_tokens(some)
-    for stream, some in fed:
-        stream.append(some)
-    return _decode(streams, [some is not None for some in tokens], is_over=False)
-
-
-def finish_rows(streams: Sequence[DecoderStream]) -> list[Samples]:
-    """Finish streams of one decoder as rows of a batch; the remaining samples (S,) of each.
-
-    Raises:
-        UserError: as `DecoderStream.finish`.
-    """
-    for stream in streams:
-        stream.check_finish()
-    decoded = _decode(streams, [True] * len(streams), is_over=True)
-    pieces = [MelPiece(stream.vocoder.frames[0][:, :, :0], is_last=True) for stream in streams]
-    rests = step_rows([stream.vocoder for stream in streams], pieces)
-    for stream in streams:
-        stream.close()
-    return [joined([samples, rests[row].cpu().numpy()]) for row, samples in enumerate(decoded)]
-
-
-def _decode(streams: Sequence[DecoderStream], active: Sequence[bool], *, is_over: bool) -> list[Samples]:
-    """Decode all complete blocks of the active streams, a block of each at a time."""
-    pieces: list[list[Samples]] = [[] for _ in streams]
-    while True:
-        blocks = [
-            stream.next_block(is_over=is_over) if is_active else None
-            for stream, is_active in zip(streams, active, strict=True)
-        ]
-        if all(block is None for block in blocks):
-            return [joined(own) for own in pieces]
-        for row, samples in step_rows(streams, blocks).items():
-            pieces[row].append(samples)
-
-
-def joined(pieces: Sequence[Samples]) -> Samples:
-    """One array of many, or of none."""
-    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)

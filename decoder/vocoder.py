@@ -16,9 +16,10 @@ Shapes: B batch, F mel frames, M mel bins, D width, N = n_fft / 2 + 1 frequency 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -175,6 +176,12 @@ class VocoderStream(Stream[MelPiece, Tensor]):
         self.frames += [weight.new_zeros(1, weight.shape[0], before) for _ in vocoder.blocks]
         self.sums = weight.new_zeros(1, vocoder.head.n_fft - vocoder.head.hop)  # of windows that overlap the next
         self.skipped = vocoder.head.overhang  # samples before the first frame's own that are still to come
+
+    def fork(self) -> Self:
+        """A stream at the same place that goes on by itself."""
+        twin = copy.copy(self)
+        twin.frames = list(self.frames)
+        return twin
 
     def feed(self, mel_1MF: Tensor) -> Tensor:
         """Take (1, M, F) frames, F may be 0; returns the samples (S,) that are now known."""

@@ -13,10 +13,10 @@ from corpus.audio.mel_config import LogMelConfig
 from decoder.config import BackboneConfig, FlowConfig, SpeakerConfig, VocoderConfig
 from decoder.model import SpeechDecoder
 from decoder.speaker import FROM_CLIP, Speakers
-from decoder.stream import Block, DecoderStream, feed_rows, finish_rows
+from decoder.stream import Block, DecoderStream
 from decoder.vocoder import MelPiece, Vocoder, VocoderStream
 from runtime.errors import UserError
-from runtime.streaming import step_rows
+from runtime.streaming import feed_rows, finish_rows, step_rows
 
 CODES = 16
 WIDE = BackboneConfig(width=64, layers=2, heads=2, expansion=2, kernel=3)
