@@ -4,13 +4,18 @@ A chunk of ``model.chunk`` tokens is known 7.5 ms after its last sample (Whisper
 A front end that clamps (``LogMelConfig.dynamic_range``) is approximated: each chunk is clamped below the largest value
 of its piece up to the chunk's end. However the audio is cut, its tokens are the same, but not always the offline ones.
 
-S samples, M mel bands, F mel frames, T tokens, D width.
+The streams of several talkers, not in step with each other, run as rows of one batch (`runtime.streaming.feed_rows`),
+with the tokens that each of them has alone; on a GPU, whose products round by the batch's size, up to near ties.
+
+N streams, S samples, M mel bands, F mel frames, T tokens, D width.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import copy
+from collections.abc import Hashable, Iterator, Sequence
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +24,28 @@ from torch import nn
 
 from corpus.audio.files import Samples
 from corpus.audio.frame_rate import FrameRate
-from corpus.audio.mel import LogMel, largest
+from corpus.audio.mel import LogMel, LogMelStream, largest
 from runtime.errors import UserError
+from runtime.streaming import MIN_POSITIONS, BlockStream, feed_rows, finish_rows
 
 from .backbones.base import PreVQEncoder
 from .quantisers.base import Quantiser
 
 Codes = npt.NDArray[np.uint16]
-PIECE = 160_000  # samples (10 s)
+PIECE = 16_000  # samples (1 s) that the mel stream takes at a time
 
 
-class TokenStream:
-    """One stream of audio through a tokenizer; open it with `tokenizer.model.SpeechTokenizer.open_stream`.
+class FrameChunk(NamedTuple):
+    """Frames that are encoded together, and how many of the last ones lie after the end of the audio."""
+
+    frames: int
+    padding: int
+
+
+class TokenStream(BlockStream[FrameChunk]):
+    """One stream of audio to tokens; open it with `tokenizer.model.SpeechTokenizer.open_stream`.
+
+    The frames of a chunk are computed when it is complete, so the sizes of the pieces of audio change no bit.
 
     Args:
         log_mel: the mel front end.
@@ -39,61 +54,99 @@ class TokenStream:
         time: frame-rate arithmetic of the tokens.
     """
 
+    input_type: ClassVar[type[np.generic]] = np.float32
+    output_type: ClassVar[type[np.generic]] = np.uint16
+
     def __init__(self, log_mel: LogMel, front: PreVQEncoder, quantiser: Quantiser, time: FrameRate) -> None:
         self.log_mel, self.front, self.quantiser, self.time = log_mel, front, quantiser, time
-        self._start()
+        self.reset()
 
-    def _start(self) -> None:
+    def reset(self) -> None:
+        """Begin another audio."""
+        self.waiting = np.zeros(0, dtype=np.float32)  # samples that the mel stream has not taken yet
         self.mel = self.log_mel.streaming()
         self.cache = self.front.empty_cache()
-        self.held = torch.zeros(self.front.num_mels, 0, device=self.log_mel.hann.device)  # of a chunk begun
-        self.largest = torch.full((1, 1, 1), -torch.inf, device=self.held.device)  # of the piece so far
+        self.largest = torch.full((1, 1, 1), -torch.inf, device=self.log_mel.hann.device)  # of the piece so far
         self.num_encoded = 0  # frames
+        self.padding = 0  # frames after the end of the audio
+        self.is_over = self.is_ended = False  # no samples follow; the mel stream knows it
+
+    def fork(self) -> Self:
+        """A stream at the same place that goes on by itself."""
+        twin = copy.copy(self)
+        twin.mel = self.mel.fork()
+        return twin
 
     def feed(self, samples: Samples) -> Codes:
         """Take (S,) samples at 16 kHz; returns the tokens of the chunks that they complete.
 
-        However many samples come at once, memory holds the frames of ``PIECE`` of them.
+        However many samples come at once, memory holds the frames of one chunk.
         """
-        check_audio(samples, 0)
-        pieces = [samples[start : start + PIECE] for start in range(0, len(samples), PIECE)]
-        return np.concatenate([np.zeros(0, dtype=np.uint16), *(self._take(self.mel.feed(piece)) for piece in pieces)])
+        return feed_rows([self], [samples])[0]
 
     def finish(self) -> Codes:
         """End of the audio (padded to whole tokens); returns the remaining tokens and starts afresh."""
-        padding = self.time.num_padding_frames(self.mel.num_fed)
-        frames_MF = self.mel.finish(self.time.samples_per_token)
-        tokens, rest = self._take(frames_MF, padding), np.zeros(0, dtype=np.uint16)
-        if self.held.shape[1]:
-            rest = self._encode(self.held, padding)
-        self._start()
-        return np.concatenate([tokens, rest])
+        return finish_rows([self])[0]
 
-    def _take(self, frames_MF: torch.Tensor, padding: int = 0) -> Codes:
-        """Tokens of the chunks that these frames complete; the last ``padding`` of them lie after the audio."""
-        self.held = torch.cat([self.held, frames_MF.to(self.held)], dim=1)
-        tokens = [np.zeros(0, dtype=np.uint16)]
-        while self.held.shape[1] >= (size := self._chunk_frames()):
-            tokens.append(self._encode(self.held[:, :size], padding if self.held.shape[1] == size else 0))
-            self.held = self.held[:, size:]
-        return np.concatenate(tokens)
+    def check(self, piece: Samples, *, is_last: bool) -> None:
+        """Raise a `UserError` unless ``piece`` is audio (`check_audio`)."""
+        check_audio(piece, 0)
 
-    def _chunk_frames(self) -> int:
-        return self.front.next_chunk(self.cache) * self.time.frames_per_token
+    def append(self, piece: Samples, *, is_last: bool) -> None:
+        """Take (S,) samples."""
+        self.waiting = np.concatenate([self.waiting, piece]) if len(self.waiting) else piece
+        self.is_over = is_last
 
-    def _encode(self, frames_MF: torch.Tensor, padding: int) -> Codes:
-        with inference(self.front, self.quantiser):
-            hidden_1TD, self.cache = self.front.step(self._clamped(frames_MF[None]), self.cache, padding)
-            return self.quantiser.codes(hidden_1TD)[0].cpu().numpy().astype(np.uint16)
+    def next_block(self) -> FrameChunk | None:
+        """The next chunk of which all samples are there, or the rest of an audio that is over."""
+        frames = self.front.next_chunk(self.cache) * self.time.frames_per_token
+        while len(self.waiting) and self.mel.num_frames < frames:
+            self.mel.append(self.waiting[:PIECE])
+            self.waiting = self.waiting[PIECE:]
+        if not len(self.waiting):
+            self.waiting = np.zeros(0, dtype=np.float32)  # not a view of what was fed
+            if self.is_over and not self.is_ended:
+                self.padding = self.time.num_padding_frames(self.mel.num_fed)
+                self.mel.end(self.time.samples_per_token)
+                self.is_ended = True
+        known = self.mel.num_frames
+        if known and self.is_ended and known <= frames:
+            return FrameChunk(known, self.padding)
+        if known >= frames:
+            return FrameChunk(frames, 0)
+        if self.is_ended:
+            self.reset()
+        return None
+
+    def shape(self, piece: FrameChunk) -> Hashable | None:
+        """The size of the chunk and the shape of the encoder's cache; None where it has few tokens."""
+        if piece.frames < MIN_POSITIONS * self.time.frames_per_token or self.mel.shape(piece.frames) is None:
+            return None
+        return piece.frames, self.front.shape(self.cache)
+
+    @classmethod
+    def step(cls, streams: Sequence[Self], pieces: Sequence[FrameChunk]) -> list[Codes]:
+        """The tokens (T,) of a chunk of each stream."""
+        front, quantiser = streams[0].front, streams[0].quantiser
+        mel_NMF = torch.stack(LogMelStream.step([stream.mel for stream in streams], [each.frames for each in pieces]))
+        with inference(front, quantiser):
+            mel_NMF = torch.cat(
+                [stream._clamped(mel_1MF) for stream, mel_1MF in zip(streams, mel_NMF.split(1), strict=True)]
+            )
+            caches, padding = [stream.cache for stream in streams], [each.padding for each in pieces]
+            hidden_NTD, caches = front.step(mel_NMF, caches, padding)
+            codes_NT = quantiser.codes(hidden_NTD).cpu().numpy().astype(np.uint16)
+        for stream, cache in zip(streams, caches, strict=True):
+            stream.cache = cache
+        return list(codes_NT)
 
     def _clamped(self, mel_1MF: torch.Tensor) -> torch.Tensor:
         config = self.log_mel.config
         if not config.dynamic_range:
             return mel_1MF
-        if self.num_encoded % (config.piece // config.hop) == 0:
-            self.largest.fill_(-torch.inf)
+        begins = self.num_encoded % (config.piece // config.hop) == 0
         self.num_encoded += mel_1MF.shape[2]
-        self.largest = self.largest.maximum(largest(mel_1MF))
+        self.largest = largest(mel_1MF) if begins else self.largest.maximum(largest(mel_1MF))
         return self.log_mel.clamp(mel_1MF, self.largest)
 
 

@@ -14,9 +14,15 @@ B batch, S samples, F mel frames, M mel bands.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Hashable, Sequence
+from typing import Self
+
 import numpy as np
 import torch
 from torch import nn
+
+from runtime.streaming import MIN_POSITIONS, Stream
 
 from .files import Samples
 from .frame_rate import SAMPLES_PER_TOKEN
@@ -89,60 +95,127 @@ class LogMel(nn.Module):
         return LogMelStream(self)
 
 
-class LogMelStream:
-    """Feeds audio of any size through a `LogMel`; the frames, put together, equal the offline ones without clamp."""
+class LogMelStream(Stream[int, torch.Tensor]):
+    """Audio of any size through a `LogMel`; the frames, put together, equal the offline ones without clamp.
+
+    `feed` and `finish` give all frames that are known. `append` and `end` only take the audio, and a step of this many
+    frames computes them, in one batch with those of other streams.
+
+    Attributes:
+        held: samples of each piece of the audio (`LogMelConfig.piece`), from the window of the next frame on.
+        num_fed: samples so far.
+    """
 
     def __init__(self, log_mel: LogMel) -> None:
         self.log_mel = log_mel
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
         self.num_fed = 0
+        self.held: list[Samples] = []
         self._begin()
+
+    def fork(self) -> Self:
+        """A stream at the same place that goes on by itself."""
+        twin = copy.copy(self)
+        twin.held = list(self.held)
+        return twin
 
     def _begin(self) -> None:
         self.is_mirrored = not self.log_mel.config.piece  # zeros need no samples to begin with
         zeros = self.log_mel.margin if self.is_mirrored else 0
-        self.held = np.zeros(zeros, dtype=np.float32)  # samples from the next frame's window start on
+        self.held.append(np.zeros(zeros, dtype=np.float32))
+
+    def append(self, samples: Samples) -> None:
+        """Take (S,) samples."""
+        size = self.log_mel.config.piece
+        while size and len(samples) >= (missing := size - self.num_fed % size):
+            self._take(samples[:missing])
+            self._mirror_end()
+            samples = samples[missing:]
+        self._take(samples)
+
+    def end(self, multiple: int = SAMPLES_PER_TOKEN) -> None:
+        """End of the audio, which is padded with zeros to ``multiple`` samples."""
+        zeros = np.zeros(-self.num_fed % multiple, dtype=np.float32)
+        if not self.log_mel.config.piece:
+            self.append(np.concatenate([zeros, np.zeros(self.log_mel.lookahead, dtype=np.float32)]))
+            return
+        self.append(zeros)
+        if self.num_fed % self.log_mel.config.piece:
+            self._mirror_end()
+
+    def _mirror_end(self) -> None:
+        """The end of a piece; the next begins."""
+        held = self.held[-1]
+        self.held[-1] = np.concatenate([held, held[-2 : -2 - self.log_mel.lookahead : -1]])
+        self._begin()
+
+    def _take(self, samples: Samples) -> None:
+        self.num_fed += len(samples)
+        held = np.concatenate([self.held[-1], samples.astype(np.float32, copy=False)])
+        margin = self.log_mel.margin
+        if not self.is_mirrored and len(held) > margin:
+            held = np.concatenate([held[margin:0:-1], held])
+            self.is_mirrored = True
+        self.held[-1] = held
+
+    @property
+    def around(self) -> int:
+        """Samples that a window has beyond those of its frames."""
+        return self.log_mel.margin + self.log_mel.lookahead
+
+    def counts(self) -> list[int]:
+        """Frames of each piece of ``held`` that are known."""
+        known = [max(0, (len(held) - self.around) // self.log_mel.config.hop) for held in self.held]
+        return known if self.is_mirrored else [*known[:-1], 0]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that are known and were not computed yet."""
+        return sum(self.counts())
 
     def feed(self, samples: Samples) -> torch.Tensor:
         """Take (S,) samples; returns the (M, F) frames that are now known (F may be 0)."""
-        size = self.log_mel.config.piece
-        frames = []
-        while size and len(samples) >= (missing := size - self.num_fed % size):
-            frames += [self._take(samples[:missing]), self._end()]
-            samples = samples[missing:]
-        return torch.cat([*frames, self._take(samples)], dim=1)
-
-    def _end(self) -> torch.Tensor:
-        """The remaining frames of a piece; the next begins."""
-        frames_MF = self._frames_after(self.held[-2 : -2 - self.log_mel.lookahead : -1])
-        self._begin()
-        return frames_MF
-
-    def _take(self, samples: Samples) -> torch.Tensor:
-        self.num_fed += len(samples)
-        return self._frames_after(samples)
-
-    def _frames_after(self, samples: Samples) -> torch.Tensor:
-        config, margin = self.log_mel.config, self.log_mel.margin
-        self.held = np.concatenate([self.held, samples.astype(np.float32, copy=False)])
-        if not self.is_mirrored and len(self.held) > margin:
-            self.held = np.concatenate([self.held[margin:0:-1], self.held])
-            self.is_mirrored = True
-        around = self.log_mel.margin + self.log_mel.lookahead
-        count = max(0, (len(self.held) - around) // config.hop) if self.is_mirrored else 0
-        if not count:
-            return torch.zeros(config.num_mels, 0, device=self.log_mel.hann.device)
-        piece = torch.from_numpy(self.held[: count * config.hop + around])
-        self.held = self.held[count * config.hop :]
-        return self.log_mel.from_window(piece[None].to(self.log_mel.hann.device))[0]
+        self.append(samples)
+        return self.step([self], [self.num_frames])[0]
 
     def finish(self, multiple: int = SAMPLES_PER_TOKEN) -> torch.Tensor:
         """End of the audio: pad with zeros to ``multiple`` samples and return the remaining (M, F) frames."""
-        zeros = np.zeros(-self.num_fed % multiple, dtype=np.float32)
-        if not self.log_mel.config.piece:
-            return self.feed(np.concatenate([zeros, np.zeros(self.log_mel.lookahead, dtype=np.float32)]))
-        frames_MF = self.feed(zeros)
-        is_within = self.num_fed % self.log_mel.config.piece > 0
-        return torch.cat([frames_MF, self._end()], dim=1) if is_within else frames_MF
+        self.end(multiple)
+        return self.step([self], [self.num_frames])[0]
+
+    def shape(self, piece: int) -> Hashable | None:
+        """The number of frames; None where they are few, or of several pieces of the audio."""
+        return piece if MIN_POSITIONS <= piece <= self.counts()[0] else None
+
+    @classmethod
+    @torch.inference_mode()
+    def step(cls, streams: Sequence[Self], pieces: Sequence[int]) -> list[torch.Tensor]:
+        """The next frames (M, F) of each stream, F of ``pieces``."""
+        log_mel = streams[0].log_mel
+        windows = [stream._windows(frames) for stream, frames in zip(streams, pieces, strict=True)]
+        parts = [
+            log_mel.from_window(torch.from_numpy(np.stack(same)).to(log_mel.hann.device))
+            for same in zip(*windows, strict=True)
+        ]
+        if not parts:
+            return [log_mel.hann.new_zeros(log_mel.config.num_mels, 0) for _ in streams]
+        return list(torch.cat(parts, dim=2).unbind(0))
+
+    def _windows(self, frames: int) -> list[Samples]:
+        """The windows of the next ``frames`` frames, of each piece of the audio; the stream goes on behind them."""
+        hop, windows = self.log_mel.config.hop, []
+        while frames:
+            count = min(frames, self.counts()[0])
+            if count:
+                windows.append(self.held[0][: count * hop + self.around])
+                self.held[0] = self.held[0][count * hop :].copy()
+            frames -= count
+            if frames or (len(self.held) > 1 and not self.counts()[0]):
+                self.held.pop(0)
+        return windows
 
 
 def largest(mel_BMF: torch.Tensor) -> torch.Tensor:

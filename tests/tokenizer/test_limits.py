@@ -49,7 +49,7 @@ def test_a_stream_of_any_length_takes_bounded_memory(make_tokenizer: MakeTokeniz
     with tokenizer.streaming() as stream:
         for _ in range(5):
             num_tokens += len(stream.feed(minute))
-            states.append(state_bytes([*stream.cache, stream.held, stream.mel.held]))
+            states.append(state_bytes([*stream.cache, stream.waiting, stream.mel.held]))
             resident.append(resident_bytes())
         num_tokens += len(stream.finish())
     assert num_tokens == 5 * 750 and max(states[2:]) <= max(states[:2]) < 2e6

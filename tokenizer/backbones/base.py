@@ -6,6 +6,7 @@ B batch, M mel bands, F mel frames, T tokens, D width, K codes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -57,10 +58,19 @@ class PreVQEncoder(nn.Module, ABC):
         """Tokens of the chunk that follows."""
 
     @abstractmethod
-    def step(self, mel_1MF: Tensor, cache: Any, padding: int = 0) -> tuple[Tensor, Any]:
-        """One chunk (1, M, stride * tokens) of `next_chunk` tokens, fewer only at the end: its (1, T, D) and cache.
+    def shape(self, cache: Any) -> Hashable:
+        """The shape of a cache: chunks of equal size go through one `step` where it is equal."""
 
-        The last ``padding`` frames lie after the end of the audio.
+    @abstractmethod
+    def step(self, mel_NMF: Tensor, caches: Sequence[Any], padding: Sequence[int]) -> tuple[Tensor, list[Any]]:
+        """One chunk of each of N streams, not in step with each other: their (N, T, D) and caches.
+
+        Each row has the bits that it has alone, if T is `runtime.streaming.MIN_POSITIONS` or more.
+
+        Args:
+            mel_NMF: ``stride`` T frames, T of `next_chunk`, fewer only at the end.
+            caches: the streams', of equal `shape`; they stay as they are.
+            padding: how many of each row's last frames lie after the end of its audio.
         """
 
 

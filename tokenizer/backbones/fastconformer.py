@@ -15,10 +15,13 @@ B batch, M mel bands, F mel frames, T tokens (F = k T), D width, L layers, C cac
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from runtime.streaming import split_rows, stack_rows
 
 from .base import PostVQEncoder, PreVQEncoder
 from .config import TokenizerModelConfig
@@ -32,8 +35,8 @@ class FastConformerCache(NamedTuple):
 
     Attributes:
         frames: (1, M, 1 or k + 1) the last mel frames that the next token sees; before the first chunk a zero one.
-        attention: (L, 1, C, D) inputs of the attention layers.
-        convolution: (L, 1, D, K - 1) inputs of the convolutions.
+        attention: (L, C, D) inputs of the attention layers.
+        convolution: (L, D, K - 1) inputs of the convolutions.
         length: (1,) number of the C cached tokens that are filled.
     """
 
@@ -114,29 +117,42 @@ class FastConformerFront(PreVQEncoder):
     def empty_cache(self) -> FastConformerCache:
         """The cache before the first chunk of a stream."""
         attention, convolution, length = self.encoder.get_initial_cache_state(batch_size=1)
-        return FastConformerCache(attention.new_zeros(1, self.num_mels, 1), attention, convolution, length)
+        frames = attention.new_zeros(1, self.num_mels, 1)
+        return FastConformerCache(frames, attention.squeeze(1), convolution.squeeze(1), length)
 
     def next_chunk(self, cache: FastConformerCache) -> int:
         """Always ``chunk`` tokens."""
         return self.chunk
 
-    def step(self, mel_1MF: Tensor, cache: FastConformerCache, padding: int = 0) -> tuple[Tensor, FastConformerCache]:
-        """One chunk (1, M, k * tokens) of ``chunk`` tokens, fewer only at the end: its (1, T, D) and the cache."""
-        assert mel_1MF.shape[2] % self.stride == 0 and mel_1MF.shape[2] <= self.chunk * self.stride
-        window = torch.cat([cache.frames, mel_1MF], dim=2)
-        x_1FM = window.transpose(1, 2)
-        x_1TD = self.subsample(x_1FM, torch.tensor([x_1FM.shape[1]], device=x_1FM.device))
-        num_tokens = mel_1MF.shape[2] // self.stride
-        encoded_1DT, _, attention, convolution, length = self.encoder(
-            audio_signal=x_1TD[:, -num_tokens:],
-            length=torch.tensor([num_tokens], device=x_1TD.device),
-            cache_last_channel=cache.attention,
-            cache_last_time=cache.convolution,
-            cache_last_channel_len=cache.length,
+    def shape(self, cache: FastConformerCache) -> Hashable:
+        """Whether a chunk came before: the caches of layers are masked, not shortened."""
+        return cache.frames.shape[2]
+
+    def step(
+        self, mel_NMF: Tensor, caches: Sequence[FastConformerCache], padding: Sequence[int]
+    ) -> tuple[Tensor, list[FastConformerCache]]:
+        """One chunk (N, M, k * tokens) of ``chunk`` tokens, fewer only at the end: its (N, T, D) and the caches."""
+        assert mel_NMF.shape[2] % self.stride == 0 and mel_NMF.shape[2] <= self.chunk * self.stride
+        count, num_tokens = len(caches), mel_NMF.shape[2] // self.stride
+        window_NMF = torch.cat([torch.cat([cache.frames for cache in caches]), mel_NMF], dim=2)
+        x_NFM = window_NMF.transpose(1, 2)
+        x_NTD = self.subsample(x_NFM, torch.full((count,), x_NFM.shape[1], device=x_NFM.device))
+        encoded_NDT, _, attention, convolution, length_N = self.encoder(
+            audio_signal=x_NTD[:, -num_tokens:],
+            length=torch.full((count,), num_tokens, device=x_NTD.device),
+            cache_last_channel=stack_rows([cache.attention for cache in caches]).unflatten(0, (-1, count)),
+            cache_last_time=stack_rows([cache.convolution for cache in caches]).unflatten(0, (-1, count)),
+            cache_last_channel_len=torch.cat([cache.length for cache in caches]),
             bypass_pre_encode=True,
         )
-        kept = window[:, :, -(self.stride + 1) :]
-        return encoded_1DT.transpose(1, 2), FastConformerCache(kept, attention, convolution, length)
+        parts = zip(
+            [kept_1MF.clone() for kept_1MF in window_NMF[:, :, -(self.stride + 1) :].split(1)],
+            split_rows(attention.flatten(0, 1), count),
+            split_rows(convolution.flatten(0, 1), count),
+            [length_1.clone() for length_1 in length_N.split(1)],
+            strict=True,
+        )
+        return encoded_NDT.transpose(1, 2), [FastConformerCache(*own) for own in parts]
 
 
 class FastConformerBack(PostVQEncoder):

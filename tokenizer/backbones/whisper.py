@@ -16,12 +16,14 @@ B batch, W windows, M mel bands, F mel frames, P positions at 50 Hz, T tokens, D
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from corpus.audio.mel_config import LogMelConfig
+from runtime.streaming import per_stream
 
 from .base import PostVQEncoder, PreVQEncoder
 from .config import TokenizerModelConfig
@@ -106,7 +108,7 @@ class WhisperFront(PreVQEncoder):
         x_BPD = x_BPD + self.positions[: x_BPD.shape[1]]
         mask = self.mask(x_BPD.shape[1], (folds.lengths + 1) // 2)  # a position of one real frame is real
         for layer in self.layers:
-            x_BPD, _ = layer(x_BPD, mask)
+            x_BPD = layer(x_BPD, mask)
         return folds.unfold(self.pool(x_BPD), num_tokens)
 
     def convolve(self, mel_BMF: Tensor) -> Tensor:
@@ -137,27 +139,49 @@ class WhisperFront(PreVQEncoder):
         """A block, or what is left of the window."""
         return min(self.chunk, self.window - cache.tokens % self.window)
 
-    def step(self, mel_1MF: Tensor, cache: WhisperCache, padding: int = 0) -> tuple[Tensor, WhisperCache]:
-        """One chunk (1, M, stride * tokens): its (1, T, D) and the cache."""
-        assert self.is_causal
-        num_tokens = mel_1MF.shape[2] // self.stride
-        if cache.tokens == self.window:
-            cache = self.empty_cache()
-        assert num_tokens <= self.next_chunk(cache) and mel_1MF.shape[2] % self.stride == 0
-        frames = torch.cat([cache.frames, mel_1MF], dim=2)
-        convolved = torch.cat([cache.convolved, nn.functional.gelu(self.conv1(frames))], dim=2)
-        x_1PD = nn.functional.gelu(self.conv2(convolved)).transpose(1, 2)
-        start = cache.tokens * self.pooling
-        x_1PD = x_1PD + self.positions[start : start + x_1PD.shape[1]]
-        end = start + x_1PD.shape[1]
-        num_padded = padding // 2 if self.masks_padding else 0
-        mask = is_real(end, x_1PD.new_tensor([end - num_padded], dtype=torch.long)) if num_padded else None
+    def shape(self, cache: WhisperCache) -> Hashable:
+        """One for all: each row attends to its own keys."""
+        return None
+
+    def step(
+        self, mel_NMF: Tensor, caches: Sequence[WhisperCache], padding: Sequence[int]
+    ) -> tuple[Tensor, list[WhisperCache]]:
+        """One chunk (N, M, stride * tokens): its (N, T, D) and the caches."""
+        assert self.is_causal and mel_NMF.shape[2] % self.stride == 0
+        count, num_tokens = len(caches), mel_NMF.shape[2] // self.stride
+        caches = [self.empty_cache() if cache.tokens == self.window else cache for cache in caches]
+        assert num_tokens <= min(map(self.next_chunk, caches))
+        frames_NMF = torch.cat([torch.cat([cache.frames for cache in caches]), mel_NMF], dim=2)
+        # oneDNN's convolutions round by the batch's size.
+        made_NDF = nn.functional.gelu(per_stream(self.conv1, frames_NMF, count))
+        convolved_NDF = torch.cat([torch.cat([cache.convolved for cache in caches]), made_NDF], dim=2)
+        x_NPD = nn.functional.gelu(per_stream(self.conv2, convolved_NDF, count)).transpose(1, 2)
+        starts, size = [cache.tokens * self.pooling for cache in caches], x_NPD.shape[1]
+        x_NPD = x_NPD + torch.stack([self.positions[start : start + size] for start in starts])
+        masks = [
+            self.chunk_mask(start + size, past // 2, x_NPD.device) for start, past in zip(starts, padding, strict=True)
+        ]
         keys = []
-        for layer, past in zip(self.layers, cache.keys, strict=True):
-            x_1PD, both = layer(x_1PD, mask, past)
+        for at, layer in enumerate(self.layers):
+            assert isinstance(layer, EncoderLayer)
+            x_NPD, both = layer.step(x_NPD, [cache.keys[at] for cache in caches], masks)
             keys.append(both)
-        cache = WhisperCache(frames[:, :, -2:], convolved[:, :, -2:], keys, cache.tokens + num_tokens)
-        return self.pool(x_1PD), cache
+        following = [
+            WhisperCache(
+                frames_NMF[row : row + 1, :, -2:].clone(),
+                convolved_NDF[row : row + 1, :, -2:].clone(),
+                [both[row] for both in keys],
+                cache.tokens + num_tokens,
+            )
+            for row, cache in enumerate(caches)
+        ]
+        return self.pool(x_NPD), following
+
+    def chunk_mask(self, end: int, num_padded: int, device: torch.device) -> Tensor | None:
+        """(1, 1, 1, end): the positions of the window that are not padding; None where all are, or may be, seen."""
+        if not self.masks_padding or not num_padded:
+            return None
+        return is_real(end, torch.tensor([end - num_padded], device=device))
 
 
 class WhisperBack(PostVQEncoder):
@@ -184,7 +208,7 @@ class WhisperBack(PostVQEncoder):
         y_BTD = folds.rows + self.positions[: folds.rows.shape[1]]
         mask = is_real(y_BTD.shape[1], folds.lengths)
         for layer in self.layers:
-            y_BTD, _ = layer(y_BTD, mask)
+            y_BTD = layer(y_BTD, mask)
         return folds.unfold(self.layer_norm(y_BTD), x_BTD.shape[1])
 
 

@@ -5,6 +5,7 @@ B batch, Q queries, K keys, D width, H heads, d width of a head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,6 +45,17 @@ class Attention(nn.Module):
         )
         return self.out_proj(mixed_BHQd.transpose(1, 2).flatten(2))
 
+    def attend_by_row(self, x_BQD: Tensor, keys: Sequence[KeyValue], masks: Sequence[Tensor | None]) -> Tensor:
+        """Queries (B, Q, D), each row over keys of its own number: a list of (1, H, K, d) and masks (1, 1, 1, K)."""
+        rows = zip(self.split(self.q_proj(x_BQD)).split(1), keys, masks, strict=True)
+        mixed_BHQd = torch.cat(
+            [
+                nn.functional.scaled_dot_product_attention(query, own.keys, own.values, attn_mask=mask)
+                for query, own, mask in rows
+            ]
+        )
+        return self.out_proj(mixed_BHQd.transpose(1, 2).flatten(2))
+
 
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward net."""
@@ -57,16 +69,22 @@ class EncoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x_BQD: Tensor, mask: Tensor | None, past: KeyValue | None = None, *, is_causal: bool = False
-    ) -> tuple[Tensor, KeyValue]:
-        """(B, Q, D) to the same shape; ``past`` are the keys of what came before. Returns the keys of both too."""
+    def forward(self, x_BQD: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, Q, D) to the same shape."""
         normed_BQD = self.self_attn_layer_norm(x_BQD)
-        keys = self.self_attn.keys(normed_BQD)
-        if past is not None:
-            keys = KeyValue(torch.cat([past.keys, keys.keys], dim=2), torch.cat([past.values, keys.values], dim=2))
-        x_BQD = x_BQD + self.dropout(self.self_attn(normed_BQD, keys, mask, is_causal=is_causal))
-        return self.feed(x_BQD), keys
+        return self.feed(x_BQD + self.dropout(self.self_attn(normed_BQD, self.self_attn.keys(normed_BQD), mask)))
+
+    def step(
+        self, x_BQD: Tensor, past: Sequence[KeyValue], masks: Sequence[Tensor | None]
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """(B, Q, D), each row after its own past (1, H, K, d), to the same shape; the keys of both, too."""
+        normed_BQD = self.self_attn_layer_norm(x_BQD)
+        new = self.self_attn.keys(normed_BQD)
+        keys = [
+            KeyValue(torch.cat([own.keys, key], dim=2), torch.cat([own.values, value], dim=2))
+            for own, key, value in zip(past, new.keys.split(1), new.values.split(1), strict=True)
+        ]
+        return self.feed(x_BQD + self.self_attn.attend_by_row(normed_BQD, keys, masks)), keys
 
     def feed(self, x_BQD: Tensor) -> Tensor:
         """The feed-forward net with its residual."""
