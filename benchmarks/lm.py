@@ -36,6 +36,7 @@ from lm.data.mixture import mix
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.training.config import LmTrainConfig
+from lm.training.inputs import TrainingInputs
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
@@ -135,7 +136,7 @@ class RandomData:
         budget = loop.steps * loop.tokens_per_step
         mixture = mix(corpora, weights={}, rule="tokens", text_share=0.3, budget=budget, max_epochs=0)
         with open_processes(config.parallel) as processes:
-            yield Trainer(config, Run(out), processes, self.vocabulary, corpora, mixture)
+            yield Trainer(TrainingInputs(config, Run(out), processes, self.vocabulary, corpora, mixture))
 
 
 def trainer_steps(trainer: Trainer) -> Callable[[], None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,26 @@ class SpeechGenerationConfig(Options):
     cuda_graphs: bool = False
 
 
+class SpeechSampling(TypedDict):
+    """Sampling of the rows of a batch.
+
+    Attributes:
+        max_new_tokens: of each row.
+        stop: ids that end a row.
+        allowed: ids that may be drawn.
+        temperature: of the rows.
+        top_p: nucleus mass.
+        seeds: of each row.
+    """
+
+    max_new_tokens: Sequence[int]
+    stop: Sequence[int]
+    allowed: Literal["speech"]
+    temperature: float
+    top_p: float
+    seeds: Sequence[int]
+
+
 class SpeechBackend(Protocol):
     """Generation from prompts of ids: `lm.inference.generation.Generator`, or an engine that serves the model."""
 
@@ -63,13 +83,7 @@ class SpeechBackend(Protocol):
     def generate(
         self,
         prompts: Sequence[npt.NDArray[np.int32]],
-        *,
-        max_new_tokens: Sequence[int],
-        stop: Sequence[int],
-        allowed: Literal["speech"],
-        temperature: float,
-        top_p: float,
-        seeds: Sequence[int],
+        **sampling: Unpack[SpeechSampling],
     ) -> list[npt.NDArray[np.int32]]:
         """Continue each prompt until a stop id (part of the result) or its limit, by its own seed."""
         ...

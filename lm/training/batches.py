@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
-from lm.data.corpora import CorpusInfo
 from lm.data.dataset import (
     BatchIndices,
     build_training_data,
@@ -19,12 +18,8 @@ from lm.data.dataset import (
     read_batches,
 )
 from lm.data.loss_mask import Loss
-from lm.data.mixture import CorpusMixture
-from lm.data.vocabulary import Vocabulary
-from runtime.stage import Run
 
-from .config import LmTrainConfig
-from .processes import Processes
+from .inputs import TrainingInputs
 
 Batches = list[Iterator[dict[str, Tensor]]]  # one reader for each chunk of the model
 
@@ -40,23 +35,11 @@ class CorpusBatches:
     """The samples of all corpora, indexed in ``<out>/index``.
 
     Args:
-        config: the stage's config.
-        run: its folder.
-        processes: the open process groups.
-        vocabulary: of the corpora.
-        corpora: name -> opened corpus.
-        mixture: the corpora's shares.
+        inputs: of the training.
     """
 
-    def __init__(
-        self,
-        config: LmTrainConfig,
-        run: Run,
-        processes: Processes,
-        vocabulary: Vocabulary,
-        corpora: Mapping[str, CorpusInfo],
-        mixture: CorpusMixture,
-    ) -> None:
+    def __init__(self, inputs: TrainingInputs) -> None:
+        config, run, processes, vocabulary, corpora, mixture = inputs
         self.parallel, self.loop, self.processes = config.parallel, config.train, processes
         loop, cache, started = self.loop, run.folder / "index", time.monotonic()
         if processes.rank == 0:

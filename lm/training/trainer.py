@@ -15,8 +15,8 @@ import torch
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from torch import Tensor
 
-from lm.data.corpora import CorpusInfo, open_corpus
-from lm.data.mixture import CorpusMixture, mix
+from lm.data.corpora import open_corpus
+from lm.data.mixture import mix
 from lm.data.vocabulary import Vocabulary
 from runtime.curve import Curve
 from runtime.errors import UserError
@@ -37,12 +37,13 @@ from .checkpoint import (
 from .checkpoint_writer import explained_failure, finish
 from .config import LmTrainConfig
 from .cpu import keep_freed_memory
+from .inputs import TrainingInputs
 from .losses import Losses
 from .model import build_model, resolve_precision, transformer_config, wrap_for_training
 from .optimizer import build_optimizer, update
 from .parallel import check_layout, world_size
 from .passes import ForwardBackward
-from .processes import Processes, backend_name, open_processes, seed_processes
+from .processes import backend_name, open_processes, seed_processes
 from .schedule import learning_rate
 from .spec import check_engine
 from .speed import SpeedMeter
@@ -70,41 +71,28 @@ def train(config: LmTrainConfig, run: Run) -> dict[str, Any]:
     )
     run.say(mixture.table())
     with open_processes(config.parallel) as processes:
-        return Trainer(config, run, processes, vocabulary, corpora, mixture).train()
+        return Trainer(TrainingInputs(config, run, processes, vocabulary, corpora, mixture)).train()
 
 
 class Trainer:
     """One run of `lm.train` on this process.
 
     Args:
-        config: the stage's config.
-        run: its folder.
-        processes: the open process groups.
-        vocabulary: of the corpora.
-        corpora: name -> opened corpus.
-        mixture: the corpora's shares.
+        inputs: of the training.
     """
 
-    def __init__(
-        self,
-        config: LmTrainConfig,
-        run: Run,
-        processes: Processes,
-        vocabulary: Vocabulary,
-        corpora: Mapping[str, CorpusInfo],
-        mixture: CorpusMixture,
-    ) -> None:
-        self.config, self.loop, self.run, self.processes = config, config.train, run, processes
-        self.vocabulary, self.corpora = vocabulary, corpora
-        self.folder = run.folder / "checkpoint"
-        self.vocabulary_size = vocabulary.padded_size(config.model.vocabulary_multiple)
+    def __init__(self, inputs: TrainingInputs) -> None:
+        self.config, self.run, self.processes, self.vocabulary, self.corpora, _ = inputs
+        self.loop = self.config.train
+        self.folder = self.run.folder / "checkpoint"
+        self.vocabulary_size = self.vocabulary.padded_size(self.config.model.vocabulary_multiple)
         self.skipped_steps = 0
-        if processes.device.type == "cpu":
+        if self.processes.device.type == "cpu":
             keep_freed_memory()
         self.background = AsyncCallsQueue() if self.loop.async_save else None
-        self.data = CorpusBatches(config, run, processes, vocabulary, corpora, mixture)
+        self.data = CorpusBatches(inputs)
         self._build_model()
-        self.speed = SpeedMeter(config, self.vocabulary_size, processes)
+        self.speed = SpeedMeter(self.config, self.vocabulary_size, self.processes)
 
     def train(self) -> dict[str, Any]:
         """Run from the newest checkpoint (or the beginning) to the last step; returns the stage's metrics."""

@@ -16,13 +16,12 @@ from corpus.audio.mel import LogMel
 from corpus.manifest import Utterance, read_manifest
 from runtime.errors import UserError
 from tokenizer.backbones.config import TokenizerModelConfig
+from tokenizer.backbones.table import BACKBONES
 from tokenizer.data.config import DataConfig
 from tokenizer.data.examples import Examples
 from tokenizer.model import SpeechTokenizer
 
 MakeTokenizer = Callable[..., SpeechTokenizer]
-WHISPER: dict[str, Any] = {"backbone": "whisper", "feed_forward": 2, "chunk": 25}
-BACKBONES: dict[str, dict[str, Any]] = {"fastconformer": {"chunk": 16, "left_context": 32}, "whisper": WHISPER}
 
 
 def resident_bytes() -> int:
@@ -43,7 +42,7 @@ def state_bytes(part: Any) -> int:
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_stream_of_any_length_takes_bounded_memory(make_tokenizer: MakeTokenizer, backbone: str) -> None:
     """State and resident memory after 2 minutes are those after 5, however the audio comes."""
-    tokenizer = make_tokenizer(**BACKBONES[backbone])
+    tokenizer = make_tokenizer(backbone=backbone, chunk=16, left_context=32)
     minute = np.random.default_rng(0).normal(0, 0.1, 60 * 16000).astype(np.float32)
     states, resident, num_tokens = [], [], 0
     with tokenizer.streaming() as stream:
@@ -60,7 +59,7 @@ def test_a_stream_of_any_length_takes_bounded_memory(make_tokenizer: MakeTokeniz
 def test_long_audio_is_encoded_and_read_in_pieces(
     make_tokenizer: MakeTokenizer, backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer = make_tokenizer(**BACKBONES[backbone])
+    tokenizer = make_tokenizer(backbone=backbone, chunk=16, left_context=32)
     audio = np.random.default_rng(1).normal(0, 0.1, 12 * 16000).astype(np.float32)
     whole, short = tokenizer.encode([audio, audio[:9999]])
     texts = tokenizer.read_tokens([whole[:50], whole[50:100], whole[100:]])

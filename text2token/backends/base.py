@@ -6,14 +6,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from lm.data.vocabulary import Vocabulary
 from runtime.artefact import read_json
-from text2token.speech_generation import SpeechGenerationConfig
+from text2token.speech_generation import SpeechGenerationConfig, SpeechSampling
 
 
 class RowSampling(NamedTuple):
@@ -56,18 +56,13 @@ class EngineBackend(ABC):
     def generate(
         self,
         prompts: Sequence[npt.NDArray[np.int32]],
-        *,
-        max_new_tokens: Sequence[int],
-        stop: Sequence[int],
-        allowed: Literal["speech"],
-        temperature: float,
-        top_p: float,
-        seeds: Sequence[int],
+        **sampling: Unpack[SpeechSampling],
     ) -> list[npt.NDArray[np.int32]]:
         """Continue each prompt until a stop id (part of the result) or its limit, by its own seed."""
+        stop, temperature, top_p = sampling["stop"], sampling["temperature"], sampling["top_p"]
         samplings = [
             RowSampling(list(stop), int(limit), temperature, top_p, seed)
-            for limit, seed in zip(max_new_tokens, seeds, strict=True)
+            for limit, seed in zip(sampling["max_new_tokens"], sampling["seeds"], strict=True)
         ]
         rows = self.run([prompt.tolist() for prompt in prompts], samplings)
         return [np.array(finished_row(list(row.ids), stop, row.stopped_by), np.int32) for row in rows]
