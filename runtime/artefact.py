@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,10 +16,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import LATER
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 @contextlib.contextmanager
@@ -127,6 +131,28 @@ def identity(config: Any, values: Mapping[str, Any] | None = None) -> dict[str, 
         if not (option.metadata.get(LATER) and value == option.default):
             counted[option.name] = identity(inner, value) if is_dataclass(inner) else value
     return counted
+
+
+class DigestedFile(io.BufferedWriter):
+    """A binary file that is written from its beginning to its end, and digested meanwhile as by `file_digest`.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self._digest = hashlib.sha256()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Append ``data``; returns its length."""
+        self._digest.update(data)
+        return super().write(data)
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written."""
+        return hashlib.sha256(self._digest.digest()).hexdigest()[:16]
 
 
 def file_digest(path: Path | str) -> str:

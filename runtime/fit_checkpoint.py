@@ -9,18 +9,21 @@ from typing import Any
 
 import torch
 
-from .artefact import atomic_path, file_digest, write_text
+from .artefact import DigestedFile, atomic_path, file_digest, write_text
 from .errors import UserError
 
 KEPT = 2  # the one before is what a torn newest one falls back to
 
 
 def save_fit_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Write a checkpoint and its checksum atomically, then remove the oldest ones."""
+    """Write a checkpoint and its checksum atomically, then remove the oldest ones.
+
+    The checksum is that of the bytes handed to the disk: what the disk then keeps is checked when it is loaded.
+    """
     file = folder / f"step-{step:08d}.pt"
-    with atomic_path(file) as temporary:
-        torch.save(state, temporary)
-    write_text(file.with_suffix(".digest"), file_digest(file))
+    with atomic_path(file) as temporary, DigestedFile(temporary) as written:
+        torch.save(state, written)
+    write_text(file.with_suffix(".digest"), written.digest)
     for old in checkpoint_files(folder)[KEPT:]:
         old.unlink()
         old.with_suffix(".digest").unlink(missing_ok=True)

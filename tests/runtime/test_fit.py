@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from runtime.errors import UserError
 from runtime.fit import fit, learning_rate
-from runtime.fit_checkpoint import checkpoint_files
+from runtime.fit_checkpoint import checkpoint_files, damage_of, load_fit_checkpoint, save_fit_checkpoint
 from runtime.fit_config import FitConfig
 from runtime.stage import Run
 
@@ -95,6 +96,28 @@ def test_a_torn_checkpoint_is_passed_over_with_a_word(tmp_path: Path, capsys: py
     assert torch.equal(again.net[0].weight, model.net[0].weight)
     said = capsys.readouterr().out
     assert f"{newest}: its checksum differs" in said and "step-00000099.pt: it is torn" in said
+
+
+def test_the_checksum_is_that_of_the_state_not_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bit that the disk loses while a checkpoint is written is seen when it is read."""
+    keep = os.fsync
+
+    def lose_a_bit(file: int) -> None:
+        with Path(f"/proc/self/fd/{file}").open("r+b") as written:
+            if written.read(2) == b"PK":
+                written.seek(300)
+                byte = written.read(1)
+                written.seek(300)
+                written.write(bytes([byte[0] ^ 1]))
+        keep(file)
+
+    save_fit_checkpoint(tmp_path, 1, {"weight": torch.ones(1000)})
+    monkeypatch.setattr("os.fsync", lose_a_bit)
+    save_fit_checkpoint(tmp_path, 2, {"weight": torch.ones(1000)})
+    newest, before = checkpoint_files(tmp_path)
+    assert (damage_of(newest), damage_of(before)) == ("its checksum differs", "")
+    state, (skipped,) = load_fit_checkpoint(tmp_path)
+    assert state is not None and torch.equal(state["weight"], torch.ones(1000)) and newest.name in skipped
 
 
 def test_a_fit_without_a_whole_checkpoint_does_not_start_anew(tmp_path: Path) -> None:
