@@ -10,8 +10,8 @@ from pathlib import Path
 
 from runtime.command import Command
 from runtime.errors import UserError
+from runtime.record_warnings import collected_warnings
 
-from .settings import ChatSettings, bundle_folder
 from .terminal.config import ChatConfig
 
 EXAMPLES = """
@@ -30,12 +30,18 @@ def chat(config: ChatConfig) -> None:
     """Answer the files, or hold a dialogue."""
     from corpus.audio.files import read_audio
 
+    from .question_limits import QuestionLimits
+
     if config.out is not None:
         check_output(Path(config.out))
     if config.json and not config.questions:
         raise UserError("option --json", found="no question", remedy="name sound files: it is for scripts")
-    audios = [read_audio(question) for question in config.questions]
-    ChatSettings.load(bundle_folder(config.bundle))  # a wrong folder is reported before anything heavy is loaded
+    with collected_warnings(is_shown=True):
+        audios = [read_audio(question) for question in config.questions]
+    # A wrong folder and a question of no use are reported before anything heavy is loaded.
+    limits = QuestionLimits.of_bundle(config.bundle)
+    for question, audio in zip(config.questions, audios, strict=True):
+        limits.check(audio, question)
     from .terminal.session import hold_session
 
     hold_session(config, audios)

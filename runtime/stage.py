@@ -24,7 +24,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -33,6 +33,7 @@ from .artefact import file_digest, fingerprint, identity, read_json, write_json,
 from .config import Options, compose_config, option_help, option_rows
 from .errors import UserError, exit_status
 from .progress import Progress
+from .record_warnings import collected_warnings
 
 MAX_DIGESTED_BYTES = 4 << 30
 VERSIONED_PACKAGES = ("torch", "megatron-core", "nemo-toolkit", "vector-quantize-pytorch", "transformers", "lhotse")
@@ -140,6 +141,7 @@ class Stage(Generic[Config]):
     resumable: Resumable | None = None
 
     DONE: ClassVar[str] = "done.json"
+    WARNINGS: ClassVar[str] = "warnings.txt"
 
     def exit(self) -> None:
         """Run with the process's arguments and leave with the exit status (0 good, 2 user error, 1 defect)."""
@@ -169,16 +171,30 @@ class Stage(Generic[Config]):
             run.say(f"{self.name}: up to date in {folder}")
             return finished
         if not run.is_main:
-            return self.run(config, run)
+            with collected_warnings(is_shown=True):
+                return self.run(config, run)
         with exclusive(folder):
             spent = self._prepare(folder, record, config.restart)
             started = time.monotonic()
-            metrics = self.run(config, run)
+            with collected_warnings(is_shown=True) as warned:
+                metrics = self.run(config, run)
+            metrics |= self._keep_warnings(run, warned)
             seconds = spent + time.monotonic() - started
             write_json(folder / "metrics.json", metrics)
             write_json(folder / self.DONE, {"fingerprint": record["fingerprint"], "seconds": round(seconds, 2)})
         run.say(f"{self.name}: done in {seconds:.1f} s -> {folder}")
         return metrics
+
+    def _keep_warnings(self, run: Run, warned: Iterable[str]) -> dict[str, int]:
+        """Write the warnings of records, those of an earlier call too; returns their number as a metric, if any."""
+        file = run.folder / self.WARNINGS
+        before = filter(None, file.read_text(encoding="utf-8").split("\n")) if file.exists() else ()
+        messages = dict.fromkeys([*before, *(message.replace("\n", " ") for message in warned)])
+        if not messages:
+            return {}
+        write_text(file, "".join(f"{message}\n" for message in messages))
+        run.say(f"{self.name}: {len(messages)} records look wrong, see {file}; the first: {next(iter(messages))}")
+        return {"record_warnings": len(messages)}
 
     def is_finished(self, config: Config) -> bool:
         """Whether the run folder holds the complete output of just this config and these inputs."""

@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatbot.question_limits import QuestionLimits, max_positions
 from chatbot.settings import ChatSettings, bundle_folder
-from corpus.audio.files import SAMPLE_RATE, Samples
-from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
+from corpus.audio.files import Samples
 from decoder.model import SpeechDecoder
 from lm.data.vocabulary import Vocabulary
 from lm.inference.generation import Generator
-from runtime.artefact import read_json
 from runtime.errors import UserError
 from tokenizer.model import SpeechTokenizer
-
-TOKENS_PER_SECOND = SAMPLE_RATE / SAMPLES_PER_TOKEN
-MIN_QUESTION_SECONDS = 0.1
-PROMPT_MARKS = 4  # <|user|> BOA ... EOA <|assistant|>
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +25,7 @@ class ServedModel:
     @classmethod
     def from_pretrained(cls, folder: Path) -> ServedModel:
         """Read an exported model's folder, but not its weights."""
-        return cls(
-            Vocabulary.from_pretrained(folder), int(read_json(folder / "config.json")["max_position_embeddings"])
-        )
+        return cls(Vocabulary.from_pretrained(folder), max_positions(folder))
 
 
 class Bundle:
@@ -56,16 +49,13 @@ class Bundle:
         self.tokenizer, self.generator, self.decoder, self.settings = tokenizer, generator, decoder, settings
         self.reader = reader
         self.vocabulary = generator.vocabulary
-        reply = settings.reply
-        self.reply_format = reply.reply_format()
+        self.reply_format = settings.reply.reply_format()
         self.max_length = generator.max_length
-        self.max_speech_tokens = max(1, int(reply.max_reply_seconds * TOKENS_PER_SECOND))
+        self.limits = QuestionLimits(settings.reply, self.max_length)
+        self.max_speech_tokens, self.max_prompt_tokens = self.limits.max_speech_tokens, self.limits.max_prompt_tokens
         self.check_parts()
-        # Tokens that one answer may add to the context: two texts, speech, and the marks between them.
-        reserved = (1 + reply.transcribe_first) * reply.max_text_tokens + self.max_speech_tokens + 8
-        self.max_prompt_tokens = self.max_length - reserved
         if self.max_prompt_tokens < 16:
-            found = f"up to {reserved} tokens of answer in a model of {self.max_length} positions"
+            found = f"up to {self.limits.reserved_tokens} tokens of answer in a model of {self.max_length} positions"
             remedy = "lower max_text_tokens or max_reply_seconds in chat.yaml"
             raise UserError("the chatbot's settings", found=found, remedy=remedy)
 
@@ -126,19 +116,12 @@ class Bundle:
     @property
     def longest_question(self) -> float:
         """Seconds of a question that settings and context leave room for."""
-        room = (self.max_prompt_tokens - PROMPT_MARKS) / TOKENS_PER_SECOND
-        return min(self.settings.reply.max_question_seconds, room)
+        return self.limits.longest
 
     def check_question(self, audio: Samples, subject: str = "the question") -> None:
-        """Raise a `UserError` unless (S,) ``audio`` has the length of a question."""
-        self.check_seconds(len(audio) / SAMPLE_RATE, subject)
+        """Raise a `UserError` unless (S,) ``audio`` has the length of a question and is not silent."""
+        self.limits.check(audio, subject)
 
     def check_seconds(self, seconds: float, subject: str = "the question") -> None:
         """Raise a `UserError` unless a question may last that long."""
-        if seconds < MIN_QUESTION_SECONDS:
-            remedy = f"record at least {MIN_QUESTION_SECONDS} s"
-            raise UserError(subject, found=f"{seconds:.2f} s of audio", remedy=remedy)
-        longest = self.longest_question
-        if seconds > longest:
-            remedy = f"ask in at most {longest:.1f} s (max_question_seconds of chat.yaml, and the model's context)"
-            raise UserError(subject, found=f"{seconds:.1f} s of audio", remedy=remedy)
+        self.limits.check_seconds(seconds, subject)

@@ -58,7 +58,9 @@ def decode_sound(data: bytes, name: str, max_seconds: float) -> Samples:
                 raise ApiError(400, f"{message} in at most {MAX_CHANNELS}", param=name, code="invalid_audio")
             most = int(max_seconds * rate)
             samples_SC = file.read(most + 1, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
+    except ApiError:
+        raise
+    except Exception as error:  # a headerless file, say, raises a TypeError
         message = f"{name}: no audio that can be read; send WAV, MP3, FLAC or Ogg"
         raise ApiError(400, message, param=name, code="invalid_audio") from error
     if len(samples_SC) > most:

@@ -19,6 +19,7 @@ from chatbot.engine.engine import Engine
 from chatbot.engine.vad import SpeechStarted, SpeechStopped, TurnDetector
 from corpus.audio.files import read_audio, write_audio
 from runtime.errors import UserError
+from runtime.record_warnings import collected_warnings
 
 from .keyboard import Keyboard
 from .screen import Screen, say_end, show
@@ -86,7 +87,10 @@ class TerminalDialogue:
                 self.screen.say("(nothing heard)")
                 return
         elif is_spoken:
-            audio = read_audio(Path(line).expanduser())
+            with collected_warnings() as warned:
+                audio = read_audio(Path(line).expanduser())
+            for message in warned:
+                self.screen.say(f"warning: {message}")
             self.engine.bundle.check_question(audio, str(Path(line)))
             await self.conversation.add_audio(audio)
         else:

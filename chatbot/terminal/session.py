@@ -31,8 +31,6 @@ async def answer_files(config: ChatConfig, audios: Sequence[Samples]) -> None:
     screen = Screen(is_quiet=config.json)
     async with open_engine(config) as engine:
         conversation = engine.open(voice=config.voice)
-        for question, audio in zip(config.questions, audios, strict=True):
-            engine.bundle.check_question(audio, question)
         loudspeaker, reason = open_loudspeaker(engine.sample_rate) if config.play else (None, "")
         if config.play and loudspeaker is None:
             raise UserError("option --play", found=reason, remedy="install it, or leave --play out")

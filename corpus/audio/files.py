@@ -17,8 +17,12 @@ import numpy.typing as npt
 
 from runtime.artefact import atomic_path
 from runtime.errors import UserError
+from runtime.record_warnings import warn_of_record
 
 SAMPLE_RATE = 16_000
+HIGHEST_SCALE = 16.0  # decoders overshoot full scale, but not by 24 dB; speech at 16-bit scale is louder than that
+QUIETEST_CHANNEL = 1e-3  # largest sample of a recording whose channels hold nothing that could cancel out
+CANCELLED = 0.01  # of the channels' power; independent ones leave 1 / their number
 
 Samples = npt.NDArray[np.float32]
 
@@ -113,13 +117,42 @@ def check_is_file(path: Path | str) -> None:
 def to_mono(
     channels_SC: npt.NDArray[np.float32], source_rate: int, name: str, sample_rate: int = SAMPLE_RATE
 ) -> Samples:
-    """Channels (S, C) averaged, at another sample rate; raises a `UserError` for no samples, NaN or infinity."""
+    """Channels (S, C) averaged, at another sample rate.
+
+    Channels that cancel out and samples far beyond full scale are used as they are, with a warning
+    (`runtime.record_warnings`).
+
+    Raises:
+        UserError: no samples, NaN or infinity.
+    """
     if not len(channels_SC):
         raise UserError(name, found="an audio file without samples", remedy="remove it or record it again")
     audio = channels_SC[:, 0] if channels_SC.shape[1] == 1 else channels_SC.mean(axis=1, dtype=np.float32)
     if not np.isfinite(audio).all():
         raise UserError(name, found="NaN or infinite samples", remedy="remove it or convert it again")
+    warn_of_levels(channels_SC, audio, name)
     return resample(np.ascontiguousarray(audio), source_rate, sample_rate)
+
+
+def warn_of_levels(channels_SC: npt.NDArray[np.float32], audio: Samples, name: str) -> None:
+    """Warn of channels that cancel out in their mean (S,), and of samples at another scale than 1."""
+    largest = max(float(channels_SC.max()), -float(channels_SC.min()))
+    if largest > HIGHEST_SCALE:
+        reason = f"samples up to {largest:,.0f}, where full scale is 1: divide 16-bit samples by 32768"
+        warn_of_record(name, reason)
+    if channels_SC.shape[1] == 1 or largest < QUIETEST_CHANNEL:
+        return
+    loud, mixed = power(channels_SC), power(audio)
+    if mixed < CANCELLED * loud:
+        decibels = 10 * np.log10(max(mixed, 1e-12 * loud) / loud)
+        channels = channels_SC.shape[1]
+        warn_of_record(name, f"its {channels} channels cancel out ({decibels:.0f} dB in the mix to mono): keep one")
+
+
+def power(samples: npt.NDArray[np.float32]) -> float:
+    """Mean square."""
+    flat = samples.ravel()
+    return float(np.dot(flat, flat)) / flat.size
 
 
 def resample(audio: Samples, source_rate: int, target_rate: int) -> Samples:

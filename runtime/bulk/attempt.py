@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,7 +46,7 @@ class UnitAttempt:
             self.files.append(suffix)
         return self.root / f"{self.unit.name}.{self.name}.{suffix}"
 
-    def commit(self, result: dict[str, Any]) -> bool:
+    def commit(self, result: dict[str, Any], warnings: Iterable[str] = ()) -> bool:
         """Make the unit done, with these files and this result (plain data); False if another attempt was first."""
         for suffix in self.files:
             with self.path(suffix).open("rb") as written:
@@ -57,6 +58,7 @@ class UnitAttempt:
             result=result,
             seconds=round(time.monotonic() - wall, 3),
             cpu_seconds=round(time.process_time() - cpu, 3),
+            warnings=list(warnings),
         )
         is_first = self._link(record)
         self._is_over = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class UnitRecord:
         result: plain data that the work returned.
         seconds: wall time of the attempt.
         cpu_seconds: CPU time of the worker process during the attempt.
+        warnings: of records that look wrong (`runtime.record_warnings`).
     """
 
     attempt: str
@@ -44,6 +45,7 @@ class UnitRecord:
     result: dict[str, Any]
     seconds: float
     cpu_seconds: float
+    warnings: list[str] = field(default_factory=list)
 
 
 def done_file(root: Path, unit: Unit) -> Path:

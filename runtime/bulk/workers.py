@@ -30,6 +30,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -38,6 +39,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from runtime.errors import UserError
+from runtime.record_warnings import RecordWarning, collected_warnings
 
 from .attempt import UnitAttempt
 from .job import UnitFolder
@@ -108,7 +110,8 @@ def run_worker(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1
         with attempt:
             try:
                 finish = finish or work.start(number)
-                result = finish(attempt)
+                with collected_warnings() as warned:
+                    result = finish(attempt)
             except Exception as error:
                 is_for_all = finish is None or (isinstance(error, OSError) and error.errno in FULL_DISK)
                 if is_for_all:
@@ -117,7 +120,7 @@ def run_worker(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1
                 reason = f"{type(error).__name__}: {error}"
                 print(f"unit {attempt.unit.name}: {attempt.name} failed ({reason})", file=sys.stderr, flush=True)
             else:
-                attempt.commit(result)
+                attempt.commit(result, warned)
         yield attempt.unit.name
 
 
@@ -152,7 +155,14 @@ def finish_units(folder: UnitFolder, work: Work, *, processes: int) -> Iterator[
 
 
 def check_failed(folder: UnitFolder, max_failed_share: float) -> None:
-    """Raise a `UserError` that names the failed units if they are more than ``max_failed_share`` of all."""
+    """Check a finished job, and give its workers' warnings of records to the caller's stage.
+
+    Raises:
+        UserError: more than ``max_failed_share`` of the units failed; it names them.
+    """
+    for _, record in folder.records():
+        for message in record.warnings:
+            warnings.warn(RecordWarning(message), stacklevel=2)
     failed = folder.failed_names()
     if len(failed) > max_failed_share * len(folder.units):
         named = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")

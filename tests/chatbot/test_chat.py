@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile
 
 from chatbot.chat import main
 from chatbot.terminal.screen import one_line
+from tests.support.odd_audio import write_odd_audio
 
 from .conftest import babble
 
@@ -75,6 +77,10 @@ def spoilt(folder: Path, kind: str) -> Path:
         file.write_bytes(b"RIFF rubbish")
     elif kind == "nan":
         soundfile.write(file, np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+    elif kind == "silent":
+        soundfile.write(file, np.full(16000, 1e-4, np.float32), 16000)
+    elif kind == "cancels":
+        return write_odd_audio(folder)[0]
     return file
 
 
@@ -87,13 +93,19 @@ def spoilt(folder: Path, kind: str) -> Path:
         ("nan", "NaN"),
         ("short", "0.02 s of audio"),
         ("long", "40.0 s of audio. ask in at most"),
+        ("silent", "nothing but silence"),
+        ("cancels", "channels cancel out"),
     ],
 )
-def test_bad_questions_are_explained(
+def test_bad_questions_are_explained_before_a_model_is_loaded(
     chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, words: str
 ) -> None:
-    file = spoilt(tmp_path, kind)
-    assert main([str(file), "--out", str(tmp_path / "a.wav"), "--bundle", str(chain / "bundle")]) == 2
+    """The bundle's weights are torn: loading them would be the error."""
+    file, bundle = spoilt(tmp_path, kind), tmp_path / "bundle"
+    shutil.copytree(chain / "bundle" / "bundle", bundle)
+    for weights in bundle.rglob("*.safetensors"):
+        weights.write_bytes(b"torn")
+    assert main([str(file), "--out", str(tmp_path / "a.wav"), "--bundle", str(bundle)]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert file.name in error

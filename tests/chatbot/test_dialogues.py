@@ -17,6 +17,7 @@ from chatbot.data.dialogue_files import Dialogue, read_dialogues
 from chatbot.data.dialogue_synthesis import pieces_of
 from corpus.audio.files import write_audio
 from runtime.errors import UserError
+from tests.support.odd_audio import check_warnings, write_odd_audio
 from tests.support.permits import Permits, is_group_running, wait_for
 from tests.support.sabotage import sabotaged
 from tokenizer.model import SpeechTokenizer
@@ -210,3 +211,16 @@ def test_bad_turns_are_counted(recordings: Path, tmp_path: Path) -> None:
     assert (metrics["bad_records"], metrics["dialogues"], metrics["left_out.audio that cannot be read"]) == (4, 3, 1)
     with pytest.raises(UserError, match="left out, most for: a turn longer than max_seconds"):
         imported(recordings, out=str(tmp_path / "long"), max_seconds=0.1)
+
+
+def test_recordings_that_look_wrong_are_counted(chain: Path, tmp_path: Path) -> None:
+    files = write_odd_audio(tmp_path / "odd")
+    rows = []
+    for file in files:
+        rows += [{"audio_filepath": str(file), "dialogue": file.name, "role": role} for role in ("user", "assistant")]
+    (tmp_path / "turns.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"turns": tmp_path / "turns.jsonl", "tokenizer": chain / "tokenizer", "out": tmp_path / "out"}
+    config = dialogue_import.STAGE.compose([f"{name}={value}" for name, value in given.items()] + ["max_bad_share=0.5"])
+    metrics = dialogue_import.STAGE.execute(config)
+    assert (metrics["dialogues"], metrics["left_out.audio that cannot be read"]) == (2, 1)
+    check_warnings(tmp_path / "out", metrics)

@@ -14,6 +14,7 @@ from corpus.audio.files import read_audio
 from corpus.world.dialogues import QuestionDialogue, QuestionTurn, dialogue_line
 from runtime.artefact import file_digest
 from runtime.errors import UserError
+from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
 
 from .conftest import CAPITALS
 
@@ -128,3 +129,15 @@ def test_bad_questions_are_skipped_up_to_a_share(chain: Path, tmp_path: Path) ->
 def test_nothing_to_answer_is_explained(chain: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no utterance of kind 'story'.*its kinds are question; its voices are anna"):
         STAGE.execute(config(chain, tmp_path, kind="story"))
+
+
+def test_questions_that_look_wrong_are_counted(chain: Path, tmp_path: Path) -> None:
+    from corpus.manifest import Utterance, write_manifest
+
+    files = write_odd_audio(tmp_path / "odd")
+    asked = [Utterance(file.name, file, SECONDS, f"name {file.name}", "anna", kind="question") for file in files]
+    write_manifest(tmp_path / "questions.jsonl", asked)
+    changes = {"manifest": str(tmp_path / "questions.jsonl"), "max_bad_share": 0.9}
+    metrics = STAGE.execute(config(chain, tmp_path / "out", **changes))
+    assert (metrics["questions"], metrics["skipped"]) == (1, 2)  # nothing is left of channels that cancel out
+    check_warnings(tmp_path / "out", metrics)

@@ -15,6 +15,7 @@ from corpus.world.build_config import BuildConfig
 from corpus.world.dialogues import read_question_dialogues
 from runtime.artefact import file_digest
 from runtime.errors import UserError
+from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
 from tests.support.permits import Permits, is_group_running, wait_for
 from tests.support.sabotage import sabotaged
 
@@ -227,3 +228,13 @@ def test_segments_of_a_recording_are_added_as_segments(tmp_path: Path) -> None:
 def test_bad_options_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert STAGE.main([f"out={tmp_path}", option]) == 2
     assert option.split("=")[0].split(".")[0] in capsys.readouterr().err
+
+
+def test_recordings_that_look_wrong_are_counted(tmp_path: Path) -> None:
+    files = write_odd_audio(tmp_path / "mine")
+    manifest = tmp_path / "mine" / "manifest.jsonl"
+    rows = [{"audio_filepath": file.name, "duration": SECONDS, "text": "red cat"} for file in files]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics = build(tmp_path / "out", manifest=str(manifest), max_bad_share=0.5, **TINY)
+    assert (metrics["num_user_utterances"], metrics["bad_records"]) == (2, 1)
+    check_warnings(tmp_path / "out", metrics)

@@ -14,8 +14,8 @@ import pytest
 
 from corpus.audio.files import read_audio
 from corpus.audio.mel import LogMel
-from corpus.manifest import read_manifest
-from corpus.tokens import read_tokens
+from corpus.manifest import Utterance, read_manifest, write_manifest
+from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from decoder.block_schedule import BlockSchedule
 from decoder.model import SpeechDecoder
 from decoder.resynthesise import STAGE as RESYNTHESISE
@@ -26,6 +26,7 @@ from decoder.training.voices import choose_voices
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from tests.support.changed_options import check_changed_options
+from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
 from tests.support.permits import wait_for
 
 VOCODER = ["model.width=16", "model.layers=1", "batch=2", "crop_frames=32", "fit.steps=12", "evaluate=1"]
@@ -196,3 +197,23 @@ def test_changed_options_of_both_trainers(spoken: Path, capfd: pytest.CaptureFix
     check_changed_options(TRAIN_VOCODER.main, vocoder, spoken / "vocoder", capfd, steps="fit.steps", neutral=neutral)
     decoder = [word for word in decoder_arguments(spoken) if not word.startswith("out=")]
     check_changed_options(TRAIN.main, decoder, spoken / "changed", capfd, steps="fit.steps", neutral=neutral)
+
+
+def test_recordings_that_look_wrong_are_counted(spoken: Path) -> None:
+    """In the training of the vocoder and of the flow model alike; audio without a header is a bad record."""
+    utterances = read_manifest(spoken / "corpus" / "train.jsonl").utterances
+    files = write_odd_audio(spoken / "odd")
+    odd = [Utterance(file.name, file, SECONDS, "", "anna") for file in files]
+    write_manifest(spoken / "corpus" / "train.jsonl", [*utterances, *odd])
+    speech = read_tokens(spoken / "tokens" / "train.parquet")
+    items = [TokenisedUtterance(one.id, np.zeros(13, np.uint16), "", SECONDS, "anna") for one in odd]
+    write_tokens(
+        spoken / "tokens" / "train.parquet",
+        [*speech.items, *items],
+        tokenizer=speech.tokenizer,
+        codebook_size=speech.codebook_size,
+        frame_rate=12.5,
+    )
+    for stage, arguments in ((TRAIN_VOCODER, vocoder_arguments(spoken)), (TRAIN, decoder_arguments(spoken))):
+        metrics = stage.execute(stage.compose([*arguments, "max_bad_share=0.2", "fit.steps=30"]))  # type: ignore[attr-defined]
+        check_warnings(spoken / stage.name.split("train_")[-1].replace("decoder.train", "decoder"), metrics)

@@ -24,7 +24,9 @@ from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.workers import ConfiguredWork, run_worker
 from runtime.errors import UserError
+from runtime.record_warnings import collected_warnings
 from runtime.stage import Run
+from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
 from tests.support.permits import Permits, Rationed
 from tests.support.tokenizer_runs import encode_config
 from tokenizer import encode
@@ -272,3 +274,45 @@ def test_supervisions_of_a_cut_are_segments(tmp_path: Path) -> None:
     for at, part in enumerate(parts):
         assert isinstance(part, AudioUtterance) and part.text == f"text {at}"
         np.testing.assert_allclose(part.audio, noise[at * 16000 : (at + 1) * 16000], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["manifest", "tarred"])
+def test_audio_that_looks_wrong_is_counted_and_audio_without_a_header_is_bad(
+    trained: Path, tmp_path: Path, kind: str
+) -> None:
+    files = write_odd_audio(tmp_path / "odd")
+    rows = [
+        {"audio_filepath": f"odd/{file.name}", "duration": SECONDS, "text": "red", "id": file.name} for file in files
+    ]
+    corpus = tmp_path / "corpus"
+    (corpus / "train").mkdir(parents=True)
+    if kind == "manifest":
+        rows = [row | {"audio_filepath": str(tmp_path / str(row["audio_filepath"]))} for row in rows]
+        (corpus / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with tarfile.open(corpus / "train/audio_0.tar", "w") as tar:
+            for file in files:
+                tar.add(file, f"odd/{file.name}")
+        (corpus / "train" / TARRED_MANIFEST).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics = encode.STAGE.execute(encode_config(trained, corpus, tmp_path / "out", max_bad_share=0.5))
+    assert (metrics["utterances"], metrics["bad_records"], metrics["failed_units"]) == (2, 1, 0)
+    check_warnings(tmp_path / "out", metrics)
+
+
+def test_cuts_that_look_wrong_are_warned_of(tmp_path: Path) -> None:
+    """A cut of all channels; one of a single channel has nothing to cancel."""
+    from lhotse import Recording
+
+    reader = UnitAudioReader(16000, RoomConfig(), seed=0)
+    cancels, scale, _ = write_odd_audio(tmp_path)
+    with collected_warnings() as seen:
+        for file in (cancels, scale):
+            assert isinstance(reader._read_cut(Recording.from_file(file).to_cut(), f"cut {file.name}"), AudioUtterance)
+        assert isinstance(reader._read_cut(to_cuts_of_channel(cancels), "cut one channel"), AudioUtterance)
+    assert [message.split(":")[0] for message in seen] == ["cut cancels.wav", "cut scale.wav"]
+
+
+def to_cuts_of_channel(file: Path) -> Any:
+    from lhotse import Recording
+
+    return Recording.from_file(file).to_cut().to_mono()[0]

@@ -17,6 +17,7 @@ from runtime.artefact import file_digest
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from tests.support.changed_options import check_changed_options
+from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
 from tests.support.tokenizer_runs import STEPS, encode_config, evaluate_config, train_config
 from tokenizer import encode, evaluate, train
 from tokenizer.backbones.config import TokenizerModelConfig
@@ -179,3 +180,17 @@ def test_changed_options(spoken: Path, tmp_path: Path, capfd: pytest.CaptureFixt
     words += ["fit.warmup_steps=2", "fit.log_every=1", "max_scored=1"]
     neutral = ["fit.checkpoint_every=3", "fit.threads=2", "device=cpu"]
     check_changed_options(train.STAGE.main, words, tmp_path / "run", capfd, steps="fit.steps", neutral=neutral)
+
+
+def test_recordings_that_look_wrong_are_counted(spoken: Path, tmp_path: Path) -> None:
+    """In training and in evaluation; audio without a header is a bad record."""
+    utterances = read_manifest(spoken / "train.jsonl").utterances
+    odd = [Utterance(file.name, file, SECONDS, "red", "x") for file in write_odd_audio(tmp_path / "odd")]
+    for split in ("train", "heldout_sentence"):
+        write_manifest(tmp_path / "corpus" / f"{split}.jsonl", [*utterances[:10], *odd])
+    options = {"steps": 40, "data": DataConfig(batch_seconds=12, max_bad_share=0.2)}
+    metrics = train.STAGE.execute(train_config(tmp_path / "corpus", tmp_path / "out", **options))
+    check_warnings(tmp_path / "out", metrics)
+    config = evaluate_config(tmp_path / "out/artefact", tmp_path / "corpus", tmp_path / "evaluation")
+    config.splits, config.max_bad_share = ["heldout_sentence"], 0.2
+    check_warnings(tmp_path / "evaluation", evaluate.STAGE.execute(config))
