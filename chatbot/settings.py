@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.text.normalisation import normalise
-from corpus.text.spoken_form import spoken_form
+from corpus.text.spoken_words import spoken_words
 from lm.data.reply_format import ReplyFormat
 from runtime.artefact import artefact_folder, write_text
 from runtime.config import Options, option, read_section
@@ -96,7 +95,7 @@ class ReplySettings(ReplyTraining, ReplyConfig):
 
     def as_learnt(self, text: str) -> str:
         """A typed text as the model has learnt to read texts (`plain_words`)."""
-        return (normalise(spoken_form(text, "builtin").spelt_out) or text) if self.plain_words else text
+        return (spoken_words(text) or text) if self.plain_words else text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from .audio.files import SAMPLE_RATE, write_audio
 from .audio.frame_rate import SAMPLES_PER_TOKEN
 from .audio.segments import DURATION_TOLERANCE, AudioSegment, read_segment
 from .manifest import BadRecord, Manifest, check_bad_share, read_manifest
-from .text.normalisation import normalise
+from .text.spoken_words import spoken_words
 
 USER_KIND = "user"
 
@@ -33,7 +33,8 @@ class Conversion:
 def read_recordings(path: Path | str, max_bad_share: float) -> Manifest:
     """Read a user's manifest without opening the audio.
 
-    Transcripts are normalised, ids become ``user-<id>``, kinds and unknown speakers "user".
+    Transcripts become their words as they are said (`corpus.text.spoken_words`), ids ``user-<id>``, kinds and unknown
+    speakers "user".
 
     Raises:
         UserError: as `read_manifest`.
@@ -41,7 +42,7 @@ def read_recordings(path: Path | str, max_bad_share: float) -> Manifest:
     manifest = read_manifest(path, max_bad_share)
     utterances, bad = [], list(manifest.bad)
     for utterance in manifest.utterances:
-        text = normalise(utterance.text)
+        text = spoken_words(utterance.text)
         if not text:
             bad.append(BadRecord(f"{path}, id {utterance.id}", f"no words in the transcript {utterance.text!r}"))
             continue

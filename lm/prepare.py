@@ -31,6 +31,9 @@ class LmPrepareConfig(StageConfig):
         train_split: name of the split of tokens to train on.
         valid_split: name of the held-out split of tokens; its speakers should be among the training ones.
         kinds: for a format, the kinds of utterances it is made of, e.g. kinds.speech=[statement,story] (default: all).
+        spoken_tts: write the transcripts of tts out (numbers, amounts and abbreviations in words), as the texts that a
+            text-to-token model gets are.
+        spoken_asr: write those of asr out, too; else the model learns to write what it hears as the transcripts do.
         max_bad_share: share of bad lines in texts, or of utterances that cannot be used, that is tolerated.
     """
 
@@ -42,6 +45,8 @@ class LmPrepareConfig(StageConfig):
     train_split: str = "train"
     valid_split: str = "heldout_sentence"
     kinds: dict[str, list[str]] = field(default_factory=dict)
+    spoken_tts: bool = option(True, is_later=True)
+    spoken_asr: bool = option(False, is_later=True)
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
 
     def __post_init__(self) -> None:
@@ -66,6 +71,7 @@ def run(config: LmPrepareConfig, run: Run) -> dict[str, Any]:
         tokens=config.tokens,
         token_splits={"train": config.train_split, "valid": config.valid_split},
         kinds=config.kinds,
+        spoken={format for format, is_spoken in (("tts", config.spoken_tts), ("asr", config.spoken_asr)) if is_spoken},
         max_bad_share=config.max_bad_share,
     )
 

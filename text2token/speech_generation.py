@@ -33,7 +33,7 @@ class SpeechGenerationConfig(Options):
         model: the text-to-token model, a folder that lm.export wrote.
         temperature: of sampling; 0 is greedy.
         top_p: nucleus mass in (0, 1].
-        normalises: give the model lower-case words without punctuation, as transcripts are.
+        normalises: give the model lower-case words without punctuation, as transcripts are; else written out only.
         gate: bounds on the speech tokens of a text.
         batch_size: prompts generated at once; changes speed only.
         threads: torch threads of each process.

@@ -1,4 +1,4 @@
-"""Sub-word labels of the ASR head: byte-pair units over normalised words, and greedy CTC decoding.
+"""Sub-word labels of the ASR head: byte-pair units over words as they are said, and greedy CTC decoding.
 
 At 12.5 tokens a second characters would outnumber the tokens, which CTC cannot align; 128 units fit nearly always.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 from runtime.artefact import write_text
 from runtime.errors import UserError
 
@@ -36,7 +36,7 @@ class Labels:
         Raises:
             UserError: the transcripts have more distinct characters than ``size`` leaves room for, or no words.
         """
-        texts = [normalise(text) for text in texts]
+        texts = [spoken_words(text) for text in texts]
         alphabet = {character for text in texts for character in text}
         if not alphabet:
             raise UserError("the transcripts", found="not one word", remedy="give a corpus with transcripts")
@@ -68,8 +68,8 @@ class Labels:
         write_text(path, self.units.to_str(pretty=True))
 
     def encode(self, text: str) -> list[int]:
-        """The labels of a transcript (normalised first)."""
-        return list(self.units.encode(normalise(text)).ids)
+        """The labels of a transcript, of its words as they are said."""
+        return list(self.units.encode(spoken_words(text)).ids)
 
     def decode(self, labels: Sequence[int]) -> str:
         """The transcript that labels stand for."""

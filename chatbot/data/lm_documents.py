@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 from lm.data.formats import ChatTurn, Codes, Ids, chat_turn, system_row
 from lm.data.reply_format import ReplyFormat
 from lm.data.truncation import cut_history, first_kept
@@ -31,7 +31,7 @@ class DialogueDocuments:
         seed: of the choice of those that are typed.
         skipped: why exchanges or dialogues were left out -> how many.
         made: ``spoken`` and ``typed`` dialogues.
-        is_plain: all texts so far are lower-case words without punctuation, so typed ones should be, too.
+        is_plain: all texts so far are lower-case words without punctuation and digits, so typed ones should be, too.
     """
 
     vocabulary: Vocabulary
@@ -66,7 +66,7 @@ class DialogueDocuments:
         except ValueError as error:
             self.skipped[reason_of(str(error))] += 1
             return
-        self.is_plain = self.is_plain and all(turn.text == normalise(turn.text) for turn in dialogue.turns)
+        self.is_plain = self.is_plain and all(turn.text == spoken_words(turn.text) for turn in dialogue.turns)
         self.made["spoken" if is_spoken else "typed"] += 1
         yield from self.rows(rows, system)
 

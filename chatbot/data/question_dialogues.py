@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 from corpus.tokens import TokenisedUtterance
 from corpus.world.dialogues import QuestionDialogue, QuestionTurn
 from corpus.world.questions import QuestionAnswer
@@ -32,7 +32,7 @@ def asked_dialogues(
 
     Args:
         items: tokenised utterances; those of kind question are taken.
-        questions: by normalised words (`corpus.world.questions.read_questions`).
+        questions: by their words (`corpus.world.questions.read_questions`).
         replies: reply text -> its speech tokens (`spoken_replies`).
         voice: of the replies.
         skipped: counts by reason the questions left out.
@@ -40,8 +40,8 @@ def asked_dialogues(
     for item in items:
         if item.kind != QUESTION:
             continue
-        asked = questions.get(normalise(item.text))
-        speech = replies.get(normalise(asked.reply)) if asked else None
+        asked = questions.get(spoken_words(item.text))
+        speech = replies.get(spoken_words(asked.reply)) if asked else None
         if asked is None or speech is None:
             skipped["no such question in questions.jsonl" if asked is None else "no spoken reply"] += 1
             continue
@@ -67,7 +67,7 @@ def joined_dialogues(
     by_id = {item.id: item for item in items}
 
     def spoken(turn: QuestionTurn) -> list[DialogueTurn]:
-        item, speech = by_id.get(turn.utterance), replies.get(normalise(turn.reply))
+        item, speech = by_id.get(turn.utterance), replies.get(spoken_words(turn.reply))
         if item is None or speech is None:
             raise LookupError("no tokens of a question" if item is None else "no spoken reply")
         return exchange(item, turn.reply, speech, voice)
@@ -101,7 +101,7 @@ def spoken_replies(items: Sequence[TokenisedUtterance], voice: str, subject: str
     replies: dict[str, npt.NDArray[np.uint16]] = {}
     for item in items:
         if item.kind == REPLY and item.speaker == voice and len(item.tokens):
-            replies.setdefault(normalise(item.text), item.tokens)
+            replies.setdefault(spoken_words(item.text), item.tokens)
     if not replies:
         known = ", ".join(sorted({item.speaker for item in items if item.kind == REPLY}))
         found = f"no reply in the voice {voice!r}"

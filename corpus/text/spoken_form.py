@@ -55,6 +55,12 @@ def spoken_form(text: str, normaliser: str) -> SpokenForm:
     return SpokenForm(_spaced(form.text), form.unread, _spaced(form.spelt_out), form.claimed)
 
 
+def in_words(text: str) -> str:
+    """A text of any length in words by the builtin classes; case and marks are kept, unread tokens are spelt out."""
+    lines = (spoken_form(text[start:end], "builtin").spelt_out for start, end in _stretches(text))
+    return " ".join(filter(None, lines))
+
+
 def reading_units(text: str) -> SpokenForm:
     """Ranges that are read as one and unread tokens of a text of any length, by the builtin classes; no text is made.
 

@@ -1,4 +1,6 @@
-"""Word and character errors of a transcript: edit distance in normal form, by rapidfuzz.
+"""Word and character errors of a transcript: edit distance of the words as they are said, by rapidfuzz.
+
+Both sides are written out (`corpus.text.spoken_words`): "$5" for "five dollars" is no error.
 
 Scripts that put no space between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan) are scored by character.
 """
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import regex
 from rapidfuzz.distance import Levenshtein
 
-from .normalisation import normalise
+from .spoken_words import spoken_words
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 UNSPACED_LETTERS = regex.compile(rf"[[{UNSPACED}]&&\p{{L}}]", regex.V1)
@@ -64,8 +66,8 @@ class WordErrors:
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Compare two texts word by word, both normalised first; without a reference each word heard is an error."""
-    said, heard = normalise(reference).split(), normalise(hypothesis).split()
+    """Compare two texts word by word, as they are said; without a reference each word heard is an error."""
+    said, heard = spoken_words(reference).split(), spoken_words(hypothesis).split()
     return WordErrors(Levenshtein.distance(said, heard), len(said))
 
 
@@ -81,8 +83,8 @@ def corpus_word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> 
 
 
 def character_errors(reference: str, hypothesis: str) -> CharacterErrors:
-    """Compare two texts character by character, both normalised first and without spaces; a mark is a character."""
-    said, heard = ("".join(normalise(text).split()) for text in (reference, hypothesis))
+    """Compare two texts character by character, as they are said and without spaces; a mark is a character."""
+    said, heard = ("".join(spoken_words(text).split()) for text in (reference, hypothesis))
     return CharacterErrors(Levenshtein.distance(said, heard), len(said))
 
 

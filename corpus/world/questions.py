@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import Manifest, Utterance
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 from runtime.errors import UserError
 
 
@@ -54,7 +54,7 @@ def read_questions(corpus: Path | str) -> dict[str, QuestionAnswer]:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             remedy = "a question is a JSON object with id, question, answer, reply, topic and split"
             raise UserError(f"{file}, line {number}", found=reason, remedy=remedy) from error
-        words = normalise(question.question)
+        words = spoken_words(question.question)
         other = found.setdefault(words, question)
         if (other.answer, other.reply) != (question.answer, question.reply):
             found_two = f"{words!r} is answered {question.answer!r} here and {other.answer!r} before"
@@ -82,7 +82,7 @@ def choose_questions(
     by_text: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:
         if kind in ("", utterance.kind) and (not voices or utterance.speaker in voices):
-            by_text.setdefault(normalise(utterance.text), []).append(utterance)
+            by_text.setdefault(spoken_words(utterance.text), []).append(utterance)
     if not by_text:
         kinds = ", ".join(sorted({utterance.kind or "(none)" for utterance in manifest.utterances}))
         speakers = ", ".join(sorted({utterance.speaker for utterance in manifest.utterances}))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.json_lines import numbered_lines, parse_json_line
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 from corpus.text.word_errors import WordErrors, total, word_errors
 from corpus.world.questions import QuestionAnswer
 from evaluation.judges.transcription import AudioItem
@@ -58,7 +58,7 @@ def read_answers(folder: Path | str, find: Callable[[str, str], QuestionAnswer |
         place = f"{file}, line {number}"
         try:
             record = parse_json_line(line)
-            words = normalise(record["question"])
+            words = spoken_words(record["question"])
             reply_audio = record["reply_audio"]
             values = {key: str(record[key]) for key in ("id", "speaker", "said")}
             heard = None if record["heard"] is None else str(record["heard"])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 
 
 def is_right(reply: str, answer: str) -> bool:
     """Whether a reply ends in the answer key, word for word, in normal form ("It is Paris." for "paris")."""
-    key = normalise(answer).split()
+    key = spoken_words(answer).split()
     assert key, "an answer key has at least one word"
-    return normalise(reply).split()[-len(key) :] == key
+    return spoken_words(reply).split()[-len(key) :] == key
 
 
 def share(truths: Iterable[bool]) -> float:

@@ -11,7 +11,7 @@ import soundfile
 
 from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance, read_manifest
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 from corpus.text.word_errors import word_errors
 from corpus.world.questions import QuestionAnswer, choose_questions, read_questions
 from evaluation.judges.closed_world import load_judge
@@ -70,7 +70,7 @@ def row_of(
     reply_audio: str,
 ) -> dict[str, Any]:
     """One line of page.jsonl."""
-    key = keys[normalise(question.text)]
+    key = keys[spoken_words(question.text)]
     agreement = word_errors(asked.said, judged)
     return {
         "id": question.id,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from corpus.manifest import BadRecord, check_bad_share
+from corpus.text.spoken_form import in_words
 from corpus.tokens import TokenisedUtterance, read_tokens
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -42,6 +43,7 @@ def prepare_corpora(
     tokens: str,
     token_splits: Mapping[str, str],
     kinds: Mapping[str, Sequence[str]],
+    spoken: Collection[str],
     max_bad_share: float,
 ) -> dict[str, Any]:
     """Write ``<out>/<format>`` for each format that is not finished; returns documents and tokens of each.
@@ -54,6 +56,7 @@ def prepare_corpora(
         tokens: output folder of tokenizer.encode.
         token_splits: ``train`` and ``valid`` -> split of the tokens.
         kinds: format -> kinds of utterances (default: all).
+        spoken: formats whose transcripts are written out (`corpus.text.spoken_form.in_words`).
         max_bad_share: share of records left out that is tolerated.
     """
     own = Vocabulary.from_pretrained(vocabulary)
@@ -65,7 +68,15 @@ def prepare_corpora(
                 source: DocumentSource = (
                     TextSource(texts, own, max_bad_share)
                     if format == "text"
-                    else SpeechSource(format, tokens, token_splits, kinds.get(format, ()), own, max_bad_share)
+                    else SpeechSource(
+                        format,
+                        tokens,
+                        token_splits,
+                        own,
+                        kinds=kinds.get(format, ()),
+                        is_spoken=format in spoken,
+                        max_bad_share=max_bad_share,
+                    )
                 )
                 train, valid = source.documents("train"), source.documents("valid")
                 provenance = {"stage": "lm.prepare", "sources": source.paths, "left_out": source.left_out}
@@ -120,11 +131,14 @@ class SpeechSource:
         format: str,
         tokens: str,
         splits: Mapping[str, str],
-        kinds: Sequence[str],
         vocabulary: Vocabulary,
+        *,
+        kinds: Sequence[str],
+        is_spoken: bool,
         max_bad_share: float,
     ) -> None:
         self.format, self.tokens, self.splits, self.kinds = format, tokens, splits, kinds
+        self.is_spoken = is_spoken
         self.vocabulary, self.max_bad_share = vocabulary, max_bad_share
         self.left_out: Counter[str] = Counter()
 
@@ -171,6 +185,7 @@ class SpeechSource:
     def _document(self, item: TokenisedUtterance) -> Ids:
         if self.format == "speech":
             return speech_document(item.tokens, self.vocabulary)
+        text = in_words(item.text) if self.is_spoken else item.text
         if self.format == "asr":
-            return asr_document(item.tokens, item.text, self.vocabulary)
-        return tts_document(item.text, item.tokens, item.speaker, self.vocabulary)
+            return asr_document(item.tokens, text, self.vocabulary)
+        return tts_document(text, item.tokens, item.speaker, self.vocabulary)

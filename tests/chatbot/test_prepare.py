@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 
 from chatbot.data.dialogue_files import Dialogue, DialogueFingerprints, DialogueTurn, write_dialogues
+from chatbot.data.question_dialogues import asked_dialogues, spoken_replies
 from chatbot.prepare import STAGE
+from corpus.text.spoken_words import spoken_words
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from corpus.world.dialogues import QuestionDialogue, QuestionTurn, dialogue_line
+from corpus.world.questions import QuestionAnswer
 from lm.data.corpora import open_corpus
 from lm.data.formats import ChatTurn, chat_document
 from lm.data.loss_mask import loss_mask
@@ -169,3 +173,19 @@ def test_mistakes_are_named(chain: Path, tmp_path: Path) -> None:
     (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "a"}))
     with pytest.raises(UserError, match="line 1: no 'question'"):
         STAGE.execute(prepare_config(chain, out=out, corpus=str(tmp_path)))
+
+
+def test_questions_are_found_by_what_is_said(chain: Path) -> None:
+    """A question with numbers in figures and its recording with them in words are the same."""
+    asked = QuestionAnswer(
+        id="q", question="What is 5 + 6?", answer="11", reply="It is 11.", topic="sum", split="train"
+    )
+    tokens = np.arange(4, dtype=np.uint16)
+    items = [
+        TokenisedUtterance("a", tokens, "what is five plus six", 0.4, "bert", kind="question"),
+        TokenisedUtterance("b", tokens, "it is eleven", 0.4, "anna", kind="reply"),
+    ]
+    questions = {spoken_words(asked.question): asked}
+    replies, skipped = spoken_replies(items, "anna", "tokens"), Counter[str]()
+    (dialogue,) = asked_dialogues(items, questions, replies, "anna", skipped)
+    assert [turn.text for turn in dialogue.turns] == ["what is five plus six", "It is 11."] and not skipped

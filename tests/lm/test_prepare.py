@@ -60,6 +60,20 @@ def test_each_format_holds_its_documents(tmp_path: Path) -> None:
     assert metrics["asr_tokens"] == sum(map(len, documents(out / "asr")))
 
 
+def test_written_transcripts_are_read_aloud_in_words_and_stay_text_where_they_are_targets(tmp_path: Path) -> None:
+    """A TTS prompt is what a synthesis will give, an ASR target what the transcripts say, unless it is asked for."""
+    paid = utterance(0, text="Dr. Lee paid $5.")
+    inputs = write_inputs(tmp_path, [paid])
+    STAGE.execute(LmPrepareConfig(**inputs))
+    said = "doctor Lee paid five dollars."
+    assert documents(tmp_path / "out/tts") == [formats.tts_document(said, paid.tokens, "ann", V).tolist()]
+    assert documents(tmp_path / "out/asr") == [formats.asr_document(paid.tokens, paid.text, V).tolist()]
+    inputs["out"] = str(tmp_path / "other")
+    STAGE.execute(LmPrepareConfig(**inputs, spoken_tts=False, spoken_asr=True))
+    assert documents(tmp_path / "other/tts") == [formats.tts_document(paid.text, paid.tokens, "ann", V).tolist()]
+    assert documents(tmp_path / "other/asr") == [formats.asr_document(paid.tokens, said, V).tolist()]
+
+
 def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
     config = LmPrepareConfig(**write_inputs(tmp_path))
     STAGE.execute(config)

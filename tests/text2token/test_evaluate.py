@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,20 @@ def test_refusals(inputs: dict[str, str], tmp_path: Path, model_folder: Path) ->
     other = {**inputs, "model": str(model_folder)}
     with pytest.raises(UserError, match=r"tokens of speech tokenizer .* but the vocabulary is of abc"):
         STAGE.execute(ReadbackConfig(out=str(tmp_path / "out"), **other))  # type: ignore[arg-type]
+
+
+def test_written_sentences_are_read_in_words(inputs: dict[str, str], tmp_path: Path) -> None:
+    """The model gets the words, and they are the reference."""
+    speech = read_tokens(Path(inputs["tokens"]) / "heldout_sentence.parquet")
+    priced = [replace(item, text="It's $5, Dr. Lee!") for item in speech.items[:1]]
+    write_tokens(
+        tmp_path / "tokens/heldout_sentence.parquet",
+        priced,
+        tokenizer=speech.tokenizer,
+        codebook_size=speech.codebook_size,
+        frame_rate=speech.frame_rate,
+    )
+    given = inputs | {"tokens": str(tmp_path / "tokens"), "speakers_from": ""}
+    STAGE.execute(ReadbackConfig(out=str(tmp_path / "out"), **given))  # type: ignore[arg-type]
+    (row,) = [json.loads(line) for line in (tmp_path / "out/readback.jsonl").read_text().splitlines()]
+    assert row["text"] == "it's five dollars doctor lee"

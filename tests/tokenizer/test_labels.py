@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from corpus.text.normalisation import normalise
+from corpus.text.spoken_words import spoken_words
 from runtime.errors import UserError
 from tokenizer.labels import Labels, num_ctc_frames
 
@@ -54,3 +55,13 @@ def test_marks_of_a_script_are_labels() -> None:
     labels = Labels.from_texts(said, 64)
     assert all(labels.decode(labels.encode(text)) == normalise(text) for text in said)
     assert "ि" in labels.decode(labels.encode("किताब"))
+
+
+def test_labels_are_of_the_words_that_are_said() -> None:
+    said = ["that costs $1,250.50", "HE PAID 5%", "no more than one"]
+    labels = Labels.from_texts(said, 60)
+    for text in said:
+        assert labels.decode(labels.encode(text)) == spoken_words(text) and labels.encode(text) == labels.encode(
+            spoken_words(text)
+        )
+    assert not set("0123456789$%") & {unit for unit in labels.units.get_vocab() if len(unit) == 1}

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from corpus.text.normalisation import normalise
+from corpus.text.spoken_form import in_words
+from corpus.text.spoken_words import spoken_words
 from corpus.text.word_errors import corpus_word_errors
 from corpus.tokens import TokenisedUtterance, write_tokens
 from lm.data.readers import read_split
@@ -95,7 +96,7 @@ def choose_utterances(config: ReadbackConfig, vocabulary: Vocabulary) -> list[To
     items = [
         item
         for item in speech.items
-        if normalise(item.text)
+        if spoken_words(item.text)
         and len(item.tokens)
         and item.speaker in vocabulary.speakers
         and item.kind in (config.kinds or [item.kind])
@@ -112,7 +113,7 @@ def _generate(
 ) -> list[GeneratedSentence]:
     requests = [
         SynthesisRequest(
-            normalise(utterance.text) if config.normalises else utterance.text,
+            spoken_words(utterance.text) if config.normalises else in_words(utterance.text),
             utterance.speaker,
             seed_of(config.seed, utterance.id, "readback"),
         )
@@ -121,7 +122,7 @@ def _generate(
     speech = generate_speech(requests, generator, generator.vocabulary, config)
     return [
         GeneratedSentence(
-            normalise(utterance.text), one.codes, judge(request.text, one.codes, one.is_finished, config.gate)
+            spoken_words(utterance.text), one.codes, judge(request.text, one.codes, one.is_finished, config.gate)
         )
         for utterance, request, one in zip(utterances, requests, speech, strict=True)
     ]
@@ -228,7 +229,7 @@ def readback_metrics(rows: Sequence[SentenceReadback]) -> dict[str, Any]:
         "readback_wer": _error_rate(rows),
         "readback_wer_of_good": _error_rate(good) if good else None,
         "readback_wer_of_real_tokens": _error_rate_of_real(rows),
-        "exact_share": round(sum(normalise(row.heard) == row.text for row in rows) / len(rows), 4),
+        "exact_share": round(sum(spoken_words(row.heard) == row.text for row in rows) / len(rows), 4),
         "length_ratio": _length_ratio(rows),
         "rejected_share": round(1 - len(good) / len(rows), 4),
         **{f"rejected_{reason}": count for reason, count in sorted(reasons.items())},

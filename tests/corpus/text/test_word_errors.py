@@ -77,3 +77,16 @@ def test_a_lost_vowel_sign_is_a_word_error() -> None:
 def test_scripts_without_spaces() -> None:
     assert is_unspaced(["今天", "天气 ok"]) and is_unspaced(["วันนี้"])
     assert not is_unspaced(["the cat"]) and not is_unspaced(["किताब"]) and not is_unspaced([])
+
+
+def test_what_is_said_alike_is_no_error() -> None:
+    assert (
+        word_errors(
+            "It costs $1,250.50 in May 1990.",
+            "it costs one thousand two hundred fifty dollars and fifty cents in may nineteen ninety",
+        ).errors
+        == 0
+    )
+    assert word_errors("it costs five dollars", "It costs $5.") == WordErrors(0, 4)
+    assert word_errors("it costs five dollars", "It costs $6.") == WordErrors(1, 4)
+    assert corpus_character_errors(["\u4ed6\u67095\u4e2a"], ["\u4ed6\u6709\u4e94\u4e2a"]).errors == 0
