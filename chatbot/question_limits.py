@@ -1,4 +1,4 @@
-"""Limits of a spoken question: its length by settings and context, and that it holds more than silence."""
+"""Limits of a spoken question: its length by settings and context, and whether it is silent, without any model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import ChatSettings, ReplySettings, bundle_folder
 
 TOKENS_PER_SECOND = SAMPLE_RATE / SAMPLES_PER_TOKEN
 MIN_QUESTION_SECONDS = 0.1
-SILENCE = 10 ** (-65 / 20)  # largest sample of a recording without sound, -65 dB of full scale
+SILENCE = 10 ** (-75 / 20)  # largest sample of digital silence or its dither, -75 dB of full scale
 PROMPT_MARKS = 4  # <|user|> BOA ... EOA <|assistant|>
 
 
@@ -65,10 +65,8 @@ class QuestionLimits:
         return min(self.reply.max_question_seconds, room)
 
     def check(self, audio: Samples, subject: str) -> None:
-        """Raise a `UserError` unless (S,) ``audio`` has the length of a question and is not silent."""
+        """Raise a `UserError` unless (S,) ``audio`` has the length of a question."""
         self.check_seconds(len(audio) / SAMPLE_RATE, subject)
-        if float(np.abs(audio).max()) < SILENCE:
-            raise UserError(subject, found="nothing but silence", remedy="check the microphone, and record it again")
 
     def check_seconds(self, seconds: float, subject: str) -> None:
         """Raise a `UserError` unless a question may last that long."""
@@ -78,6 +76,11 @@ class QuestionLimits:
         if seconds > self.longest:
             remedy = f"ask in at most {self.longest:.1f} s (max_question_seconds of chat.yaml, and the model's context)"
             raise UserError(subject, found=f"{seconds:.1f} s of audio", remedy=remedy)
+
+
+def is_silent(audio: Samples) -> bool:
+    """Whether (S,) ``audio`` is digital silence, in which nobody can be heard."""
+    return float(np.abs(audio).max()) < SILENCE
 
 
 def max_positions(model: Path) -> int:

@@ -119,7 +119,7 @@ class Bundle:
         return self.limits.longest
 
     def check_question(self, audio: Samples, subject: str = "the question") -> None:
-        """Raise a `UserError` unless (S,) ``audio`` has the length of a question and is not silent."""
+        """Raise a `UserError` unless (S,) ``audio`` has the length of a question."""
         self.limits.check(audio, subject)
 
     def check_seconds(self, seconds: float, subject: str = "the question") -> None:

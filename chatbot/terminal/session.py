@@ -10,9 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from chatbot.engine.engine import Engine
-from chatbot.engine.events import NO_SPEECH
+from chatbot.engine.events import NO_SPEECH, ReplyDone
+from chatbot.engine.loudness import NO_SAMPLES
 from chatbot.engine.options import EngineOptions
-from corpus.audio.files import Samples, write_audio
+from chatbot.question_limits import is_silent
+from corpus.audio.files import SAMPLE_RATE, Samples, write_audio
 from runtime.errors import UserError
 
 from .config import ChatConfig
@@ -29,6 +31,11 @@ async def answer_files(config: ChatConfig, audios: Sequence[Samples]) -> None:
     """Answer spoken questions one after the other, in one dialogue."""
     out = Path(config.out) if config.out else OUT
     screen = Screen(is_quiet=config.json)
+    if all(is_silent(audio) for audio in audios):  # answered without a model
+        unheard = ShownReply(done=ReplyDone(status="completed", reason=NO_SPEECH), audio=NO_SAMPLES)
+        for _ in audios:
+            report(unheard, None, SAMPLE_RATE, screen, config)
+        return
     async with open_engine(config) as engine:
         conversation = engine.open(voice=config.voice)
         loudspeaker, reason = open_loudspeaker(engine.sample_rate) if config.play else (None, "")
@@ -43,9 +50,14 @@ async def answer_files(config: ChatConfig, audios: Sequence[Samples]) -> None:
             file = numbered(out, number, len(audios)) if len(shown.audio) else None
             if file is not None:
                 write_audio(file, shown.audio, engine.sample_rate)
-            say_end(shown, file, engine.sample_rate, screen)
-            if config.json:
-                print(json.dumps(record(shown, file, engine.sample_rate), ensure_ascii=False), flush=True)
+            report(shown, file, engine.sample_rate, screen, config)
+
+
+def report(shown: ShownReply, file: Path | None, rate: int, screen: Screen, config: ChatConfig) -> None:
+    """The line after a reply, or its JSON object."""
+    say_end(shown, file, rate, screen)
+    if config.json:
+        print(json.dumps(record(shown, file, rate), ensure_ascii=False), flush=True)
 
 
 async def converse(config: ChatConfig) -> None:

@@ -84,6 +84,24 @@ def spoilt(folder: Path, kind: str) -> Path:
     return file
 
 
+def torn_bundle(chain: Path, folder: Path) -> Path:
+    """A bundle whose weights cannot be loaded."""
+    shutil.copytree(chain / "bundle" / "bundle", folder / "bundle")
+    for weights in (folder / "bundle").rglob("*.safetensors"):
+        weights.write_bytes(b"torn")
+    return folder / "bundle"
+
+
+@pytest.mark.parametrize(("kind", "warning"), [("silent", ""), ("cancels", "channels cancel out")])
+def test_silence_is_known_before_a_model_is_loaded(
+    chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, warning: str
+) -> None:
+    file = spoilt(tmp_path, kind)
+    assert main([str(file), "--bundle", str(torn_bundle(chain, tmp_path)), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["heard"] == "" and warning in shown.err
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -93,19 +111,15 @@ def spoilt(folder: Path, kind: str) -> Path:
         ("nan", "NaN"),
         ("short", "0.02 s of audio"),
         ("long", "40.0 s of audio. ask in at most"),
-        ("silent", "nothing but silence"),
-        ("cancels", "channels cancel out"),
     ],
 )
 def test_bad_questions_are_explained_before_a_model_is_loaded(
     chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, words: str
 ) -> None:
     """The bundle's weights are torn: loading them would be the error."""
-    file, bundle = spoilt(tmp_path, kind), tmp_path / "bundle"
-    shutil.copytree(chain / "bundle" / "bundle", bundle)
-    for weights in bundle.rglob("*.safetensors"):
-        weights.write_bytes(b"torn")
-    assert main([str(file), "--out", str(tmp_path / "a.wav"), "--bundle", str(bundle)]) == 2
+    file = spoilt(tmp_path, kind)
+    arguments = [str(file), "--out", str(tmp_path / "a.wav"), "--bundle", str(torn_bundle(chain, tmp_path))]
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert words in error
     assert file.name in error

@@ -217,7 +217,8 @@ def test_segments_of_a_recording_are_added_as_segments(tmp_path: Path) -> None:
     ]
     source = soundfile.read(tmp_path / "a.wav")[0]
     for utterance in found:
-        at = int(utterance.text.split()[1])
+        at = int(utterance.id.removeprefix("user-"))
+        assert utterance.text == f"part {('zero', 'one', 'two')[at]}"
         assert (utterance.duration, utterance.offset) == (0.5, None)
         np.testing.assert_allclose(soundfile.read(utterance.audio)[0], source[at * 8000 : (at + 1) * 8000], atol=1e-4)
 
