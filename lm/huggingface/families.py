@@ -9,10 +9,12 @@
 | glm4    | as its config says | no            | before and after | neighbours, a share of a head     | one matrix   |
 | mistral | no                 | no            | before           | halves, whole head                | gate, up     |
 
-GLM-4-9B (2024) is ``glm``, GLM-4-0414 ``glm4``; Qwen2.5 is ``qwen2``; ``mistral`` is for generation only.
+GLM-4-9B (2024) is ``glm``, GLM-4-0414 ``glm4``; Qwen2.5 is ``qwen2``. A sliding window, as early Mistrals have, is
+refused.
 
 To add a family, add a row to `FAMILIES`: its features, and its names of a layer's weights where they differ from
-Llama's. No other converted row may have its features: export finds the family by the shape (`Family.holds`).
+Llama's. Export finds the family by the shape (`Family.holds`); of several it takes the one that ``model.family`` names,
+which import sets, else the first.
 `lm.huggingface.mappings` then converts its weights in both directions, `lm.huggingface.model_configs` its
 ``config.json``, and tests/lm/test_import_hf.py checks logits and weights of a small random model of each row. A family
 whose layer computes something that `lm.training.model_config.LmModelConfig` cannot express needs that feature there
@@ -79,7 +81,8 @@ class Family:
         sandwich_norm: norms after attention and feed-forward too.
         rope_interleaved: neighbouring columns of a head are turned, instead of its halves.
         rope_types: kinds of rotary positions that import and export know.
-        is_converted: import and export know the family.
+        sliding_window: positions that its class attends to where the config names none; None: all. A window that is set
+            is refused.
         is_cached: `lm.inference.cached_llama` runs the family; `lm.inference.hf_generation` runs all.
     """
 
@@ -91,14 +94,14 @@ class Family:
     sandwich_norm: bool = False
     rope_interleaved: bool = False
     rope_types: tuple[str, ...] = ("default",)
-    is_converted: bool = True
+    sliding_window: int | None = None
     is_cached: bool = True
 
     def holds(self, model: LmModelConfig) -> bool:
-        """Whether the family's class can hold a model of this shape."""
+        """Whether the family's class can hold a model of this shape, and ``model.family`` names no other."""
         features = ("qk_norm", "sandwich_norm", "rope_interleaved")
         return (
-            self.is_converted
+            model.family in ("", self.name)
             and all(getattr(model, name) == getattr(self, name) for name in features)
             and self.qkv_bias in (None, model.qkv_bias)
             and (model.rope_share == 1.0 or self.rope_interleaved)
@@ -141,8 +144,7 @@ FAMILIES = (
         rope_interleaved=True,
         is_cached=False,
     ),
-    # A sliding window, which its early models have, is known to neither import nor generation.
-    Family(name="mistral", architecture="MistralForCausalLM", is_converted=False),
+    Family(name="mistral", architecture="MistralForCausalLM", sliding_window=4096),
 )
 
 
@@ -156,11 +158,10 @@ def family_of(model: LmModelConfig) -> Family:
         if family.holds(model):
             return family
     features = ("qkv_bias", "qk_norm", "sandwich_norm", "rope_interleaved")
-    found = ", ".join(f"model.{name}={getattr(model, name)}" for name in (*features, "rope_share", "rope_scaling"))
+    named = (*features, "rope_share", "rope_scaling", "family")
+    found = ", ".join(f"model.{name}={getattr(model, name)}" for name in named)
     known = "; ".join(
-        f"{family.name} ({', '.join(str(getattr(family, name)) for name in features)})"
-        for family in FAMILIES
-        if family.is_converted
+        f"{family.name} ({', '.join(str(getattr(family, name)) for name in features)})" for family in FAMILIES
     )
     remedy = f"no Hugging Face class has this shape; ({', '.join(features)}) of those known: {known}"
     raise UserError("export", found=found, remedy=remedy)

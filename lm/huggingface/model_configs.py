@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lm.training.model_config import LmModelConfig
@@ -26,6 +27,7 @@ def huggingface_config(
         rope |= {"rope_type": "llama3", "factor": model.rope_scaling, **LLAMA3_ROPE}
     if model.rope_share != 1.0:
         rope["partial_rotary_factor"] = model.rope_share
+    windows = {} if family.sliding_window is None else {"sliding_window": None}
     return {
         "architectures": [family.architecture],
         "model_type": family.name,
@@ -48,6 +50,7 @@ def huggingface_config(
         "bos_token_id": None,
         "eos_token_id": eos,
         "pad_token_id": pad,
+        **windows,
         "dtype": DTYPE_NAMES[dtype],
         "torch_dtype": DTYPE_NAMES[dtype],  # where readers older than transformers 5 look
     }
@@ -64,10 +67,9 @@ def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subjec
     Raises:
         UserError: another family, or a feature that our decoder does not have.
     """
-    converted = [family for family in FAMILIES if family.is_converted]
-    family = next((family for family in converted if family.name == content.get("model_type")), None)
+    family = next((family for family in FAMILIES if family.name == content.get("model_type")), None)
     if family is None:
-        known = ", ".join(f"{family.name} ({family.architecture})" for family in converted)
+        known = ", ".join(f"{family.name} ({family.architecture})" for family in FAMILIES)
         found = f"model_type {content.get('model_type')!r}, architectures {content.get('architectures')}"
         remedy = f"models of these types can be imported: {known}"
         if content.get("model_type") == "chatglm":
@@ -77,7 +79,7 @@ def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subjec
     _refuse_unknown_features(content, family, rope, subject)
     share = rope.get("partial_rotary_factor", content.get("partial_rotary_factor", GLM_ROPE_SHARE))
     try:
-        return LmModelConfig(
+        model = LmModelConfig(
             layers=content["num_hidden_layers"],
             hidden=content["hidden_size"],
             heads=content["num_attention_heads"],
@@ -97,6 +99,7 @@ def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subjec
         )
     except KeyError as error:
         raise UserError(subject, found=f"no {error}", remedy="give a whole config.json") from error
+    return model if family_of(model) is family else replace(model, family=family.name)
 
 
 def _rope_type(rope: Mapping[str, Any]) -> str:
@@ -105,11 +108,13 @@ def _rope_type(rope: Mapping[str, Any]) -> str:
 
 def _refuse_unknown_features(content: Mapping[str, Any], family: Family, rope: Mapping[str, Any], subject: str) -> None:
     """Raise a `UserError` for features that a family's config may ask for and `LmModelConfig` has not."""
-    sliding = content.get("use_sliding_window") or "sliding_attention" in (content.get("layer_types") or [])
+    window = content.get("sliding_window", family.sliding_window) if content.get("use_sliding_window", True) else None
+    kinds = content.get("layer_types") or []
     unknown = {
         "rope_type": _rope_type(rope) if _rope_type(rope) not in family.rope_types else None,
         "hidden_act": content.get("hidden_act") if content.get("hidden_act", "silu") != "silu" else None,
-        "use_sliding_window": sliding or None,
+        "sliding_window": window or None,
+        "layer_types": "sliding_attention" if "sliding_attention" in kinds else None,
         "mlp_bias": content.get("mlp_bias") or None,
         "attention_bias": content.get("attention_bias") or None,
         "quantization_config": content.get("quantization_config"),

@@ -30,6 +30,8 @@ class LmModelConfig(Options):
         norm_epsilon: added to the mean square in RMSNorm.
         dropout: on embeddings, attention output and feed-forward output.
         init_std: standard deviation of the initial weights (output projections: divided by sqrt(2 layers)).
+        family: Hugging Face's ``model_type`` that it is exported as, where several have this shape; "": the first of
+            `lm.huggingface.families`.
         vocabulary_multiple: the vocabulary is padded to a multiple of this, so that tensor parallel sizes divide it.
     """
 
@@ -51,6 +53,7 @@ class LmModelConfig(Options):
     dropout: float = option(0.0, at_least=0, below=1)
     init_std: float = option(0.02, above=0)
     vocabulary_multiple: int = option(64, at_least=1)
+    family: str = option("", is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,6 @@ from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.export import run as export
 from lm.huggingface.config import ExportConfig, ImportHfConfig
-from lm.huggingface.model_configs import huggingface_config
 from lm.huggingface.weights import HuggingFaceWeights, SafetensorsWriter
 from lm.import_hf import run as import_foreign
 from lm.training.model_config import LmModelConfig
@@ -40,18 +39,50 @@ class Foreign(NamedTuple):
     out: Path
 
 
-def make_foreign(texts: list[str], folder: Path, shape: LmModelConfig, dtype: torch.dtype = torch.float32) -> Foreign:
+def foreign_config(shape: LmModelConfig, num_ids: int, name: str = "llama") -> Any:
+    """A family's config of this shape in transformers' own words, none of ours."""
+    from transformers import AutoConfig
+
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": shape.rope_base}
+    if shape.rope_share != 1.0:
+        rope["partial_rotary_factor"] = shape.rope_share
+    if shape.rope_scaling != 1.0:
+        slowed = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+        rope |= {"rope_type": "llama3", "factor": shape.rope_scaling, **slowed}
+    return AutoConfig.for_model(
+        name,
+        vocab_size=num_ids,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.ffn,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_width,
+        max_position_embeddings=64,
+        rms_norm_eps=shape.norm_epsilon,
+        rope_parameters=rope,
+        tie_word_embeddings=shape.tied,
+        initializer_range=0.2,
+        eos_token_id=0,
+        pad_token_id=1,
+        attention_bias=shape.qkv_bias,
+        sliding_window=None,
+    )
+
+
+def make_foreign(
+    texts: list[str], folder: Path, shape: LmModelConfig, dtype: torch.dtype = torch.float32, name: str = "llama"
+) -> Foreign:
     """A random model of a family as transformers saves it, its tokenizer, and a vocabulary grown from it."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     bpe = train_bpe(texts, 300)
     num_ids = bpe.get_vocab_size()
-    content = huggingface_config(shape, num_ids=num_ids + 13, max_positions=64, dtype="fp32", eos=0, pad=1)
     torch.manual_seed(3)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**content | {"initializer_range": 0.2})).eval()
+    model = AutoModelForCausalLM.from_config(foreign_config(shape, num_ids + 13, name)).eval()
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" in name or name.endswith("bias"):
+        for key, parameter in model.named_parameters():
+            if "norm" in key or key.endswith("bias"):
                 parameter.add_(0.3 * torch.randn(parameter.shape))
     model = model.to(dtype)
     model.save_pretrained(folder / "foreign", max_shard_size="40KB")
@@ -108,7 +139,7 @@ def test_logits_weights_and_layouts(name: str, tiny: Any, run_ranks: Any, tmp_pa
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    foreign = make_foreign(tiny.texts, tmp_path, LmModelConfig(**{**WIDTHS, **SHAPES[name]}))
+    foreign = make_foreign(tiny.texts, tmp_path, LmModelConfig(**{**WIDTHS, **SHAPES[name]}), name=name)
     assert len(list(foreign.folder.glob("*.safetensors"))) > 1
     metrics = convert(foreign, run_ranks)
     vocabulary = Vocabulary.from_pretrained(foreign.grown)
@@ -131,6 +162,7 @@ def test_logits_weights_and_layouts(name: str, tiny: Any, run_ranks: Any, tmp_pa
         assert torch.equal(weight[known], original.read(key)[known]), key
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "export/model").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "export/model")
+    assert (again.config.model_type, type(again)) == (name, type(foreign.model))
     assert again.config.vocab_size == vocabulary.size == len(tokenizer)
     assert tokenizer("<|audio_31|>").input_ids == [vocabulary.size - 1]
     with torch.no_grad():
@@ -222,10 +254,8 @@ def test_memory_is_bounded_by_a_matrix(tiny: Any, tmp_path: Path) -> None:
     shape = LmModelConfig(layers=16, hidden=512, heads=8, kv_heads=2, ffn=2048, qkv_bias=True)
     bpe = train_bpe(tiny.texts, 300)
     num_ids = 8000
-    content = huggingface_config(shape, num_ids=num_ids, max_positions=64, dtype="fp32", eos=0, pad=1)
     folder = tmp_path / "foreign"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(content))
+    foreign_config(shape, num_ids, "qwen2").save_pretrained(folder)
     bpe.save(str(folder / "tokenizer.json"))
     vocabulary = build_vocabulary(bpe, num_speech_tokens=1024, speech_tokenizer="abc")
     vocabulary.save_pretrained(tmp_path / "grown")

@@ -1,4 +1,4 @@
-"""For each convertible Hugging Face family, the features by which `LmModelConfig` tells it from the others."""
+"""For each Hugging Face family, the features by which `LmModelConfig` tells it from the others."""
 
 from __future__ import annotations
 
@@ -10,4 +10,5 @@ FAMILY_SHAPES: dict[str, dict[str, Any]] = {
     "qwen3": {"qk_norm": True, "head_size": 16},
     "glm": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5},
     "glm4": {"qkv_bias": True, "rope_interleaved": True, "rope_share": 0.5, "sandwich_norm": True},
+    "mistral": {"family": "mistral"},
 }

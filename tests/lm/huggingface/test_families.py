@@ -21,9 +21,9 @@ VARIANTS = {
 SHAPES = FAMILY_SHAPES | VARIANTS
 
 
-def test_every_family_that_is_converted_is_tested() -> None:
+def test_every_family_is_tested() -> None:
     """tests/lm/test_import_hf.py holds logits and weights of these shapes."""
-    assert [family.name for family in FAMILIES if family.is_converted] == list(FAMILY_SHAPES)
+    assert [family.name for family in FAMILIES] == list(FAMILY_SHAPES)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -47,6 +47,10 @@ def test_the_config_is_its_own_inverse(name: str) -> None:
         ({"mlp_bias": True}, "mlp_bias"),
         ({"attention_bias": True}, "attention_bias"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"sliding_window": 4096}, "sliding_window: 4096"),
+        ({"sliding_window": 4096, "use_sliding_window": True}, "sliding_window: 4096"),
+        ({"model_type": "mistral"}, "sliding_window: 4096"),  # which its class has where nothing is said
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types: sliding_attention"),
     ],
 )
 def test_other_models_are_refused(changes: dict[str, Any], words: str) -> None:
@@ -55,3 +59,23 @@ def test_other_models_are_refused(changes: dict[str, Any], words: str) -> None:
         model_config(content, vocabulary_multiple=64, subject="config.json")
     with pytest.raises(UserError, match="no Hugging Face class"):
         family_of(LmModelConfig(qk_norm=True, qkv_bias=True))
+
+
+def test_of_two_families_of_one_shape_the_one_named_is_exported() -> None:
+    shape = LmModelConfig()
+    assert [family_of(replace(shape, family=name)).name for name in ("", "llama", "mistral")] == [
+        "llama",
+        "llama",
+        "mistral",
+    ]
+    for name in ("qwen3", "gpt2"):
+        with pytest.raises(UserError, match=f"model.family={name}.*llama .*mistral"):
+            family_of(replace(shape, family=name))
+
+
+def test_a_window_that_is_not_used_is_none() -> None:
+    """As Qwen2.5's config.json has it."""
+    model = LmModelConfig(qkv_bias=True, head_size=64)
+    content = huggingface_config(model, num_ids=8, max_positions=8, dtype="fp32", eos=0, pad=1)
+    unused = content | {"sliding_window": 131_072, "use_sliding_window": False}
+    assert model_config(unused, vocabulary_multiple=64, subject="config.json") == model
