@@ -67,6 +67,9 @@ COMMANDS = (
     Subcommand("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
     Subcommand("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
     Subcommand("evaluate answer", "evaluation.answer", "answers of a model to a benchmark's set, kept raw"),
+    Subcommand(
+        "evaluate paper", "evaluation.paper", "all scores on one page, with the rows of the paper and its peers"
+    ),
     Subcommand("evaluate judge", "evaluation.judge", "an LLM's judgements of those answers, kept raw"),
     Subcommand(
         "evaluate score", "evaluation.score", "scores of those answers by every rule, with stamps; no model needed"

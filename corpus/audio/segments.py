@@ -8,10 +8,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from runtime.errors import UserError
 
@@ -33,13 +29,6 @@ class AudioSegment:
     audio: Path
     offset: float | None = None
     duration: float | None = None
-
-
-class ChannelAudio(NamedTuple):
-    """Samples (S, C) and their rate in Hz."""
-
-    samples: npt.NDArray[np.float32]
-    rate: int
 
 
 def read_segment(
@@ -66,18 +55,6 @@ def read_segment(
         UserError: as `corpus.audio.files.read_audio`; a length that differs by more than ``tolerance``.
     """
     name = name or str(segment.audio)
-    found = read_channels(segment, tolerance=tolerance, content=content, name=name)
-    return to_mono(found.samples, found.rate, name, sample_rate)
-
-
-def read_channels(
-    segment: AudioSegment, *, tolerance: float, content: io.BytesIO | None = None, name: str
-) -> ChannelAudio:
-    """The samples of `read_segment` in all channels, at the file's own rate; there may be none.
-
-    Raises:
-        UserError: as `read_segment`.
-    """
     with open_audio(segment.audio if content is None else content, name) as file:
         rate, length = file.rate, file.length
         start = round((segment.offset or 0.0) * rate)
@@ -91,4 +68,4 @@ def read_channels(
         found = f"{seconds:.3f} s of audio, but a duration of {segment.duration:.3f} s in the record"
         remedy = "correct the duration (a segment needs an offset too), or raise duration_tolerance"
         raise UserError(name, found=found, remedy=remedy)
-    return ChannelAudio(channels_SC, rate)
+    return to_mono(channels_SC, rate, name, sample_rate)

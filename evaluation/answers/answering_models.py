@@ -138,13 +138,15 @@ class TransformersModel:
     hears = False
     concurrency = 1
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.name, self.digest = folder, folder.name, file_digest(folder)
+    def __init__(self, folder: Path, threads: int) -> None:
+        self.folder, self.threads, self.name, self.digest = folder, threads, folder.name, file_digest(folder)
 
     @functools.cached_property
     def _parts(self) -> tuple[Any, Any]:
+        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        torch.set_num_threads(self.threads)
         model: Any = AutoModelForCausalLM.from_pretrained(str(self.folder)).eval()
         return model, AutoTokenizer.from_pretrained(str(self.folder))
 
@@ -189,7 +191,7 @@ def open_model(
     if source.startswith(("http://", "https://")):
         yield EndpointModel(source, served_name, requests)
     elif (Path(source) / TRANSFORMERS_FILE).is_file():
-        yield TransformersModel(Path(source))
+        yield TransformersModel(Path(source), threads)
     elif Path(source).is_dir():
         with serve_bundle(source, log, max_talkers=requests.concurrency, threads=threads) as served:
             yield EndpointModel(f"{served.url}/v1", "", requests, digest=file_digest(source))

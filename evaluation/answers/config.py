@@ -102,7 +102,7 @@ class AnswerConfig(SetConfig):
         max_new_tokens: of a reply; 0 takes the benchmark's.
         system: instructions to the model; "" sends none.
         requests: options of the requests; they change no answer but by failing.
-        threads: CPU threads of a bundle that is served here.
+        threads: CPU threads of a model that runs here.
     """
 
     model: str

@@ -36,8 +36,7 @@ def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
     """Measure every source, write table, details and listening page; returns the metrics."""
     originals = resynthesis.recordings(config.corpus)
     parts = {
-        name: resynthesis.pair(folder, originals, run.folder / resynthesis.SEGMENTS)[: config.limit or None]
-        for name, folder in config.resynthesis.items()
+        name: resynthesis.pair(folder, originals)[: config.limit or None] for name, folder in config.resynthesis.items()
     }
     recorded = unique(pairs for pairs in parts.values())
     if config.vocoder is not None:

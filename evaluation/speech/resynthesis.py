@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.audio.files import write_audio
-from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance, read_manifest
 from corpus.text.word_errors import WordErrors, total, word_errors
 from evaluation.judges.closed_world import Judge
 from evaluation.judges.transcription import AudioItem
 from runtime.errors import UserError
 
-SEGMENTS = "recordings"  # folder of a run, for `pair`
 SPLITS = ("heldout_sentence", "heldout_voice", "train")
 
 
@@ -39,32 +36,16 @@ def recordings(corpus: Path | str) -> dict[str, Utterance]:
     return found
 
 
-def pair(resynthesis: Path | str, originals: dict[str, Utterance], folder: Path) -> list[ResynthesisPair]:
-    """The utterances of a resynthesis with their recordings, each a file of its own.
-
-    Args:
-        resynthesis: folder of ``decoder.resynthesise``.
-        originals: utterances of the corpus by id.
-        folder: receives the segments of longer recordings, for judges that are given files.
-    """
+def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> list[ResynthesisPair]:
+    """The utterances of a resynthesis with their recordings."""
     manifest = Path(resynthesis) / "manifest.jsonl"
     pairs = []
     for made in read_manifest(manifest).utterances:
         if made.id not in originals:
             remedy = "give the corpus whose tokens were resynthesised"
             raise UserError(str(manifest), found=f"utterance {made.id}, which the corpus lacks", remedy=remedy)
-        pairs.append(ResynthesisPair(made, cut_out(originals[made.id], folder)))
+        pairs.append(ResynthesisPair(made, originals[made.id]))
     return pairs
-
-
-def cut_out(utterance: Utterance, folder: Path) -> Utterance:
-    """An utterance as a file of its own: itself, or its segment of a longer recording, written into ``folder``."""
-    if utterance.offset is None:
-        return utterance
-    audio = folder / f"{utterance.id.replace('/', '_')}.flac"
-    if not audio.exists():
-        write_audio(audio, read_segment(utterance.segment))
-    return replace(utterance, audio=audio, offset=None)
 
 
 def judgeable(pairs: list[ResynthesisPair], judge: Judge, subject: str) -> list[ResynthesisPair]:

@@ -23,7 +23,6 @@ from decoder.train import STAGE as TRAIN
 from decoder.train_vocoder import STAGE as TRAIN_VOCODER
 from decoder.training.recordings import collate, draw, pair_examples, read_split
 from decoder.training.voices import choose_voices
-from runtime.artefact import file_digest
 from runtime.errors import UserError
 from runtime.fit import FittingLoop
 from tests.support.changed_options import check_changed_options
@@ -33,7 +32,6 @@ from tests.support.permits import wait_for
 VOCODER = ["model.width=16", "model.layers=1", "batch=2", "crop_frames=32", "fit.steps=12", "evaluate=1"]
 FLOW = [f"{part}.{name}" for part in ("encoder", "flow.estimator") for name in ("width=32", "layers=1", "heads=2")]
 SCHEDULE = BlockSchedule(Fraction(8), patch_frames=4, block_tokens=10, lookahead_tokens=0)
-PARTS = ("vocoder", "decoder")
 FIT = ["fit.warmup_steps=2", "fit.checkpoint_every=4", "fit.log_every=1"]
 
 
@@ -219,21 +217,3 @@ def test_recordings_that_look_wrong_are_counted(spoken: Path) -> None:
     for stage, arguments in ((TRAIN_VOCODER, vocoder_arguments(spoken)), (TRAIN, decoder_arguments(spoken))):
         metrics = stage.execute(stage.compose([*arguments, "max_bad_share=0.2", "fit.steps=30"]))  # type: ignore[attr-defined]
         check_warnings(spoken / stage.name.split("train_")[-1].replace("decoder.train", "decoder"), metrics)
-
-
-def test_untranscribed_speech_trains_vocoder_and_flow(spoken: Path) -> None:
-    """Neither needs a text: with and without transcripts the weights are the same."""
-    found = {}
-    for name in ("with", "without"):
-        for stage, arguments in (
-            (TRAIN_VOCODER, vocoder_arguments(spoken, f"{name}_vocoder")),
-            (TRAIN, [*decoder_arguments(spoken, f"{name}_decoder"), f"vocoder={spoken}/{name}_vocoder"]),
-        ):
-            assert stage.main([word for word in arguments if word != f"vocoder={spoken}/vocoder"]) == 0  # type: ignore[attr-defined]
-        found[name] = [file_digest(spoken / f"{name}_{part}" / "artefact" / "model.safetensors") for part in PARTS]
-        for manifest in (spoken / "corpus").glob("*.jsonl"):
-            rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-            manifest.write_text(
-                "".join(json.dumps({k: v for k, v in row.items() if k != "text"}) + "\n" for row in rows)
-            )
-    assert found["with"] == found["without"]

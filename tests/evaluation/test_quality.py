@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 
 from corpus.audio.files import read_audio, write_audio
 from corpus.audio.mel import LogMel
-from corpus.manifest import Utterance, read_manifest, write_manifest
+from corpus.manifest import Utterance, write_manifest
 from decoder.config import VocoderConfig
 from decoder.vocoder import Vocoder
 from evaluation.quality import STAGE
@@ -118,26 +117,3 @@ def test_wrong_options_are_explained() -> None:
         QualityConfig(out="x", corpus="x", resynthesis={"recordings": "x"})
     with pytest.raises(UserError, match="vocoder's own row"):
         QualityConfig(out="x", corpus="x", resynthesis={"copy_synthesis": "x"})
-
-
-def test_segments_of_a_long_recording_are_judged_as_segments(made: Path) -> None:
-    """Judges, listening sheets and metrics of recordings are those of the same recordings as files."""
-    options = {"processes": 1, "sheets": 1}
-    folders = {"perfect": str(made / "perfect")}
-    plain = STAGE.execute(
-        QualityConfig(resynthesis=folders, corpus=str(made / "corpus"), out=str(made / "plain"), **options)  # type: ignore[arg-type]
-    )
-    utterances = read_manifest(made / "corpus" / "heldout_sentence.jsonl").utterances
-    audios, joined, offset = [read_audio(one.audio) for one in utterances], [], 0.0
-    for one, audio in zip(utterances, audios, strict=True):
-        joined.append(replace(one, audio=made / "long.flac", offset=offset))
-        offset += len(audio) / RATE
-    write_audio(made / "long.flac", np.concatenate(audios))
-    (made / "segments").mkdir()
-    (made / "segments" / "sentences.txt").write_text((made / "corpus" / "sentences.txt").read_text())
-    write_manifest(made / "segments" / "heldout_sentence.jsonl", joined)
-    cut = STAGE.execute(
-        QualityConfig(resynthesis=folders, corpus=str(made / "segments"), out=str(made / "cut"), **options)  # type: ignore[arg-type]
-    )
-    assert cut == plain
-    assert sorted(file.name for file in (made / "cut" / "recordings").iterdir()) == ["u0.flac", "u1.flac", "u2.flac"]

@@ -60,17 +60,6 @@ def test_each_format_holds_its_documents(tmp_path: Path) -> None:
     assert metrics["asr_tokens"] == sum(map(len, documents(out / "asr")))
 
 
-def test_untranscribed_speech_is_used_where_no_text_is(tmp_path: Path) -> None:
-    """All of it as speech; for asr and tts it is left out and counted, up to a share."""
-    inputs = write_inputs(tmp_path, [utterance(0), utterance(1, text=""), utterance(2, text=" ")])
-    with pytest.raises(UserError, match="2 of 3 utterances cannot be used for asr, most for: no transcript"):
-        STAGE.execute(LmPrepareConfig(**inputs))
-    metrics = STAGE.execute(LmPrepareConfig(**inputs, max_bad_share=0.7))
-    assert (metrics["speech_documents"], metrics["speech_left_out"]) == (3, 0)
-    assert (metrics["asr_documents"], metrics["asr_left_out"]) == (1, 2)
-    assert (metrics["tts_documents"], metrics["tts_left_out"]) == (1, 2)
-
-
 def test_written_transcripts_are_read_aloud_in_words_and_stay_text_where_they_are_targets(tmp_path: Path) -> None:
     """A TTS prompt is what a synthesis will give, an ASR target what the transcripts say, unless it is asked for."""
     paid = utterance(0, text="Dr. Lee paid $5.")

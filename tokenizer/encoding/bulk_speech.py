@@ -22,14 +22,13 @@ from typing import Any
 
 from corpus.audio.files import Samples, to_mono
 from corpus.audio.room_simulation import RoomConfig, record_in_room
-from corpus.audio.segments import DURATION_TOLERANCE, AudioSegment, ChannelAudio, read_channels, read_segment
+from corpus.audio.segments import DURATION_TOLERANCE, read_segment
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import AudioUtterance, BadRecord, Manifest, Utterance, parse_record, read_manifest
 from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 
 TARRED_MANIFEST = "tarred_audio_manifest.json"
-SUB_NAME = re.compile(r"-sub\d+(\.[^./]*)?$")
 OVERLAP = 0.01  # seconds by which neighbouring supervisions may overlap: rounding of their times
 
 
@@ -133,8 +132,8 @@ class UnitAudioReader:
     def _read_cut(self, cut: Any, place: str) -> AudioUtterance | BadRecord:
         """A lhotse cut with at most one supervision."""
         try:
-            found = channels_of_cut(cut, self.tolerance, place)
-            samples = to_mono(found.samples, found.rate, place, self.sample_rate)
+            channels_CS = cut.load_audio()
+            samples = to_mono(channels_CS.T, cut.sampling_rate, place, self.sample_rate)
         except UserError as error:
             return BadRecord(error.subject, error.found)
         except Exception as error:  # lhotse wraps what its many audio backends raise
@@ -150,8 +149,8 @@ class UnitAudioReader:
         tarred = self._tarred[manifest]
         rows, bad = tarred.of_shard(_shard_id(Path(tar)))
         yield from bad
+        missing = dict(rows)
         with tarfile.open(tar) as archive:
-            missing = by_member(rows, {tarred.name_of(name) for name in archive.getnames()})
             for member in archive:
                 if not member.isfile() or not (utterances := missing.pop(tarred.name_of(member.name), [])):
                     continue
@@ -185,36 +184,6 @@ def supervised_parts(cut: Any) -> list[Any]:
         if following.start < one.end - OVERLAP:
             raise ValueError(f"supervisions {one.id} and {following.id} overlap")
     return list(cut.trim_to_supervisions(keep_overlapping=False))
-
-
-def channels_of_cut(cut: Any, tolerance: float, place: str) -> ChannelAudio:
-    """The samples of a cut's channels, of the length that it says.
-
-    A plain recording is read as any other audio: lhotse would make up for missing samples by mirrored ones. What lhotse
-    mixes, pads or changes is left to it.
-    """
-    recording: Any = getattr(cut, "recording", None)
-    sources = recording.sources if recording is not None and not recording.transforms else []
-    if len(sources) != 1 or sources[0].type != "memory":
-        return ChannelAudio(cut.load_audio().T, cut.sampling_rate)
-    is_whole = cut.start == 0 and cut.duration == recording.duration
-    segment = AudioSegment(Path(place), None if is_whole else cut.start, cut.duration)
-    content = io.BytesIO(sources[0].source)
-    samples_SC, rate = read_channels(segment, tolerance=tolerance, content=content, name=place)
-    wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
-    return ChannelAudio(samples_SC[:, [sources[0].channels.index(channel) for channel in wanted]], rate)
-
-
-def by_member(rows: dict[str, list[Utterance]], members: set[str]) -> dict[str, list[Utterance]]:
-    """The utterances of each file of a tar.
-
-    NeMo calls the second and further segments of ``a.wav`` ``a-sub1.wav`` and so on, and packs the file once.
-    """
-    found: dict[str, list[Utterance]] = {}
-    for name, utterances in rows.items():
-        whole = SUB_NAME.sub(r"\1", name)
-        found.setdefault(whole if name not in members and whole in members else name, []).extend(utterances)
-    return found
 
 
 def with_samples(utterance: Utterance, load: Callable[[], Samples]) -> AudioUtterance | BadRecord:

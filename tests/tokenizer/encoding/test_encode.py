@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import os
@@ -317,67 +316,3 @@ def to_cuts_of_channel(file: Path) -> Any:
     from lhotse import Recording
 
     return Recording.from_file(file).to_cut().to_mono()[0]
-
-
-def shorten_recordings(tar: Path, samples: np.ndarray, seconds: float) -> None:
-    """The same tar with other audio, of which its manifest knows nothing."""
-    with tarfile.open(tar) as archive:
-        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
-    with tarfile.open(tar, "w") as archive:
-        for member, content in members:
-            if member.name.endswith(".flac"):
-                encoded = io.BytesIO()
-                soundfile.write(encoded, samples[: int(seconds * 16000)], 16000, format="FLAC")
-                content = encoded.getvalue()
-                member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "tolerance", "is_good"), [(1.8, 0.25, True), (1.8, 0.1, False), (1.0, 0.25, False)]
-)
-def test_lengths_in_a_shar_are_checked_and_nothing_is_made_up(
-    tmp_path: Path, seconds: float, tolerance: float, is_good: bool
-) -> None:
-    """lhotse itself would fill up with mirrored sound."""
-    noise = np.random.default_rng(1).normal(0, 0.1, 32000)
-    soundfile.write(tmp_path / "a.wav", noise, 16000)
-    (tmp_path / "train").mkdir()
-    cuts = to_cuts(Manifest(tmp_path, [Utterance("a", tmp_path / "a.wav", 2.0, "x", "ann")], []))
-    cuts.to_shar(tmp_path / "train", fields={"recording": "flac"})
-    shorten_recordings(tmp_path / "train/recording.000000.tar", noise, seconds)
-    split = find_split(tmp_path, "train", unit_utterances=9, max_bad_share=0)
-    assert split is not None
-    (item,) = UnitAudioReader(16000, RoomConfig(), 1, tolerance).read(split.units[0])
-    if is_good:
-        assert isinstance(item, AudioUtterance) and len(item.audio) == int(seconds * 16000)
-        np.testing.assert_allclose(item.audio, noise[: len(item.audio)], atol=1e-3)
-    else:
-        assert isinstance(item, BadRecord) and f"{seconds:.3f} s of audio, but a duration of 2.000 s" in item.reason
-
-
-def test_nemos_names_of_further_segments(tmp_path: Path) -> None:
-    """One file in the tar, ``a-sub1.wav`` and so on in the manifest; a file that is really called so is itself."""
-    (tmp_path / "train").mkdir()
-    noise = np.random.default_rng(1).normal(0, 0.1, 32000)
-    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
-    soundfile.write(tmp_path / "b.wav", -noise, 16000, subtype="FLOAT")
-    with tarfile.open(tmp_path / "train/audio_0.tar", "w") as tar:
-        for file, name in (("a.wav", "a.wav"), ("b.wav", "b.wav"), ("a.wav", "b-sub1.wav")):
-            tar.add(tmp_path / file, name)
-    names = ["a.wav", "a-sub1.wav", "a-sub2.wav", "b-sub1.wav", "c-sub1.wav"]
-    rows = [
-        {"audio_filepath": name, "offset": 0.5 * at, "duration": 0.5, "id": name, "shard_id": 0}
-        for at, name in enumerate(names)
-    ]
-    rows[3]["offset"] = 0.0
-    (tmp_path / "train" / TARRED_MANIFEST).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    split = find_split(tmp_path, "train", unit_utterances=9, max_bad_share=0)
-    assert split is not None
-    items = list(UnitAudioReader(16000, RoomConfig(), 1).read(split.units[0]))
-    good = {item.id: item.audio for item in items if isinstance(item, AudioUtterance)}
-    assert sorted(good) == sorted(names[:4])
-    for at, name in enumerate(names[:3]):
-        np.testing.assert_allclose(good[name], noise[8000 * at : 8000 * (at + 1)], atol=1e-6)
-    np.testing.assert_allclose(good["b-sub1.wav"], noise[:8000], atol=1e-6)
-    assert [item.reason for item in items if isinstance(item, BadRecord)] == ["not in the archive"]

@@ -1,0 +1,73 @@
+"""The page of all scores, as HTML and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from evaluation.benchmarks.table import BENCHMARKS
+from runtime.artefact import write_json, write_text
+from runtime.stage import Run
+
+from .collection import BenchmarkTable, Cell, read_cells, score_files, tables_of
+from .config import OverviewConfig
+
+TEMPLATE = Path(__file__).with_name("paper.html.j2")
+NO_COMPARISON = "These scores were made under different conditions (see their stamps): they are no comparison."
+
+
+def write_overview(config: OverviewConfig, run: Run) -> dict[str, Any]:
+    """Collect the scores and write the page; returns the headline scores."""
+    cells = [cell for file in score_files(config.scores) for cell in read_cells(file, BENCHMARKS)]
+    tables = tables_of(cells, BENCHMARKS)
+    text = markdown(config.title, tables)
+    write_text(run.folder / "paper.md", text)
+    write_text(run.folder / "paper.html", html(config.title, tables))
+    write_json(run.folder / "stamps.json", {cell.anchor: dict(cell.stamp) | {"source": cell.source} for cell in cells})
+    run.say(text)
+    headlines = {
+        f"{cell.benchmark}.{cell.direction}.{cell.model}": round(cell.value, 4) for cell in cells if cell.is_headline
+    }
+    return {"scores": len(cells)} | headlines
+
+
+def shown(cell: Cell) -> str:
+    """A score with its interval and the number of failures, where there are any."""
+    words = f"{cell.value:.1f}"
+    if cell.interval is not None:
+        words += f" ({cell.interval[0]:.1f} to {cell.interval[1]:.1f})"
+    return words + (f", {cell.failures} without an answer or left out" if cell.failures else "")
+
+
+def markdown(title: str, tables: Sequence[BenchmarkTable]) -> str:
+    """The page as Markdown; each score is linked to its stamp below."""
+    lines = [f"# {title}", ""]
+    for table in tables:
+        lines += [f"## {table.summary}", "", *([NO_COMPARISON, ""] if not table.are_comparable else [])]
+        lines += ["| model | direction | rule | score (95 % interval) |", "|---|---|---|---|"]
+        for cell in table.cells:
+            name = f"**{cell.model}**" if cell.is_headline else cell.model
+            lines.append(f"| {name} | {cell.direction} | {cell.rule} | [{shown(cell)}](#{cell.anchor}) |")
+        for one in table.published:
+            lines.append(
+                f"| {one.model} | {one.direction} | {one.column or 'published'} | {one.value:g} ({one.source}) |"
+            )
+        lines.append("")
+    lines += ["## Stamps", ""]
+    for cell in (cell for table in tables for cell in table.cells):
+        stamp = json.dumps(dict(cell.stamp), indent=2, ensure_ascii=False)
+        heading = f"{cell.benchmark}, {cell.direction}, {cell.rule}, {cell.model}"
+        lines += [f'<a id="{cell.anchor}"></a>', f"### {heading}", "", "```json", stamp, "```", ""]
+    return "\n".join(lines)
+
+
+def html(title: str, tables: Sequence[BenchmarkTable]) -> str:
+    """The page as one HTML file without scripts."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["shown"] = shown
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(title=title, tables=tables, no_comparison=NO_COMPARISON)
