@@ -75,6 +75,9 @@ COMMANDS = (
         "evaluate score", "evaluation.score", "scores of those answers by every rule, with stamps; no model needed"
     ),
     Subcommand("evaluate export", "evaluation.export", "those answers in the files of a benchmark's own scripts"),
+    Subcommand("evaluate cloze-set", "evaluation.cloze_set", "StoryCloze-like pairs of the built-in world, spoken"),
+    Subcommand("evaluate base", "evaluation.base", "log-likelihoods of a set's candidates by a base model, kept raw"),
+    Subcommand("evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods, with stamps"),
     Subcommand(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-from evaluation.benchmarks.benchmark import Benchmark
+from evaluation.benchmarks.benchmark import PublishedScore
 from runtime.errors import UserError
 
 from .stamp import OverallScore, ScoredRule
@@ -22,7 +23,49 @@ HEADINGS = (
 )
 
 
-def score_table(benchmark: Benchmark, scored: Sequence[ScoredRule], overall: Sequence[OverallScore] = ()) -> str:
+class PrintedRule(Protocol):
+    """A rule, as far as the table needs it."""
+
+    @property
+    def headline(self) -> str:
+        """The measure that is printed first."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """By which its means are multiplied."""
+        ...
+
+
+class PrintedBenchmark(Protocol):
+    """A benchmark, as far as the table needs it."""
+
+    @property
+    def name(self) -> str:
+        """On command lines."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """The table's title."""
+        ...
+
+    @property
+    def published(self) -> tuple[PublishedScore, ...]:
+        """Rows for comparison."""
+        ...
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Printed below the table."""
+        ...
+
+    def rule(self, name: str) -> PrintedRule:
+        """The rule of that name."""
+        ...
+
+
+def score_table(benchmark: PrintedBenchmark, scored: Sequence[ScoredRule], overall: Sequence[OverallScore] = ()) -> str:
     """The table: every mean of every rule, with failures and notes, also where there are none."""
     if not scored:
         remedy = "give judgements=, or choose a rule that needs no judge"
@@ -60,7 +103,7 @@ def overall_lines(overall: Sequence[OverallScore]) -> Iterator[str]:
             yield f"**{name}** ({one.medium}, {one.compat}): {value:.2f}\n"
 
 
-def rows_of_rule(benchmark: Benchmark, one: ScoredRule) -> Iterator[str]:
+def rows_of_rule(benchmark: PrintedBenchmark, one: ScoredRule) -> Iterator[str]:
     """The rows of one rule: its headline first, combined numbers last."""
     rule = benchmark.rule(one.stamp.rule)
     name = named(one)
@@ -77,7 +120,7 @@ def rows_of_rule(benchmark: Benchmark, one: ScoredRule) -> Iterator[str]:
         yield f"| {name} | {arrow(one.stamp.direction)} | {rule.headline} | none | | 0 | | | {notes} |"
 
 
-def subset_lines(benchmark: Benchmark, scored: Sequence[ScoredRule]) -> list[str]:
+def subset_lines(benchmark: PrintedBenchmark, scored: Sequence[ScoredRule]) -> list[str]:
     """A table of the subsets, where a rule scored more than one."""
     lines = []
     for one in scored:

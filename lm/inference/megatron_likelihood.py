@@ -75,13 +75,14 @@ def open_megatron_likelihood(
         load_weights(path, chunks)
         for chunk in chunks:
             chunk.eval()
-        yield MegatronLikelihood(chunks, processes, own, num_ids=record.vocabulary_size, max_length=length)
+        yield MegatronLikelihood(path, chunks, processes, own, num_ids=record.vocabulary_size, max_length=length)
 
 
 class MegatronLikelihood:
     """A Megatron model that scores tokens.
 
     Args:
+        path: of the checkpoint.
         chunks: this process's part of the model.
         processes: the open process groups.
         vocabulary: of the model.
@@ -91,6 +92,7 @@ class MegatronLikelihood:
 
     def __init__(
         self,
+        path: Path,
         chunks: Sequence[torch.nn.Module],
         processes: Processes,
         vocabulary: Vocabulary,
@@ -98,7 +100,7 @@ class MegatronLikelihood:
         num_ids: int,
         max_length: int,
     ) -> None:
-        (self.chunk,) = chunks
+        self.path, (self.chunk,) = path, chunks
         self.processes, self.vocabulary = processes, vocabulary
         self.num_ids, self.max_length = num_ids, max_length
 

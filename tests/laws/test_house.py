@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from recipes.cli import COMMANDS, main
+from recipes.cli import COMMANDS, Subcommand, main
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("runtime", "corpus", "tokenizer", "text2token", "lm", "decoder", "chatbot", "evaluation", "recipes")
@@ -58,6 +59,14 @@ def test_both_spellings_of_an_option_mean_the_same(
         errors.append(capsys.readouterr().err)
     assert "unheard_of" in errors[0] and "Traceback" not in errors[0]
     assert errors[1:] == [errors[0]] * 2
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words.replace(" ", "-"))
+def test_the_example_of_a_stage_is_a_command_that_it_reads(command: Subcommand) -> None:
+    """As a shell hands it over: Hydra's grammar has no ``>``, for one."""
+    stage = getattr(importlib.import_module(command.module), "STAGE", None)
+    if stage is not None:
+        assert stage.compose(shlex.split(stage.example)).out
 
 
 def test_unknown_command_names_near_ones() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluation import base
+from evaluation.likelihood.config import BaseConfig
+from evaluation.likelihood.likelihood_file import read_likelihoods
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Ids, Vocabulary, build_vocabulary
 from lm.inference.cached_llama import CachedLlama
@@ -205,6 +209,34 @@ def test_transformers_scores_as_the_built_in_model(trained: Scored) -> None:
     model = TransformersLikelihood.from_pretrained(trained.exported)
     for modality in MODALITIES:
         close(model.log_probabilities(trained.rows, modality), trained.built_in[modality])  # type: ignore[arg-type]
+
+
+def test_the_evaluation_is_the_same_under_two_processes(
+    trained: Scored, tiny: Any, run_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    """`evaluation.base` on the checkpoint, tensor parallel, against one process and against the export."""
+    texts = [tiny.texts[number : number + 3] for number in range(0, 30, 3)]
+    parts = ("context", "correct", "incorrect")
+    rows = [
+        {part: {"text": text, "tokens": tiny.codes(text).tolist()} for part, text in zip(parts, three, strict=True)}
+        for three in texts
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings: dict[str, Any] = {"data": str(tmp_path / "pairs.jsonl"), "directions": ["s2s", "s2t", "t2s", "t2t"]}
+    checkpoint = settings | {"model": str(trained.checkpoint), "vocabulary": str(trained.vocabulary)}
+
+    def work(name: str, parallel: ParallelConfig) -> None:
+        base.STAGE.execute(BaseConfig(**checkpoint, parallel=parallel, out=str(tmp_path / name)))
+
+    run_ranks(lambda: work("one", ParallelConfig()), 1)
+    run_ranks(lambda: work("two", ParallelConfig(tensor=2)), 2)
+    base.STAGE.execute(BaseConfig(**settings, model=str(trained.exported), out=str(tmp_path / "export")))
+    found = [read_likelihoods(tmp_path / name) for name in ("one", "two", "export")]
+    assert [read.header.settings["backend"] for read in found] == ["megatron", "megatron", "built_in"]
+    for one, two, other in zip(*(read.likelihoods for read in found), strict=True):
+        assert (one.id, one.direction) == (two.id, two.direction) == (other.id, other.direction)
+        assert np.ravel(one.candidates) == pytest.approx(np.ravel(two.candidates), abs=1e-4)
+        assert np.ravel(one.candidates) == pytest.approx(np.ravel(other.candidates), abs=1e-4)
 
 
 def test_layouts_that_do_not_divide_are_refused(trained: Scored, tiny: Any, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Stage ``evaluation.base``: log-likelihoods of the candidates of a set by a base model, raw, for any rule to score.
+
+    python -m evaluation.base benchmark=story_cloze data=sets/sStoryCloze 'directions=[s2s]' model=runs/lm \\
+        vocabulary=runs/vocabulary/vocabulary tokenizer=runs/tokenizer/artefact out=runs/story_cloze/base
+    python -m torch.distributed.run --nproc-per-node 2 -m evaluation.base parallel.tensor=2 ...
+    python -m evaluation.base benchmark=hellaswag data=sets/hellaswag 'directions=[t2t]' model=Qwen2.5-0.5B out=...
+
+Sets: sStoryCloze, tStoryCloze, sBLIMP, sWUGGY, SALMon and cross-modal StoryCloze in slamkit's layouts, llama-mimi's
+columns, HellaSwag, COPA, StoryCloze's CSV, and pairs of one's own, see evaluation/likelihood/choice_rows.py and
+sound_folders.py. The rows of ids that the model reads stand in evaluation/likelihood/sequence_encoding.py.
+
+Writes <out>/likelihoods.jsonl (sum of log-probabilities and number of tokens of context and continuation, marks apart)
+and likelihoods.json (all that a score's stamp needs). After a kill it goes on, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.stage import Run, Stage
+
+from .likelihood.config import BaseConfig
+
+
+def run(config: BaseConfig, run: Run) -> dict[str, Any]:
+    """Score every candidate in every direction."""
+    from .likelihood.base_likelihoods import score_base_model
+
+    return score_base_model(config, run)
+
+
+STAGE = Stage(
+    name="evaluation.base",
+    config=BaseConfig,
+    run=run,
+    summary="Score the candidates of a set by a base model's likelihood (StoryCloze, sBLIMP, SALMon, HellaSwag, ...).",
+    inputs=lambda config: [config.data, config.model, config.vocabulary, config.tokenizer, config.tokens],
+    example="benchmark=story_cloze data=sets/sStoryCloze directions=[s2s] model=runs/quickstart/lm "
+    "vocabulary=runs/quickstart/vocabulary/vocabulary tokenizer=runs/quickstart/tokenizer/artefact out=runs/base",
+    speed_options=("threads", "parallel"),
+)
+
+if __name__ == "__main__":
+    STAGE.exit()
