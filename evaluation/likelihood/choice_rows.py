@@ -1,4 +1,4 @@
-"""Rows of tables as choice items, told apart by their columns.
+"""Rows of tables as choice items, recognised by their columns.
 
 ::
 
