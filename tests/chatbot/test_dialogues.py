@@ -14,15 +14,18 @@ import pytest
 
 from chatbot import dialogue_import, dialogues
 from chatbot.data.dialogue_files import Dialogue, read_dialogues
-from chatbot.data.dialogue_synthesis import pieces_of
+from chatbot.data.dialogue_synthesis import DialogueSpeaker, pieces_of
 from corpus.audio.files import write_audio
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
+from lm.inference.generation import Generator
 from runtime.errors import UserError
 from tests.support.odd_audio import check_warnings, write_odd_audio
 from tests.support.permits import Permits, is_group_running, wait_for
 from tests.support.sabotage import sabotaged
 from tokenizer.model import SpeechTokenizer
 
-from .conftest import babble, make_vocabulary, save_lm
+from .conftest import CODES, babble, make_vocabulary, save_lm
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 18  # a sixth of them cannot be spoken
@@ -224,3 +227,21 @@ def test_recordings_that_look_wrong_are_counted(chain: Path, tmp_path: Path) -> 
     metrics = dialogue_import.STAGE.execute(config)
     assert (metrics["dialogues"], metrics["left_out.audio that cannot be read"]) == (2, 1)
     check_warnings(tmp_path / "out", metrics)
+
+
+def test_questions_are_asked_as_in_training(chain: Path) -> None:
+    """By default; shares that are given come first."""
+    tokens = {"anna": 900, "bert": 100}
+    counted = build_vocabulary(
+        train_bpe(["a"], 300),
+        num_speech_tokens=CODES,
+        speech_tokenizer="abc",
+        speakers=list(tokens),
+        speaker_tokens=tokens,
+    )
+    backend = Generator.from_pretrained(chain / "lm" / "model")
+    for given, expected in (({}, 0.1), ({"anna": 1.0, "bert": 1.0}, 0.5)):
+        config = dialogues.DialoguesConfig(texts="", model="", out="", reply_speaker="anna", question_speakers=given)
+        speaker = DialogueSpeaker(config, backend, counted)
+        asked = [speaker.speakers(Dialogue(id=str(number), turns=[]))[0] for number in range(600)]
+        assert abs(asked.count("bert") / 600 - expected) < 0.05

@@ -1,8 +1,12 @@
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lm.data.readers import TextDocument
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vocabulary import build_vocabulary
 from lm.inference.generation import Generator
 from text2token.bulk_generation import BulkGenerationConfig
 from text2token.spans.policies import SpanConfig
@@ -109,3 +113,25 @@ def test_speakers_follow_their_shares(model_folder: Path) -> None:
         for span, _ in made._plan(TextDocument(f"n{number}", "the lion sleeps in the house"), 0)
     ]
     assert set(speakers) == {"ann", "bob"} and 0.7 < np.mean([name == "ann" for name in speakers]) < 0.8
+
+
+def test_speakers_are_drawn_as_in_training_within_their_bounds(model_folder: Path) -> None:
+    """Three tags, of which the model was trained on 5, 3 and 1 parts of speech."""
+    made = synthesiser(model_folder)
+    counted = build_vocabulary(
+        train_bpe(["a"], 300),
+        num_speech_tokens=24,
+        speech_tokenizer="abc",
+        speakers=["ann", "bob", "carol"],
+        speaker_tokens={"ann": 500, "bob": 300, "carol": 100},
+    )
+    for options, expected in (({}, (5 / 9, 3 / 9, 1 / 9)), ({"speaker_cap": 0.4}, (0.4, 0.4, 0.2))):
+        config = replace(made.config, speakers={}, **options)  # type: ignore[arg-type]
+        drawing = Synthesiser(made.backend, counted, config)
+        drawn = Counter(
+            span.speaker
+            for number in range(600)
+            for span, _ in drawing._plan(TextDocument(f"n{number}", "the lion sleeps in the house"), 0)
+        )
+        shares = [drawn[name] / drawn.total() for name in ("ann", "bob", "carol")]
+        np.testing.assert_allclose(shares, expected, atol=0.05)
