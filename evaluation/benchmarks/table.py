@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .benchmark import Benchmark
+from .judged_chat import BIG_BENCH_AUDIO, GENERAL_QA, KNOWLEDGE_QA, OPEN_AUDIO_BENCH
 from .speech_instruct_bench import SPEECH_INSTRUCT_BENCH
+from .speech_mmlu import SPEECH_MMLU
 from .spoken_qa import LLAMA_QUESTIONS, TRIVIA_QA, WEB_QUESTIONS
+from .uro_bench import URO_BENCH
+from .voice_bench import VOICE_BENCH
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     benchmark.name: benchmark
@@ -15,5 +19,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         LLAMA_QUESTIONS,
         TRIVIA_QA,
         SPEECH_INSTRUCT_BENCH,
+        VOICE_BENCH,
+        OPEN_AUDIO_BENCH,
+        URO_BENCH,
+        BIG_BENCH_AUDIO,
+        SPEECH_MMLU,
+        GENERAL_QA,
+        KNOWLEDGE_QA,
     )
 }

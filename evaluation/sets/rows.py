@@ -114,7 +114,7 @@ def read_rows(source: Path | str) -> Iterator[Row | BadRecord]:
 
 
 def list_set_files(source: Path | str) -> list[Path]:
-    """The tables of a source, in order of name; hidden ones are passed over.
+    """The tables of a source, in order of name; hidden ones and worked examples are passed over.
 
     Raises:
         UserError: none there.
@@ -123,7 +123,9 @@ def list_set_files(source: Path | str) -> list[Path]:
     files = [root] if root.is_file() else []
     if root.is_dir():
         below = (file for file in root.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
-        files = sorted(file for file in below if not file.name.startswith((".", "_", "dataset_info", "state.json")))
+        files = sorted(
+            file for file in below if not file.name.startswith((".", "_", "dataset_info", "state.json", "few_shot"))
+        )
     if not files or not all(file.name.endswith(SUFFIXES) for file in files):
         remedy = f"give a file or folder of {', '.join(SUFFIXES)} (nothing is downloaded)"
         raise UserError(str(source), found="no table of an evaluation set", remedy=remedy)
