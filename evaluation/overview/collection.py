@@ -25,7 +25,7 @@ class Cell:
         direction: as papers print it.
         model: what was scored.
         rule: name, with the measure and the compat mode where they are not the defaults.
-        is_headline: whether it is the benchmark's first rule and that rule's headline.
+        is_headline: whether it is the overall number, or else the benchmark's first rule and that rule's headline.
         value: as printed.
         interval: as printed; None where there is none.
         failures: items without an answer, or left out.
@@ -79,7 +79,10 @@ def read_cells(file: Path, benchmarks: Mapping[str, Benchmark]) -> list[Cell]:
     """
     cells: list[Cell] = []
     try:
-        for one in read_json(file)["scores"]:
+        record = read_json(file)
+        cells += overall_cells(record, str(file))
+        has_overall = {one["medium"] for one in record.get("overall", [])}
+        for one in record["scores"]:
             stamp, score = one["stamp"], one["score"]
             benchmark = benchmarks.get(stamp["benchmark"])
             rule = None if benchmark is None else benchmark.rule(stamp["rule"])
@@ -97,7 +100,7 @@ def read_cells(file: Path, benchmarks: Mapping[str, Benchmark]) -> list[Cell]:
                         direction=arrow(stamp["direction"]),
                         model=stamp["model"],
                         rule=", ".join(words),
-                        is_headline=is_first and name == headline,
+                        is_headline=is_first and name == headline and stamp.get("medium") not in has_overall,
                         value=value * scale,
                         interval=None if interval is None else (interval[0] * scale, interval[1] * scale),
                         failures=failures,
@@ -107,6 +110,33 @@ def read_cells(file: Path, benchmarks: Mapping[str, Benchmark]) -> list[Cell]:
                 )
     except (KeyError, TypeError, StopIteration) as error:
         raise UserError(str(file), found=f"no file of scores ({error!r})", remedy="score the answers again") from error
+    return cells
+
+
+def overall_cells(record: Mapping[str, Any], source: str) -> list[Cell]:
+    """The cells of numbers out of several rules, if a benchmark has any; their stamp is that of all those rules."""
+    cells: list[Cell] = []
+    for one in record.get("overall", []):
+        stamps = [each["stamp"] for each in record["scores"] if each["stamp"]["medium"] == one["medium"]]
+        shared = {name: value for name, value in stamps[0].items() if all(each[name] == value for each in stamps)}
+        parts = {
+            f"{each['rule']}, {each['compat']}": fingerprint({**each, **dict.fromkeys(MODEL_FIELDS)}) for each in stamps
+        }
+        for name, value in one["values"].items():
+            cells.append(
+                Cell(
+                    benchmark=stamps[0]["benchmark"],
+                    direction=arrow(stamps[0]["direction"]),
+                    model=stamps[0]["model"],
+                    rule=name if one["compat"] == "default" else f"{name}, {one['compat']}",
+                    is_headline=one["compat"] == "default",
+                    value=value,
+                    interval=None,
+                    failures=int(stamps[0]["failures"]) + int(stamps[0]["left_out"]),
+                    stamp=shared | {"compat": one["compat"], "parts": parts},
+                    source=source,
+                )
+            )
     return cells
 
 

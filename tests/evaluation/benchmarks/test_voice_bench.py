@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation import export
+from evaluation import export, paper
 from evaluation.answers.config import OfficialFilesConfig
 from evaluation.benchmarks.table import BENCHMARKS
+from evaluation.overview.config import OverviewConfig
 from runtime.artefact import read_json
 from runtime.errors import UserError
 from tests.support.scored_set import answer_all, judge_all, read_benchmark, score_all, write_rows
@@ -76,6 +77,18 @@ def test_all_nine_and_the_overall(tmp_path: Path) -> None:
     assert (stamps["qa"]["items"], stamps["mcq_mmsu"]["items"], stamps["harm"]["items"]) == (2, 2, 1)
     table = (tmp_path / "scores" / "scores.md").read_text()
     assert "**overall** (text, default): 82.22" in table and "panda: not available offline" in table
+
+
+def test_the_overall_is_the_headline_of_the_page_of_all_scores(tmp_path: Path) -> None:
+    metrics = scored(tmp_path, write_set(tmp_path / "set"))
+    shown = paper.STAGE.execute(OverviewConfig(out=str(tmp_path / "paper"), scores=[str(tmp_path / "scores")]))
+    assert shown["voice_bench.S->T.made-up"] == pytest.approx(metrics["text.overall"], abs=1e-4)
+    text = (tmp_path / "paper" / "paper.md").read_text()
+    assert "| **made-up** | S->T | overall | [82.2](#" in text
+    assert "overall, official" in text and "Kimi-Audio | S->T | overall | 76.91" in text
+    stamp = next(one for one in read_json(tmp_path / "paper" / "stamps.json").values() if "parts" in one)
+    rules = {f"{rule}, default" for rule in ("open", "qa", "mcq", "mcq_mmsu", "instructions", "bbh", "harm")}
+    assert rules < set(stamp["parts"]) and "mcq, official" in stamp["parts"] and stamp["model"] == "made-up"
 
 
 @pytest.mark.parametrize("missing", ["alpacaeval_full", "ifeval", "advbench", "mmsu-law"])
