@@ -32,12 +32,12 @@ class TurnEncoder:
 
     Attributes:
         codes: the tokens so far.
-        seconds: of audio so far, silence included.
+        num_samples: of audio so far, silence included.
     """
 
     def __init__(self, models: Models, on_codes: Callable[[], None]) -> None:
         self.codes: list[int] = []
-        self.seconds = 0.0
+        self.num_samples = 0
         self._models = models
         self._on_codes: Callable[[], None] | None = on_codes
         self._pieces: deque[Samples] = deque()
@@ -47,6 +47,11 @@ class TurnEncoder:
         self._stream = models.bundle.tokenizer.open_stream()
         self._task: asyncio.Task[None] | None = None
         self._failure: UserError | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio so far, silence included."""
+        return self.num_samples / SAMPLE_RATE  # not a sum of seconds, which would pass a limit that it only reaches
 
     @property
     def waiting_seconds(self) -> float:
@@ -63,7 +68,7 @@ class TurnEncoder:
         if waiting > most and self._pieces:
             remedy = "send audio no faster than it is spoken, or wait a moment"
             raise AudioBacklogError("the audio", found=f"{waiting:.1f} s that wait to be heard", remedy=remedy)
-        self.seconds += len(audio) / SAMPLE_RATE
+        self.num_samples += len(audio)
         if self.seconds <= self._models.limits.max_question_seconds:  # the error about what is too long is the commit's
             self._take(self._silence.feed(audio))
 

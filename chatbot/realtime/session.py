@@ -16,6 +16,8 @@ from typing import Any
 from chatbot.engine.engine import Engine
 from chatbot.engine.pcm import Resampler, decode_base64
 from chatbot.engine.turn_encoder import AudioBacklogError
+from chatbot.engine.turns import HeardTurn, TurnListener
+from chatbot.engine.vad import SpeechStarted
 from corpus.audio.files import SAMPLE_RATE
 from runtime.errors import UserError
 
@@ -37,13 +39,13 @@ from .conversation_items import ConversationItems
 from .formats import FORMATS
 from .ids import new_id
 from .items import Item, make_item, spoken_item
-from .listening import HeardTurn, Started, TurnListener, UserTurn
 from .options import RealtimeOptions
 from .outbox import Outbox
 from .refusal import Refusal
 from .reply import RealtimeResponse
 from .settings import Settings, response_settings, updated
 from .speaking import ResponseSpeaker
+from .user_turn import UserTurn
 
 LOG = logging.getLogger(__name__)
 Job = Callable[[], Awaitable[None]]
@@ -73,7 +75,7 @@ class RealtimeSession:
         self.items = ConversationItems(self.conversation, options)
         self.speaker = ResponseSpeaker(engine, self.items, outbox)
         self.max_seconds = engine.limits.max_question_seconds
-        self.listener = TurnListener(self.settings.turn_detection, self.max_seconds)
+        self.listener = self._new_listener()
         self.turn = UserTurn(max_seconds=self.max_seconds)
         self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
         self._half_sample = b""  # the bytes of a sample whose rest comes with the next append
@@ -125,10 +127,15 @@ class RealtimeSession:
             self._half_sample = b""
         if self.settings.turn_detection != before.turn_detection:
             await self._hear(self.listener.flush())
-            self.listener = TurnListener(self.settings.turn_detection, self.max_seconds, self.listener.position)
+            self.listener = self._new_listener(self.listener.position)
         self.conversation.instructions = self.settings.instructions
         self.speaker.is_transcribed = self.settings.is_transcribed
         await self.outbox.emit({"type": "session.updated", "session": self.describe()})
+
+    def _new_listener(self, position: int = 0) -> TurnListener:
+        """A listener by the settings, for the stream from sample ``position`` on."""
+        detection = self.settings.turn_detection
+        return TurnListener(detection.turn_options() if detection else None, self.max_seconds, position)
 
     async def append(self, event: AudioAppend) -> None:
         """``input_audio_buffer.append``."""
@@ -145,7 +152,7 @@ class RealtimeSession:
             for sound in self.listener.feed(heard):
                 if isinstance(sound, HeardTurn):
                     await self._hear([sound])
-                elif isinstance(sound, Started):
+                elif isinstance(sound, SpeechStarted):
                     await self._start_turn(sound.at_ms)
                 else:
                     await self._stop_turn(sound.at_ms)

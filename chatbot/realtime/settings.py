@@ -38,7 +38,7 @@ class ServerVad:
         return replace(self, **named)
 
     def turn_options(self) -> TurnOptions:
-        """As the turn detector takes it."""
+        """The options of turn detection."""
         return TurnOptions(
             threshold=self.threshold, prefix_padding_ms=self.prefix_padding_ms, silence_ms=self.silence_duration_ms
         )

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine
-from chatbot.engine.vad import SpeechStarted, SpeechStopped, TurnDetector
+from chatbot.engine.turns import HeardTurn, TurnListener
+from chatbot.engine.vad import SpeechStarted, TurnOptions
 from corpus.audio.files import read_audio, write_audio
 from runtime.errors import UserError
 from runtime.record_warnings import collected_warnings
@@ -110,22 +111,29 @@ class TerminalDialogue:
 
     async def _listen(self) -> bool:
         """Record a question by the microphone until silence follows; False if nobody spoke."""
-        detector, silent = TurnDetector(), 0.0
         self.screen.write("(listening) ")
-        async with Microphone() as microphone:
-            async for samples in microphone:
-                events = detector.feed(samples)
-                self.conversation.feed(samples)
-                if any(isinstance(event, SpeechStopped) for event in events):
-                    break
-                if any(isinstance(event, SpeechStarted) for event in events):
-                    self.screen.write("...")
-                silent = 0.0 if detector.is_speaking else silent + len(samples) / 16000
-                if silent > LISTEN_SECONDS:
-                    self.conversation.clear()
-                    return False
+        if not await self._record():
+            self.conversation.clear()
+            return False
         self.screen.say("")
         return (await self.conversation.commit()).tokens > 0
+
+    async def _record(self) -> bool:
+        """Feed the conversation one turn of the microphone's sound; whether there was one."""
+        listener, silent = TurnListener(TurnOptions(), self.engine.limits.max_question_seconds), 0.0
+        async with Microphone() as microphone:
+            async for samples in microphone:
+                for sound in listener.feed(samples):
+                    if isinstance(sound, HeardTurn):
+                        self.conversation.feed(sound.samples)
+                    elif isinstance(sound, SpeechStarted):
+                        self.screen.write("...")
+                    else:
+                        return True
+                silent = 0.0 if listener.is_in_turn else silent + len(samples) / 16000
+                if silent > LISTEN_SECONDS:
+                    break
+        return False
 
     async def _find_microphone(self) -> bool:
         try:

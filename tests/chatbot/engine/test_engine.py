@@ -440,6 +440,22 @@ def test_the_dialogue_is_remembered_as_far_as_asked(bundle: Bundle) -> None:
     run(test)
 
 
+def test_the_longest_question_may_come_in_pieces(bundle: Bundle) -> None:
+    """Of 20 ms, whose seconds add up to more than the limit that their samples reach."""
+
+    async def test() -> None:
+        async with running(bundle) as engine:
+            longest = engine.limits.max_question_seconds
+            question = babble(3, longest)
+            assert sum([0.02] * round(longest * 50)) > longest == len(question) / SAMPLE_RATE
+            conversation = engine.open()
+            for begin in range(0, len(question), 320):
+                conversation.feed(question[begin : begin + 320])
+            assert (await conversation.commit()).seconds == longest
+
+    run(test)
+
+
 def test_settings_beyond_the_model_are_refused_and_the_longest_question_fits(bundle: Bundle) -> None:
     with pytest.raises(UserError, match="in a model of 256 positions"):
         changed(bundle, max_reply_seconds=60.0)

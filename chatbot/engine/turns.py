@@ -1,32 +1,29 @@
-"""Segmentation of the user's speech into turns, by the client's commits or by voice activity detection.
+"""Segmentation of the user's speech into turns by voice activity detection, for every interface.
+
+    listener = TurnListener(TurnOptions(), max_seconds=30.0)
+    for sound in listener.feed(samples):    # SpeechStarted, HeardTurn ..., SpeechStopped
+        ...
+
+A turn is the speech with the padding before it and a little silence after it. Times are milliseconds of the stream.
 
 S samples at 16 kHz.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from chatbot.engine.loudness import FRAME
-from chatbot.engine.vad import ROOM_MS, SpeechStarted, TurnDetector
 from corpus.audio.files import SAMPLE_RATE, Samples
 
-from .ids import new_id
-from .settings import ServerVad
+from .loudness import FRAME
+from .vad import ROOM_MS, SpeechStarted, SpeechStopped, TurnDetector, TurnOptions
 
 MS = SAMPLE_RATE // 1000  # samples
 TAIL_MS = 100  # of silence that stay at a turn's end; recorded questions end about so
 LATE_MS = 40  # that the detector may take to tell what it has heard: its filter, its frames, and the pieces here
 START_MS = ROOM_MS  # that a turn's beginning may lie back beyond its padding when it is noticed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Started:
-    """A turn begins ``at_ms`` after the stream's beginning, the padding in front of the speech included."""
-
-    at_ms: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,24 +33,17 @@ class HeardTurn:
     samples: Samples
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stopped:
-    """The turn ended ``at_ms`` after the stream's beginning, without the silence that it was recognised by."""
-
-    at_ms: int
-
-
-Sound = Started | HeardTurn | Stopped
+Sound = SpeechStarted | HeardTurn | SpeechStopped
 
 
 class TurnListener:
     """Finds turns in a stream.
 
-    The last ``silence_duration_ms`` of a turn in the making are held back: they are dropped if they turn out to be the
+    The last ``silence_ms`` of a turn in the making are held back: they are dropped if they turn out to be the
     silence that ends it, so that waiting for the end costs the model nothing.
 
     Args:
-        detection: how; None where the client says when its turn is over: then all sound belongs to the turn.
+        options: of the detection; None where the user says when the turn is over: then all sound belongs to it.
         max_seconds: of a turn; a longer one is ended there.
         position: samples of the stream before.
 
@@ -62,17 +52,16 @@ class TurnListener:
         is_in_turn: whether the detector hears a turn.
     """
 
-    def __init__(self, detection: ServerVad | None, max_seconds: float, position: int = 0) -> None:
-        self.detection = detection
+    def __init__(self, options: TurnOptions | None, max_seconds: float, position: int = 0) -> None:
         self.position = position
         self.is_in_turn = False
         self._max_samples = int(max_seconds * SAMPLE_RATE)
         self._origin = position  # of the detector's times
         self._began = position
-        self._detector = TurnDetector(detection.turn_options()) if detection else None
+        self._detector = TurnDetector(options) if options else None
         self._recent = np.zeros(0, dtype=np.float32)  # between turns the sound before one, in it what is held back
-        self._kept = (detection.prefix_padding_ms + START_MS) * MS if detection else 0
-        self._held = (max(detection.silence_duration_ms - TAIL_MS, 0) + LATE_MS) * MS if detection else 0
+        self._kept = (options.prefix_padding_ms + START_MS) * MS if options else 0
+        self._held = (max(options.silence_ms - TAIL_MS, 0) + LATE_MS) * MS if options else 0
 
     def feed(self, samples: Samples) -> list[Sound]:
         """Speech and turn boundaries in the next (S,) samples, in order."""
@@ -111,7 +100,7 @@ class TurnListener:
                 self._began = max(at, self.position - len(self._recent))
                 self._recent = self._recent[len(self._recent) - (self.position - self._began) :]
                 self.is_in_turn = True
-                sounds.append(Started(at_ms=self._began // MS))
+                sounds.append(SpeechStarted(at_ms=self._began // MS))
             elif self.is_in_turn:
                 sounds += self._stop(at + TAIL_MS * MS)
         if self.is_in_turn and self.position - self._began >= self._max_samples:
@@ -131,7 +120,7 @@ class TurnListener:
         rest = self._recent[: len(self._recent) - (self.position - end)]
         self._recent = self._recent[len(rest) :]
         self.is_in_turn = False
-        return [*([HeardTurn(samples=rest)] if len(rest) else []), Stopped(at_ms=end // MS)]
+        return [*([HeardTurn(samples=rest)] if len(rest) else []), SpeechStopped(at_ms=end // MS)]
 
 
 def joined(sounds: list[Sound]) -> list[Sound]:
@@ -148,32 +137,3 @@ def joined(sounds: list[Sound]) -> list[Sound]:
         if sound is not None:
             found.append(sound)
     return found
-
-
-@dataclass(kw_only=True)
-class UserTurn:
-    """Speech of the user up to the next commit.
-
-    Attributes:
-        max_seconds: longer turns are refused at the commit; what is beyond is not kept.
-        item_id: of the message that it becomes.
-        pieces: of (S,) samples.
-        num_given: pieces that the engine's conversation has received.
-        seconds: of speech.
-    """
-
-    max_seconds: float
-    item_id: str = field(default_factory=lambda: new_id("item"))
-    pieces: list[Samples] = field(default_factory=list)
-    num_given: int = 0
-    seconds: float = 0.0
-
-    def add(self, samples: Samples) -> None:
-        """Take more of it."""
-        self.seconds += len(samples) / SAMPLE_RATE
-        if self.seconds <= self.max_seconds:
-            self.pieces.append(samples)
-
-    def samples(self) -> Samples:
-        """(S,) all of it."""
-        return np.concatenate(self.pieces) if self.pieces else np.zeros(0, dtype=np.float32)

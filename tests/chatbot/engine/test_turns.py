@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.realtime.listening import TAIL_MS, HeardTurn, Sound, Started, Stopped, TurnListener, UserTurn
-from chatbot.realtime.settings import ServerVad
+from chatbot.engine.turns import TAIL_MS, HeardTurn, Sound, TurnListener
+from chatbot.engine.vad import SpeechStarted, SpeechStopped, TurnOptions
+from chatbot.realtime.user_turn import UserTurn
 from corpus.audio.files import Samples
 
 RATE = 16000
@@ -29,7 +30,7 @@ def turns(sounds: list[Sound]) -> list[tuple[int, Samples, int]]:
     found: list[tuple[int, Samples, int]] = []
     begin, pieces = None, []
     for sound in sounds:
-        if isinstance(sound, Started):
+        if isinstance(sound, SpeechStarted):
             assert begin is None
             begin, pieces = sound.at_ms, []
         elif isinstance(sound, HeardTurn):
@@ -43,7 +44,7 @@ def turns(sounds: list[Sound]) -> list[tuple[int, Samples, int]]:
 
 
 def test_turns_are_the_speech_with_its_padding_and_without_its_silence() -> None:
-    found = turns(TurnListener(ServerVad(), 30.0).feed(TALK))
+    found = turns(TurnListener(TurnOptions(), 30.0).feed(TALK))
     assert len(found) == 2
     for (begin, samples, end), (spoken, silent) in zip(found, ((1000, 1800), (3000, 3600)), strict=True):
         assert spoken - 320 <= begin <= spoken - 280
@@ -55,7 +56,7 @@ def test_turns_are_the_speech_with_its_padding_and_without_its_silence() -> None
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, len(TALK)), max_size=12), st.sampled_from([100, 500]))
 def test_pieces_give_the_turns_of_the_whole(cuts: list[int], silence: int) -> None:
-    detection = ServerVad(silence_duration_ms=silence)
+    detection = TurnOptions(silence_ms=silence)
     whole, listener = turns(TurnListener(detection, 30.0).feed(TALK)), TurnListener(detection, 30.0)
     pieces = turns([sound for piece in np.split(TALK, sorted(cuts)) for sound in listener.feed(piece)])
     assert [(begin, end) for begin, _, end in pieces] == [(begin, end) for begin, _, end in whole]
@@ -65,7 +66,7 @@ def test_pieces_give_the_turns_of_the_whole(cuts: list[int], silence: int) -> No
 
 def test_a_turn_that_does_not_end_is_ended() -> None:
     noise = stream((0.5, 1e-4), (5.0, 0.1))  # which is the room's own noise from then on
-    ((begin, samples, end),) = turns(TurnListener(ServerVad(), 2.0).feed(noise))
+    ((begin, samples, end),) = turns(TurnListener(TurnOptions(), 2.0).feed(noise))
     assert begin <= 200 and len(samples) == 2.0 * RATE and end == begin + 2000
 
 
@@ -77,19 +78,19 @@ def test_without_detection_everything_is_the_turn() -> None:
 
 
 def test_a_turn_can_be_ended_before_its_silence() -> None:
-    listener = TurnListener(ServerVad(), 30.0)
+    listener = TurnListener(TurnOptions(), 30.0)
     sounds = listener.feed(TALK[: int(1.6 * RATE)])
     sounds += listener.flush()
-    assert isinstance(sounds[0], Started)
+    assert isinstance(sounds[0], SpeechStarted)
     heard = np.concatenate([sound.samples for sound in sounds if isinstance(sound, HeardTurn)])
     np.testing.assert_array_equal(heard, TALK[sounds[0].at_ms * 16 : int(1.6 * RATE)])
     again = listener.feed(TALK[int(1.6 * RATE) :])
-    assert [type(sound) for sound in again if not isinstance(sound, HeardTurn)][-2:] == [Started, Stopped]
-    assert isinstance(again[-1], Stopped) and again[-1].at_ms == pytest.approx(3600 + TAIL_MS, abs=30)
+    assert [type(sound) for sound in again if not isinstance(sound, HeardTurn)][-2:] == [SpeechStarted, SpeechStopped]
+    assert isinstance(again[-1], SpeechStopped) and again[-1].at_ms == pytest.approx(3600 + TAIL_MS, abs=30)
 
 
 def test_what_is_beyond_a_turn_s_length_is_not_kept() -> None:
     turn = UserTurn(max_seconds=1.0)
     for _ in range(30):
         turn.add(np.zeros(RATE // 10, np.float32))
-    assert turn.seconds == pytest.approx(3.0) and len(turn.samples()) == RATE
+    assert turn.seconds == 3.0 and len(turn.samples()) == RATE
