@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.rules.instructions import writing
 from evaluation.rules.instructions.arguments import Arguments, Dialect
 from evaluation.rules.instructions.counting import count_sentences, count_words
 from evaluation.rules.instructions.following import BILINGUAL, FOUR, IFEVAL, loose_variants
@@ -16,6 +18,7 @@ from evaluation.rules.instructions.table import CHECKERS
 from evaluation.rules.measure import score_set
 from evaluation.rules.rule import Answered, Compat
 from evaluation.sets.item import EvaluationItem
+from runtime.errors import UserError
 
 AT_LEAST, LESS = {"relation": "at least"}, {"relation": "less than"}
 LETTERS_3 = {"letter": "e", "let_frequency": 3, "let_relation": "at least"}
@@ -142,6 +145,13 @@ def test_hand_computed_instructions(id_: str, values: dict[str, Any], text: str,
 def test_hand_computed_languages(id_: str, values: dict[str, Any], text: str, expected: str) -> None:
     pytest.importorskip("langdetect")
     test_hand_computed_instructions(id_, values, text, expected)
+
+
+def test_a_missing_language_detector_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langdetect.detector_factory", None)
+    writing._detectors.cache_clear()
+    with pytest.raises(UserError, match=r"langdetect is not installed.*speechweave\[evaluation\]"):
+        writing.detect_language("some text")
 
 
 def test_every_instruction_has_cases() -> None:
