@@ -63,7 +63,8 @@ class Models:
         )
         self.backend = make_backend(bundle, options)
         self.reader = self.backend if bundle.reader is None else Builtin(bundle.reader, options.max_jobs)
-        self.tokenizer_worker, self.decoder_worker = Worker("speech tokenizer"), Worker("speech decoder")
+        self.tokenizer_worker = Worker("speech tokenizer", options.max_batch)
+        self.decoder_worker = Worker("speech decoder", options.max_batch)
         self.speech_network = load_network() if bundle.settings.reply.min_speech_probability else None
         self.jobs = asyncio.Semaphore(options.max_jobs)
         self.on_reply: list[Callable[[ReplyDone, float], None]] = []

@@ -17,6 +17,8 @@ class EngineOptions(Options):
     Attributes:
         max_talkers: conversations at once.
         max_jobs: transcriptions and texts read aloud at once, in addition to the conversations; more of them wait.
+        max_batch: conversations at most whose speech is encoded, or decoded, in one batch; what waits at the same time
+            is taken together, and nothing waits for more. 1: one after the other.
         threads: CPU threads of each model.
         dtype: of the language model.
         device: a torch device.
@@ -31,6 +33,7 @@ class EngineOptions(Options):
 
     max_talkers: int = option(8, at_least=1)
     max_jobs: int = option(2, at_least=1)
+    max_batch: int = option(8, at_least=1)
     threads: int = option(1, at_least=1)
     dtype: str = option("float32", one_of=DTYPES)
     device: str = "cpu"

@@ -1,7 +1,7 @@
 """Streaming speech synthesis: tokens are decoded block by block, while further tokens come, on the decoder's thread.
 
 The conversation that will run out of sound first is served first: a block is due when the sound made before it has been
-played.
+played. Blocks of several conversations that wait together are decoded in one batch (`chatbot.engine.worker`).
 
 S samples.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from corpus.audio.files import Samples
+from decoder.encoder import Tokens
 from decoder.model import SpeechDecoder
 from decoder.stream import DecoderStream
 
@@ -32,7 +33,7 @@ class SpeechPipe:
         steps: of its solver; None is its default.
 
     Attributes:
-        worked: seconds that decoding took.
+        worked: seconds that decoding took, of batches with other conversations in them, too.
         seconds: of speech made.
     """
 
@@ -40,6 +41,7 @@ class SpeechPipe:
         self.decoder, self.worker, self.voice, self.steps = decoder, worker, voice, steps
         self.worked = self.seconds = 0.0
         self._due = time.perf_counter()
+        self._stream: DecoderStream | None = None
         self._codes: asyncio.Queue[int | None] = asyncio.Queue()
 
     def feed(self, code: int) -> None:
@@ -57,7 +59,6 @@ class SpeechPipe:
             play: takes (S,) samples; it may wait, and then nothing more is made.
         """
         schedule = self.decoder.schedule
-        stream: DecoderStream | None = None
         num_fed = num_blocks = 0
         is_over = False
         while not is_over:
@@ -74,10 +75,7 @@ class SpeechPipe:
             num_fed, num_blocks = num_fed + len(block), num_blocks + 1
             if not num_fed:
                 return
-            stream, samples = await self.worker.run(
-                lambda stream=stream, block=block, is_over=is_over: self._decode(stream, block, is_over),  # type: ignore[misc]
-                due=self._due,
-            )
+            samples = await self._decode(np.array(block, dtype=np.int64), is_over)
             if len(samples):
                 if not self.seconds:
                     self._due = time.perf_counter()
@@ -96,21 +94,22 @@ class SpeechPipe:
             await write
             self.finish()
 
-    def _decode(
-        self, stream: DecoderStream | None, block: list[int], is_last: bool
-    ) -> tuple[DecoderStream | None, Samples]:
-        """The samples that a block adds; on the worker's thread."""
-        started = time.perf_counter()
-        tokens = np.array(block, dtype=np.int64)
-        if not self.decoder.schedule.block_tokens:
+    async def _decode(self, tokens: Tokens, is_last: bool) -> Samples:
+        """The samples that a block adds."""
+        if self.decoder.schedule.block_tokens:
+            if self._stream is None:
+                self._stream = self.decoder.streaming(self.voice, steps=self.steps)
+            made = await self.worker.feed(self._stream, tokens, is_last=is_last, due=self._due)
+            self.worked += made.seconds
+            return np.asarray(made.output, dtype=np.float32)
+
+        def decode() -> Samples:
+            started = time.perf_counter()
             samples = self.decoder.decode(tokens, self.voice, steps=self.steps)
-        else:
-            stream = stream or self.decoder.streaming(self.voice, steps=self.steps)
-            samples = stream.feed(tokens)
-            if is_last:
-                samples = np.concatenate([samples, stream.finish()])
-        self.worked += time.perf_counter() - started
-        return stream, samples
+            self.worked += time.perf_counter() - started
+            return samples
+
+        return await self.worker.run(decode, due=self._due)
 
 
 def first_cause(error: Exception) -> Exception:

@@ -13,8 +13,8 @@ import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE, Samples
 from runtime.errors import UserError
-from tokenizer.model import Codes
 
+from .loudness import NO_SAMPLES
 from .models import Models
 from .silence import SilenceFilter
 
@@ -46,7 +46,7 @@ class TurnEncoder:
         self._detector = models.speech_detector()
         self._stream = models.bundle.tokenizer.open_stream()
         self._task: asyncio.Task[None] | None = None
-        self._failure: UserError | None = None
+        self._failure: Exception | None = None
 
     @property
     def seconds(self) -> float:
@@ -76,7 +76,7 @@ class TurnEncoder:
         """The tokens of the whole turn, which is over; none where nobody spoke, or of one that was closed meanwhile.
 
         Raises:
-            UserError: the tokenizer failed.
+            Exception: the tokenizer failed.
         """
         self._take(self._silence.finish())
         while self._task is not None:
@@ -85,8 +85,11 @@ class TurnEncoder:
             raise self._failure
         if self._on_codes is None:
             return []
-        rest = await self._models.tokenizer_worker.run(self._finish_stream)
-        return [*self.codes, *rest.tolist()] if self._detector.has_speech else []
+        worker = self._models.tokenizer_worker
+        if not self._detector.has_speech:
+            await worker.run(self._detector.finish)
+        rest = await worker.feed(self._stream, NO_SAMPLES, is_last=True)
+        return [*self.codes, *rest.output.tolist()] if self._detector.has_speech else []
 
     def close(self) -> None:
         """Drop what is not encoded yet."""
@@ -104,28 +107,21 @@ class TurnEncoder:
 
     async def _encode(self) -> None:
         """Encode all that waits."""
+        worker = self._models.tokenizer_worker
         try:
             while self._pieces:
                 audio = np.concatenate(self._pieces)
                 self._pieces.clear()
-                codes = await self._models.tokenizer_worker.run(lambda audio=audio: self._feed_stream(audio))  # type: ignore[misc]
+                if not self._detector.has_speech:
+                    await worker.run(lambda audio=audio: self._detector.feed(audio))  # type: ignore[misc]
+                codes = (await worker.feed(self._stream, audio)).output
                 if self._on_codes is None:  # closed meanwhile
                     return
                 self._num_waiting -= len(audio)
                 if len(codes):
                     self.codes += codes.tolist()
                     self._on_codes()
-        except UserError as error:
+        except Exception as error:  # the commit's
             self._failure = error
         finally:
             self._task = None
-
-    def _feed_stream(self, audio: Samples) -> Codes:
-        """The tokens that (S,) samples make known; on the tokenizer's thread."""
-        self._detector.feed(audio)
-        return self._stream.feed(audio)
-
-    def _finish_stream(self) -> Codes:
-        """The tokens that the end makes known; on the tokenizer's thread."""
-        self._detector.finish()
-        return self._stream.finish()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ import torch
 
 from chatbot.bundle import STAGE as BUNDLE
 from chatbot.bundle import BundleConfig
-from chatbot.engine.worker import Worker
+from chatbot.engine.worker import Job, Worker
 from chatbot.prepare import STAGE as PREPARE
 from chatbot.prepare import ChatPrepareConfig
 from chatbot.settings import ReplyConfig
@@ -187,21 +186,18 @@ def bundle_config(root: Path, **changes: object) -> BundleConfig:
 
 @contextmanager
 def held(worker: Worker, jobs: int = 0) -> Iterator[None]:
-    """``worker`` does so many jobs and no more within; so nothing that needs it ends, however fast the machine is."""
-    permits, run = threading.Semaphore(jobs), worker.run
+    """``worker`` does so many batches and no more within; so nothing that needs it ends, whatever the machine."""
+    permits, do = threading.Semaphore(jobs), worker._do
 
-    def permitted(job: Callable[[], Any], *, due: float = 0.0) -> Awaitable[Any]:
-        def when_permitted() -> Any:
-            assert permits.acquire(timeout=HANG_SECONDS)
-            return job()
+    def when_permitted(batch: list[Job]) -> None:
+        assert permits.acquire(timeout=HANG_SECONDS)
+        do(batch)
 
-        return run(when_permitted, due=due)
-
-    worker.run = permitted  # type: ignore[assignment,method-assign]
+    worker._do = when_permitted  # type: ignore[method-assign]
     try:
         yield
     finally:
-        worker.run = run  # type: ignore[method-assign]
+        worker._do = do  # type: ignore[method-assign]
         permits.release(1_000_000)
 
 
