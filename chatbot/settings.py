@@ -27,6 +27,9 @@ class ReplyConfig(Options):
             pause; null keeps all silence.
         min_speech_probability: a spoken question in which no 32 ms are speech with this probability is not answered
             (`chatbot.engine.speech_detector`); 0 answers everything.
+        min_confidence: a reply of which the model is less sure (mean probability of the tokens of its text, or of the
+            question's transcript) is replaced by ``not_understood``; chatbot.calibrate sets it, 0 replaces none.
+        not_understood: the sentence, spoken by the model as every reply.
         max_text_tokens: longest transcript, and longest reply text.
         max_reply_seconds: longest spoken reply.
         text_temperature: of sampling the transcript and the reply text; 0 is greedy.
@@ -39,6 +42,8 @@ class ReplyConfig(Options):
     max_question_seconds: float = option(15.0, above=0)
     kept_silence: float | None = option(0.2, at_least=0)
     min_speech_probability: float = option(0.6, at_least=0, below=1, is_later=True)
+    min_confidence: float = option(0.0, at_least=0, at_most=1, is_later=True)
+    not_understood: str = option("I did not understand you.", is_later=True)
     max_text_tokens: int = option(48, above=0)
     max_reply_seconds: float = option(8.0, above=0)
     text_temperature: float = option(0.0, at_least=0)

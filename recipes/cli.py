@@ -57,6 +57,7 @@ COMMANDS = (
     Subcommand("chatbot import", "chatbot.dialogue_import", "recorded dialogues -> dialogues with speech tokens"),
     Subcommand("chatbot prepare", "chatbot.prepare", "spoken questions and answers -> fine-tuning corpus"),
     Subcommand("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
+    Subcommand("chatbot calibrate", "chatbot.calibrate", "set the confidence below which a chatbot does not answer"),
     Subcommand("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
     Subcommand("chat", "chatbot.chat", "talk to a chatbot in the terminal, or answer sound files"),
     Subcommand(
@@ -64,6 +65,9 @@ COMMANDS = (
     ),
     Subcommand("evaluation run", "evaluation.run", "judge resynthesised speech and answers independently"),
     Subcommand("evaluation chat", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
+    Subcommand(
+        "evaluation rejection", "evaluation.rejection", "sounds without speech and questions a chatbot cannot answer"
+    ),
     Subcommand("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
     Subcommand("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
     Subcommand("evaluate answer", "evaluation.answer", "answers of a model to a benchmark's set, kept raw"),

@@ -54,6 +54,9 @@ class Bundle:
         self.limits = QuestionLimits(settings.reply, self.max_length)
         self.max_speech_tokens, self.max_prompt_tokens = self.limits.max_speech_tokens, self.limits.max_prompt_tokens
         self.check_parts()
+        if settings.reply.min_confidence and self.reply_format.kind != "text_guided":
+            remedy = "set it to 0: only where the text stands before the speech (text_guided) can it be replaced"
+            raise UserError("reply.min_confidence", found=f"a model of format {self.reply_format.kind}", remedy=remedy)
         if self.max_prompt_tokens < 16:
             found = f"up to {self.limits.reserved_tokens} tokens of answer in a model of {self.max_length} positions"
             remedy = "lower max_text_tokens or max_reply_seconds in chat.yaml"

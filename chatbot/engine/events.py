@@ -80,6 +80,8 @@ class ReplyDone:
             `NO_SPEECH` where it is empty because nobody spoke in the question.
         text: the whole reply, as far as it was written.
         transcript: of the question; "" where the model wrote none.
+        confidence: of the model (`ReplyDecoder.confidence`); None where nothing asks for it.
+        is_understood: False where the reply is the bundle's sentence in the place of one that the model was unsure of.
         usage: tokens.
         timings: seconds.
     """
@@ -88,6 +90,8 @@ class ReplyDone:
     reason: str = ""
     text: str = ""
     transcript: str = ""
+    confidence: float | None = None
+    is_understood: bool = True
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
 

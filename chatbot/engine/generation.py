@@ -198,7 +198,14 @@ class ReplyTask:
             speak=self._pipe.worked if self._pipe else 0.0,
         )
         return ReplyDone(
-            status=status, reason=reason, text=self.text, transcript=self.transcript, usage=usage, timings=timings
+            status=status,
+            reason=reason,
+            text=self.text,
+            transcript=self.transcript,
+            confidence=self.decoder.confidence,
+            is_understood=self.decoder.is_understood,
+            usage=usage,
+            timings=timings,
         )
 
     def _note(self, name: str) -> None:

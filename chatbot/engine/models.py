@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -116,6 +117,9 @@ def make_backend(bundle: Bundle, options: EngineOptions) -> LanguageModelBackend
         UserError: an endpoint that does not answer.
     """
     if options.backend_url:
+        if bundle.settings.reply.min_confidence:
+            text = "reply.min_confidence has no effect: the endpoint tells no probabilities"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
         return Remote(bundle.vocabulary, bundle.max_length, options)
     if not isinstance(bundle.generator, Generator):
         raise UserError("the bundle", found="no weights of the language model", remedy="load them: has_weights=True")

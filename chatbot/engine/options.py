@@ -58,6 +58,7 @@ class ReplyOptions(Options):
         top_p: nucleus mass of text and speech.
         seed: of text and speech; None derives it from the tokens before the reply.
         instructions: the system prompt.
+        is_scored: tell the model's confidence (`ReplyDone.confidence`), also where the bundle has no threshold.
     """
 
     voice: str | None = None
@@ -68,3 +69,4 @@ class ReplyOptions(Options):
     top_p: float | None = option(None, above=0, at_most=1)
     seed: int | None = None
     instructions: str | None = None
+    is_scored: bool = False

@@ -52,6 +52,10 @@ class ReplyDecoder:
         body: tokens of the context before the reply proper (after a transcript); 0 until then.
         limit: which limit ended a part: ``max_tokens`` or ``context``; "" is none.
         seconds: of waiting for tokens.
+        confidence: mean probability of the tokens of the transcript, or of the reply's text, whichever is lower; None
+            where it is not wanted, or an endpoint tells none.
+        is_understood: the confidence is not below the bundle's ``min_confidence``; otherwise the reply is the bundle's
+            ``not_understood`` in the place of what the model wrote.
     """
 
     def __init__(self, bundle: Bundle, context: Context, options: ReplyOptions, *, has_transcript: bool) -> None:
@@ -59,6 +63,9 @@ class ReplyDecoder:
         self.has_speech, self.has_transcript = options.has_audio, has_transcript
         self.vocabulary, self.reply, self.format = bundle.vocabulary, bundle.settings.reply, bundle.reply_format
         self.start, self.body, self.limit, self.seconds = len(context.ids), 0, "", 0.0
+        self.confidence: float | None = None
+        self.is_understood = True
+        self._is_scored = options.is_scored or self.reply.min_confidence > 0
         self._left = options.max_tokens
         self._last = -1  # the latest id, a stop included
 
@@ -83,8 +90,9 @@ class ReplyDecoder:
             self._add(begin)
         else:
             ends = [] if self.has_speech else [v.special(SpecialToken.USER), v.eos]
-            async for text in self._write([begin, *ends]):
-                yield ReplyPiece("text", text=text)
+            async with aclosing(self._checked(self._write([begin, *ends]), begin)) as texts:
+                async for text in texts:
+                    yield ReplyPiece("text", text=text)
         if not self.has_speech:
             self.context.set(self.context.ids[:-1])  # the mark belongs to what does not follow
             return
@@ -92,6 +100,25 @@ class ReplyDecoder:
             async for id in made:
                 yield ReplyPiece("speech", code=id - v.speech_offset)
         self._close(end)
+
+    async def _checked(self, texts: AsyncGenerator[str], mark: int) -> AsyncGenerator[str]:
+        """The reply's text ``texts``, or the bundle's sentence where the model was not sure enough of it.
+
+        Nothing is yielded before the text is whole if it may be replaced; ``mark`` ends the sentence in the context.
+        """
+        if not self.reply.min_confidence:
+            async for text in texts:
+                yield text
+            return
+        written = [text async for text in texts]
+        if self.confidence is None or self.confidence >= self.reply.min_confidence:
+            for text in written:
+                yield text
+            return
+        self.is_understood, self.limit = False, ""
+        sentence = self.reply.as_learnt(self.reply.not_understood)
+        self.context.set([*self.context.ids[: self.body], *self.vocabulary.encode_text(sentence), mark])
+        yield self.reply.not_understood
 
     async def _alternate(self) -> AsyncGenerator[ReplyPiece]:
         """Streaming format: blocks of text and speech in turn, as `ReplyState` allows."""
@@ -132,6 +159,9 @@ class ReplyDecoder:
             async for id in made:
                 yield words.add(id)
         yield words.rest()
+        if self._is_scored and self.context.probabilities:
+            sure = sum(self.context.probabilities) / len(self.context.probabilities)
+            self.confidence = sure if self.confidence is None else min(sure, self.confidence)
         self._close(*stops)
 
     async def _generate(
@@ -142,7 +172,7 @@ class ReplyDecoder:
         room = self.bundle.max_length - len(ids) - 1  # for a mark that closes
         if is_counted and self._left is not None:
             most = min(most, self._left)
-        self._last = -1
+        self._last, self.context.probabilities = -1, []
         if min(most, room) <= 0:
             self.limit = "context" if room <= 0 else "max_tokens"
             return
@@ -156,6 +186,7 @@ class ReplyDecoder:
             top_p=self.reply.top_p if self.options.top_p is None else self.options.top_p,
             seed=self._seed(),
             is_speech_last=allowed == "both",
+            is_scored=self._is_scored and allowed == "text",
         )
         waited = time.perf_counter()
         async with aclosing(self.context.generate(ask)) as made:

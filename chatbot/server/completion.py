@@ -41,7 +41,11 @@ class Choice(BaseModel):
 
 
 class Completion(BaseModel):
-    """A reply, whole. ``heard`` is ours: the transcript of the last spoken message, "" where nobody spoke."""
+    """A reply, whole.
+
+    Two fields are ours: ``heard``, the transcript of the last spoken message, "" where nobody spoke; ``is_understood``,
+    false where the reply says that the model did not understand.
+    """
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -50,6 +54,7 @@ class Completion(BaseModel):
     choices: list[Choice]
     usage: CompletionUsage
     heard: str | None = None
+    is_understood: bool = True
 
 
 class AudioDeltaReply(BaseModel):
@@ -62,12 +67,13 @@ class AudioDeltaReply(BaseModel):
 
 
 class Delta(BaseModel):
-    """The addition of one chunk. ``heard`` is ours: a piece of the transcript of the user's speech."""
+    """The addition of one chunk. ``heard`` (a piece of the transcript) and ``is_understood`` (at the end) are ours."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
     audio: AudioDeltaReply | None = None
     heard: str | None = None
+    is_understood: bool | None = None
 
 
 class ChunkChoice(BaseModel):

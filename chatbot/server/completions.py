@@ -156,6 +156,7 @@ class Completions:
             model=self.engine.model_name,
             choices=[Choice(message=message, finish_reason=finish_reason(done))],
             usage=CompletionUsage.of(done.usage),
+            is_understood=done.is_understood,
             heard="" if done.reason == NO_SPEECH else heard or None,
         )
 
@@ -217,7 +218,7 @@ class Completions:
                                 expires_at = self.replies.expires_at()
                                 self.replies.keep(asked.audio_id, event.text, asked.caller)
                                 yield chunk(Delta(audio=AudioDeltaReply(expires_at=expires_at)))
-                            yield chunk(Delta(), event)
+                            yield chunk(Delta(is_understood=None if event.is_understood else False), event)
                             if asked.body.stream_options and asked.body.stream_options.include_usage:
                                 yield self.chunk(asked, [], CompletionUsage.of(event.usage)).event()
             except (ApiError, UserError) as error:

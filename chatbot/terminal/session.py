@@ -83,6 +83,7 @@ def record(shown: ShownReply, file: Path | None, rate: int) -> dict[str, object]
     return {
         "heard": "" if shown.done.reason == NO_SPEECH else shown.done.transcript or None,
         "said": shown.done.text,
+        "is_understood": shown.done.is_understood,
         "audio": str(file) if file else None,
         "seconds": round(len(shown.audio) / rate, 3),
         "timings": timings,

@@ -19,6 +19,7 @@ Shapes: R rows, N ids that may come, D width.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class GenerationRequest:
         top_p: nucleus mass.
         seed: of the sampling.
         is_speech_last: a speech token ends it, too.
+        is_scored: the probabilities of the new tokens are wanted.
     """
 
     max_new_tokens: int
@@ -63,19 +65,31 @@ class GenerationRequest:
     top_p: float = 1.0
     seed: int = 0
     is_speech_last: bool = False
+    is_scored: bool = False
 
     def is_sampled_like(self, other: GenerationRequest) -> bool:
         """Whether the next tokens of both can be chosen in one product."""
-        mine = self.allowed, self.stop, self.temperature, self.top_p, self.is_speech_last
-        return mine == (other.allowed, other.stop, other.temperature, other.top_p, other.is_speech_last)
+
+        def kind(one: GenerationRequest) -> tuple[object, ...]:
+            return one.allowed, one.stop, one.temperature, one.top_p, one.is_speech_last, one.is_scored
+
+        return kind(self) == kind(other)
 
 
 class NewToken(NamedTuple):
-    """A new token of a row; ``is_last`` where its request is done."""
+    """A new token of a row.
+
+    Attributes:
+        row: its row.
+        token: its id.
+        is_last: its request is done.
+        probability: the model's, among the ids that were allowed; nan where the request does not want it.
+    """
 
     row: int
     token: int
     is_last: bool
+    probability: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,6 +355,7 @@ class ContinuousBatch:
         for at, kind in enumerate(self._kind[rows].tolist()):
             alike[kind].append(at)
         tokens, is_last = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=bool)
+        probabilities = np.full(len(rows), math.nan)
         for places in alike.values():
             request = self._request[rows[places[0]]]
             assert request is not None
@@ -350,6 +365,9 @@ class ContinuousBatch:
             draws = uniform(self._seed[chosen_rows], self._made[chosen_rows])
             index = choose(scores_RN, request.temperature, request.top_p, draws)
             tokens[places] = new = ids_N[index.cpu().numpy()]
+            if request.is_scored:
+                shares_RN = scores_RN.float().softmax(-1)
+                probabilities[places] = shares_RN.gather(1, index.view(-1, 1))[:, 0].cpu().numpy()
             is_last[places] = np.isin(new, request.stop)
             if request.is_speech_last:
                 is_last[places] |= self.heads.vocabulary.is_speech(new)
@@ -358,7 +376,8 @@ class ContinuousBatch:
         is_last |= self._made[rows] >= self._limit[rows]
         for row in rows[is_last]:
             self._stop(int(row))
-        return list(map(NewToken._make, zip(rows.tolist(), tokens.tolist(), is_last.tolist(), strict=True)))
+        columns = rows.tolist(), tokens.tolist(), is_last.tolist(), probabilities.tolist()
+        return list(map(NewToken._make, zip(*columns, strict=True)))
 
     def _fit(self, length: int) -> None:
         """Make room in the cache for ``length`` positions, by the policy."""

@@ -150,10 +150,10 @@ class Generator:
                     batch.ask(row, requests[number])
             if not queue:
                 prompt_of = prompt_of[batch.compact()]
-            for row, token, is_last in batch.step():
-                new[prompt_of[row]].append(token)
-                if is_last:
-                    batch.close(row)
+            for made in batch.step():
+                new[prompt_of[made.row]].append(made.token)
+                if made.is_last:
+                    batch.close(made.row)
         return [np.array(ids, dtype=np.int32) for ids in new]
 
     @torch.inference_mode()

@@ -23,9 +23,16 @@ Listener = asyncio.Queue[NewToken | Exception]
 
 
 class Context(Protocol):
-    """One sequence: what the model has read and said."""
+    """One sequence: what the model has read and said.
+
+    Attributes:
+        ids: all of it.
+        probabilities: of the ids that the latest `generate` has yielded, where it was asked to score them; an endpoint
+            tells none.
+    """
 
     ids: list[int]
+    probabilities: list[float]
 
     def set(self, ids: Ids) -> None:
         """Let the sequence be ``ids``. What it began with before stays read; the rest is read at once."""
@@ -128,6 +135,7 @@ class BuiltinContext:
 
     def __init__(self, backend: Builtin, row: int) -> None:
         self.ids: list[int] = []
+        self.probabilities: list[float] = []
         self._backend, self._row, self._is_open = backend, row, True
 
     def set(self, ids: Ids) -> None:
@@ -161,6 +169,7 @@ class BuiltinContext:
         if not self._backend.is_open:
             raise closed()
         queue: Listener = asyncio.Queue()
+        self.probabilities = []
 
         def start() -> None:
             listeners[row] = queue
@@ -175,6 +184,8 @@ class BuiltinContext:
                     raise made
                 is_done = made.is_last
                 self.ids.append(made.token)
+                if ask.is_scored:
+                    self.probabilities.append(made.probability)
                 yield made.token
         finally:
             if not is_done and self._is_open:

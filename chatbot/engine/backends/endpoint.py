@@ -101,6 +101,7 @@ class RemoteContext:
 
     def __init__(self, backend: Remote) -> None:
         self.ids: list[int] = []
+        self.probabilities: list[float] = []
         self._backend = backend
 
     def set(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> None:

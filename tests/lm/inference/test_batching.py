@@ -172,3 +172,23 @@ def test_what_does_not_fit_is_refused_and_a_closed_row_frees_its_room(generator:
     assert batch.cache_length >= 499
     batch.close(0)
     assert batch.cache_length < 499
+
+
+def test_probabilities_are_the_models_among_what_is_allowed(generator: Generator) -> None:
+    batch = generator.batch(2)
+    made: dict[int, list[tuple[int, float]]] = {0: [], 1: []}
+    for row, is_scored in ((0, True), (1, False)):
+        batch.open(row)
+        batch.feed(row, PROMPTS[1])
+        batch.ask(row, GenerationRequest(max_new_tokens=6, stop=(V.eos,), allowed="text", is_scored=is_scored))
+    while batch.has_work:
+        for new in batch.step():
+            made[new.row].append((new.token, new.probability))
+    assert [token for token, _ in made[0]] == [token for token, _ in made[1]]
+    assert np.isnan([probability for _, probability in made[1]]).all()
+    allowed = [*np.flatnonzero(V.is_text(np.arange(V.size))).tolist(), V.eos]
+    ids = PROMPTS[1]
+    for token, probability in made[0]:
+        exact = np.exp([row[-1] for row in generator.log_probabilities([np.append(ids, id) for id in allowed])])
+        assert probability == pytest.approx(exact[allowed.index(token)] / exact.sum(), rel=1e-3)
+        ids = np.append(ids, token)
