@@ -49,9 +49,9 @@ from .user_turn import UserTurn
 
 LOG = logging.getLogger(__name__)
 Job = Callable[[], Awaitable[None]]
-MOST_JOBS = 32  # commits, messages and replies that may wait
-LEAST_MS = 100  # of speech in a commit
-HEAR_AGAIN = 0.02  # seconds until audio that the conversation could not take is offered again
+MAX_JOBS = 32  # commits, messages and replies that may wait
+MIN_COMMIT_MS = 100  # of speech in a commit
+BACKLOG_RETRY = 0.02  # seconds until audio that the conversation could not take is offered again
 
 
 class RealtimeSession:
@@ -126,7 +126,7 @@ class RealtimeSession:
             self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
             self._half_sample = b""
         if self.settings.turn_detection != before.turn_detection:
-            await self._hear(self.listener.flush())
+            await self._take_audio(self.listener.flush())
             self.listener = self._new_listener(self.listener.position)
         self.conversation.instructions = self.settings.instructions
         self.speaker.is_transcribed = self.settings.is_transcribed
@@ -151,7 +151,7 @@ class RealtimeSession:
             heard = self._resampler.feed(samples[begin : begin + step])
             for sound in self.listener.feed(heard):
                 if isinstance(sound, HeardTurn):
-                    await self._hear([sound])
+                    await self._take_audio([sound])
                 elif isinstance(sound, SpeechStarted):
                     await self._start_turn(sound.at_ms)
                 else:
@@ -181,22 +181,22 @@ class RealtimeSession:
         self._later(lambda: self._commit(turn, reply))
         self.speaker.reply = reply or self.speaker.reply
 
-    async def _hear(self, sounds: list[Any]) -> None:
+    async def _take_audio(self, sounds: list[Any]) -> None:
         """Sound of the turn; the conversation gets it now unless something before it is not done."""
         for sound in sounds:
             self.turn.add(sound.samples)
         if self._undone == (self.speaker.running is not None):
-            await self._give(self.turn)
+            await self._feed_turn(self.turn)
 
-    async def _give(self, turn: UserTurn) -> None:
+    async def _feed_turn(self, turn: UserTurn) -> None:
         """Feed the conversation what it has not received of the turn; wait where it can't keep up."""
-        while turn.num_given < len(turn.pieces):
+        while turn.num_fed < len(turn.pieces):
             try:
-                self.conversation.feed(turn.pieces[turn.num_given])
+                self.conversation.feed(turn.pieces[turn.num_fed])
             except AudioBacklogError:
-                await asyncio.sleep(HEAR_AGAIN)
+                await asyncio.sleep(BACKLOG_RETRY)
                 continue
-            turn.num_given += 1
+            turn.num_fed += 1
 
     def _end_turn(self) -> UserTurn:
         """The turn so far; a new one begins."""
@@ -206,13 +206,13 @@ class RealtimeSession:
     async def commit(self, event: AudioCommit) -> None:
         """``input_audio_buffer.commit``."""
         self._half_sample = b""
-        await self._hear(self.listener.flush())
+        await self._take_audio(self.listener.flush())
         if self.settings.turn_detection is None and (rest := self._resampler.finish()).size:
-            await self._hear([HeardTurn(samples=rest)])
+            await self._take_audio([HeardTurn(samples=rest)])
         milliseconds = self.turn.seconds * 1000
-        if milliseconds < LEAST_MS:
+        if milliseconds < MIN_COMMIT_MS:
             text = (
-                f"Error committing input audio buffer: buffer too small. Expected at least {LEAST_MS}ms of audio, "
+                f"Error committing input audio buffer: buffer too small. Expected at least {MIN_COMMIT_MS}ms of audio, "
                 f"but buffer only has {milliseconds:.2f}ms of audio."
             )
             raise Refusal(text, code="input_audio_buffer_commit_empty")
@@ -225,7 +225,7 @@ class RealtimeSession:
         self._half_sample = b""
         self._resampler.finish()
         turn = self._end_turn()
-        if turn.num_given:
+        if turn.num_fed:
             self._later(self._clear, event.event_id)
         await self.outbox.emit({"type": "input_audio_buffer.cleared"})
 
@@ -280,10 +280,10 @@ class RealtimeSession:
 
     def _later(self, job: Job, event_id: str | None = None) -> None:
         """Queue a job behind those before it; its refusals are sent with ``event_id``."""
-        if self._undone >= MOST_JOBS:
+        if self._undone >= MAX_JOBS:
             raise Refusal("Too much waits to be done: send less at once.", code="session_busy")
 
-        async def told() -> None:
+        async def guarded() -> None:
             try:
                 await job()
             except Refusal as refusal:
@@ -292,7 +292,7 @@ class RealtimeSession:
                 await self.refuse(Refusal.of(error), event_id)
 
         self._undone += 1
-        self._jobs.put_nowait(told)
+        self._jobs.put_nowait(guarded)
 
     async def work(self) -> None:
         """Do the jobs, until cancelled."""
@@ -314,7 +314,7 @@ class RealtimeSession:
             if turn.seconds > turn.max_seconds:
                 found = f"{turn.seconds:.1f} s of audio"
                 raise UserError("the turn", found=found, remedy=f"speak at most {turn.max_seconds:.1f} s")
-            await self._give(turn)
+            await self._feed_turn(turn)
             item = spoken_item(turn.item_id, turn.samples())
             heard = await self.conversation.commit(item)
             item.parts[0].text = None if heard.tokens else ""
@@ -328,17 +328,17 @@ class RealtimeSession:
         await self.outbox.emit(
             {"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item.id}
         )
-        await self._tell_added(item)
+        await self._emit_added(item)
         if item.parts[0].text is not None:  # nobody spoke: the server does not reply unasked
-            await self.speaker.tell_transcript(item)
+            await self.speaker.emit_transcript(item)
             if self.speaker.reply is reply:
                 self.speaker.reply = None
             return
-        self.speaker.add_unwritten(item, is_answered=reply is not None)
+        self.speaker.add_untranscribed(item, is_answered=reply is not None)
         if reply is not None:
             await self.speaker.answer(reply)
 
-    async def _tell_added(self, item: Item) -> None:
+    async def _emit_added(self, item: Item) -> None:
         about = {"previous_item_id": self.items.before(item), "item": item.to_json()}
         await self.outbox.emit({"type": "conversation.item.added", **about})
         await self.outbox.emit({"type": "conversation.item.done", **about})
@@ -348,7 +348,7 @@ class RealtimeSession:
 
     async def _add(self, item: Item, previous_item_id: str | None) -> None:
         await self.items.add(item, previous_item_id)
-        await self._tell_added(item)
+        await self._emit_added(item)
 
     async def _delete(self, item_id: str) -> None:
         self.items.delete(item_id)

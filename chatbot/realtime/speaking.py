@@ -18,7 +18,7 @@ from .outbox import Outbox
 from .reply import CancelReason, RealtimeResponse
 
 TRANSCRIBE_AFTER = 0.5  # seconds without a reply, which would bring the transcript along
-MOST_UNWRITTEN = 8
+MAX_UNTRANSCRIBED = 8
 
 
 class ResponseSpeaker:
@@ -41,7 +41,7 @@ class ResponseSpeaker:
         self.reply: RealtimeResponse | None = None
         self.running: RealtimeResponse | None = None
         self.is_transcribed = False
-        self._unwritten: list[Item] = []  # spoken messages without a transcript, the newest last
+        self._untranscribed: list[Item] = []  # spoken messages without a transcript, the newest last
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -68,8 +68,8 @@ class ResponseSpeaker:
             done = await self._relay(reply)
             if reply.has_item or done.status != "cancelled":
                 await self._end_transcript()
-            elif self._unwritten:
-                self._unwritten[-1].parts[0].text = None  # half a transcript is none
+            elif self._untranscribed:
+                self._untranscribed[-1].parts[0].text = None  # half a transcript is none
             if reply.lost_sound:
                 self.conversation.truncate(reply.seconds)
             if reply.lost_sound or (reply.cancelled is not None and not reply.has_item):
@@ -129,16 +129,16 @@ class ResponseSpeaker:
 
     # -- what was understood of the user's speech ---------------------------------------------------------------
 
-    def add_unwritten(self, item: Item, *, is_answered: bool) -> None:
+    def add_untranscribed(self, item: Item, *, is_answered: bool) -> None:
         """A spoken message has no transcript yet; its reply will bring one along, if it ``is_answered``."""
-        self._unwritten = [*self._unwritten, item][-MOST_UNWRITTEN:]
+        self._untranscribed = [*self._untranscribed, item][-MAX_UNTRANSCRIBED:]
         if not is_answered and self.is_transcribed:
             self._start(self._transcribe(item))
 
     async def _note_transcript(self, text: str) -> None:
         """The model writes down what it heard last."""
-        if self._unwritten:
-            item = self._unwritten[-1]
+        if self._untranscribed:
+            item = self._untranscribed[-1]
             part = item.parts[0]
             part.text = (part.text or "") + text
             if self.is_transcribed and text:
@@ -147,10 +147,10 @@ class ResponseSpeaker:
 
     async def _end_transcript(self) -> None:
         """The model goes on to its reply, so that the transcript is whole."""
-        if self._unwritten and self._unwritten[-1].parts[0].text is not None:
-            await self.tell_transcript(self._unwritten.pop())
+        if self._untranscribed and self._untranscribed[-1].parts[0].text is not None:
+            await self.emit_transcript(self._untranscribed.pop())
 
-    async def tell_transcript(self, item: Item) -> None:
+    async def emit_transcript(self, item: Item) -> None:
         """Tell the client the whole transcript of a spoken message, where it wants transcripts."""
         if self.is_transcribed:
             part = item.parts[0]
@@ -167,15 +167,15 @@ class ResponseSpeaker:
     def _transcribe_rest(self) -> None:
         """Messages that the replies so far have not written down."""
         if self.is_transcribed:
-            for item in self._unwritten:
+            for item in self._untranscribed:
                 self._start(self._transcribe(item))
 
     async def _transcribe(self, item: Item) -> None:
         """Write a message down by itself, unless a reply does it."""
         await asyncio.sleep(TRANSCRIBE_AFTER)
-        if item not in self._unwritten or self.reply is not None:
+        if item not in self._untranscribed or self.reply is not None:
             return
-        self._unwritten.remove(item)
+        self._untranscribed.remove(item)
         part = item.parts[0]
         try:
             if part.pcm is None:
@@ -186,7 +186,7 @@ class ResponseSpeaker:
             kind = "conversation.item.input_audio_transcription.failed"
             await self.outbox.emit({"type": kind, "item_id": item.id, "content_index": 0, "error": failure})
             return
-        await self.tell_transcript(item)
+        await self.emit_transcript(item)
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)

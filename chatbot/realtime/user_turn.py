@@ -22,14 +22,14 @@ class UserTurn:
         max_seconds: longer turns are refused at the commit; what is beyond is not kept.
         item_id: of the message that it becomes.
         pieces: of (S,) samples.
-        num_given: pieces that the engine's conversation has received.
+        num_fed: pieces that the engine's conversation has received.
         num_samples: of speech, also what is not kept.
     """
 
     max_seconds: float
     item_id: str = field(default_factory=lambda: new_id("item"))
     pieces: list[Samples] = field(default_factory=list)
-    num_given: int = 0
+    num_fed: int = 0
     num_samples: int = 0
 
     @property
