@@ -16,6 +16,7 @@ from .blocks import Section, figure_text, percent
 from .page import Tile, render_page
 from .run_results import Results
 from .sections.answers import answers_section, spoken_example
+from .sections.base_model import base_model_section
 from .sections.browser_page import browser_section
 from .sections.dialogues import dialogue_section
 from .sections.further_evaluations import further_section
@@ -39,6 +40,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     tokenizer_section,
     interleaving_section,
     language_model_section,
+    base_model_section,
     decoder_section,
     quality_section,
     further_section,

@@ -29,6 +29,7 @@ PROMISED = (
     "interleave.realised_ratio",
     "lm.tensor_parallel",
     *(f"lm.val_loss.{name}" for name in ("text", "speech", "asr", "tts", "interleaved")),
+    "base.s2s.sequence.accuracy",
     "decoder.judge_wer",
     "judge.floor_wer",
     "chat.speech_to_text_accuracy",
