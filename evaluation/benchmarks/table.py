@@ -11,6 +11,7 @@ from .speech_mmlu import SPEECH_MMLU
 from .spoken_qa import LLAMA_QUESTIONS, TRIVIA_QA, WEB_QUESTIONS
 from .uro_bench import URO_BENCH
 from .voice_bench import VOICE_BENCH
+from .world_questions import WORLD_QUESTIONS
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     benchmark.name: benchmark
@@ -18,6 +19,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         WEB_QUESTIONS,
         LLAMA_QUESTIONS,
         TRIVIA_QA,
+        WORLD_QUESTIONS,
         SPEECH_INSTRUCT_BENCH,
         VOICE_BENCH,
         OPEN_AUDIO_BENCH,

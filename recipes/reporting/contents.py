@@ -17,6 +17,7 @@ from .page import Tile, render_page
 from .run_results import Results
 from .sections.answers import answers_section, spoken_example
 from .sections.base_model import base_model_section
+from .sections.benchmarks import benchmarks_section
 from .sections.browser_page import browser_section
 from .sections.dialogues import dialogue_section
 from .sections.further_evaluations import further_section
@@ -43,6 +44,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     base_model_section,
     decoder_section,
     quality_section,
+    benchmarks_section,
     further_section,
     provenance_section,
 )

@@ -1,0 +1,36 @@
+"""Stage ``evaluation.question_set``: the held-out spoken questions of a built-in corpus as an evaluation set.
+
+    python -m evaluation.question_set corpus=runs/quickstart/corpus out=runs/quickstart/question_set
+    python -m evaluation.answer benchmark=world_questions data=runs/quickstart/question_set/questions.jsonl ...
+
+The laptop twin of spoken Web Questions: distinct questions, each in one voice, the voices in turn. Writes
+<out>/questions.jsonl: id, question, answers, audio (relative), topic, one row a question.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.stage import Run, Stage
+
+from .question_answering.question_set_config import QuestionSetConfig
+
+
+def run(config: QuestionSetConfig, run: Run) -> dict[str, Any]:
+    """Choose the questions and write the set."""
+    from .question_answering.question_set import write_question_set
+
+    return write_question_set(config, run)
+
+
+STAGE = Stage(
+    name="evaluation.question_set",
+    config=QuestionSetConfig,
+    run=run,
+    summary="Write the held-out spoken questions of a built-in corpus as an evaluation set.",
+    inputs=lambda config: [config.corpus, config.manifest],
+    example="corpus=runs/quickstart/corpus out=runs/quickstart/question_set",
+)
+
+if __name__ == "__main__":
+    STAGE.exit()
