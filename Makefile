@@ -1,12 +1,14 @@
 # make quickstart   installs into .venv, runs the whole chain at laptop size, writes runs/quickstart/report.html
 # make chat         after the quickstart: serves its chatbot and opens the page to talk to it
-# make test         installs, then lint, types, import floors and every test
+# make test         installs, then lint, types, import floors and every test (two at a time; WORKERS=0: one)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 BUNDLE ?= runs/quickstart/bundle
+# Test files run side by side, each worker in about 2 GB.
+WORKERS ?= 2
 # The CPU wheel of torch; GPU users: make install CONSTRAINTS=
 CONSTRAINTS ?= -c constraints/cpu.txt
 
@@ -20,7 +22,7 @@ chat: install
 	@$(BIN)/speechweave serve --open --bundle $(BUNDLE) $(ARGS)
 
 test: install chromium check
-	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q $(ARGS)
+	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install
 	$(BIN)/ruff check .
@@ -34,8 +36,10 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "speechweave needs Python 3.11 or newer, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing speechweave and its packages into $(VENV) (2 GB, a few minutes the first time) ..."
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile $(CONSTRAINTS) -e '.[dev]'
+	@# pip compiles on one core; some packages hold files for other versions of Python
+	@$(BIN)/python -m compileall -qq -j 0 "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
 	touch $@
 
 # flite's voices are a second, different synthesiser; everything also runs without them.

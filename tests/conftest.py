@@ -2,14 +2,32 @@
 
 An example that fails by chance, or on a slow machine only, says nothing about the change at which it appeared. To
 look for new ones: ``HYPOTHESIS_PROFILE=explore python -m pytest ...``.
+
+Two workers of pytest-xdist run files side by side (``make test``; ``python -m pytest -n 2 --dist loadfile
+--no-loadscope-reorder``); ``python -m pytest`` runs all in one process. A file's tests stay in one worker, in their
+order, and files that take longest begin first. Each worker has folders and servers of its own, and one thread.
 """
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
+LONGEST = ("laws/test_chain.py", "training/test_resume.py", "decoder/test_ranks.py")
+
+if SIDE_BY_SIDE:  # before anything imports numpy or torch; the processes that tests start inherit it
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SIDE_BY_SIDE:  # a long file that begins last leaves the other worker idle
+        rank = {ending: at for at, ending in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
