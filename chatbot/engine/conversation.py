@@ -98,7 +98,7 @@ class Conversation:
         try:
             self._bundle.check_seconds(seconds)
             codes = await self._turn.finish()
-        except UserError:
+        except Exception:
             self.clear()
             raise
         message = message or Message(role="user")

@@ -227,6 +227,35 @@ def test_a_reply_is_cancelled_and_the_dialogue_goes_on(bundle: Bundle) -> None:
     run(test)
 
 
+def test_a_turn_that_cannot_be_encoded_fails_alone_and_aloud(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit says so, the other talkers are heard, and the next turn is, too."""
+    step, broken = bundle.tokenizer.front.step, []
+
+    def fail_for_one(mel_NMF: Any, caches: Any, padding: Any) -> Any:
+        if any(cache is one for cache in caches for one in broken):
+            raise RuntimeError("no memory left")
+        return step(mel_NMF, caches, padding)
+
+    monkeypatch.setattr(bundle.tokenizer.front, "step", fail_for_one)
+
+    async def test() -> None:
+        async with running(bundle) as engine:
+            alone = engine.open()
+            expected = await alone.add_audio(QUESTIONS[1])
+            talkers = [engine.open() for _ in range(3)]
+            broken.append(talkers[1]._turn._stream.cache)
+            for talker in talkers:
+                talker.feed(QUESTIONS[1])
+            results = await asyncio.gather(*(talker.commit() for talker in talkers), return_exceptions=True)
+            assert str(results[1]) == "no memory left"
+            assert results[0] == results[2] == expected
+            assert talkers[0].messages[0].ids == talkers[2].messages[0].ids == alone.messages[0].ids
+            talkers[1].feed(QUESTIONS[1])
+            assert await talkers[1].commit() == expected
+
+    run(test)
+
+
 def test_questions_out_of_bounds(bundle: Bundle) -> None:
     async def test() -> None:
         async with running(bundle, max_waiting_seconds=1.5) as engine:
