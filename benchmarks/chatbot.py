@@ -7,6 +7,9 @@ latency   1, 4 and 8 clients (closed loops, real-time speech, manual commit) at 
           "one after the other, without streaming": the same models in one process, which takes a complete question,
           encodes all of it, generates and decodes the whole reply, and only then takes the next one. Seconds from the
           end of the question to the first sample, and the ratio of baseline and server.
+batch     1, 4 and 8 conversations of one engine in this process, all of which ask at once: their speech encoded and
+          decoded in one batch (``max_batch``) and one after the other, in turns. CPU seconds of all replies, seconds to
+          the first sample, and the ratios.
 soak      8 clients for 10 minutes, half of them with an open microphone, some of which interrupt or disconnect in the
           middle of a reply: errors, the server's memory each second with the slope of a line through it, connections
           still open at the end. Writes soak.json and soak.png.
@@ -25,11 +28,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from chatbot.engine.bundle_parts import Bundle
+from chatbot.engine.engine import Engine
+from chatbot.engine.events import AudioDelta
+from chatbot.engine.options import EngineOptions
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.manifest import Utterance, read_manifest
 from corpus.world.questions import choose_questions
@@ -52,18 +59,18 @@ class ChatbotBenchmarkConfig(Options):
     """Options of benchmarks.chatbot.
 
     Attributes:
-        part: latency or soak.
+        part: latency, batch or soak.
         bundle: the chatbot.
         corpus: output folder of corpus.build, with the spoken questions.
         questions: of a round, the same ones in each.
-        talkers: concurrent clients; by default 1, 4 and 8 for latency (a round each), 8 for soak.
+        talkers: concurrent clients; by default 1, 4 and 8 for latency and batch (a round each), 8 for soak.
         minutes: of the soak.
         threads: CPU threads of each model.
         seed: chooses the questions and the clients' pauses.
         out: folder for logs and figures.
     """
 
-    part: str = option(one_of=("latency", "soak"))
+    part: str = option(one_of=("latency", "batch", "soak"))
     bundle: str = "runs/quickstart/bundle"
     corpus: str = "runs/quickstart/corpus"
     questions: int = option(32, at_least=1)
@@ -84,6 +91,8 @@ def run(config: ChatbotBenchmarkConfig) -> None:
     print(f"{describe_machine()}; load {os.getloadavg()[0]:.1f}\n", flush=True)
     if config.part == "latency":
         report_latency(config, chosen)
+    elif config.part == "batch":
+        report_batch(config, chosen)
     else:
         report_soak(config, chosen)
 
@@ -158,8 +167,6 @@ class Baseline:
     """
 
     def __init__(self, bundle: Path, threads: int) -> None:
-        import torch
-
         torch.set_num_threads(threads)
         self.bundle = Bundle.from_pretrained(bundle)
         self.sample_rate = self.bundle.decoder.sample_rate
@@ -186,6 +193,62 @@ class Baseline:
 
         asyncio.run(run_all())
         return waits
+
+
+def report_batch(config: ChatbotBenchmarkConfig, chosen: Sequence[Utterance]) -> None:
+    """Print and write the cost of replies in batches and one after the other, for each number of conversations."""
+    torch.set_num_threads(config.threads)
+    bundle, counts = Bundle.from_pretrained(config.bundle), config.talkers or [1, 4, 8]
+    questions = [read_audio(utterance.audio) for utterance in chosen]
+    found: dict[str, Any] = {"machine": describe_machine(), "questions": len(chosen), "rounds": []}
+    print("all conversations ask at once: CPU seconds a reply, seconds to the first sample (p50)")
+    print(f"{'talkers':>8}  {'one batch':>16}{'one by one':>18}{'ratio CPU':>11}{'first':>7}{'load':>6}")
+    for count in counts:
+        costs: dict[int, list[Round]] = {count: [], 1: []}
+        takes = [questions[start : start + count] for start in range(0, len(questions) - count + 1, count)]
+        for number, asked in enumerate(takes):
+            for most in (count, 1) if number % 2 else (1, count):  # in turns, so that other load affects both alike
+                made = asyncio.run(ask_at_once(bundle, asked, most))
+                if number:  # the first round warms up
+                    costs[most if count > 1 else 1].append(made)
+        if not costs[count]:
+            raise SystemExit(f"give questions={2 * count} or more: a round of {count} warms up")
+        means = {most: float(np.mean([made.cpu for made in own])) / count for most, own in costs.items()}
+        first = {most: float(np.median([wait for made in own for wait in made.waits])) for most, own in costs.items()}
+        ratios = means[1] / means[count], first[1] / first[count]
+        line = f"{count:>8}  {means[count]:7.3f} {first[count]:8.3f}  {means[1]:8.3f} {first[1]:8.3f}"
+        print(f"{line}  {ratios[0]:9.2f}{ratios[1]:7.2f}{os.getloadavg()[0]:6.1f}", flush=True)
+        found["rounds"].append({"talkers": count, "cpu": means, "first_audio": first, "ratios": ratios})
+    write_json(Path(config.out) / "batch.json", found)
+
+
+class Round(NamedTuple):
+    """CPU seconds of a round of replies, and the seconds to the first sample of each."""
+
+    cpu: float
+    waits: list[float]
+
+
+async def ask_at_once(bundle: Bundle, questions: Sequence[Samples], max_batch: int) -> Round:
+    """Let as many conversations as questions ask at the same time."""
+    engine = Engine(bundle, EngineOptions(max_talkers=len(questions), max_batch=max_batch, threads=1))
+
+    async def ask(question: Samples) -> float | None:
+        conversation = engine.open()
+        conversation.feed(question)
+        await conversation.commit()
+        asked, waited = time.perf_counter(), None
+        async for event in conversation.respond():
+            if waited is None and isinstance(event, AudioDelta):
+                waited = time.perf_counter() - asked
+        conversation.close()
+        return waited
+
+    started = time.process_time()
+    waits = await asyncio.gather(*map(ask, questions))
+    spent = time.process_time() - started
+    await engine.close(0)
+    return Round(spent, [wait for wait in waits if wait is not None])
 
 
 def report_soak(config: ChatbotBenchmarkConfig, chosen: Sequence[Utterance]) -> None:

@@ -3,6 +3,7 @@
     pip install --no-deps s3tokenizer==0.3.0           (see below)
     python -m benchmarks.tokenizer                     one CPU thread, float32 and bfloat16, batches of 1 and 8
     python -m benchmarks.tokenizer device=cuda 'batches=[1,8,32,128]'
+    python -m benchmarks.tokenizer 'parts=[streams]'   talkers' streams in one batch and one by one
 
 Every net has random weights and encodes the same noise; nothing is read or downloaded. Measured is the way from log-mel
 frames to tokens, in seconds of audio per CPU-second (on a GPU per second, the device synchronised); the log-mel itself
@@ -22,6 +23,9 @@ s3tokenizer asks for torchaudio, whose wheels break other packages here, so it i
 (onnx, einops and tqdm come with NeMo) and this process gives it an empty stand-in: only its ``load_audio``, which is
 not called, would use it. On a busy machine the CPU-seconds of a single run vary: all nets take turns in each round, and
 a ratio is the median over the rounds.
+
+Part ``streams`` needs none of that: a chunk of each of 1, 4 and 8 talkers, who are not in step with each other, as rows
+of one batch and one by one, from samples to tokens, which must be equal (on a CPU).
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,10 +52,13 @@ from corpus.audio.mel import LogMel
 from corpus.audio.mel_config import LogMelConfig
 from runtime.command import Command
 from runtime.config import Options, option
+from runtime.streaming import feed_rows
+from tokenizer.backbones.base import make_pre_vq
 from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.backbones.fastconformer import FastConformerBack, FastConformerFront
 from tokenizer.quantisers.base import make_quantiser
 from tokenizer.quantisers.config import QuantiserConfig
+from tokenizer.streaming import TokenStream
 
 SAMPLE_RATE, CODES = 16000, 16384
 LARGE = TokenizerModelConfig(
@@ -59,6 +67,10 @@ LARGE = TokenizerModelConfig(
 OURS, WHOLE = "FastConformer, front half", "FastConformer, all layers"
 S3, WHISPER = "s3tokenizer v2", "Whisper large, front half"
 GOALS = {S3: 2.0, WHISPER: 10.0}
+STREAMED = {
+    "fastconformer, laptop": TokenizerModelConfig(),
+    "whisper, 4 layers of 256": TokenizerModelConfig(backbone="whisper", front_layers=4, chunk=25),
+}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -90,6 +102,8 @@ class EncodeSpeedConfig(Options):
         dtypes: of the nets.
         rounds: of all nets in turn.
         without: nets to leave out.
+        parts: offline (the comparison of nets), streams.
+        talkers: numbers of streams, of part ``streams``.
         out: a JSON file for all figures; empty: none.
     """
 
@@ -99,6 +113,8 @@ class EncodeSpeedConfig(Options):
     dtypes: list[str] = option(list(DTYPES), one_of=DTYPES)
     rounds: int = option(3, at_least=1)
     without: list[str] = option([], one_of=("s3tokenizer", "whisper"))
+    parts: list[str] = option(["offline", "streams"], one_of=("offline", "streams"))
+    talkers: list[int] = option([1, 4, 8], at_least=1)
     out: str = ""
 
 
@@ -109,7 +125,59 @@ def run(options: EncodeSpeedConfig) -> None:
     device = torch.device(options.device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{cpu_name()}, 1 thread"
     unit = "second" if device.type == "cuda" else "CPU-second"
-    print(f"{name}; torch {torch.__version__}; audio of {options.seconds:g} s; seconds of audio per {unit}\n")
+    figures: list[dict[str, Any]] = []
+    if "streams" in options.parts:
+        print(f"{name}; torch {torch.__version__}; a chunk of each talker: one batch, one by one, ratio\n")
+        figures += [
+            streams_row(backbone, config, number, options.rounds, device)
+            for backbone, config in STREAMED.items()
+            for number in options.talkers
+        ]
+    if "offline" in options.parts:
+        print(f"\n{name}; torch {torch.__version__}; audio of {options.seconds:g} s; seconds of audio per {unit}\n")
+        figures += compare(options, device)
+    if options.out:
+        report = {"on": name, "torch": torch.__version__, "figures": figures}
+        Path(options.out).write_text(json.dumps(report, indent=2) + "\n")
+
+
+def streams_row(
+    backbone: str, config: TokenizerModelConfig, talkers: int, rounds: int, device: torch.device
+) -> dict[str, Any]:
+    """Print one line of part ``streams`` (medians of the rounds) and return its figures."""
+    front = make_pre_vq(config).to(device).eval()
+    front.initialise()
+    log_mel = LogMel(front.mel_config(config)).to(device)
+    quantiser = make_quantiser(QuantiserConfig(codebook_size=CODES), config.width).to(device).eval()
+    pair = [[TokenStream(log_mel, front, quantiser, config.time) for _ in range(talkers)] for _ in range(2)]
+    random, samples = np.random.default_rng(0), config.chunk * config.time.samples_per_token
+    chunks = [random.normal(0, 0.1, samples).astype(np.float32) for _ in range(talkers)]
+    for batched, single in zip(*pair, strict=True):
+        for _ in range(2 + int(random.integers(4))):  # they are at different places
+            for stream in (batched, single):
+                stream.feed(chunks[0])
+    costs: list[list[float]] = [[], []]
+    for _ in range(rounds + 2):
+        together, of_batch = timed_call(lambda: feed_rows(pair[0], chunks), device)
+        apart, of_single = timed_call(lambda: [s.feed(chunk) for s, chunk in zip(pair[1], chunks, strict=True)], device)
+        if device.type == "cpu":
+            assert all(np.array_equal(one, other) for one, other in zip(together, apart, strict=True))
+        costs[0].append(1e3 * of_batch)
+        costs[1].append(1e3 * of_single)
+    batch, single = (statistics.median(each[2:]) for each in costs)  # two rounds warm up
+    line = f"one batch {batch:8.1f} ms   one by one {single:8.1f} ms   x {single / batch:.2f}"
+    print(f"{backbone:27} {count(front) / 1e6:8.1f} M   {talkers:3} talkers   {line}", flush=True)
+    return {"backbone": backbone, "talkers": talkers, "batch_ms": batch, "one_by_one_ms": single}
+
+
+def timed_call(work: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
+    """The result and its seconds, as `timed`."""
+    result, seconds = timed(lambda _: work(), torch.zeros(1, device=device))
+    return result, seconds
+
+
+def compare(options: EncodeSpeedConfig, device: torch.device) -> list[dict[str, Any]]:
+    """Print the table of nets and their ratios; return the figures."""
     print(f"{'':27} {'runs, M':>8} {'tokens/s':>9} {'':>5} {'batch':>6} {'log-mel':>9} {'encode':>9} {'both':>9}")
     figures: list[dict[str, Any]] = []
     for dtype in options.dtypes:
@@ -126,9 +194,7 @@ def run(options: EncodeSpeedConfig) -> None:
             goal = f"   goal {figure['goal']:g}" if figure["goal"] and device.type == "cpu" else ""
             label = f"{figure['net']} : {figure['to']}"
             print(f"  {label:<56} {figure['dtype']} batch {figure['batch']:<3} {figure['ratio']:5.1f}{goal}")
-    if options.out:
-        report = {"on": name, "torch": torch.__version__, "figures": figures}
-        Path(options.out).write_text(json.dumps(report, indent=2) + "\n")
+    return figures
 
 
 def row(
@@ -170,7 +236,7 @@ def measure(nets: dict[str, Contestant], audio_BS: Tensor, rounds: int) -> dict[
     return speeds
 
 
-def timed(work: Callable[[Tensor], Tensor], value: Tensor) -> tuple[Tensor, float]:
+def timed(work: Callable[[Tensor], Any], value: Tensor) -> tuple[Any, float]:
     """The result and its seconds: of the CPU's clock, or of the wall's with a synchronised GPU."""
     if value.is_cuda:
         torch.cuda.synchronize()
