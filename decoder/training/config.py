@@ -101,6 +101,7 @@ class TrainVocoderConfig(StageConfig):
         batch: waveforms per step, of all ranks together.
         crop_frames: length of each, in mel frames.
         mel_weight: weight of the log-mel distance relative to the short-time spectra.
+        locking_weight: weight of the loss against a buzz at the frame rate (`decoder.frame_locking`); 0 leaves it out.
         fit: the optimisation.
         evaluate: held-out utterances that the metrics are measured on.
         max_bad_share: tolerated share of unreadable recordings.
@@ -116,6 +117,7 @@ class TrainVocoderConfig(StageConfig):
     batch: int = option(8, at_least=1)
     crop_frames: int = option(96, at_least=8)
     mel_weight: float = option(5.0, at_least=0)
+    locking_weight: float = option(1.0, at_least=0, is_later=True)
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(learning_rate=1.5e-3, final_learning_rate=5e-5, checkpoint_every=100)
     )

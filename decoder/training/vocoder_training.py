@@ -17,8 +17,9 @@ from torch import Tensor
 
 from corpus.audio.mel import LogMel
 from corpus.audio.mel_config import LogMelConfig
+from decoder.frame_locking import FrameLockingLoss
 from decoder.griffin_lim import griffin_lim
-from decoder.losses import AdversarialLoss, SpectralLoss
+from decoder.losses import AdversarialLoss, SpectralLoss, sum_of
 from decoder.vocoder import Vocoder
 from runtime.data_parallel import check_batch, close_ranks, open_device, own_rows
 from runtime.fit import fit
@@ -42,12 +43,16 @@ def train_vocoder(config: TrainVocoderConfig, run: Run) -> dict[str, Any]:
     recordings = WaveformCache(utterances, config.max_bad_share, mel, tolerance=tolerance)
     vocoder = Vocoder(config.model, mel).to(device)
     criterion = SpectralLoss(LogMel(vocoder.mel), mel_weight=config.mel_weight).to(device)
+    locking = FrameLockingLoss(mel.hop).to(device) if config.locking_weight else None
     adversary = AdversarialLoss(config.adversary).to(device) if config.adversary.weight else None
 
     def loss(step: int) -> dict[str, Tensor]:
         audio_BS = crops(recordings, config, step).to(device)
         generated_BS = vocoder(criterion.log_mel(audio_BS))
         terms: dict[str, Tensor] = criterion(generated_BS, audio_BS)
+        if locking is not None:
+            locked = locking(generated_BS, audio_BS)
+            terms |= locked | {"loss": terms["loss"] + config.locking_weight * sum_of(locked.values())}
         if adversary is not None and step >= config.adversary.start_step:
             adversarial = adversary(generated_BS, audio_BS)
             terms |= adversarial | {"loss": terms["loss"] + adversarial["adversary"] + adversarial["discriminators"]}
