@@ -11,13 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
 
 from chatbot.chat import main
-from chatbot.engine.speech import SpeechPipe
+from chatbot.engine.worker import Job, Worker
 from chatbot.terminal.dialogue import PROMPT
 
 from ..conftest import HANG_SECONDS, babble  # noqa: TID252
@@ -99,14 +98,15 @@ class Terminal:
 
 
 def hold_speech(muted: int) -> None:
-    """Make no speech in this process until the other end of the pipe ``muted`` is closed."""
-    decode = SpeechPipe._decode
+    """Make no speech in this process until the other end of the pipe ``muted`` is closed; only its thread waits."""
+    do = Worker._do
 
-    def decode_later(*arguments: Any) -> Any:
-        assert not os.read(muted, 1)
-        return decode(*arguments)
+    def do_later(worker: Worker, batch: list[Job]) -> None:
+        if worker._thread.name == "speech decoder":
+            assert not os.read(muted, 1)
+        do(worker, batch)
 
-    SpeechPipe._decode = decode_later  # type: ignore[method-assign]
+    Worker._do = do_later  # type: ignore[method-assign]
 
 
 @pytest.fixture
