@@ -173,21 +173,21 @@ def write_audio(path: Path | str, audio: Samples, sample_rate: int = SAMPLE_RATE
         sample_rate: in Hz.
         is_durable: wait until the disk has it. Bulk writers pass False and flush once at the end.
     """
-    import soundfile
-
-    encoded = io.BytesIO()  # libsndfile hides the operating system's error when a write fails
-    kind = Path(path).suffix.removeprefix(".").upper()
-    soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate, format=kind, subtype="PCM_16")
+    content = _encode(audio, sample_rate, Path(path).suffix.removeprefix(".").upper())
     with atomic_path(path, is_durable=is_durable) as temporary:
-        temporary.write_bytes(encoded.getbuffer())
+        temporary.write_bytes(content)
 
 
 def encode_wav(audio: Samples, sample_rate: int = SAMPLE_RATE) -> bytes:
     """The bytes of a 16-bit WAV file of (S,) float32 samples."""
+    return _encode(audio, sample_rate, "WAV")
+
+
+def _encode(audio: Samples, sample_rate: int, kind: str) -> bytes:
     import soundfile
 
-    encoded = io.BytesIO()
-    soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
+    encoded = io.BytesIO()  # libsndfile hides the operating system's error when a write to a file fails
+    soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate, format=kind, subtype="PCM_16")
     return encoded.getvalue()
 
 

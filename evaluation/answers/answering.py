@@ -37,6 +37,7 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
     benchmark = BENCHMARKS[config.benchmark]
     found = chosen_items(benchmark, config)
     cascade = find_recogniser(config.cascade, "cascade") if config.cascade else None
+    recogniser = find_recogniser(config.recogniser) if config.is_spoken else None
     heard = {} if cascade is None else transcribe_prompts(found.items, cascade, run)
     shots = worked_examples(benchmark, config)
     settings = AnswerSettings(
@@ -61,7 +62,7 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
             model_digest=model.digest,
             direction=config.direction,
             shots=len(shots),
-            recogniser=find_recogniser(config.recogniser).name if config.is_spoken else "",
+            recogniser="" if recogniser is None else recogniser.name,
             limit=config.limit,
             seed=config.seed,
             settings={
@@ -72,7 +73,7 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
             },
         )
     answers = [replace(one, heard=heard.get(one.id, one.heard)) for one in answers]
-    write_answers(run.folder, header, with_transcripts(config, answers, run))
+    write_answers(run.folder, header, with_transcripts(recogniser, answers, run))
     failures = Counter(answer.failure for answer in answers if answer.failure)
     for reason, count in failures.most_common(3):
         run.say(f"no answer to {count} of {len(answers)} items: {reason}")
@@ -195,12 +196,11 @@ def transcribe_prompts(items: Sequence[EvaluationItem], recogniser: Recogniser, 
     return transcribe_kept(list(by_id), lambda id: file_of(by_id[id]), recogniser, run, HEARD, "prompts transcribed")
 
 
-def with_transcripts(config: AnswerConfig, answers: Sequence[ModelAnswer], run: Run) -> list[ModelAnswer]:
+def with_transcripts(recogniser: Recogniser | None, answers: Sequence[ModelAnswer], run: Run) -> list[ModelAnswer]:
     """The answers with the recogniser's transcripts of their speech; transcripts are kept."""
     files = {answer.id: run.folder / answer.audio for answer in answers if answer.audio is not None}
-    if not files:
+    if not files or recogniser is None:
         return list(answers)
-    recogniser = find_recogniser(config.recogniser)
     texts = transcribe_kept(list(files), files.__getitem__, recogniser, run, TRANSCRIBED, "replies transcribed")
     return [replace(answer, transcript=texts.get(answer.id)) for answer in answers]
 

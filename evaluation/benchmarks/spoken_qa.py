@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from evaluation.rules.answer_match import CONTAINS, CONTIGUOUS
 from evaluation.rules.knowledge_judge import KNOWLEDGE
@@ -77,19 +78,10 @@ WEB_QUESTIONS = Benchmark(
     max_new_tokens=256,
     published=rows_of(0),
 )
-LLAMA_QUESTIONS = Benchmark(
+LLAMA_QUESTIONS = replace(
+    WEB_QUESTIONS,
     name="llama_questions",
     summary="Llama Questions (Spectron's), spoken, closed book",
-    read_item=read_question,
-    rules=RULES,
-    max_new_tokens=256,
     published=rows_of(1),
 )
-TRIVIA_QA = Benchmark(
-    name="trivia_qa",
-    summary="TriviaQA, spoken, closed book",
-    read_item=read_question,
-    rules=RULES,
-    max_new_tokens=256,
-    published=rows_of(2),
-)
+TRIVIA_QA = replace(WEB_QUESTIONS, name="trivia_qa", summary="TriviaQA, spoken, closed book", published=rows_of(2))
