@@ -43,7 +43,7 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	touch $@
 
 # flite's voices are a second, different synthesiser; everything also runs without them.
-HAS_FLITE := $(BIN)/python -c 'import sys; from corpus import flite; sys.exit(not flite.is_available())'
+HAS_FLITE := $(BIN)/python -c 'import sys; from corpus.world import flite; sys.exit(not flite.is_available())'
 
 voices: $(VENV)/.installed
 	@$(HAS_FLITE) || (test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libflite1 >/dev/null) \
