@@ -71,6 +71,9 @@ COMMANDS = (
     Subcommand("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
     Subcommand("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
     Subcommand("evaluate question-set", "evaluation.question_set", "the built-in world's held-out questions as a set"),
+    Subcommand(
+        "evaluate instruction-set", "evaluation.instruction_set", "spoken instructions in SpeechInstructBench's layout"
+    ),
     Subcommand("evaluate answer", "evaluation.answer", "answers of a model to a benchmark's set, kept raw"),
     Subcommand(
         "evaluate paper", "evaluation.paper", "all scores on one page, with the rows of the paper and its peers"

@@ -1,0 +1,1 @@
+"""Spoken instructions of our own, in SpeechInstructBench's layout: requests, speaking conditions, files."""
