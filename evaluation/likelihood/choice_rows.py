@@ -5,6 +5,7 @@
     correct, incorrect            ours: id, context, correct, incorrect (one or a list), subset, tokenizer; each part a
                                   text, or {"text", "audio", "tokens", "id"}
     positive, negative            llama-mimi's sets: audio (or text) columns; a column prompt or context, if any
+    positive_audio, negative_audio  SALMon's data set
     ctx, endings, label           HellaSwag, with lm-evaluation-harness's prompt
     premise, choice1, choice2     COPA (question, label), with lm-evaluation-harness's prompt
     InputSentence1 ... 4          StoryCloze (RandomFifthSentenceQuiz1 and 2, AnswerRightEnding)
@@ -82,6 +83,10 @@ def _positive(row: Row) -> ChoiceItem:
     return _of_columns(row, "positive", "negative")
 
 
+def _positive_audio(row: Row) -> ChoiceItem:
+    return _of_columns(row, "positive_audio", "negative_audio")
+
+
 def _of_columns(row: Row, right: str, wrong: str) -> ChoiceItem:
     name = row_id(row)
     context = next((row.values[key] for key in ("context", "prompt") if row.values.get(key) is not None), None)
@@ -147,6 +152,7 @@ def _text_item(row: Row, context: str, endings: list[str], label: str) -> Choice
 READERS: Mapping[str, Callable[[Row], ChoiceItem]] = {
     "correct": _own,
     "positive": _positive,
+    "positive_audio": _positive_audio,
     "endings": _hellaswag,
     "choice1": _copa,
     "InputSentence1": _story_cloze,

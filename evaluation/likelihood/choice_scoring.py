@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from evaluation.rules.measure import ItemScore, Measure, score_set
@@ -13,7 +13,7 @@ from evaluation.scores.stamp import ScoredRule, Stamp
 from runtime.artefact import write_json, write_text
 from runtime.stage import Run
 
-from .choice_sets import BENCHMARKS
+from .choice_sets import BENCHMARKS, ChoiceBenchmark
 from .config import UNIT, BaseScoreConfig
 from .likelihood_file import ChoiceLikelihood, LikelihoodHeader, read_likelihoods
 from .likelihood_rules import FAILED, RULES, LikelihoodRule
@@ -36,12 +36,23 @@ def score_likelihoods(config: BaseScoreConfig, run: Run) -> dict[str, Any]:
             pairs = [(one.subset, score) for one, score in zip(likelihoods, scores, strict=True)]
             stamp = stamp_of_rule(read.header, rule, direction, likelihoods, config)
             scored.append(ScoredRule(stamp, score_set(pairs)))
-    table = score_table(benchmark, scored)
+    table = score_table(with_absent_parts(benchmark, read.likelihoods), scored)
     write_text(run.folder / ITEMS, "".join(lines))
     write_text(run.folder / TABLE, table)
     write_json(run.folder / SCORES, {"scores": [asdict(one) for one in scored]})
     run.say(table)
     return accuracies(scored)
+
+
+def with_absent_parts(benchmark: ChoiceBenchmark, likelihoods: Sequence[ChoiceLikelihood]) -> ChoiceBenchmark:
+    """The benchmark with a note on the parts that have no item: the mean of subsets is without them."""
+    present = {one.subset for one in likelihoods}
+    absent = [part for part in benchmark.parts if part not in present]
+    return (
+        replace(benchmark, notes={**benchmark.notes, "parts without an item": ", ".join(absent)})
+        if absent
+        else benchmark
+    )
 
 
 def score_choices(

@@ -8,16 +8,28 @@ from pathlib import Path
 
 from corpus.manifest import BadRecord, check_bad_share
 from evaluation.benchmarks.benchmark import PublishedScore
-from evaluation.sets.rows import SUFFIXES, read_rows
+from evaluation.sets.parts import part_of
+from evaluation.sets.rows import SUFFIXES, Row, read_rows
 from runtime.errors import UserError
 
 from .choice_item import ChoiceItem, ChoicePart, ChoiceSet, choice_digest, count_repeated
 from .choice_rows import read_choice
+from .gold_pairs import gold_items, is_gold
 from .likelihood_rules import RULES, LikelihoodRule
 from .sound_folders import SoundLayout, cross_modal_items, is_cross_modal, paired_items, sound_files
 
 PAPER = "2412.02612, table 3"
 SLAM = "slamkit docs/SLAM.md"
+SALMON_PARTS = (
+    "sentiment_consistency",
+    "speaker_consistency",
+    "gender_consistency",
+    "bg_domain_consistency",
+    "bg_all_consistency",
+    "rir_consistency",
+    "sentiment_alignment",
+    "bg_alignment",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +41,7 @@ class ChoiceBenchmark:
         summary: one line for ``--help`` and tables.
         sounds: layout of a folder of nothing but sounds.
         separator: after the number in the names of such sounds.
+        parts: names of its parts, which its files or folders are named after.
         published: rows for comparison with ours.
         notes: printed below the table, by name.
     """
@@ -37,6 +50,7 @@ class ChoiceBenchmark:
     summary: str
     sounds: SoundLayout = "numbered"
     separator: str = "_"
+    parts: tuple[str, ...] = ()
     published: tuple[PublishedScore, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
 
@@ -58,6 +72,21 @@ def _published(column: int) -> tuple[PublishedScore, ...]:
     return tuple(PublishedScore(model, direction, values[column], PAPER) for model, direction, values in table)
 
 
+def _salmon() -> tuple[PublishedScore, ...]:
+    """SALMon's leaderboard, in the order of its parts."""
+    table: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("TWIST-7B", (61.5, 71.0, 70.0, 55.0, 60.5, 62.0, 51.5, 54.0)),
+        ("pGSLM", (40.5, 82.5, 88.5, 57.5, 66.0, 53.5, 55.5, 53.0)),
+        ("LAST-1.3B", (65.0, 64.6, 68.5, 56.0, 61.0, 62.5, 53.5, 52.5)),
+        ("people", (97.2, 91.2, 98.6, 83.1, 88.7, 94.4, 93.3, 95.7)),
+    )
+    return tuple(
+        PublishedScore(model, "S->S", value, "2409.07437, leaderboard of slp-rl/salmon", part)
+        for model, values in table
+        for part, value in zip(SALMON_PARTS, values, strict=True)
+    )
+
+
 BENCHMARKS: Mapping[str, ChoiceBenchmark] = {
     benchmark.name: benchmark
     for benchmark in (
@@ -77,7 +106,11 @@ BENCHMARKS: Mapping[str, ChoiceBenchmark] = {
         ),
         ChoiceBenchmark(name="swuggy", summary="sWUGGY: words and non-words, spoken"),
         ChoiceBenchmark(
-            name="salmon", summary="SALMon: consistency and alignment of acoustic elements", sounds="salmon"
+            name="salmon",
+            summary="SALMon: consistency and alignment of acoustic elements",
+            sounds="salmon",
+            parts=SALMON_PARTS,
+            published=_salmon(),
         ),
         ChoiceBenchmark(name="hellaswag", summary="HellaSwag"),
         ChoiceBenchmark(name="copa", summary="COPA"),
@@ -134,13 +167,27 @@ def _all_items(benchmark: ChoiceBenchmark, source: Path) -> Iterator[ChoiceItem 
     if not has_tables and is_cross_modal(source):
         yield from cross_modal_items(source)
     elif not has_tables and sound_files(source):
-        yield from paired_items(source, benchmark.sounds, benchmark.separator)
+        yield from paired_items(source, benchmark.sounds, benchmark.separator, benchmark.parts)
     else:
+        gold = []
         for row in read_rows(source):
-            try:
-                yield row if isinstance(row, BadRecord) else read_choice(row)
-            except ValueError as error:
-                yield BadRecord(row.place, str(error))
+            if isinstance(row, BadRecord):
+                yield row
+            elif is_gold(row):
+                gold.append(row)
+            else:
+                yield _read_row(row, benchmark.parts)
+        yield from gold_items(gold)
+
+
+def _read_row(row: Row, parts: tuple[str, ...]) -> ChoiceItem | BadRecord:
+    """A row's item; its subset, where the row does not say, is the part that its file or folder is named after."""
+    try:
+        item = read_choice(row)
+    except ValueError as error:
+        return BadRecord(row.place, str(error))
+    part = None if item.subset else part_of(row, parts)
+    return item if part is None else replace(item, subset=part, id=f"{part}/{item.id}")
 
 
 def _missing(item: ChoiceItem, directions: tuple[str, ...], has_codes: Callable[[ChoicePart], bool]) -> str:

@@ -6,13 +6,13 @@
     12_name.wav 13_name.wav                      a pair: the even number is right (sBLIMP: 12+name.wav)
     bg_alignment/sample_12_a.wav sample_12_b.wav SALMon: one pair a sample, the first by name is right
 
-A folder's subfolders are the set's parts.
+A folder's subfolders are the set's parts; folders above one of a published name do not count.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -38,8 +38,14 @@ def is_cross_modal(folder: Path) -> bool:
 
 def cross_modal_items(folder: Path) -> Iterator[ChoiceItem | BadRecord]:
     """The items of ``X_mutual``, ``X_correct`` and ``X_incorrect``, as sound, as text, or as both."""
-    found = (file for file in folder.rglob("*_correct.*") if file.suffix in (*SOUNDS, ".txt"))
-    for base in sorted({file.with_name(file.stem.removesuffix("_correct")) for file in found}):
+    ends = (*SOUNDS, ".txt")
+    bases = {
+        file.with_name(file.stem.removesuffix(f"_{name}"))
+        for name in NAMES
+        for file in folder.rglob(f"*_{name}.*")
+        if file.suffix in ends
+    }
+    for base in sorted(bases):
         try:
             context, right, wrong = (_named_part(base, name) for name in NAMES)
             if right is None or wrong is None:
@@ -65,18 +71,21 @@ def _named_part(base: Path, name: str) -> ChoicePart | None:
     return ChoicePart(id=stem, text=text, audio=None if audio is None else ItemAudio(str(audio), file=audio))
 
 
-def paired_items(folder: Path, layout: SoundLayout, separator: str) -> Iterator[ChoiceItem | BadRecord]:
+def paired_items(
+    folder: Path, layout: SoundLayout, separator: str, parts: Sequence[str] = ()
+) -> Iterator[ChoiceItem | BadRecord]:
     """The pairs of a folder of sounds; a file without a partner or a number comes as a `BadRecord`.
 
     Args:
         folder: of the sounds, or of subfolders of them.
         layout: ``numbered`` or ``salmon``, see above.
         separator: after the number of a ``numbered`` file.
+        parts: published names of subfolders.
     """
     pairs: defaultdict[tuple[Path, int], list[tuple[int, Path]]] = defaultdict(list)
     for file in sound_files(folder):
-        parts = file.stem.split("_") if layout == "salmon" else [*file.name.split(separator)[:1]]
-        digits = parts[1] if layout == "salmon" and len(parts) > 1 else parts[0].removesuffix(file.suffix)
+        words = file.stem.split("_") if layout == "salmon" else [*file.name.split(separator)[:1]]
+        digits = words[1] if layout == "salmon" and len(words) > 1 else words[0].removesuffix(file.suffix)
         if not digits.isdecimal():
             yield BadRecord(str(file), f"no number before {separator!r} in its name")
             continue
@@ -92,12 +101,13 @@ def paired_items(folder: Path, layout: SoundLayout, separator: str) -> Iterator[
             yield BadRecord(str(parent), f"{names}: no pair ({wanted})")
             continue
         candidates = tuple(ChoicePart(id=file.stem, audio=ItemAudio(str(file), file=file)) for _, file in sorted(files))
-        subset = _subset(files[0][1], folder)
+        subset = _subset(files[0][1], folder, parts)
         name = f"{subset}/{number}" if subset else str(number)
         yield ChoiceItem(id=name, context=None, candidates=candidates, subset=subset)
 
 
-def _subset(file: Path, folder: Path) -> str:
-    """The subfolders between a file and the set's folder."""
-    below = file.parent.relative_to(folder).as_posix()
-    return "" if below == "." else below
+def _subset(file: Path, folder: Path, parts: Sequence[str] = ()) -> str:
+    """The subfolders between a file and the set's folder, from the first of a published name on."""
+    below = file.parent.relative_to(folder).parts
+    start = next((at for at, name in enumerate(below) if name in parts), 0)
+    return "/".join(below[start:])

@@ -151,6 +151,78 @@ def test_salmon(tmp_path: Path) -> None:
     assert (second.subset, files(second)) == ("gender_consistency", ["sample_4_a.wav", "sample_4_b.wav"])
 
 
+def test_salmon_as_a_data_set_has_a_folder_for_each_part(tmp_path: Path) -> None:
+    for number, part in enumerate(("rir_consistency", "bg_alignment")):
+        rows = [
+            {
+                "ind": at,
+                "positive_audio": {"bytes": encode_wav(sound(0.1 + number / 10)), "path": f"{at}.wav"},
+                "negative_audio": {"bytes": encode_wav(sound(0.5)), "path": f"{at}.wav"},
+            }
+            for at in range(2)
+        ]
+        (tmp_path / part).mkdir()
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / part / "train-00000-of-00001.parquet")
+    found = read(tmp_path, name="salmon")
+    assert [item.id for item in found.items] == [
+        f"{part}/{at}" for part in ("bg_alignment", "rir_consistency") for at in range(2)
+    ]
+    assert [item.subset for item in found.items] == ["bg_alignment"] * 2 + ["rir_consistency"] * 2
+    levels = [part.audio.read()[0] for part in found.items[0].candidates if part.audio is not None]
+    assert levels == pytest.approx([0.2, 0.5], abs=1e-3), "the positive one is right"
+
+
+def test_folders_above_a_part_do_not_name_it(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "salmon_benchmark" / "bg_all_consistency", "sample_3_a.wav", "sample_3_b.wav")
+    (item,) = read(tmp_path, name="salmon").items
+    assert (item.id, item.subset) == ("bg_all_consistency/3", "bg_all_consistency")
+
+
+def write_gold(folder: Path, header: str, *lines: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gold.csv").write_text("\n".join([header, *lines]) + "\n")
+    return folder
+
+
+def test_zerospeech_words(tmp_path: Path) -> None:
+    header = "id,filename,voice,frequency,word,phones,length,correct"
+    lines = ["7,aa,A,12,brick,B R IH K,4,1", "7,cc,B,12,brick,B R IH K,4,1", "7,bb,A,12,blick,B L IH K,4,0"]
+    lines += ["8,ee,A,0,qat,K AE T,3,0", "8,dd,A,0,yurt,Y ER T,3,1", "7,ff,B,12,blick,B L IH K,4,0"]
+    write_gold(write_sounds(tmp_path / "lexical" / "dev", *(f"{n}.wav" for n in ("aa", "bb", "cc", "dd", "ee", "ff"))),
+               header, *lines)  # fmt: skip
+    found = read(tmp_path, "s2s", "t2t", name="swuggy")
+    assert [(item.id, item.subset, files(item), texts(item)) for item in found.items] == [
+        ("7/A", "in_vocabulary", ["aa.wav", "bb.wav"], (None, "brick", "blick")),
+        ("7/B", "in_vocabulary", ["cc.wav", "ff.wav"], (None, "brick", "blick")),
+        ("8/A", "oov", ["dd.wav", "ee.wav"], (None, "yurt", "qat")),
+    ]
+
+
+def test_zerospeech_sentences_that_lack_a_row_or_a_sound_shift_no_other_pair(tmp_path: Path) -> None:
+    header = "id,filename,voice,type,subtype,transcription,correct"
+    rows = [f"{n},{side}{n},A,agreement,s,the dogs bark {n},{right}" for n in range(5) for side, right in ("y1", "n0")]
+    del rows[3]  # the wrong one of pair 1
+    rows[-1] = rows[-1][:-1] + "no"
+    names = [f"{side}{n}.wav" for n in range(5) for side in "yn"]
+    folder = write_gold(write_sounds(tmp_path / "dev", *names), header, *rows)
+    (folder / "y3.wav").unlink()
+    with pytest.raises(UserError, match="4 of 6"):
+        read(tmp_path, name="sblimp")
+    found = read(tmp_path, name="sblimp", max_bad_share=0.7)
+    assert [files(item) for item in found.items] == [["y0.wav", "n0.wav"], ["y2.wav", "n2.wav"]]
+    assert {item.subset for item in found.items} == {"agreement"}
+    reasons = " ".join(bad.reason for bad in found.left_out)
+    for words in ("1 right and 0 wrong rows of id '1'", "no speech of a candidate", "'no', neither 1 nor 0"):
+        assert words in reasons
+
+
+def test_a_story_without_its_right_end_is_named(tmp_path: Path) -> None:
+    write_sounds(tmp_path, "a_mutual.wav", "a_incorrect.wav", "b_mutual.wav", "b_correct.wav", "b_incorrect.wav")
+    found = read(tmp_path, name="story_cloze", max_bad_share=0.5)
+    assert [item.id for item in found.items] == ["b"]
+    assert [bad.reason for bad in found.left_out] == ["no a_correct.wav or .txt"]
+
+
 def test_cross_modal(tmp_path: Path) -> None:
     for story in ("s1", "s2"):
         write_sounds(tmp_path, *(f"{story}_{part}.wav" for part in ("mutual", "correct", "incorrect")))
