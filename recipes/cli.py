@@ -41,6 +41,9 @@ COMMANDS = (
     Subcommand("lm export", "lm.export", "Megatron checkpoint -> Hugging Face folder"),
     Subcommand("lm generate", "lm.generate", "continue a prompt with an exported model of any family, text or speech"),
     Subcommand("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
+    Subcommand(
+        "text2token evaluate-spans", "text2token.evaluate_spans", "read the spans of a synthesis back as text, by class"
+    ),
     Subcommand("text2token synthesize", "text2token.synthesize", "text corpus -> spans -> speech tokens, in bulk"),
     Subcommand(
         "text2token status", "text2token.status", "progress of a bulk synthesis: units done, at work, failed, left"

@@ -39,7 +39,7 @@ STAGE = Stage(
     inputs=lambda config: [config.model, config.tokens, config.tokenizer],
     example="model=runs/text2token_export/model tokens=runs/tokens tokenizer=runs/tokenizer/artefact out=runs/readback",
     speed_options=("batch_size", "threads", "cuda_graphs"),
-    headlines=(Headline("readback_wer", "text-to-token: WER read back"),),
+    headlines=(Headline("readback_wer", "text-to-token: WER of whole held-out sentences read back"),),
 )
 
 if __name__ == "__main__":

@@ -19,7 +19,16 @@ from runtime.command import Command
 from runtime.config import Options, option
 from runtime.errors import UserError
 
-from .synthesis.inspection import SHOWN_CODES, describe, has_rejected_span, mark_spans, read_documents
+from .synthesis.inspection import (
+    FEW_SPANS,
+    FEW_SPANS_HINT,
+    SHOWN_CODES,
+    describe,
+    has_rejected_span,
+    mark_spans,
+    read_documents,
+    spans_per_document,
+)
 
 
 @dataclass(kw_only=True)
@@ -67,6 +76,8 @@ def inspect_synthesis(config: InspectConfig) -> None:
         raise UserError(config.folder, found="no such document", remedy="see its units' Parquet files for the ids")
     for document in shown:
         print(f"{describe(document)}\n{mark_spans(document)}\n")
+    if (density := spans_per_document(Path(config.folder))) < FEW_SPANS:
+        print(f"warning: {density} {FEW_SPANS_HINT}")
     if config.decoder:
         from .synthesis.span_audio import write_wavs  # imports torch
 

@@ -29,7 +29,7 @@ STAGE = Stage(
     config=PackConfig,
     run=run,
     summary="Pack synthesised units into an LM corpus of interleaved documents.",
-    inputs=lambda config: [config.synthesised, config.vocabulary],
+    inputs=lambda config: [config.synthesised, config.vocabulary, config.span_readback or None],
     example="synthesised=runs/synthesis vocabulary=runs/vocabulary/vocabulary out=runs/interleaved processes=2",
     speed_options=("processes", "bulk"),
 )

@@ -18,6 +18,7 @@ HEADLINE_ORDER = (
     "tokenizer.wer_with_vq",
     "decoder.judge_wer",
     "judge.floor_wer",
+    "text2token.span_wer",
     "text2token.readback_wer",
     "chat.speech_to_text_accuracy",
     "chat.speech_to_speech_accuracy",

@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from corpus.text.spoken_words import spoken_words
+from corpus.text.word_errors import corpus_word_errors
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
+from corpus.world.voices import espeak_voice
 from lm.data.formats import tts_document
 from lm.data.loss_mask import loss_mask
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
+from runtime.artefact import write_json
 from runtime.errors import UserError
+from tests.support import small_synthesis
+from text2token import evaluate_spans, pack, synthesize
 from text2token.evaluate import STAGE
-from text2token.readback.config import ReadbackConfig
+from text2token.gate import GOOD
+from text2token.packing.config import PackConfig
+from text2token.readback.config import ReadbackConfig, SpanReadbackConfig
+from text2token.synthesis.inspection import read_documents
 from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
@@ -141,3 +150,71 @@ def test_written_sentences_are_read_in_words(inputs: dict[str, str], tmp_path: P
     STAGE.execute(ReadbackConfig(out=str(tmp_path / "out"), **given))  # type: ignore[arg-type]
     (row,) = [json.loads(line) for line in (tmp_path / "out/readback.jsonl").read_text().splitlines()]
     assert row["text"] == "it's five dollars doctor lee"
+
+
+def test_spans_of_a_synthesis_are_read_back(inputs: dict[str, str], tmp_path: Path) -> None:
+    """The sampled spans are those of the units' files; the card of the packed corpus shows their errors."""
+    words = small_synthesis.words(tmp_path, Path(inputs["model"]), "synthesis", "seed=1")
+    assert synthesize.STAGE.main(words) == 0
+    voice = replace(espeak_voice("f2", 50), name="ann").describe()
+    (tmp_path / "corpus").mkdir()
+    write_json(tmp_path / "corpus/voices.json", {"answer": "ann", "voices": [voice]})
+    write_tokens(
+        tmp_path / "tokens/train.parquet",
+        read_tokens(Path(inputs["tokens"]) / "heldout_sentence.parquet").items,
+        tokenizer=SpeechTokenizer.from_pretrained(inputs["tokenizer"]).fingerprint,
+        codebook_size=16,
+        frame_rate=12.5,
+    )
+    whole = {"synthesised": str(tmp_path / "synthesis"), "tokenizer": inputs["tokenizer"]}
+    spoken = whole | {"corpus": str(tmp_path / "corpus"), "tokens": str(tmp_path / "tokens")}
+
+    metrics = evaluate_spans.STAGE.execute(SpanReadbackConfig(out=str(tmp_path / "all"), num_spans=0, **spoken))  # type: ignore[arg-type]
+    rows = [json.loads(line) for line in (tmp_path / "all/spans.jsonl").read_text().splitlines()]
+    spans = [
+        (document, number, span)
+        for document in read_documents(tmp_path / "synthesis")
+        if document.id.startswith("texts-")  # the training split
+        for number, span in enumerate(document.spans)
+        if span.verdict == GOOD
+    ]
+    assert [(row["document"], row["span"]) for row in rows] == [(document.id, number) for document, number, _ in spans]
+    assert [row["text"] for row in rows] == [spoken_words(doc.text[span.start : span.end]) for doc, _, span in spans]
+    tokenizer = SpeechTokenizer.from_pretrained(inputs["tokenizer"])
+    assert [row["heard"] for row in rows] == tokenizer.read_tokens([span.tokens for _, _, span in spans])
+    assert all(row["heard_in_real_tokens"] is not None and row["new_pairs"] is not None for row in rows)
+    errors = corpus_word_errors([row["text"] for row in rows], [row["heard"] for row in rows])
+    assert metrics["span_wer"] == round(errors.rate, 4)
+    assert metrics["span_wer_of_real_tokens"] > 0 and metrics["read_spans"] == len(rows) > 5
+
+    some = {"num_spans": 5, **spoken}
+    for out in ("some", "again"):
+        evaluate_spans.STAGE.execute(SpanReadbackConfig(out=str(tmp_path / out), **some))  # type: ignore[arg-type]
+    sample = (tmp_path / "some/spans.jsonl").read_bytes()
+    assert sample == (tmp_path / "again/spans.jsonl").read_bytes()
+    drawn = [json.loads(line) for line in sample.splitlines()]
+    places = [(row["document"], row["span"], row["tokens"]) for row in drawn]
+    left = iter([(row["document"], row["span"], row["tokens"]) for row in rows])
+    assert len(places) == 5 and all(place in left for place in places)  # in the order of the synthesis
+
+    packed = {"synthesised": whole["synthesised"], "vocabulary": inputs["model"], "out": str(tmp_path / "packed")}
+    pack.STAGE.execute(PackConfig(span_readback=str(tmp_path / "all"), **packed))  # type: ignore[arg-type]
+    card = (tmp_path / "packed/interleaved/README.md").read_text()
+    assert f"word error rate of {len(rows):,} spans" in card and f"{metrics['span_wer']:.2%}" in card
+    (tmp_path / "corpus/voices.json").write_text('{"voices": []}')
+    with pytest.raises(UserError, match="no voice for the speaker 'ann'"):
+        evaluate_spans.STAGE.execute(SpanReadbackConfig(out=str(tmp_path / "refused"), **spoken))  # type: ignore[arg-type]
+
+
+def test_span_readback_refuses(inputs: dict[str, str], reference: Path, tmp_path: Path, model_folder: Path) -> None:
+    config = {"synthesised": str(reference / "whole"), "tokenizer": inputs["tokenizer"], "out": str(tmp_path / "out")}
+    with pytest.raises(UserError, match="but the spans are of abc"):
+        evaluate_spans.STAGE.execute(SpanReadbackConfig(**config))  # type: ignore[arg-type]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/spans.jsonl").write_text("")
+    write_json(tmp_path / "other/metrics.json", {"synthesis": "another", "span_wer": 0.5})
+    packed = {"synthesised": str(reference / "whole"), "vocabulary": str(model_folder), "out": str(tmp_path / "packed")}
+    with pytest.raises(UserError, match="the read-back of another synthesis"):
+        pack.STAGE.execute(PackConfig(span_readback=str(tmp_path / "other"), **packed))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no read-back of spans"):
+        pack.STAGE.execute(PackConfig(span_readback=str(tmp_path), **packed))  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ def card(info: CorpusInfo) -> str:
             f" (chosen for speech: {made['chosen_ratio']:.4f}; validation: {made['valid_realised_ratio']:.4f})",
             f"- spans in speech: {good:,} of {made['spans']:,}; good ones left as text for the ratio: "
             f"{made['unused_spans']:,}",
+            *span_errors(made.get("span_errors", {})),
             f"- records left out of the source: {made['bad_records']:,}; units given up: {made['failed_units']:,}",
             f"- vocabulary `{info.vocabulary}`, speech tokenizer `{info.speech_tokenizer}`, "
             f"text-to-token model `{made['model']}`",
@@ -65,6 +66,21 @@ def card(info: CorpusInfo) -> str:
             "",
         ]
     )
+
+
+def span_errors(figures: Mapping[str, Any]) -> list[str]:
+    """The word error rates of text2token.evaluate_spans, as a line of a Markdown list; none without figures."""
+    if not figures:
+        return []
+    names = {
+        "span_wer_of_cut_sentences": "spans that cut a sentence",
+        "span_wer_of_real_tokens": "a synthesiser's tokens",
+    }
+    more = "".join(f"; {name}: {figures[key]:.2%}" for key, name in names.items() if key in figures)
+    return [
+        f"- word error rate of {figures['read_spans']:,} spans, read back by the speech tokenizer: "
+        f"{figures['span_wer']:.2%}{more}"
+    ]
 
 
 def voices(spans: Mapping[str, int], tokens: Mapping[str, int]) -> list[str]:

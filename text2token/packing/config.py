@@ -16,6 +16,8 @@ class PackConfig(StageConfig):
     Attributes:
         synthesised: output folder of text2token.synthesize.
         vocabulary: folder of a vocabulary that has the speech tokenizer's codes (the model's folder holds one).
+        span_readback: output folder of text2token.evaluate_spans on this synthesis, whose word error rates go into the
+            corpus's card ("" = none).
         ratio: share of the words that are speech, at most the synthesised one (default: all good spans).
         has_marks: mark each change of modality by ``<|begin_of_audio|>`` and ``<|end_of_audio|>``.
         unit_files: units of the synthesis that one unit of work packs.
@@ -25,6 +27,7 @@ class PackConfig(StageConfig):
 
     synthesised: str
     vocabulary: str
+    span_readback: str = option("", is_later=True)
     ratio: float | None = option(None, at_least=0, at_most=1)
     has_marks: bool = True
     unit_files: int = option(16, at_least=1)

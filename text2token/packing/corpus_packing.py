@@ -10,18 +10,22 @@ from typing import Any
 from lm.data.corpora import SPLITS, CorpusInfo, SplitCounts, finished_corpus, write_record
 from lm.data.indexed import id_type, merge_shards
 from lm.data.vocabulary import Vocabulary
-from runtime.artefact import atomic_folder
+from runtime.artefact import atomic_folder, read_json
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.launch import run_job
 from runtime.bulk.unit import Unit
 from runtime.bulk.workers import ConfiguredWork, check_failed
 from runtime.errors import UserError
-from runtime.stage import Run
+from runtime.stage import Run, input_fingerprint
+from text2token.synthesis.inspection import FEW_SPANS, FEW_SPANS_HINT
 from text2token.synthesis.unit_file import read_unit
 
 from .card import write_card
 from .config import PackConfig
 from .unit_packing import PackedCounts, open_packer
+
+# Of text2token.evaluate_spans, shown on the card.
+SPAN_ERRORS = ("read_spans", "span_wer", "span_wer_of_cut_sentences", "span_wer_of_real_tokens")
 
 
 def pack_corpus(config: PackConfig, run: Run) -> dict[str, Any]:
@@ -33,17 +37,23 @@ def pack_corpus(config: PackConfig, run: Run) -> dict[str, Any]:
         synthesis = open_synthesis(config.synthesised)
         check_speech_tokenizer(synthesis, vocabulary)
         check_ratio(synthesis, config)
+        read_span_errors(config, synthesis)  # mistakes: before the job
         job = _pack_units(synthesis, config, run)
-        info = _merge(job, synthesis, vocabulary, folder, run)
+        info = _merge(job, synthesis, vocabulary, config, run)
     write_card(info)
     shutil.rmtree(run.folder / "units", ignore_errors=True)
     splits, made = info.splits, info.provenance
+    spoken = made["spans"] - sum(made["rejected"].values()) - made["unused_spans"]
+    density = round(spoken / splits["train"].documents, 2)
+    if density < FEW_SPANS:
+        run.say(f"text2token.pack: warning: {density} {FEW_SPANS_HINT}")
     return {
         "documents": splits["train"].documents,
         "tokens": splits["train"].tokens,
         "speech_tokens": splits["train"].speech_tokens,
         "valid_documents": splits["valid"].documents,
         "spans": made["spans"],
+        "spans_per_document": density,
         "realised_ratio": made["realised_ratio"],
         "rejected_share": made["rejected_share"],
         "longest": splits["train"].longest,
@@ -87,6 +97,25 @@ def check_ratio(synthesis: UnitFolder, config: PackConfig) -> None:
         raise UserError("option ratio", found=found, remedy="give less, or synthesise with a larger spans.ratio")
 
 
+def read_span_errors(config: PackConfig, synthesis: UnitFolder) -> dict[str, Any]:
+    """The figures of text2token.evaluate_spans for the card; none where the option is not given.
+
+    Raises:
+        UserError: no finished read-back there, or one of another synthesis.
+    """
+    if not config.span_readback:
+        return {}
+    folder = Path(config.span_readback)
+    if not (folder / "spans.jsonl").is_file() or not (folder / "metrics.json").is_file():
+        remedy = "give the output folder of text2token.evaluate_spans, run to its end"
+        raise UserError(str(folder), found="no read-back of spans (no spans.jsonl, metrics.json)", remedy=remedy)
+    metrics: dict[str, Any] = read_json(folder / "metrics.json")
+    if metrics["synthesis"] != input_fingerprint(synthesis.root):
+        found = f"the read-back of another synthesis than {synthesis.root}"
+        raise UserError(str(folder), found=found, remedy="run text2token.evaluate_spans on the synthesis to pack")
+    return {key: metrics[key] for key in SPAN_ERRORS if key in metrics}
+
+
 def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFolder:
     """Run the job that writes the shards; returns it."""
     done = synthesis.done_names()
@@ -118,8 +147,9 @@ def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFold
     return job
 
 
-def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, folder: Path, run: Run) -> CorpusInfo:
+def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, config: PackConfig, run: Run) -> CorpusInfo:
     """Merge the shards into one corpus."""
+    folder = run.folder / "interleaved"
     counts = {split: PackedCounts() for split in SPLITS}
     shards: dict[str, list[tuple[Path, Path]]] = {split: [] for split in SPLITS}
     cpu_seconds = 0.0
@@ -145,7 +175,10 @@ def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, folde
             speech_tokenizer=vocabulary.speech_fingerprint,
             splits=splits,
             provenance=_provenance(counts["train"], counts["valid"], synthesis, cpu_seconds)
-            | {"training_tokens_by_speaker": vocabulary.speaker_tokens},
+            | {
+                "training_tokens_by_speaker": vocabulary.speaker_tokens,
+                "span_errors": read_span_errors(config, synthesis),
+            },
         )
         write_record(temporary, info)
     return info

@@ -11,6 +11,11 @@ from text2token.gate import GOOD
 from .unit_file import SpokenDocument, SpokenSpan, SynthesisCounts, read_unit
 
 SHOWN_CODES = 6  # of each span
+FEW_SPANS = 2  # in speech, of a document: below it a model sees few changes of modality
+FEW_SPANS_HINT = (
+    "spans in speech a document: a model sees few changes of modality. Longer documents, a smaller spans.mean_words or "
+    "a larger spans.ratio give more"
+)
 
 
 def read_documents(folder: Path) -> Iterator[SpokenDocument]:
@@ -18,6 +23,13 @@ def read_documents(folder: Path) -> Iterator[SpokenDocument]:
     job = UnitFolder(folder)
     for unit, _ in job.records():
         yield from read_unit(job.path(unit, "parquet"))[0]
+
+
+def spans_per_document(folder: Path) -> float:
+    """Mean number of spans in speech of a training document, over the finished units of a synthesis."""
+    done = [record.result for unit, record in UnitFolder(folder).records() if unit.work["split"] == "train"]
+    spoken = sum(one["spans"] - sum(one["rejected"].values()) for one in done)
+    return round(spoken / max(sum(one["documents"] for one in done), 1), 2)
 
 
 def has_rejected_span(document: SpokenDocument) -> bool:

@@ -12,6 +12,7 @@ RESULT_KEYS = {
     "corpus": ("num_sentences", "hours", "num_voices"),
     "tokenizer_evaluation": ("wer_with_vq", "wer_without_vq", "codebook_use"),
     "readback": ("readback_wer",),
+    "span_readback": ("span_wer", "span_wer_of_real_tokens"),
     "interleaved": ("realised_ratio",),
     "evaluation": ("decoder.judge_wer", "judge.floor_wer", "chat.speech_to_text_accuracy"),
 }
