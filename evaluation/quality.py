@@ -5,9 +5,10 @@
 
 One row for the recordings themselves and one for each resynthesis: the word error rate of the independent judge (and of
 a recogniser given by path), the metrics of `evaluation.speech.objective_metrics`, the buzz at the frame rate
-(`evaluation.speech.hop_modulation`), the similarity of the voices by the speaker encoder of a decoder, and naturalness
-by a predictor given by path. A model that is not given has no column. With ``vocoder=runs/quickstart/vocoder`` one more
-row is of the recordings through mel and vocoder alone: what is lost there, no decoder gives back.
+(`evaluation.speech.hop_modulation`), the similarity of the voices by the speaker encoder of a decoder, and the ratings
+that UTMOS (given by path) and DNSMOS (``dnsmos=true``) predict. A model that is not given has no column. With
+``vocoder=runs/quickstart/vocoder`` one more row is of the recordings through mel and vocoder alone: what is lost there,
+no decoder gives back.
 
 Writes <out>/quality.md, details.jsonl (each utterance) and listening.html: a page with the sound and spectrogram of
 some utterances from each source (files in sounds/ and sheets/), and copy_synthesis/ with the sounds of that row.

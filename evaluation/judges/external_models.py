@@ -1,12 +1,15 @@
-"""Predictor of naturalness given by path, which we do not ship: a TorchScript file.
+"""Predictors of how people would rate speech, 1 to 5, which we do not ship; nothing is downloaded.
 
-It maps (waveform (1, S), sample rate) to a score of 1 to 5, as UTMOS's authors trace it. Nothing is downloaded.
+UTMOS is a TorchScript file given by path: it maps (waveform (1, S), sample rate) to a score, as its authors trace it.
+DNSMOS is the package ``speechmos`` of its authors, with its weights (Reddy et al. 2021: P.808; 2022: P.835).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from corpus.audio.files import SAMPLE_RATE, read_audio
 from runtime.errors import UserError
@@ -27,3 +30,29 @@ def naturalness(model: str, files: Sequence[Path]) -> list[float]:
         ) from error
     with torch.inference_mode():
         return [float(predictor(torch.from_numpy(read_audio(file))[None], SAMPLE_RATE)) for file in files]
+
+
+def check_dnsmos() -> None:
+    """Raise a `UserError` where the packages of `dnsmos_ratings` are missing."""
+    try:
+        import onnxruntime  # noqa: F401
+        from speechmos import dnsmos  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "option dnsmos=true", found=f"{error.name} is not installed", remedy="pip install 'speechweave[quality]'"
+        ) from error
+
+
+def dnsmos_ratings(files: Sequence[Path]) -> list[dict[str, float]]:
+    """DNSMOS of each file: ``dnsmos_ovrl``, ``dnsmos_sig``, ``dnsmos_bak`` (P.835) and ``dnsmos_p808``.
+
+    The network hears 9.01 s: shorter speech is repeated, longer is rated in windows 1 s apart and averaged.
+    """
+    from speechmos import dnsmos
+
+    ratings = []
+    for file in files:
+        audio = np.clip(read_audio(file), -1, 1)  # what is beyond is refused there, and resampling overshoots
+        rated = dnsmos.run(audio, SAMPLE_RATE)
+        ratings.append({f"dnsmos_{name}": float(rated[f"{name}_mos"]) for name in ("ovrl", "sig", "bak", "p808")})
+    return ratings

@@ -52,6 +52,7 @@ class QualityConfig(StageConfig):
         frame_rate: mel frames a second of the vocoders, for the hop modulation; recipes/vocoder_22k.yaml's: 86.1328125.
         asr: a recogniser: a .nemo file or a folder of transformers' (Whisper); null leaves it out.
         utmos: a naturalness predictor as TorchScript; null leaves it out.
+        dnsmos: rate all speech by DNSMOS, P.835 and P.808 (``pip install 'speechweave[quality]'``).
         sheets: utterances on the listening page.
         limit: number of utterances of each resynthesis (the first ones); 0 takes all.
         processes: worker processes of the judge and the objective metrics.
@@ -64,6 +65,7 @@ class QualityConfig(StageConfig):
     frame_rate: float = option(SAMPLE_RATE / SAMPLES_PER_FRAME, above=0, at_most=1000, is_later=True)
     asr: str | None = None
     utmos: str | None = None
+    dnsmos: bool = option(False, is_later=True)
     sheets: int = option(6, at_least=0)
     limit: int = option(0, at_least=0)
     processes: int = option(2, at_least=1)

@@ -12,7 +12,7 @@ from corpus.audio.segments import read_segment
 from corpus.text.word_errors import word_errors
 from decoder.model import SpeechDecoder
 from evaluation.judges.closed_world import load_judge
-from evaluation.judges.external_models import naturalness
+from evaluation.judges.external_models import check_dnsmos, dnsmos_ratings, naturalness
 from evaluation.judges.recognisers import find_recogniser
 from evaluation.judges.transcription import AudioItem, transcribe_all
 from runtime.artefact import artefact_folder, write_text
@@ -34,6 +34,8 @@ Spoken = Mapping[str, Sequence[ResynthesisPair]]
 
 def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
     """Measure every source, write table, details and listening page; returns the metrics."""
+    if config.dnsmos:
+        check_dnsmos()
     originals = resynthesis.recordings(config.corpus)
     parts = {
         name: resynthesis.pair(folder, originals)[: config.limit or None] for name, folder in config.resynthesis.items()
@@ -153,7 +155,7 @@ def add_speaker_similarity(config: QualityConfig, spoken: Spoken, rows: Mapping[
 
 
 def add_external_models(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
-    """Add the word errors of the recogniser and the score of the naturalness predictor that are given by path."""
+    """Add the word errors of the recogniser given by path and the scores of the predictors of people's ratings."""
     recogniser = None if config.asr is None else find_recogniser(config.asr, "asr")
     for name, pairs in spoken.items():
         files = [audio_of(name, pair) for pair in pairs]
@@ -164,3 +166,6 @@ def add_external_models(config: QualityConfig, spoken: Spoken, rows: Mapping[str
         if config.utmos is not None:
             for row, score in zip(rows[name], naturalness(config.utmos, files), strict=True):
                 row["utmos"] = score
+        if config.dnsmos:
+            for row, ratings in zip(rows[name], dnsmos_ratings(files), strict=True):
+                row |= ratings

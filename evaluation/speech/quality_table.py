@@ -19,6 +19,10 @@ COLUMNS = {
     "hop_modulation": ("hop modulation, %", 100.0, 1),
     "voice_likeness": ("voice likeness", 1.0, 3),
     "utmos": ("UTMOS", 1.0, 2),
+    "dnsmos_ovrl": ("DNSMOS overall", 1.0, 2),
+    "dnsmos_sig": ("DNSMOS speech", 1.0, 2),
+    "dnsmos_bak": ("DNSMOS background", 1.0, 2),
+    "dnsmos_p808": ("DNSMOS P.808", 1.0, 2),
 }
 
 
@@ -58,6 +62,6 @@ within this table only. STOI and PESQ were made for noisy and coded speech; they
 or later though every word is clear. Hop modulation is by how much the roughness of the sound varies with the position
 within a mel frame, over all utterances: a buzz at the frame rate; that of the recordings is the floor for as much
 speech. Voice likeness is the cosine of our own speaker encoder's embeddings; that of the recordings is between two
-utterances of one voice.
+utterances of one voice. UTMOS and DNSMOS are networks that predict people's ratings, 1 to 5.
 """
     return "\n".join(lines) + "\n" + notes

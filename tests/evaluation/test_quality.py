@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from corpus.audio.files import read_audio, write_audio
@@ -15,10 +18,13 @@ from corpus.audio.mel import LogMel
 from corpus.manifest import Utterance, write_manifest
 from decoder.config import VocoderConfig
 from decoder.vocoder import Vocoder
+from evaluation.judges.external_models import dnsmos_ratings
 from evaluation.quality import STAGE
 from evaluation.speech.config import QualityConfig
+from evaluation.speech.quality_measurement import measure
 from evaluation.speech.quality_table import markdown, summarise
 from runtime.errors import UserError
+from runtime.stage import Run
 
 RATE = 16000
 
@@ -117,3 +123,36 @@ def test_wrong_options_are_explained() -> None:
         QualityConfig(out="x", corpus="x", resynthesis={"recordings": "x"})
     with pytest.raises(UserError, match="vocoder's own row"):
         QualityConfig(out="x", corpus="x", resynthesis={"copy_synthesis": "x"})
+
+
+def test_ratings_without_their_package_are_refused_before_anything_is_measured(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    config = QualityConfig(
+        out=str(made / "out"), corpus="nowhere", resynthesis={"perfect": str(made / "perfect")}, dnsmos=True
+    )
+    with pytest.raises(UserError, match=r"dnsmos=true.*onnxruntime is not installed.*speechweave\[quality\]"):
+        measure(config, cast(Run, None))
+
+
+def test_predicted_ratings(made: Path) -> None:
+    config = QualityConfig(
+        out=str(made / "out"),
+        corpus=str(made / "corpus"),
+        resynthesis={"noisy": str(made / "noisy")},
+        dnsmos=True,
+        processes=1,
+        sheets=0,
+        limit=1,
+    )
+    metrics = STAGE.execute(config)
+    assert metrics["recordings.dnsmos_ovrl"] > metrics["noisy.dnsmos_ovrl"] > 1
+    assert metrics["recordings.dnsmos_bak"] > metrics["noisy.dnsmos_bak"] + 0.5  # noise was added behind the speech
+    assert "DNSMOS P.808" in (made / "out" / "quality.md").read_text()
+
+
+def test_ratings_of_sound_beyond_full_scale(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "loud.wav", 4 * np.sin(np.arange(RATE) / 20), RATE, subtype="FLOAT")
+    (ratings,) = dnsmos_ratings([tmp_path / "loud.wav"])
+    assert all(0.5 < value < 5 for value in ratings.values())
