@@ -71,7 +71,7 @@ class PackedDataset(GPTDataset):
     document of the sample an input token belongs to (-1: padding).
 
     Attributes:
-        loss: which targets count, see `lm.data.formats.loss_mask`.
+        loss: which targets count, see `lm.data.loss_mask.loss_mask`.
     """
 
     loss: Loss = "all"
