@@ -82,6 +82,11 @@ def artefact_folder(path: Path | str, inner: str = "artefact") -> Path:
     return folder if folder.is_dir() else Path(path)
 
 
+def relative_path(file: Path, folder: Path) -> str:
+    """The path of a file from a folder, both with their links resolved."""
+    return os.path.relpath(file.resolve(), folder.resolve())
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:

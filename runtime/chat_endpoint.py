@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from .journal import Journal
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 REFUSED = (401, 403, 404)  # wrong for every request: key, model, url
 LONGEST_WAIT = 60.0  # seconds between two tries
+EARLY = 20  # failures before their share is looked at
 
 Answer = TypeVar("Answer")
 
@@ -67,6 +69,44 @@ class EndpointReply:
 
 class UnansweredError(Exception):
     """A request without an answer; the message is the reason."""
+
+
+class FailureTally:
+    """Count of requests without an answer, which ends a run in which they are too many.
+
+    Args:
+        subject: that errors name: the endpoint or model.
+        lacking: the noun and verb of a failure in errors, e.g. ``"answers were not judged"``.
+        max_share: of the requests that may get no answer (`RequestConfig.max_failed_share`).
+
+    Attributes:
+        asked: requests so far.
+        failures: reasons of those without an answer, with their numbers.
+    """
+
+    def __init__(self, subject: str, lacking: str, max_share: float) -> None:
+        self.subject, self.lacking, self.max_share = subject, lacking, max_share
+        self.asked, self.failures = 0, Counter[str]()
+
+    def add(self, failure: str) -> None:
+        """Count a request; ``failure`` is the reason, "" where it was answered.
+
+        Raises:
+            UserError: `EARLY` failures or more so far, and too large a share.
+        """
+        self.asked += 1
+        self.failures.update([failure] if failure else [])
+        if self.failures.total() >= EARLY:
+            self.check(self.asked)
+
+    def check(self, num_requests: int) -> None:
+        """Raise a `UserError` where too large a share of all requests, ``num_requests``, has no answer."""
+        count = self.failures.total()
+        if count > self.max_share * max(num_requests, 1):
+            reason, most = self.failures.most_common(1)[0]
+            found = f"{count} of {num_requests} {self.lacking} ({most} times: {reason})"
+            remedy = f"call again for the rest (answers are kept), or raise requests.max_failed_share={self.max_share}"
+            raise UserError(self.subject, found=found, remedy=remedy)
 
 
 class ChatEndpoint:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,7 +22,7 @@ from corpus.audio.segments import read_segment
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share, read_manifest
 from corpus.world.dialogues import read_question_dialogues
 from corpus.world.questions import choose_questions
-from runtime.artefact import write_text
+from runtime.artefact import relative_path, write_text
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.stage import Run
@@ -168,21 +167,16 @@ def keep(question: Utterance, answer: Answer, folder: Path) -> dict[str, Any]:
         write_audio(file, answer.audio, answer.sample_rate)
     return {
         "id": question.id,
-        "audio": relative(question.audio, folder),
+        "audio": relative_path(question.audio, folder),
         "question": question.text,
         "heard": answer.heard,
         "said": answer.said,
-        "reply_audio": relative(file, folder) if len(answer.audio) else None,
+        "reply_audio": relative_path(file, folder) if len(answer.audio) else None,
         "speaker": question.speaker,
         "seconds": round(len(answer.audio) / answer.sample_rate, 3),
         "is_cut": answer.is_cut,
         "timings": answer.timings,
     }
-
-
-def relative(file: Path, folder: Path) -> str:
-    """The path of a file from a folder, whatever links lead there."""
-    return os.path.relpath(file.resolve(), folder.resolve())
 
 
 def without_timings(record: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from corpus.manifest import BadRecord, check_bad_share
 from runtime.artefact import atomic_path, read_json, write_json
-from runtime.chat_endpoint import RequestConfig
+from runtime.chat_endpoint import FailureTally, RequestConfig
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.progress import Progress
@@ -24,8 +24,6 @@ from .dialogue_files import Dialogue, record_of
 from .filter import FilterConfig, Sifted, plain, sift
 from .shortening import EndpointConfig, LongReply, Shortener
 from .text_dialogues import read_text_dialogues
-
-EARLY = 20  # failures before the share of failed requests is looked at
 
 
 @dataclass(frozen=True)
@@ -72,16 +70,13 @@ class Gatherer:
     def _shorten(self, source: str, split: str, bar: Progress) -> dict[str, str]:
         """Shorten long replies; returns all that the journal holds then, by name."""
         shortener = Shortener(self.endpoint, self.requests, self.filter.max_reply_words)
-        asked, failures = 0, Counter[str]()
+        tally = FailureTally(self.endpoint.url, "replies were not shortened", self.requests.max_failed_share)
         with Journal(self.folder / "shortened.jsonl") as journal:
             done = {str(one["name"]) for one in journal.records}
             for failure in shortener.shorten(self._long_replies(source, split, done), journal):
-                asked += 1
                 bar.update()
-                failures.update([failure] if failure else [])
-                if failures.total() >= EARLY:
-                    check_answered(failures, asked, self.endpoint.url, self.requests.max_failed_share)
-            check_answered(failures, asked, self.endpoint.url, self.requests.max_failed_share)
+                tally.add(failure)
+            tally.check(tally.asked)
             return {str(one["name"]): kept_text(one) for one in journal.records}
 
     def _long_replies(self, source: str, split: str, done: set[str]) -> Iterator[LongReply]:
@@ -149,13 +144,3 @@ def name_of(split: str, dialogue: Dialogue, number: int) -> str:
 def kept_text(record: dict[str, Any]) -> str:
     """The short reply of a journal's record; earlier versions wrote one ``text``."""
     return str(record["texts"][0] if "texts" in record else record["text"])
-
-
-def check_answered(failures: Counter[str], asked: int, url: str, max_share: float) -> None:
-    """Raise a `UserError` if too many requests got no answer."""
-    count = failures.total()
-    if count > max_share * asked:
-        reason, most = failures.most_common(1)[0]
-        found = f"{count} of {asked} replies were not shortened ({most} times: {reason})"
-        remedy = f"call again for the rest (answers are kept), or raise requests.max_failed_share={max_share}"
-        raise UserError(url, found=found, remedy=remedy)

@@ -16,7 +16,7 @@ from evaluation.judges.recognisers import Recogniser, find_recogniser
 from evaluation.sets.item import EvaluationItem, EvaluationSet, WorkedExample
 from evaluation.sets.reading import choose_items, read_set
 from runtime.artefact import atomic_path
-from runtime.chat_endpoint import UnansweredError
+from runtime.chat_endpoint import FailureTally, UnansweredError
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 from runtime.journal import Journal
@@ -29,7 +29,6 @@ from .prompt import ItemPrompt, choose_shots
 
 ANSWERED, TRANSCRIBED, HEARD = "answered.jsonl", "transcribed.jsonl", "heard.jsonl"
 FILES_AT_ONCE = 8
-EARLY = 20  # failures before their share is looked at
 
 
 def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
@@ -142,30 +141,18 @@ def ask_all(
     with Journal(run.folder / ANSWERED) as journal:
         done = {str(record["id"]): ModelAnswer(**record) for record in journal.records}
         left = [prompt for prompt in prompts if prompt.id not in done]
-        failures = Counter[str]()
+        tally = FailureTally(config.model, "items were not answered", config.requests.max_failed_share)
         bar = run.progress(len(prompts), "answers", start=len(prompts) - len(left), unit="item")
         with bar, ThreadPoolExecutor(model.concurrency) as pool:
             made = pool.map(lambda prompt: ask(prompt, model, settings, run.folder), left)
-            for number, answer in enumerate(made, 1):
-                if answer.failure:
-                    failures.update([answer.failure])
-                else:
+            for answer in made:
+                if not answer.failure:
                     journal.append(asdict(answer))
                 done[answer.id] = answer
                 bar.update()
-                if failures.total() >= EARLY:
-                    check_failures(failures, number, config)
-        check_failures(failures, len(prompts), config)
+                tally.add(answer.failure)
+        tally.check(len(prompts))
     return [done[prompt.id] for prompt in prompts]
-
-
-def check_failures(failures: Counter[str], asked: int, config: AnswerConfig) -> None:
-    """Raise a `UserError` where too many items have no answer."""
-    if failures.total() > config.requests.max_failed_share * max(asked, 1):
-        reason, count = failures.most_common(1)[0]
-        found = f"no answer to {failures.total()} of {asked} items ({count} times: {reason})"
-        remedy = f"call again: answers are kept; or raise requests.max_failed_share={config.requests.max_failed_share}"
-        raise UserError(config.model, found=found, remedy=remedy)
 
 
 def ask(prompt: ItemPrompt, model: AnsweringModel, settings: AnswerSettings, folder: Path) -> ModelAnswer:

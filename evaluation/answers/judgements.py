@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.rules.rule import Rule
 from evaluation.sets.item import EvaluationItem
-from runtime.chat_endpoint import ChatEndpoint, ChatRequest
-from runtime.errors import UserError
+from runtime.chat_endpoint import ChatEndpoint, ChatRequest, FailureTally
 from runtime.journal import Journal
 from runtime.progress import Progress
 
 from .answer_file import AnswerFile
 
 JOURNAL = "judgements.jsonl"
-EARLY = 20  # failures before their share is looked at
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,15 @@ def judge_answers(
     Raises:
         UserError: the endpoint refuses, or more than ``max_failed_share`` of the requests stay without an answer.
     """
-    asked, failures = 0, Counter[str]()
+    tally = FailureTally(endpoint.url, "answers were not judged", max_failed_share)
     with Journal(folder / JOURNAL) as journal:
         done = {str(record["name"]) for record in journal.records}
         bar.update(len(done))
         for failure in endpoint.complete_all(requests(answered, rules, media, done), journal):
-            asked += 1
             bar.update()
-            failures.update([failure] if failure else [])
-            if failures.total() >= EARLY:
-                _check(failures, asked, endpoint, max_failed_share)
-        _check(failures, asked, endpoint, max_failed_share)
-    return read_judgements(folder, failures)
+            tally.add(failure)
+        tally.check(tally.asked)
+    return read_judgements(folder, tally.failures)
 
 
 def requests(
@@ -97,11 +91,3 @@ def read_judgements(folder: Path, failures: Mapping[str, int] | None = None) -> 
         sum(int(record["prompt_tokens"]) for record in records),
         sum(int(record["completion_tokens"]) for record in records),
     )
-
-
-def _check(failures: Counter[str], asked: int, endpoint: ChatEndpoint, max_failed_share: float) -> None:
-    if failures.total() > max_failed_share * max(asked, 1):
-        reason, count = failures.most_common(1)[0]
-        found = f"{failures.total()} of {asked} answers were not judged ({count} times: {reason})"
-        remedy = f"call again: judgements are kept; or raise requests.max_failed_share={max_failed_share}"
-        raise UserError(endpoint.url, found=found, remedy=remedy)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from corpus.manifest import read_manifest
 from corpus.text.normalisation import normalise
 from corpus.world.questions import choose_questions, read_questions
-from runtime.artefact import write_text
+from runtime.artefact import relative_path, write_text
 from runtime.errors import UserError
 from runtime.stage import Run
 
@@ -37,7 +36,7 @@ def write_question_set(config: QuestionSetConfig, run: Run) -> dict[str, Any]:
             "id": utterance.id,
             "question": utterance.text,
             "answers": [asked.answer],
-            "audio": os.path.relpath(utterance.audio.resolve(), run.folder.resolve()),
+            "audio": relative_path(utterance.audio, run.folder),
             "topic": asked.topic,
         }
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corpus.audio.files import write_audio
 from corpus.manifest import Utterance
+from runtime.artefact import relative_path
 
 from .exchange import REALTIME_RATE, Exchange
 
@@ -45,11 +45,11 @@ def save_exchange(exchange: Exchange, asked: Utterance, condition: Condition, fo
     return {
         "id": f"{condition.label}/{exchange.id}",
         "condition": condition.label,
-        "audio": relative(asked.audio, folder),
+        "audio": relative_path(asked.audio, folder),
         "question": asked.text,
         "heard": exchange.heard,
         "said": exchange.said,
-        "reply_audio": relative(file, folder) if exchange.pieces else None,
+        "reply_audio": relative_path(file, folder) if exchange.pieces else None,
         "speaker": asked.speaker,
         "seconds": round(exchange.seconds, 3),
         "status": exchange.status,
@@ -94,8 +94,3 @@ def audible_gaps(exchange: Exchange) -> list[float]:
 def rounded(value: float | None) -> float | None:
     """Rounded to tenths of milliseconds."""
     return None if value is None else round(value, 4)
-
-
-def relative(file: Path, folder: Path) -> str:
-    """The path of a file from a folder, both with links resolved."""
-    return os.path.relpath(file.resolve(), folder.resolve())

@@ -128,7 +128,7 @@ def test_an_interrupted_run_asks_only_what_is_missing(tmp_path: Path) -> None:
 def test_too_many_failures_are_an_error_and_answers_are_kept(tmp_path: Path) -> None:
     config = answered(tmp_path, "http://127.0.0.1:9/v1", served_model="m")
     config.requests = RequestConfig(wait_seconds=0.001, retries=0, max_failed_share=0.1)
-    with pytest.raises(UserError, match=r"no answer to 5 of 5 items \(5 times: ConnectError"):
+    with pytest.raises(UserError, match=r"5 of 5 items were not answered \(5 times: ConnectError"):
         answer.STAGE.execute(config)
 
 
