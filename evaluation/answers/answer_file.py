@@ -11,6 +11,7 @@ from typing import Any
 from corpus.json_lines import numbered_lines, parse_json_line
 from evaluation.sets.item import EvaluationSet
 from evaluation.sets.reading import choose_items
+from evaluation.sets.run_header import RunHeader
 from runtime.artefact import read_json, write_json, write_text
 from runtime.errors import UserError
 
@@ -43,18 +44,10 @@ class ModelAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerHeader:
+class AnswerHeader(RunHeader):
     """Circumstances of a run of answers: what a score's stamp takes over.
 
-    Attributes:
-        benchmark: by name.
-        data: where the set was read from.
-        set_digest: of its items.
-        items: their number.
-        left_out: bad rows of the set.
-        repeated: items whose prompt came before.
-        model: what was asked, as it was given.
-        model_digest: of its files, or what an endpoint says of itself.
+    Attributes (after those of the set and the model, `RunHeader`):
         direction: ``s2t`` and the like: the medium of the prompt, and those of the reply.
         limit: number of items chosen out of the set, with the seed; 0 means all.
         shots: worked examples in front of each prompt.
@@ -64,14 +57,6 @@ class AnswerHeader:
         settings: further options that change answers.
     """
 
-    benchmark: str
-    data: str
-    set_digest: str
-    items: int
-    left_out: int
-    repeated: int
-    model: str
-    model_digest: str
     direction: str
     limit: int = 0
     shots: int = 0

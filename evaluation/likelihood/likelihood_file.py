@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.json_lines import numbered_lines, parse_json_line
+from evaluation.sets.run_header import RunHeader
 from runtime.artefact import read_json, write_json, write_text
 from runtime.errors import UserError
 
@@ -51,31 +52,15 @@ class ChoiceLikelihood:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LikelihoodHeader:
+class LikelihoodHeader(RunHeader):
     """Circumstances of a run: what a score's stamp takes over.
 
-    Attributes:
-        benchmark: by name.
-        data: where the set was read from.
-        set_digest: of its items.
-        items: their number.
-        left_out: bad rows of the set.
-        repeated: items that an earlier one equals.
-        model: folder name.
-        model_digest: of its files.
+    Attributes (after those of the set and the model, `RunHeader`):
         directions: of the run.
         seed: of the choice of items.
         settings: further options that change likelihoods.
     """
 
-    benchmark: str
-    data: str
-    set_digest: str
-    items: int
-    left_out: int
-    repeated: int
-    model: str
-    model_digest: str
     directions: tuple[str, ...]
     seed: int
     settings: Mapping[str, Any]
