@@ -24,7 +24,7 @@ def read_keys(file: Path) -> list[str]:
         UserError: no such file, or no key in it.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         remedy = "give a text file with one key a line"
         raise UserError(str(file), found=f"not readable ({type(error).__name__})", remedy=remedy) from error

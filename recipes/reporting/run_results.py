@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from runtime.artefact import read_json
 from runtime.errors import UserError
 from runtime.stage import Headline, Stage
@@ -85,7 +85,7 @@ class Results:
         folder = self.folder(step)
         if folder is None or not (folder / name).exists():
             return []
-        return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines() if line.strip()]
+        return records_of(folder / name)
 
     def curves(self) -> dict[str, list[dict[str, float]]]:
         """The training curves by step."""
@@ -125,3 +125,9 @@ class Results:
 def metric_name(entry: dict[str, Any], key: str) -> str:
     """A step's metric under its name in the run's metrics; ``entry`` is the step's in ``plan.json``."""
     return f"{entry['metrics']}.{key}" if entry["metrics"] else key
+
+
+def records_of(file: Path) -> list[dict[str, Any]]:
+    """The records of a JSONL file; only a line feed ends a line (transcripts may hold U+2028)."""
+    with file.open("rb") as lines:
+        return [parse_json_line(line) for _, line in numbered_lines(lines)]

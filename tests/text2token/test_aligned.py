@@ -13,7 +13,7 @@ from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 from text2token.aligned import STAGE
 from text2token.alignment.config import AlignedConfig
-from text2token.alignment.word_times import TimedWord, WordTime, aligned_pieces, cut_speech, locate_words
+from text2token.alignment.word_times import TimedWord, WordTime, aligned_pieces, cut_speech, locate_words, read_times
 from text2token.spans.layout import Span
 from text2token.spans.policies import SpanConfig
 
@@ -61,6 +61,17 @@ def test_times_that_do_not_fit() -> None:
     ):
         with pytest.raises(ValueError, match=match):
             locate_words(TEXT, [WordTime(*row) for row in times])
+
+
+def test_times_are_lines_of_json_as_everywhere(tmp_path: Path) -> None:
+    file = tmp_path / "words.jsonl"
+    row = json.dumps({"id": "a", "words": [["caf\u2028é", 0, 1]]}, ensure_ascii=False).encode()
+    file.write_bytes(b"\xef\xbb\xbf" + row + b"\r\n\n" + row.replace(b'"a"', b'"b"'))
+    assert read_times(str(file)) == {name: [WordTime("caf\u2028é", 0, 1)] for name in ("a", "b")}
+    for line, reason in ((b'{"id": "caf\xe9"}', "not UTF-8"), (rb'{"id": "\ud83d", "words": []}', "surrogate pair")):
+        file.write_bytes(row + b"\n" + line)
+        with pytest.raises(UserError, match=rf"line 2: no record of words .*{reason}"):
+            read_times(str(file))
 
 
 @pytest.fixture

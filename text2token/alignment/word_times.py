@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.tokens import TokenisedUtterance
 from runtime.errors import UserError
 from text2token.spans.layout import Span
@@ -39,15 +39,16 @@ def read_times(path: str) -> dict[str, list[WordTime]]:
     times = {}
     if not Path(path).is_file():
         raise UserError(path, found="no such file", remedy="give the words' times, one utterance a line")
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
-        try:
-            record = json.loads(line)
-            times[str(record["id"])] = [
-                WordTime(str(word), float(begin), float(end)) for word, begin, end in record["words"]
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            found, remedy = f"no record of words ({error})", 'write {"id": ..., "words": [[word, begin, end], ...]}'
-            raise UserError(f"{path}, line {number}", found=found, remedy=remedy) from error
+    with Path(path).open("rb") as lines:
+        for number, line in numbered_lines(lines):
+            try:
+                record = parse_json_line(line)
+                times[str(record["id"])] = [
+                    WordTime(str(word), float(begin), float(end)) for word, begin, end in record["words"]
+                ]
+            except (ValueError, KeyError, TypeError) as error:
+                found, remedy = f"no record of words ({error})", 'write {"id": ..., "words": [[word, begin, end], ...]}'
+                raise UserError(f"{path}, line {number}", found=found, remedy=remedy) from error
     return times
 
 

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import json
-
 from recipes.reporting.blocks import Section, marked, png_uri, sound
-from recipes.reporting.run_results import Results
+from recipes.reporting.run_results import Results, records_of
 from runtime.artefact import read_json
 
 
@@ -24,7 +22,7 @@ def browser_section(results: Results) -> Section | None:
         "the space bar held (push to talk) and hands-free. What the page played was recorded at its loudspeaker and "
         "transcribed by the judge. First sound: seconds from the end of the question, as the page itself shows them."
     )
-    rows = [json.loads(line) for line in (folder / "page.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = records_of(folder / "page.jsonl")
     header = ["asked", "how", "heard", "said", "key", "as played", "by the judge", "first sound"]
     section.table(
         header,

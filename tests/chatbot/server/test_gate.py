@@ -179,6 +179,8 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     assert keys.name_of("third-key") is None
     assert "first-key" not in repr(vars(keys))
     assert "first-key" not in repr(ServerOptions(api_keys=read_keys(file)))
+    file.write_bytes(b"\xef\xbb\xbffirst-key\r\n")  # as Windows' editor writes it
+    assert read_keys(file) == ["first-key"]
     file.write_text("# nothing\n")
     for wrong in (file, tmp_path / "none"):
         with pytest.raises(UserError, match=str(wrong)):

@@ -55,6 +55,13 @@ def run_of(root: Path, modules: dict[str, str], metrics: dict[str, dict[str, flo
     return Results(root)
 
 
+def test_a_line_separator_in_a_transcript_ends_no_record(tmp_path: Path) -> None:
+    results, row = run_of(tmp_path, {"chat": "chatbot.respond"}, {}), {"said": "one\u2028two\x85three"}
+    lines = json.dumps(row, ensure_ascii=False) + "\n"
+    (tmp_path / "chat" / "answers.jsonl").write_text(lines * 2, encoding="utf-8")
+    assert results.lines("chat", "answers.jsonl") == [row, row]
+
+
 def test_an_evaluation_is_shown_by_declaring_its_headlines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new evaluation needs its stage file only: its headline metrics become tiles and rows."""
     headlines = (
