@@ -134,3 +134,21 @@ def test_the_command(llama: Path, tiny: Any, capsys: pytest.CaptureFixture[str])
     ):
         assert main(arguments) == 2
         assert words in capsys.readouterr().err
+
+
+def test_the_command_ends_where_somebody_elses_turn_begins(
+    tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder, v = export_random("llama", tiny, tmp_path / "model"), tiny.vocabulary
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():  # one of two opposite rows has the largest logit, whatever the hidden state
+        head = model.get_output_embeddings().weight.zero_()
+        head[v.special("user")] = torch.randn(head.shape[1])
+        head[v.special("system")] = -head[v.special("user")]
+    model.save_pretrained(folder)
+    assert main([str(folder), "--text", "ka ki", "--temperature", "0", "--max-new-tokens", "6", "--json"]) == 0
+    (end,) = json.loads(capsys.readouterr().out)["ids"]
+    assert end in (v.special("user"), v.special("system"))
