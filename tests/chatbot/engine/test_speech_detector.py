@@ -72,6 +72,17 @@ def test_sounds_without_speech_are_none(network: SileroNetwork) -> None:
     assert sum(taken) <= 0.05 * len(taken)
 
 
+@pytest.mark.parametrize("level", [-15.0, -50.0])
+def test_the_threshold_decides(network: SileroNetwork, level: float) -> None:
+    fan = make_background("fan", seed=1, seconds=2.0, level_db=level)
+    for audio, has_speech in ((fan, False), (said("what is the capital of france"), True)):
+        assert (probability(network, audio) >= THRESHOLD) == has_speech
+        detector = SpeechDetector(network, THRESHOLD)
+        detector.feed(audio)
+        detector.finish()
+        assert detector.has_speech == has_speech
+
+
 def test_pieces_do_not_matter(network: SileroNetwork) -> None:
     audio = np.concatenate([make_background("fan", seed=1, seconds=0.5, level_db=-50), said("yes")])
     whole = probability(network, audio)
