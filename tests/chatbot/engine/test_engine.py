@@ -17,6 +17,7 @@ from chatbot.engine.engine import Engine, NoFreeConversationError
 from chatbot.engine.events import AudioDelta, Event, ReplyDone, TextDelta, TranscriptDelta
 from chatbot.engine.options import EngineOptions, ReplyOptions
 from chatbot.engine.turn_encoder import AudioBacklogError
+from corpus.audio.background import make_background
 from corpus.audio.files import SAMPLE_RATE, Samples
 from lm.data.formats import read_reply
 from lm.data.reply_format import ReplyState
@@ -141,6 +142,19 @@ def test_a_question_before_silence_is_answered(bundle: Bundle) -> None:
                 each.add_text("user", "what is the capital of france")
             told = await asked(conversation, SILENCE)
             assert told.text == Told([event async for event in other.respond()]).text
+
+    run(test)
+
+
+def test_noise_is_not_answered_by_the_settings_alone(bundle: Bundle) -> None:
+    pytest.importorskip("silero_vad", reason="silero-vad is not installed")
+    noise = make_background("fan", seed=1, seconds=1.5, level_db=-20)
+
+    async def test() -> None:
+        for threshold in (0.6, 0.0):
+            async with running(changed(bundle, min_speech_probability=threshold)) as engine:
+                told = await asked(engine.open(), noise)
+                assert (told.done.reason == "no_speech") == bool(threshold)
 
     run(test)
 
