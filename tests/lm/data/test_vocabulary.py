@@ -96,6 +96,8 @@ def test_saved_vocabulary_is_the_same_and_transformers_loads_it(tmp_path: Path) 
     ]
     assert theirs.eos_token_id == again.eos and theirs.pad_token_id == again.pad
     assert len(theirs) == again.size
+    batch = theirs([text, "paris"], padding=True)  # a decoder-only model goes on at the right end of every row
+    assert [row[-1] for row in batch.attention_mask] == [1, 1] and batch.attention_mask[1][0] == 0
 
 
 def test_training_is_deterministic_across_processes() -> None:
