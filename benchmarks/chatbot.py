@@ -40,6 +40,7 @@ from chatbot.engine.options import EngineOptions
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
 from corpus.manifest import Utterance, read_manifest
 from corpus.world.questions import choose_questions
+from evaluation.load_test.metrics import request_record, summarise_requests
 from evaluation.served_chat.exchange import ANSWERED
 from evaluation.served_chat.load_generator import PAUSE_SECONDS, closed_loop, load_question
 from evaluation.served_chat.realtime_client import ClientOptions
@@ -110,13 +111,13 @@ def report_latency(config: ChatbotBenchmarkConfig, chosen: Sequence[Utterance]) 
         baseline = Baseline(Path(config.bundle), config.threads)
         ours(served, chosen[:2], 1, config.seed)  # warms up
         for count in counts:
-            waits: dict[str, list[float]] = {"served": [], "peer": []}
+            records, waits = list[dict[str, Any]](), list[float]()
             for half in filter(None, halves):
-                waits["served"] += ours(served, half, count, config.seed)
-                waits["peer"] += baseline.ask(half, count, config.seed)
-            own, theirs = (quantiles("wait", waits[name]) for name in ("served", "peer"))
+                records += ours(served, half, count, config.seed)
+                waits += baseline.ask(half, count, config.seed)
+            own, theirs = summarise_requests(records), quantiles("audio_ttfp", waits)
             load = os.getloadavg()[0]
-            ratios = [theirs[f"wait.{key}"] / own[f"wait.{key}"] for key in ("p50", "p99")]
+            ratios = [theirs[f"audio_ttfp.{key}"] / own[f"audio_ttfp.{key}"] for key in ("p50", "p99")]
             line = f"{count:>8}  {shown(own):24}{shown(theirs):24}{ratios[0]:>10.2f}{ratios[1]:>7.2f}{load:>6.1f}"
             print(line, flush=True)
             found["rounds"].append({"talkers": count, "served": own, "peer": theirs, "load": load})
@@ -125,17 +126,17 @@ def report_latency(config: ChatbotBenchmarkConfig, chosen: Sequence[Utterance]) 
 
 def shown(summary: Summary) -> str:
     """Three quantiles."""
-    return " ".join(f"{summary[f'wait.{key}']:.2f}" for key in ("p50", "p90", "p99"))
+    return " ".join(f"{summary[f'audio_ttfp.{key}']:.2f}" for key in ("p50", "p90", "p99"))
 
 
-def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: int) -> list[float]:
-    """Seconds to the first audio at our server."""
+def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: int) -> list[dict[str, Any]]:
+    """The metrics of each request at our server, as those of `evaluation.serving`."""
     questions = [load_question(utterance) for utterance in chosen]
     exchanges = asyncio.run(closed_loop(served.url, questions, ClientOptions(), clients=talkers, seed=seed))
     failed = [exchange.reason for exchange in exchanges if exchange.status not in ANSWERED]
     if failed:
         raise SystemExit(f"{len(failed)} questions were not answered: {failed[0]}")
-    return [wait for exchange in exchanges if (wait := exchange.first_audio_seconds) is not None]
+    return [request_record(exchange) for exchange in exchanges]
 
 
 def answer_whole(bundle: Bundle, question: Samples) -> Samples:

@@ -86,6 +86,7 @@ COMMANDS = (
         "evaluate score", "evaluation.score", "scores of those answers by every rule, with stamps; no model needed"
     ),
     Subcommand("evaluate export", "evaluation.export", "those answers in the files of a benchmark's own scripts"),
+    Subcommand("evaluate serving", "evaluation.serving", "latency of a served chatbot at 1 to 16 talkers, p50 to p99"),
     Subcommand("evaluate cloze-set", "evaluation.cloze_set", "StoryCloze-like pairs of the built-in world, spoken"),
     Subcommand("evaluate base", "evaluation.base", "log-likelihoods of a set's candidates by a base model, kept raw"),
     Subcommand("evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods, with stamps"),
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     command, rest = found
     module = importlib.import_module(command.module)
-    status: int = module.STAGE.main(rest) if hasattr(module, "STAGE") else module.main(rest)
+    status: int = module.STAGE.main(rest, command.words) if hasattr(module, "STAGE") else module.main(rest)
     return status
 
 

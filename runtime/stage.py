@@ -147,9 +147,9 @@ class Stage(Generic[Config]):
         """Run with the process's arguments and leave with the exit status (0 good, 2 user error, 1 defect)."""
         sys.exit(self.main(sys.argv[1:]))
 
-    def main(self, arguments: Sequence[str]) -> int:
-        """Parse, run and report; returns the exit status."""
-        return exit_status(self.name.replace(".", " "), lambda: self._act(arguments))
+    def main(self, arguments: Sequence[str], words: str = "") -> int:
+        """Parse, run and report as ``speechweave WORDS`` (none: the stage's name); returns the exit status."""
+        return exit_status(words or self.name.replace(".", " "), lambda: self._act(arguments))
 
     def _act(self, arguments: Sequence[str]) -> None:
         if "--help" in arguments or "-h" in arguments:

@@ -1,1 +1,1 @@
-"""Load and latency tests of a served chatbot through its public Realtime protocol and its page."""
+"""Load and latency tests of a served chatbot through its public interfaces and its page."""

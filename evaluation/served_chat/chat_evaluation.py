@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from .exchange import Exchange
 from .load_generator import SpokenQuestion, closed_loop, hold_dialogue, load_question, open_loop
 from .realtime_client import ClientOptions
 from .records import Condition, interruption_record, save_exchange
-from .server import serve_bundle
+from .server import server_of
 from .table import Summary, describe_machine, draw_latency, markdown, summarise, summarise_interruptions
 
 OPEN_LOOP_CLIENTS = 8  # concurrent clients that the server started for an open loop admits
@@ -49,7 +48,10 @@ def evaluate_chat(config: ChatEvaluationConfig, run: Run) -> dict[str, Any]:
         wanted = [condition.label for condition in conditions(config)]
         wanted += [interrupted_label(turn) for turn in config.turns] if config.interruptions else []
         if not done >= set(wanted):
-            with server(config, run) as (url, cpu_seconds):
+            most = max([*config.talkers, *(OPEN_LOOP_CLIENTS for _ in config.rates)])
+            with server_of(
+                config.bundle, config.url, run.folder / "server.log", max_talkers=most, threads=config.threads
+            ) as (url, cpu_seconds):
                 asyncio.run(ask_all(config, run, journal, url, chosen, cpu_seconds))
         by_label = {record["condition"]: record for record in journal.records}
     return score(config, run, by_label)
@@ -64,22 +66,6 @@ def conditions(config: ChatEvaluationConfig) -> list[Condition]:
 def interrupted_label(turn: str) -> str:
     """The label of the interrupted replies of a kind of turn."""
     return f"{turn}.interrupted"
-
-
-@contextmanager
-def server(config: ChatEvaluationConfig, run: Run) -> Iterator[tuple[str, Callable[[], float | None]]]:
-    """The server to ask: the one given, or one of the bundle that runs while the context is open.
-
-    Yields:
-        Its URL, and a function that returns the CPU seconds it has taken (None for a server that is not ours).
-    """
-    if config.url is not None:
-        yield config.url, lambda: None
-        return
-    assert config.bundle is not None
-    most = max([*config.talkers, *(OPEN_LOOP_CLIENTS for _ in config.rates)])
-    with serve_bundle(config.bundle, run.folder / "server.log", max_talkers=most, threads=config.threads) as served:
-        yield served.url, served.cpu_seconds
 
 
 async def ask_all(

@@ -32,6 +32,7 @@ class Exchange:
         committed: when the client or the server ended the question.
         heard: the server's transcript of the question.
         said: the transcript of the reply.
+        first_text: arrival of the first text of the reply (its transcript, where it is spoken).
         pieces: the reply's speech.
         arrivals: times of the pieces.
         ended: when the server ended the reply.
@@ -47,6 +48,7 @@ class Exchange:
     committed: float | None = None
     heard: str | None = None
     said: str = ""
+    first_text: float | None = None
     pieces: list[Pcm] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     ended: float | None = None
@@ -76,6 +78,16 @@ class Exchange:
     def first_audio_seconds(self) -> float | None:
         """From the end of the question's speech to the reply's first sample."""
         return self.arrivals[0].at - self.speech_ended if self.arrivals else None
+
+    @property
+    def first_text_seconds(self) -> float | None:
+        """From the end of the question's speech to the reply's first text."""
+        return None if self.first_text is None else self.first_text - self.speech_ended
+
+    @property
+    def end_to_end_seconds(self) -> float | None:
+        """From the end of the question's speech until the server ended the reply."""
+        return None if self.ended is None else self.ended - self.speech_ended
 
     @property
     def real_time_factor(self) -> float | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
 
 import websockets
 
@@ -35,6 +36,17 @@ def load_question(utterance: Utterance) -> SpokenQuestion:
     return SpokenQuestion(utterance.id, spoken_question(read_segment(utterance.segment), SAMPLE_RATE))
 
 
+class SpeechClient(Protocol):
+    """A client that asks one spoken question after the other."""
+
+    async def ask(self, name: str, question: Pcm, *, interrupt_after: float | None = None) -> Exchange:
+        """Send a question and receive the reply; see `RealtimeClient.ask`."""
+        ...
+
+
+OpenClient = Callable[[str, ClientOptions], AbstractAsyncContextManager[SpeechClient]]
+
+
 def ignore(exchange: Exchange) -> None:
     """Do nothing with an exchange."""
 
@@ -49,6 +61,7 @@ async def closed_loop(
     interrupt_after: float | None = None,
     seed: int = 1,
     on_exchange: Callable[[Exchange], None] = ignore,
+    open_client: OpenClient = RealtimeClient,
 ) -> list[Exchange]:
     """Ask all questions by ``clients`` concurrent clients, each taking the next that is left.
 
@@ -61,6 +74,7 @@ async def closed_loop(
         interrupt_after: see `RealtimeClient.ask`.
         seed: of the pauses, which keep the clients out of step.
         on_exchange: called when a question has been answered.
+        open_client: of the interface, from a URL and options.
 
     Returns:
         The exchange of each question, in the order of the questions.
@@ -73,7 +87,7 @@ async def closed_loop(
         while left:
             dialogue = [left.pop() for _ in range(min(dialogue_turns, len(left)))]
             await asyncio.sleep(pauses.uniform(0.0, 2 * PAUSE_SECONDS))
-            made = await hold_dialogue(url, [each for _, each in dialogue], options, interrupt_after)
+            made = await hold_dialogue(url, [each for _, each in dialogue], options, interrupt_after, open_client)
             for (place, _), exchange in zip(dialogue, made, strict=True):
                 exchanges[place] = exchange
                 on_exchange(exchange)
@@ -108,12 +122,16 @@ async def open_loop(
 
 
 async def hold_dialogue(
-    url: str, questions: Sequence[SpokenQuestion], options: ClientOptions, interrupt_after: float | None = None
+    url: str,
+    questions: Sequence[SpokenQuestion],
+    options: ClientOptions,
+    interrupt_after: float | None = None,
+    open_client: OpenClient = RealtimeClient,
 ) -> list[Exchange]:
     """Ask questions one after the other over one connection; a failure is the ``status`` "error" of its exchange."""
     exchanges: list[Exchange] = []
     try:
-        async with RealtimeClient(url, options) as client:
+        async with open_client(url, options) as client:
             for question in questions:
                 exchanges.append(await client.ask(question.id, question.speech, interrupt_after=interrupt_after))
                 if exchanges[-1].status == "error":

@@ -284,6 +284,8 @@ class RealtimeClient:
             exchange.arrivals.append(Arrival(event["at"], len(piece)))
         elif kind == "response.output_audio_transcript.delta":
             exchange.said += event["delta"]
+            if exchange.first_text is None and event["delta"]:
+                exchange.first_text = event["at"]
         elif kind == "conversation.item.input_audio_transcription.completed":
             exchange.heard = event["transcript"]
         elif kind == "input_audio_buffer.committed" and exchange.committed is None:
@@ -301,6 +303,7 @@ class RealtimeClient:
             if exchange.status == "cancelled" and exchange.interrupted is None:
                 exchange.early += 1  # the question went on: its reply still follows
                 exchange.said, exchange.pieces, exchange.arrivals, exchange.committed = "", [], [], None
+                exchange.first_text = None
                 return
             exchange.ended = event["at"]
         elif kind == "error" and exchange.interrupted is None:  # a finished reply cannot be cancelled

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,23 @@ def serve_bundle(
             yield ServedBundle(wait_for_address(process, log), process, log)
         finally:
             stop(process, log)
+
+
+@contextlib.contextmanager
+def server_of(
+    bundle: Path | str | None, url: str | None, log: Path, *, max_talkers: int, threads: int
+) -> Iterator[tuple[str, Callable[[], float | None]]]:
+    """The server at ``url``, or one of ``bundle`` that runs while the context is open.
+
+    Yields:
+        Its URL, and a function that returns the CPU seconds it has taken (None for a server that is not ours).
+    """
+    if url is not None:
+        yield url, lambda: None
+        return
+    assert bundle is not None
+    with serve_bundle(bundle, log, max_talkers=max_talkers, threads=threads) as served:
+        yield served.url, served.cpu_seconds
 
 
 def wait_for_address(process: subprocess.Popen[str], log: Path) -> str:

@@ -20,7 +20,7 @@ from .exchange import ANSWERED
 
 Row = Mapping[str, Any]
 Summary = dict[str, float]
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 # key of the summary -> heading, factor, digits
 COLUMNS = {
     "questions": ("questions", 1.0, 0),
@@ -75,7 +75,7 @@ def summarise(held: Mapping[str, Any], scored: Sequence[dict[str, Any]]) -> Summ
 
 
 def quantiles(name: str, values: Sequence[float]) -> Summary:
-    """Median, ninth decile and 99th percentile, each a value that was seen (the next above)."""
+    """50th, 90th, 95th and 99th percentile, each a value that was seen (the next above)."""
     if not values:
         return {}
     return {

@@ -14,12 +14,14 @@ from corpus.audio.files import read_audio
 from corpus.manifest import read_manifest
 from corpus.world.questions import read_questions
 from evaluation.chat import STAGE
+from evaluation.load_test.config import ServingConfig
 from evaluation.question_answering.answers import read_answers
 from evaluation.served_chat.config import KEY_VARIABLE, ChatEvaluationConfig
 from evaluation.served_chat.exchange import spoken_question
 from evaluation.served_chat.load_generator import SpokenQuestion
 from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.soak import draw_memory, growth, soak
+from evaluation.serving import STAGE as SERVING
 from runtime.errors import UserError
 
 from .conftest import CAPITALS, KEY, MAX_TALKERS
@@ -89,6 +91,46 @@ def test_what_cannot_be_asked_is_explained(served: ServedBundle, corpus: Path, t
         serve_bundle(tmp_path, tmp_path / "server.log") as nothing,
     ):
         assert nothing is None
+
+
+@pytest.mark.parametrize("interface", ["realtime", "chat_completions"])
+def test_latency_is_measured_over_both_interfaces_and_kept_after_a_kill(
+    served: ServedBundle, chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interface: str
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    data, out, talkers = str(chain / "corpus" / "heldout_sentence.jsonl"), tmp_path / "out", [2]
+    config = ServingConfig(out=str(out), model=served.url, data=data, talkers=talkers, requests=2, interface=interface)
+    metrics = SERVING.execute(config)
+    lines = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    assert [line["talkers"] for line in lines] == [count for count in talkers for _ in range(2)]
+    for count in talkers:
+        assert (metrics[f"{count}.requests"], metrics[f"{count}.failures"], metrics[f"{count}.e2el.n"]) == (2, 0, 2)
+    spoken = [line for line in lines if line["audio_ttfp"] is not None]
+    assert spoken
+    for line in spoken:
+        assert 0 < line["ttft"] <= line["audio_ttfp"] <= line["e2el"]
+        assert line["audio_duration"] > 0
+    written = json.loads((out / "serving.json").read_text())
+    assert [each["talkers"] for each in written["measurements"]] == talkers
+    assert "data:image/png;base64," in (out / "serving.html").read_text()
+
+    kept = (out / "requests.jsonl").read_bytes()
+    (out / "done.json").unlink()  # a kill before the end
+    monkeypatch.delenv(KEY_VARIABLE)  # nothing is asked again
+    assert SERVING.execute(config) == metrics
+    assert (out / "requests.jsonl").read_bytes() == kept
+
+
+def test_a_refused_request_and_a_missing_model_are_explained(
+    served: ServedBundle, chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    data = str(chain / "corpus" / "heldout_sentence.jsonl")
+    options = {"out": str(tmp_path / "out"), "data": data, "talkers": [1], "requests": 1}
+    with pytest.raises(UserError, match="first request failed"):
+        SERVING.execute(ServingConfig(model=served.url, interface="chat_completions", **options))
+    with pytest.raises(UserError, match="nowhere: no such file or folder"):
+        SERVING.execute(ServingConfig(model="nowhere", **options))
 
 
 def test_a_short_soak_answers_everyone_and_frees_everyone(served: ServedBundle, chain: Path, tmp_path: Path) -> None:
