@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus.json_lines import numbered_lines, parse_json_line
+from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.sets.item import EvaluationSet
-from evaluation.sets.reading import choose_items
+from evaluation.sets.reading import choose_items, read_set
 from evaluation.sets.run_header import RunHeader
 from runtime.artefact import read_json, write_json, write_text
 from runtime.errors import UserError
@@ -83,15 +84,29 @@ def write_answers(folder: Path, header: AnswerHeader, answers: Iterable[ModelAns
     write_json(folder / HEADER, asdict(header))
 
 
-def read_answers_of(folder: Path | str, whole: EvaluationSet) -> AnswerFile:
+def read_answers(folder: Path | str, benchmark: Benchmark, data: str, max_bad_share: float) -> AnswerFile:
     """Read the answers to a set, or to those of its items that were chosen.
+
+    Args:
+        folder: of a run of evaluation.answer.
+        benchmark: that was answered.
+        data: its set; where the questions were heard, rows without readable audio are left out as they were then.
+        max_bad_share: share of its rows that may be bad.
 
     Raises:
         UserError: no answers, of another set, a bad line, or an item without a line.
     """
     root = Path(folder)
     header = AnswerHeader(**read_json(root / HEADER))
-    expected = choose_items(whole, header.limit, header.seed)
+
+    def chosen(*, needs_audio: bool) -> EvaluationSet:
+        options: dict[str, Any] = {"max_bad_share": max_bad_share, "needs_audio": needs_audio}
+        whole = read_set(benchmark.name, data, benchmark.read_item, **options)
+        return choose_items(whole, header.limit, header.seed)
+
+    expected = chosen(needs_audio=False)
+    if header.set_digest != expected.digest and header.direction.startswith("s"):
+        expected = chosen(needs_audio=True)
     if header.set_digest != expected.digest:
         found = f"answers to another set ({header.benchmark}, digest {header.set_digest}, not {expected.digest})"
         raise UserError(str(root), found=found, remedy="give the data that were answered, or answer anew")

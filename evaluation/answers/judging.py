@@ -8,13 +8,12 @@ from typing import Any
 from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.table import BENCHMARKS
 from evaluation.rules.rule import Rule
-from evaluation.sets.reading import read_set
 from runtime.artefact import write_json
 from runtime.chat_endpoint import ChatEndpoint
 from runtime.errors import UserError
 from runtime.stage import Run
 
-from .answer_file import read_answers_of
+from .answer_file import read_answers
 from .config import JudgeConfig
 from .judgements import judge_answers, requests
 
@@ -28,8 +27,7 @@ def judge(config: JudgeConfig, run: Run) -> dict[str, Any]:
     if not rules:
         remedy = f"it has {', '.join(rule.name for rule in benchmark.rules)}"
         raise UserError(f"benchmark {benchmark.name}", found="no rule that needs a judge", remedy=remedy)
-    whole = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
-    answered = read_answers_of(config.answers, whole)
+    answered = read_answers(config.answers, benchmark, config.data, config.max_bad_share)
     endpoint = ChatEndpoint(config.url, config.model, config.requests, "judge")
     total = sum(1 for _ in requests(answered, rules, config.media, set()))
     with run.progress(total, "judgements", unit="answer") as bar:

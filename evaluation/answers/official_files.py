@@ -6,12 +6,11 @@ import json
 from typing import Any
 
 from evaluation.benchmarks.table import BENCHMARKS
-from evaluation.sets.reading import read_set
 from runtime.artefact import atomic_folder
 from runtime.errors import UserError
 from runtime.stage import Run
 
-from .answer_file import read_answers_of
+from .answer_file import read_answers
 from .config import OfficialFilesConfig
 
 FOLDER = "files"
@@ -27,8 +26,7 @@ def write_official_files(config: OfficialFilesConfig, run: Run) -> dict[str, Any
     if benchmark.official_row is None:
         remedy = f"choose from {', '.join(name for name, one in BENCHMARKS.items() if one.official_row)}"
         raise UserError(f"benchmark {benchmark.name}", found="its scripts read no file of answers", remedy=remedy)
-    whole = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
-    answered = read_answers_of(config.answers, whole)
+    answered = read_answers(config.answers, benchmark, config.data, config.max_bad_share)
     found = answered.found
     lines: dict[str, list[str]] = {}
     missing = 0

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.answers.answer_file import AnswerFile, read_answers_of
+from evaluation.answers.answer_file import AnswerFile, read_answers
 from evaluation.answers.config import MEDIA, ScoreConfig
 from evaluation.answers.judgements import Judgements, read_judgements, request_name
 from evaluation.answers.judging import HEADER as JUDGE_HEADER
@@ -18,7 +18,6 @@ from evaluation.benchmarks.table import BENCHMARKS
 from evaluation.rules.measure import ItemScore, SetScore, rounded, score_set
 from evaluation.rules.rule import Answered, Compat, Rule
 from evaluation.sets.item import EvaluationItem
-from evaluation.sets.reading import read_set
 from runtime.artefact import read_json, write_json, write_text
 from runtime.stage import Run
 
@@ -57,8 +56,7 @@ class ItemRow:
 def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
     """Score all answers by all rules; returns the headline measures."""
     benchmark = BENCHMARKS[config.benchmark]
-    whole = read_set(benchmark.name, config.data, benchmark.read_item, max_bad_share=config.max_bad_share)
-    answered = read_answers_of(config.answers, whole)
+    answered = read_answers(config.answers, benchmark, config.data, config.max_bad_share)
     judged = read_judgements(Path(config.judgements)) if config.judgements else Judgements({}, {})
     judge = read_json(Path(config.judgements) / JUDGE_HEADER) if config.judgements else {}
     scored: list[ScoredRule] = []

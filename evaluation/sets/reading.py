@@ -28,7 +28,7 @@ def read_set(
         source: a file, or a folder of files.
         read_item: a row as an item.
         max_bad_share: share of the rows that may be bad; they are left out and counted.
-        needs_audio: an item without audio is bad.
+        needs_audio: an item without audio is bad, and so is one whose audio cannot be decoded (all of it is tried).
 
     Raises:
         UserError: nothing there, no item, or too many bad rows (the first is named with its line).
@@ -48,8 +48,10 @@ def read_set(
                 continue
             if item.id in ids:
                 raise ValueError(f"id {item.id!r} was used before")
-            if needs_audio and item.audio is None:
-                raise ValueError("no audio, which this direction needs")
+            if needs_audio:
+                if item.audio is None:
+                    raise ValueError("no audio, which this direction needs")
+                item.audio.read()
         except ValueError as error:
             bad.append(BadRecord(row.place, str(error)))
             continue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from corpus.audio.files import encode_wav, read_audio
+from corpus.audio.files import encode_wav, read_audio, write_audio
 from evaluation import answer, judge, score
 from evaluation.answers.config import AnswerConfig, JudgeConfig, ScoreConfig
 from runtime.artefact import read_json
@@ -164,6 +165,29 @@ def test_speech_to_speech_is_scored_in_both_media(tmp_path: Path, spoken: dict[s
     assert found["text.contiguous.accuracy"] == 0 and found["speech.contiguous.accuracy"] == 1
     directions = {one["stamp"]["direction"] for one in read_json(tmp_path / "scores" / "scores.json")["scores"]}
     assert directions == {"s2t", "s2s"}
+
+
+def test_rows_without_readable_audio_are_left_out_of_answers_and_scores_alike(
+    tmp_path: Path, spoken: dict[str, Path]
+) -> None:
+    data = write_set(tmp_path / "set")
+    sound = next(iter(spoken.values()))
+    (data / "torn.wav").write_bytes(sound.read_bytes()[:50])
+    write_audio(data / "long.wav", read_audio(sound))
+    audios = {"france": str(data / "long.wav"), "italy": str(sound), "spain": "torn.wav"}  # the other two have none
+    rows = [json.loads(line) for line in (data / "set.jsonl").read_text().splitlines()]
+    rows = [row | ({"audio": audios[row["id"]]} if row["id"] in audios else {}) for row in rows]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    with chat_server(lambda body: message("Paris or Rome")) as served:
+        config = answered(tmp_path, served.url, max_bad_share=0.6)
+        (data / "set.jsonl").write_text(lines)  # `answered` writes the set without audio
+        answer.STAGE.execute(replace(config, direction="s2t"))
+        with pytest.raises(UserError, match=r"set\.jsonl, line 3: .*torn\.wav"):
+            answer.STAGE.execute(replace(config, direction="s2t", max_bad_share=0.0, out=str(tmp_path / "strict")))
+    assert len(served.asked) == 2
+    found = score.STAGE.execute(scored(tmp_path, max_bad_share=0.6))
+    assert found["items"] == 2 and found["text.contiguous.accuracy"] == 1
+    assert read_json(tmp_path / "scores" / "scores.json")["scores"][0]["stamp"]["left_out"] == 3
 
 
 def test_answers_of_another_set_are_refused(tmp_path: Path) -> None:
