@@ -1,4 +1,4 @@
-"""Plot of an ablation: word error rates, with the paper's over bit rate, and token edit distance over noise."""
+"""Plot of an ablation: word error rates, with the paper's over bit rate, and unit edit distance (UED) over noise."""
 
 from __future__ import annotations
 
@@ -86,4 +86,4 @@ def under_noise(axis: Any, rows: Sequence[Scores]) -> None:
     axis.margins(y=0.2)
     axis.invert_xaxis()
     axis.set_xlabel("SNR, dB", fontsize=8)
-    axis.set_title("token edit distance, %", fontsize=9, loc="left", color=INK)
+    axis.set_title("unit edit distance (UED), %", fontsize=9, loc="left", color=INK)

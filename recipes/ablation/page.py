@@ -16,11 +16,11 @@ from .table import PAPER_HEADS, PAPER_NOTE, PAPER_ROWS, PAPER_TITLE, Scores, gat
 
 READING = (
     "WER is of the tokenizer's own back half on held-out speech, through the tokens; 'without VQ' is the same net with"
-    " the quantiser bypassed. TED is token edit distance: the edits that turn the clean audio's tokens into the noised"
-    " audio's, divided by the clean tokens; the mean over the kinds of noise at that SNR. Read it with the perplexity:"
-    " a codebook of which little is used changes little. Speed is of encoding (log-mel included) on one core, each"
-    " point measured alone on the machine. Codebook sizes that were not swept go with the frame rate (by_frame_rate in"
-    " the recipe)."
+    " the quantiser bypassed. UED is the unit edit distance: the edits that turn the clean audio's tokens into the"
+    " noised audio's, divided by the clean tokens; the mean over the kinds of noise at that SNR. Read it with the"
+    " perplexity: a codebook of which little is used changes little. Speed is of encoding (log-mel included) on one"
+    " core, each point measured alone on the machine. Codebook sizes that were not swept go with the frame rate"
+    " (by_frame_rate in the recipe)."
 )
 
 

@@ -111,7 +111,7 @@ def columns(rows: Sequence[Scores]) -> list[Column]:
         Column("chunk, s", whole("metrics", "stream_chunk_seconds")),
     ]
     for snr in noise_levels(rows):
-        found.append(Column(f"TED {snr} dB", percent("metrics", f"token_edit_distance_{snr}db")))
+        found.append(Column(f"UED {snr} dB", percent("metrics", f"token_edit_distance_{snr}db")))
     found.append(Column("reconstruction WER", percent("judged", "decoder.judge_wer")))
     found.append(Column("training, CPU-s", whole("training", "fit_cpu_seconds")))
     always = len(swept) + 3

@@ -78,7 +78,7 @@ def test_the_table_holds_what_the_stages_measured(unbroken: Path) -> None:
         for value in (metrics["token_edit_distance_20db"], metrics["token_edit_distance_5db"]):
             assert f"{100 * value:.1f} %" in row and f"{100 * value:.1f} %" in page
         assert f"{metrics['perplexity']:.4g}" in row
-    assert "TED 20 dB" in text and "TED 5 dB" in text and "reconstruction WER" not in text
+    assert "UED 20 dB" in text and "UED 5 dB" in text and "reconstruction WER" not in text
     assert "frame_rate=25,12.5" in text and "torch" in text and "seeds: `1`" in text
     assert page.count("<table>") == 3 and "data:image/png;base64" in page
     assert (unbroken / "ablation.png").read_bytes().startswith(b"\x89PNG")

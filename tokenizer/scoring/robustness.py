@@ -1,7 +1,9 @@
 """Token stability under noise: edit distance to the clean audio's tokens, and word errors of the text read from them.
 
-Token edit distance is the fewest insertions, deletions and substitutions that turn the clean audio's tokens into the
-noised audio's, divided by the clean audio's tokens; both sums run over all utterances.
+Token edit distance (unit edit distance, UED, in StableToken) is the fewest insertions, deletions and substitutions that
+turn the clean audio's tokens into the noised audio's, divided by the clean audio's tokens; both sums run over all
+utterances. Gat et al. (2209.15483) join equal neighbours first and average over utterances: on the quickstart's tokens
+at 20 dB that is 66.3 % under pink noise instead of 64.5.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def score_table(
     if noise:
         snrs = list(dict.fromkeys(score.snr_db for score in noise))
         heads = "".join(f"{f'{snr:g} dB':>8}" for snr in snrs)
-        lines.append(f"  {'under noise':20}{heads}   token edit distance{'':3}{heads}   WER")
+        lines.append(f"  {'under noise':20}{heads}   UED (token edits)  {'':3}{heads}   WER")
         for kind in dict.fromkeys(score.kind for score in noise):
             mine = [score for score in noise if score.kind == kind]
             edits = "".join(f"{score.edit_distance:8.1%}" for score in mine)

@@ -46,9 +46,11 @@ def tokenizer_section(results: Results) -> Section | None:
     if noise := noise_rows(own):
         section.heading("Under noise")
         section.text(
-            "The same recogniser on noised audio; and how many tokens are others than those of the clean audio."
+            "The same recogniser on noised audio; and the unit edit distance (UED): the edits that turn the clean "
+            "audio's tokens into the noised audio's, by the clean tokens. Published under its own noises (the model "
+            "card of StableToken): GLM-4-Voice 31.1 %, StableToken 10.2 %."
         )
-        section.table(["noise", "SNR, dB", "WER with VQ", "tokens changed"], noise)
+        section.table(["noise", "SNR, dB", "WER with VQ", "UED"], noise)
     section.heading("Read back from tokens")
     examples = [(row["text"], row["with_vq"]) for row in seen["examples"]]
     section.table(["said", "read from the tokens"], [[text, marked(read, read == text)] for text, read in examples])
