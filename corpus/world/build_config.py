@@ -56,6 +56,10 @@ class BuildConfig(StageConfig):
         num_utterances: training utterances in the seen voices.
         shares: of question, statement, random and story among them.
         answer_voice_utterances: training utterances in the answer voice, besides all replies (which are always spoken).
+        fragments: training utterances besides that begin and end at any word of a training text, as the spans of
+            interleaved texts do; voices in proportion to their other training utterances.
+        fragment_words: mean of the Poisson distribution of their lengths; half of them are cut to any shorter length.
+        fragment_random_share: share of strings of random words (1 to 8) among them.
         num_texts: training texts.
         num_heldout_texts: held-out texts.
         heldout_share: share of all sentences that no training data contains, spoken or written.
@@ -77,6 +81,9 @@ class BuildConfig(StageConfig):
     num_utterances: int = option(6000, at_least=0)
     shares: Shares = field(default_factory=Shares)
     answer_voice_utterances: int = option(1250, at_least=0)
+    fragments: int = option(0, at_least=0, is_later=True)
+    fragment_words: float = option(10.0, above=0, is_later=True)
+    fragment_random_share: float = option(0.2, at_least=0, at_most=1, is_later=True)
     num_texts: int = option(6000, at_least=0)
     num_heldout_texts: int = option(300, at_least=0)
     heldout_share: float = option(0.1, at_least=0.01, at_most=0.5)
@@ -91,6 +98,12 @@ class BuildConfig(StageConfig):
     max_bad_share: float = option(0.01, at_least=0, below=1)
     duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0, is_later=True)
     workers: int = option(0, at_least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("fragment_words", "fragment_random_share"):
+            value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+            check_option(self.fragments > 0 or value == default, name, value, "it has no effect without fragments=")
 
     def plan_sizes(self) -> PlanSizes:
         """Utterances of each kind; none of the answer voice is a story."""

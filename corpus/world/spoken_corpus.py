@@ -20,6 +20,7 @@ from .build_config import BuildConfig
 from .closed_world import World
 from .dialogues import QuestionDialogue, dialogue_line, heldout_dialogues, training_dialogues
 from .documents import Documents, write_documents
+from .fragments import plan_fragments
 from .held_out import HeldOutTexts
 from .plan import HELD_OUT_SENTENCE, SPLITS, TRAIN, CorpusPlan, PlannedUtterance
 from .synthesis import synthesise
@@ -39,6 +40,7 @@ def build_corpus(config: BuildConfig, run: Run) -> dict[str, Any]:
     documents = write_documents(
         world, held_out, train=config.num_texts, held_out_count=config.num_heldout_texts, seed=config.seed
     )
+    planned += plan_fragments(config, world, held_out, documents, planned, folder / "audio")
     durations, recordings = _make_audio(config, run, planned, recordings)
     splits = _split(planned, durations, recordings, held_out)
     for split, utterances in splits.items():

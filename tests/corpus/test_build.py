@@ -93,6 +93,21 @@ def test_the_number_of_workers_changes_no_byte(built: Path, tmp_path: Path) -> N
     assert digests(tmp_path / "again") == digests(built)
 
 
+def test_fragments_come_after_all_else_and_change_none_of_it(built: Path, tmp_path: Path) -> None:
+    metrics = build(tmp_path / "more", fragments=30, fragment_words=6)
+    lines = (tmp_path / "more" / "train.jsonl").read_text().splitlines()
+    assert "\n".join(lines[:-30]) + "\n" == (built / "train.jsonl").read_text()
+    fragments = read_manifest(tmp_path / "more" / "train.jsonl").utterances[-30:]
+    assert {utterance.kind for utterance in fragments} == {"fragment"}
+    assert all(utterance.duration > 0.1 for utterance in fragments)
+    assert metrics["num_utterances.train"] == len(lines)
+    for name in set(OUTPUTS) - {"train.jsonl", "audio"}:
+        assert file_digest(tmp_path / "more" / name) == file_digest(built / name)
+    before = {file.relative_to(built): file_digest(file) for file in built.glob("audio/*/*.flac")}
+    after = {file.relative_to(tmp_path / "more"): file_digest(file) for file in tmp_path.glob("more/audio/*/*.flac")}
+    assert before.items() <= after.items() and len(after) == len(before) + 30
+
+
 def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path) -> None:
     folder, permits = tmp_path / "killed", Permits(tmp_path / "permits")
     options = [f"{key}={value}" for key, value in (SMALL | {"workers": 2}).items()]
