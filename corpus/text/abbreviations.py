@@ -1,4 +1,4 @@
-"""Abbreviations and common words of English: whether a full stop ends a sentence, whether capitals are a word."""
+"""Abbreviations, acronyms and common words of English: where a full stop ends a sentence, which capitals are a word."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ BEFORE_A_NUMBER = {
     "No.", "Nos.", "no.", "nos.", "Fig.", "fig.", "Figs.", "Vol.", "vol.", "p.", "pp.", "Ch.", "ch.", "Sec.", "sec.",
     "Eq.", "Art.", "Jan.", "Feb.", "Mar.", "Apr.", "Jun.", "Jul.", "Aug.", "Sep.", "Sept.", "Oct.", "Nov.", "Dec.",
 }  # fmt: skip
+IN_CAPITALS = {name.upper(): name for name in [*ABBREVIATIONS, "St.", "p.", "vol.", "No.", "Nos.", "a.m.", "p.m."]}
 _STARTERS = (
     "the a an this that these those he she it they we you i his her its their our your my there here who what "
     "when where why how which and but or so yet if then as at by for from in into of on to with after before "
@@ -45,6 +46,15 @@ _COMMON_WORDS = (
 )
 COMMON_WORDS = STARTERS | frozenset(_COMMON_WORDS.split())
 AMBIGUOUS = {"US", "IT", "WHO", "AM", "PM", "ICE", "PIN"}
+_ACRONYMS = (
+    "IEEE ISBN HDMI UEFA USSR UCLA USDA USAF OECD ESPN IMDB NAACP AI API BMI CEO CFO CIA CIO CPU CTO DIY DNA EPA EU "
+    "FAQ FBI FDA GDP GPA GPU HIV IBM IMF IOC IPO IQ IRS LAPD MBA MIT MRI NBA NYPD NYU PDA RNA SUV UAE UFC UFO UK UN "
+    "UPS URL USA USB USD EUR GBP CNY RMB CHF JPY VIP WTO"
+)
+ACRONYMS = frozenset(_ACRONYMS.split())  # of those with a vowel, which are spelt also among capitals
+SAID_AS_WORDS = {
+    "NASA", "NATO", "AIDS", "UNESCO", "UNICEF", "OPEC", "RAM", "ROM", "LASER", "RADAR", "SCUBA", "COVID", "FIFA", "OK",
+}  # fmt: skip
 WORD_BEFORE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]{1,6}\.)+$|(?:^|\n)[ \t]*[0-9]{1,2}\.$")
 NEXT_WORD = re.compile(r"\s*([\"'(“‘]*)([^\W_][\w']*)?")
 INITIALS = re.compile(r"(?:[A-Z]\.)+$")
@@ -62,6 +72,7 @@ def ends_sentence(text: str, end: int) -> bool:
     if not found or not next_word or not follows:
         return True
     word = found[0].strip()
+    word = IN_CAPITALS.get(word, word)
     if word[0].isdigit():
         return False  # the number of a list's entry
     if word in BEFORE_A_NAME:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .abbreviations import AMBIGUOUS, COMMON_WORDS
+from .abbreviations import ACRONYMS, AMBIGUOUS, COMMON_WORDS, SAID_AS_WORDS
 from .english_numbers import NUMBER, SIGNS, cardinal, fraction, ordinal, power, signed, spelt, year
 from .semantic_classes import spell_out
 
@@ -40,8 +40,12 @@ UNITS = {
     "min": "minutes", "mins": "minutes", "hrs": "hours", "hr": "hours", "h": "hours", "sec": "seconds", "s": "seconds",
     "°C": "degrees celsius", "° C": "degrees celsius", "℃": "degrees celsius", "°F": "degrees fahrenheit",
     "° F": "degrees fahrenheit", "℉": "degrees fahrenheit", "°": "degrees", "%": "percent", "‰": "per mille",
-    "″": "inches",
+    "″": "inches", "MB/s": "megabytes per second", "GB/s": "gigabytes per second",
 }  # fmt: skip
+CARELESS_UNITS = {"KM": "km", "Km": "km", "KM/H": "km/h", "KG": "kg", "Kg": "kg", "KGS": "kg", "kgs": "kg", "CM": "cm",
+                  "ML": "ml", "GHZ": "GHz", "Ghz": "GHz", "MHZ": "MHz", "Mhz": "MHz", "KHZ": "kHz", "KHz": "kHz",
+                  "KWH": "kWh", "DB": "dB"}  # fmt: skip
+UNITS |= {name: UNITS[unit] for name, unit in CARELESS_UNITS.items()}
 NEVER_PLURAL = {"hertz", "gigahertz", "megahertz", "kilohertz", "percent", "per mille"}
 SINGULARS = {"feet": "foot", "inches": "inch"}
 REFERENCES = {
@@ -49,10 +53,6 @@ REFERENCES = {
     "p.": "page", "pp.": "pages", "Fig.": "figure", "Figs.": "figures", "fig.": "figure", "Vol.": "volume",
     "vol.": "volume", "Ch.": "chapter", "ch.": "chapter", "Sec.": "section", "sec.": "section", "Eq.": "equation",
     "Art.": "article", "§": "section", "§§": "sections",
-}  # fmt: skip
-SPELT_ACRONYMS = {"IEEE", "ISBN", "HDMI", "UEFA"}
-SAID_AS_WORDS = {
-    "NASA", "NATO", "AIDS", "UNESCO", "UNICEF", "OPEC", "RAM", "ROM", "LASER", "RADAR", "SCUBA", "COVID", "FIFA", "OK",
 }  # fmt: skip
 ROMAN = {
     "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "X": 10, "XI": 11, "XII": 12,
@@ -292,31 +292,11 @@ def read_letters_and_number(found: Match) -> str | None:
 
 
 def read_capitals(found: Match) -> str | None:
-    """An acronym is spelt; capitals for stress, and all of a sentence in capitals, are words."""
-    letters, text = found[0], found.string
-    if letters in SAID_AS_WORDS:
-        return letters
-    has_vowel = re.search("[AEIOUY]", letters) is not None
-    if letters in SPELT_ACRONYMS:
-        return " ".join(letters)
-    if len(letters) > 3 and re.search("[AEIOU]", letters):
-        return letters
-    is_common = letters.lower() in COMMON_WORDS
-    if (is_common and letters not in AMBIGUOUS) or (has_vowel and _is_shouted(text, found.start(), found.end())):
-        return letters
-    return " ".join(letters)
-
-
-def _is_shouted(text: str, start: int, end: int) -> bool:
-    """Whether all words of the sentence around a word are in capitals, three at least, or both neighbours common."""
-    first = max((text.rfind(mark, max(0, start - 300), start) for mark in ".!?;:\n"), default=-1) + 1
-    stop = min((at for mark in ".!?;:\n" if (at := text.find(mark, end, end + 300)) >= 0), default=end + 300)
-    words = re.findall(r"[A-Za-z][A-Za-z']*", text[max(first, start - 300) : stop])
-    return (
-        len(words) > 1
-        and all(word.isupper() for word in words)
-        and any((len(word) > 1 and word.lower() in COMMON_WORDS) or len(word) > 3 for word in words)
-    )
+    """An acronym is spelt; capitals for stress are words, as long ones with a vowel are."""
+    letters = found[0]
+    is_common = letters.lower() in COMMON_WORDS and letters not in AMBIGUOUS
+    is_long = len(letters) > 3 and re.search("[AEIOU]", letters) is not None and letters not in ACRONYMS
+    return letters if letters in SAID_AS_WORDS or is_common or is_long else " ".join(letters)
 
 
 def read_plural_acronym(found: Match) -> str:

@@ -71,6 +71,18 @@ class SpokenForm:
     claimed: tuple[Range, ...] = ()
 
 
+class PrintedText(NamedTuple):
+    """A text in the case of print.
+
+    Attributes:
+        text: as long as it was written, place for place.
+        capitals: the sentences that were in capitals throughout.
+    """
+
+    text: str
+    capitals: tuple[Range, ...] = ()
+
+
 class _Claim(NamedTuple):
     start: int
     end: int
@@ -78,7 +90,11 @@ class _Claim(NamedTuple):
 
 
 def read_classes(
-    text: str, classes: Sequence[SemanticClass], spell: Callable[[str], str], ends_sentence: Callable[[str, int], bool]
+    text: str,
+    classes: Sequence[SemanticClass],
+    spell: Callable[[str], str],
+    ends_sentence: Callable[[str, int], bool],
+    in_print: Callable[[str], PrintedText] | None = None,
 ) -> SpokenForm:
     """Read a text by a table of classes.
 
@@ -87,18 +103,23 @@ def read_classes(
         classes: in order, the most specific first.
         spell: spells an unread stretch out.
         ends_sentence: whether the full stop before a position also ends a sentence, and is kept.
+        in_print: gives the case that the classes are written for; readings in a sentence of capitals are capitals too.
     """
     text = text.translate(FULL_WIDTH)
-    claims = _claims(text, classes, ends_sentence)
+    printed = in_print(text) if in_print else PrintedText(text)
+    claims = _claims(printed.text, classes, ends_sentence)
     unread = _unread_tokens(text, claims)
     said: list[str] = []
     spelt: list[str] = []
     claims = [one for one in claims if not any(token.start <= one.start < token.end for token in unread)]
     at = 0
     for start, end, reading in sorted([*claims, *(_Claim(*token, "") for token in unread)]):
-        written = text[start:end]
-        said += [text[at:start], reading or (written if (start, end) in unread else "")]
-        spelt += [text[at:start], spell(written) if (start, end) in unread else reading]
+        is_unread = (start, end) in unread
+        in_words = spell(printed.text[start:end]) if is_unread else reading
+        if any(sentence.start <= start < sentence.end for sentence in printed.capitals):
+            in_words = in_words.upper()
+        said += [text[at:start], text[start:end] if is_unread else in_words]
+        spelt += [text[at:start], in_words]
         at = end
     said.append(text[at:])
     spelt.append(text[at:])

@@ -3,8 +3,9 @@
     spoken_form("Dr. Smith paid $5 in 1990", "builtin").text     # "doctor Smith paid five dollars in nineteen ninety"
 
 A text with Chinese characters is read as Mandarin, one whose letters are mostly Latin as English; of another, nothing
-is read. What no class reads is named (`SpokenForm.unread`): `text2token` leaves it as text, and where everything must
-be said, it is spelt out (`SpokenForm.spelt_out`).
+is read. A sentence of English in capitals throughout is read as in print, its readings in capitals too. What no class
+reads is named (`SpokenForm.unread`): `text2token` leaves it as text, and where everything must be said, it is spelt out
+(`SpokenForm.spelt_out`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import regex
 from runtime.errors import UserError
 
 from .abbreviations import ends_sentence
+from .capitals import in_print
 from .english_readings import spell_english
 from .semantic_classes import Range, SpokenForm, read_classes
 from .spoken_english import ENGLISH
@@ -51,7 +53,7 @@ def spoken_form(text: str, normaliser: str) -> SpokenForm:
         return read_classes(text, MANDARIN, spell_mandarin, ends_sentence)
     if not text.isascii() and len(OTHER_LETTERS.findall(text)) > len(LATIN_LETTERS.findall(text)):
         return read_classes(text, (), str, ends_sentence)
-    form = read_classes(text, ENGLISH, spell_english, ends_sentence)
+    form = read_classes(text, ENGLISH, spell_english, ends_sentence, in_print)
     return SpokenForm(_spaced(form.text), form.unread, _spaced(form.spelt_out), form.claimed)
 
 

@@ -21,8 +21,12 @@ UNITS = {
     "mL": "毫升", "L": "升",
     "TB": "太字节", "GB": "吉字节", "MB": "兆字节", "KB": "千字节", "Mbps": "兆比特每秒", "GHz": "吉赫", "MHz": "兆赫",
     "kHz": "千赫", "Hz": "赫兹", "kWh": "千瓦时", "kW": "千瓦", "W": "瓦", "V": "伏", "mAh": "毫安时", "dB": "分贝",
-    "m": "米", "g": "克", "s": "秒", "min": "分钟", "h": "小时", "°": "度",
+    "m": "米", "g": "克", "s": "秒", "min": "分钟", "h": "小时", "°": "度", "MB/s": "兆字节每秒",
 }  # fmt: skip
+CARELESS_UNITS = {"KM": "km", "Km": "km", "KM/H": "km/h", "Km/h": "km/h", "KG": "kg", "Kg": "kg", "CM": "cm",
+                  "MM": "mm", "ML": "ml", "GHZ": "GHz", "MHZ": "MHz", "KHZ": "kHz", "KWH": "kWh", "DB": "dB",
+                  "kB": "KB"}  # fmt: skip
+UNITS |= {name: UNITS[unit] for name, unit in CARELESS_UNITS.items()}
 TEMPERATURES = {"℃": "摄氏度", "°C": "摄氏度", "° C": "摄氏度", "℉": "华氏度", "°F": "华氏度", "° F": "华氏度"}
 CURRENCIES = {"$": "美元", "US$": "美元", "HK$": "港元", "£": "英镑", "€": "欧元", "¥": "元", "₩": "韩元", "₹": "卢比"}
 CODES = {"USD": "美元", "EUR": "欧元", "GBP": "英镑", "CNY": "元", "RMB": "元", "JPY": "日元"}
@@ -200,7 +204,9 @@ RIGHT = r"(?![0-9A-Za-z_])(?![.,:/][0-9])"
 SIGNED = rf"(?:(?<![0-9A-Za-z_.,)\]%°])[-−–+±~～≈≤≥<>]\s?(?=[0-9])|{LEFT}){NUMBER}"
 DASH = r"\s?[-–~～—−至到]\s?"
 CURRENCY, CODE, UNIT, TEMPERATURE = _names(CURRENCIES), _names(CODES), _names(UNITS), _names(TEMPERATURES)
-MAGNITUDE = rf"(?:\s?(?:{SCALE})|(?:[kKMBT]|bn|mn|tn)(?![A-Za-z0-9])|\s(?:thousand|million|billion|trillion)\b)"
+MAGNITUDE = (
+    rf"(?:\s?(?:{SCALE})|(?:[kKMBT]|bn|mn|tn)(?![A-Za-z0-9])|\s(?:thousand|million|billion|trillion)(?![A-Za-z]))"
+)
 
 
 def _row(needs: str, name: str, pattern: str, read: Reading) -> SemanticClass:

@@ -23,10 +23,5 @@ PLAIN = re.compile(r"[a-z' ]*", re.ASCII)  # nothing in it is read in another wa
 
 
 def spoken_words(text: str) -> str:
-    """The words that somebody says who reads ``text``, in normal form; the same words come back from themselves.
-
-    A text of capitals alone, as many transcripts are, is taken for words and not for letters that are spelt.
-    """
-    if text.isupper() and " " in text.strip():
-        text = text.lower()
+    """The words that somebody says who reads ``text``, in normal form; the same words come back from themselves."""
     return normalise(text if PLAIN.fullmatch(text) else in_words(text))

@@ -54,6 +54,7 @@ def test_neighbours_share_no_token_and_lose_none() -> None:
 
 def test_times_that_do_not_fit() -> None:
     assert [word.start for word in WORDS] == [0, 4, 8, 10, 14]
+    assert locate_words("İzmir İLE kedi", [WordTime("kedi", 0, 1)]) == [TimedWord(10, 14, 0, 1)]  # İ is long in small
     for times, match in (
         ([["red", 0, 1], ["tom", 1, 2]], "'tom' is not in what is left"),
         ([["tom", 0, 1], ["has", 0.5, 2]], "'has' is spoken from 0.5"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corpus.json_lines import numbered_lines, parse_json_line
+from corpus.text.capitals import small_letters
 from corpus.tokens import TokenisedUtterance
 from runtime.errors import UserError
 from text2token.spans.layout import Span
@@ -59,9 +60,9 @@ def locate_words(text: str, words: Sequence[WordTime]) -> list[TimedWord]:
         ValueError: a word that is not in the text (in order), or times that run backwards; the message names it.
     """
     located: list[TimedWord] = []
-    lower, at, clock = text.lower(), 0, 0.0
+    lower, at, clock = small_letters(text), 0, 0.0
     for word, begin, end in words:
-        start = lower.find(word.lower(), at)
+        start = lower.find(small_letters(word), at)
         if start < 0 or not word:
             raise ValueError(f"the word {word!r} is not in what is left of the text")
         if not clock - 1e-6 <= begin <= end:

@@ -180,6 +180,20 @@ ENGLISH = [
     ("capitals", "two CDs", "two C D's"),
     ("capitals", "NASA's U.S. plan", "NASA's U S plan"),
     ("capitals", "WHY ME? Ask the FBI.", "WHY ME? Ask the F B I."),
+    ("all capitals", "IT COST $5 M OR $5 MILLION", "IT COST FIVE MILLION DOLLARS OR FIVE MILLION DOLLARS"),
+    ("all capitals", "5M USERS RAN 5 KM", "FIVE MILLION USERS RAN FIVE KILOMETERS"),
+    ("all capitals", "IT WAS -5 °C OUTSIDE", "IT WAS MINUS FIVE DEGREES CELSIUS OUTSIDE"),
+    ("all capitals", "HENRY VIII AND WORLD WAR II", "HENRY THE EIGHTH AND WORLD WAR TWO"),
+    ("all capitals", "THE XIX CENTURY", "THE NINETEENTH CENTURY"),
+    ("all capitals", "THE FBI, THE TV AND NASA", "THE F B I, THE T V AND NASA"),
+    ("all capitals", "DR. LEE LEFT ST. LOUIS ON MAY 5, 2020", "DOCTOR LEE LEFT SAINT LOUIS ON MAY FIFTH TWENTY TWENTY"),
+    ("all capitals", "THE 1990S, THE 2ND AND 9AM-5PM", "THE NINETEEN NINETIES, THE SECOND AND NINE A M TO FIVE P M"),
+    ("all capitals", "SEE FIG. 3 AND NO. 5", "SEE FIGURE THREE AND NUMBER FIVE"),
+    ("all capitals", "WHO AM I? Ask the WHO.", "WHO AM I? Ask the W H O."),
+    ("all capitals", "IBM PC", "I B M P C"),
+    ("all capitals", "20 MB RAM", "twenty megabytes RAM"),
+    ("all capitals", "5 KM", "five kilometers"),
+    ("all capitals", "3 GHZ CPU", "three gigahertz C P U"),
     ("abbreviations", "J. R. R. Tolkien", "J R R Tolkien"),
     ("abbreviations", "St. Louis", "saint Louis"),
     ("abbreviations", "on Main St. The cat", "on Main street. The cat"),
@@ -266,6 +280,12 @@ MANDARIN = [
     ("full width", "共１２３人", "共一百二十三人"),
     ("symbols", "科学&技术", "科学和技术"),
     ("versions", "版本v3.1", "版本三点一"),
+    ("capitals", "5°C 很冷", "五摄氏度 很冷"),
+    ("capitals", "今天-5 °C 很冷", "今天零下五摄氏度 很冷"),
+    ("capitals", "20 GB 内存", "二十吉字节 内存"),
+    ("capitals", "跑了 5 KM", "跑了 五公里"),
+    ("capitals", "重5KG", "重五公斤"),
+    ("capitals", "花了$5 million买", "花了五百万美元买"),
 ]
 
 
@@ -332,6 +352,8 @@ def test_laws_of_any_text(text: str) -> None:
          ["He met doctor Lee in saint Louis on January fifth.", "It was five p m", "Then number five left."]),
         ("J. R. R. Tolkien paid $1.5 million. Yes.", ["J R R Tolkien paid one point five million dollars.", "Yes."]),
         ("他付了3.5元。版本2.4.1！", ["他付了三点五元。", "版本二点四点一！"]),
+        ("It is so. DR. LEE PAID $5 AT 5 P.M. THEN HE LEFT. No FBI!",
+         ["It is so.", "DOCTOR LEE PAID FIVE DOLLARS AT FIVE P M", "THEN HE LEFT.", "No F B I!"]),
     ],
 )  # fmt: skip
 def test_sentences_read_alone_are_those_of_the_text(text: str, said: list[str]) -> None:
