@@ -28,6 +28,7 @@ COMMANDS = (
     Subcommand("plan", "recipes.planner", "memory, time, checkpoints and failures of a recipe on a cluster"),
     Subcommand("submit", "recipes.submit", "job scripts of a recipe for SLURM or torchrun; ablation sweeps"),
     Subcommand("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),
+    Subcommand("corpus facts", "corpus.facts", "made-up facts that only some texts tell, to see what passes to speech"),
     Subcommand("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
     Subcommand("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),
     Subcommand("tokenizer evaluate", "tokenizer.evaluate", "WER with and without VQ, codebook use, bits per second"),
@@ -88,6 +89,7 @@ COMMANDS = (
     Subcommand("evaluate export", "evaluation.export", "those answers in the files of a benchmark's own scripts"),
     Subcommand("evaluate serving", "evaluation.serving", "latency of a served chatbot at 1 to 16 talkers, p50 to p99"),
     Subcommand("evaluate cloze-set", "evaluation.cloze_set", "StoryCloze-like pairs of the built-in world, spoken"),
+    Subcommand("evaluate fact-set", "evaluation.fact_set", "true and false answers about made-up facts, spoken"),
     Subcommand("evaluate base", "evaluation.base", "log-likelihoods of a set's candidates by a base model, kept raw"),
     Subcommand("evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods, with stamps"),
     Subcommand(

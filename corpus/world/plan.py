@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from corpus.text.normalisation import join_sentences
 
@@ -24,6 +25,7 @@ KINDS = ("question", "statement", "random", "story", "followup")
 QUESTION_WORDS = ("where", "what", "which", "who")
 RANDOM_LENGTH = (4, 8)
 MAX_STORY_SENTENCES = 4
+Item = TypeVar("Item")
 ANSWER_WEIGHT = 4  # of the answer voice among the voices of heldout_sentence: the decoder speaks in it alone
 
 
@@ -169,10 +171,10 @@ class CorpusPlan:
                     yield text, join_sentences(sentences)
 
 
-def endless(texts: list[str], rng: random.Random) -> Iterator[str]:
-    """All texts in random order, then again in another order, without end (nothing if there are none)."""
-    while texts:
-        yield from rng.sample(texts, len(texts))
+def endless(items: list[Item], rng: random.Random) -> Iterator[Item]:
+    """All items in random order, then again in another order, without end (nothing if there are none)."""
+    while items:
+        yield from rng.sample(items, len(items))
 
 
 def spoken_question(question: str) -> str:

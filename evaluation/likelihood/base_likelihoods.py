@@ -168,6 +168,7 @@ def score_unit(
             direction=unit.direction,
             subset=item.subset,
             correct=item.correct,
+            cluster=item.cluster,
             candidates=tuple(sums[place]),
             failure=failure,
         )

@@ -38,6 +38,7 @@ class ChoiceItem:
         candidates: two or more.
         correct: index of the right one.
         subset: part of the set that is scored by itself; "" where there are no parts.
+        cluster: items of one cluster are drawn together by the bootstrap of the intervals; "": alone.
         speech_tokenizer: fingerprint of the tokenizer that made the codes; "" where the set does not say.
     """
 
@@ -46,6 +47,7 @@ class ChoiceItem:
     candidates: tuple[ChoicePart, ...]
     correct: int = 0
     subset: str = ""
+    cluster: str = ""
     speech_tokenizer: str = ""
 
     def parts(self) -> Iterator[ChoicePart]:

@@ -2,8 +2,8 @@
 
 ::
 
-    correct, incorrect            ours: id, context, correct, incorrect (one or a list), subset, tokenizer; each part a
-                                  text, or {"text", "audio", "tokens", "id"}
+    correct, incorrect            ours: id, context, correct, incorrect (one or a list), subset, cluster, tokenizer;
+                                  each part a text, or {"text", "audio", "tokens", "id"}
     positive, negative            llama-mimi's sets: audio (or text) columns; a column prompt or context, if any
     positive_audio, negative_audio  SALMon's data set
     ctx, endings, label           HellaSwag, with lm-evaluation-harness's prompt
@@ -101,6 +101,7 @@ def _of_columns(row: Row, right: str, wrong: str) -> ChoiceItem:
             for at, (column, value) in enumerate(candidates)
         ),
         subset=str(row.values.get("subset") or ""),
+        cluster=str(row.values.get("cluster") or ""),
         speech_tokenizer=str(row.values.get("tokenizer") or ""),
     )
 

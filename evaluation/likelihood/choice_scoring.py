@@ -61,9 +61,9 @@ def score_choices(
     """The score of each item; one that failed is wrong, with a note."""
     for one in likelihoods:
         if one.failure:
-            yield ItemScore({"accuracy": Measure(0.0)}, FAILED, {"failure": one.failure})
+            yield ItemScore({"accuracy": Measure(0.0)}, FAILED, {"failure": one.failure}, one.cluster)
         else:
-            yield rule.score(one.candidates, one.correct, has_marks=has_marks)
+            yield replace(rule.score(one.candidates, one.correct, has_marks=has_marks), cluster=one.cluster)
 
 
 def item_line(one: ChoiceLikelihood, rule: LikelihoodRule, score: ItemScore) -> str:

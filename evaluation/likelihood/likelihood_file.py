@@ -27,6 +27,7 @@ class ChoiceLikelihood:
         direction: ``s2t`` and the like.
         subset: of the item.
         correct: index of the right candidate.
+        cluster: of the item.
         candidates: one each; none where the item failed.
         failure: reason why there are none; "" where there are.
     """
@@ -35,6 +36,7 @@ class ChoiceLikelihood:
     direction: str
     subset: str
     correct: int
+    cluster: str = ""
     candidates: tuple[CandidateLikelihood, ...] = ()
     failure: str = ""
 

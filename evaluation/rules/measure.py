@@ -39,11 +39,21 @@ class ItemScore:
         measures: by name; empty where the item is left out of all means.
         note: the reason of being left out, or of a doubtful score (``unmatched``: a choice was drawn); counted.
         details: what the rule found, for reading.
+        cluster: items of one cluster (questions about one entity) are drawn together by the bootstrap; "": alone.
     """
 
     measures: Mapping[str, Measure]
     note: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str = ""
+
+
+class PartMeasure(NamedTuple):
+    """The measure of one item, its subset and its cluster."""
+
+    subset: str
+    measure: Measure
+    cluster: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +64,10 @@ class MeanScore:
         micro: sum of totals by sum of weights.
         macro: mean of the items' own ratios.
         subset_mean: mean of the subsets' micro means.
-        interval: 95 % bootstrap percentile interval of ``micro``, over items.
+        interval: 95 % bootstrap percentile interval of ``micro``, over items (over clusters where items have one).
         items: number of items in it.
         subsets: micro mean of each subset, by name.
+        subset_intervals: the interval of each of them.
     """
 
     micro: float
@@ -65,6 +76,7 @@ class MeanScore:
     interval: tuple[float, float]
     items: int
     subsets: Mapping[str, float]
+    subset_intervals: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +100,9 @@ def score_set(
     """
     names = sorted({name for _, score in scores for name in score.measures})
     means = {
-        name: mean_score(name, [(part, one.measures[name]) for part, one in scores if name in one.measures])
+        name: mean_score(
+            name, [PartMeasure(part, one.measures[name], one.cluster) for part, one in scores if name in one.measures]
+        )
         for name in names
     }
     notes = Counter(one.note for _, one in scores if one.note)
@@ -96,25 +110,38 @@ def score_set(
     return SetScore(means=means, notes=dict(sorted(notes.items())), combined=combined)
 
 
-def mean_score(name: str, measures: Sequence[tuple[str, Measure]]) -> MeanScore:
+def mean_score(name: str, measures: Sequence[PartMeasure]) -> MeanScore:
     """The means of one measure; the bootstrap is seeded by its name, and sees items in a canonical order."""
     ordered = sorted(measures)
-    totals, weights = (np.array([getattr(one, key) for _, one in ordered], dtype=float) for key in ("total", "weight"))
-    parts = sorted({part for part, _ in ordered})
+    parts = {part: [one for one in ordered if one.subset == part] for part in sorted({one.subset for one in ordered})}
     of_parts = {
-        part: ratio(
-            [one.total for each, one in ordered if each == part], [one.weight for each, one in ordered if each == part]
-        )
-        for part in parts
+        part: ratio([one.measure.total for one in own], [one.measure.weight for one in own])
+        for part, own in parts.items()
     }
+    totals, weights = (np.array([getattr(one.measure, key) for one in ordered], dtype=float) for key in Measure._fields)
     return MeanScore(
         micro=ratio(totals, weights),
         macro=rounded(np.mean(totals[weights > 0] / weights[weights > 0])) if (weights > 0).any() else math.nan,
         subset_mean=rounded(np.mean(list(of_parts.values()))),
-        interval=interval(totals, weights, seed_of(f"bootstrap {name}")),
+        interval=interval(*cluster_sums(ordered), seed_of(f"bootstrap {name}")),
         items=len(ordered),
         subsets=of_parts,
+        subset_intervals={
+            part: interval(*cluster_sums(own), seed_of(f"bootstrap {name} {part}")) for part, own in parts.items()
+        },
     )
+
+
+def cluster_sums(measures: Sequence[PartMeasure]) -> tuple[Numbers, Numbers]:
+    """Sums of totals and of weights (C,), one a cluster, and one for each item without a cluster."""
+    sums: dict[str | int, list[Measure]] = {}
+    for number, one in enumerate(measures):
+        sums.setdefault(one.cluster or number, []).append(one.measure)
+    totals, weights = (
+        np.array([math.fsum(getattr(one, key) for one in own) for own in sums.values()], dtype=float)
+        for key in Measure._fields
+    )
+    return totals, weights
 
 
 def ratio(totals: Iterable[float], weights: Iterable[float]) -> float:

@@ -127,11 +127,12 @@ def subset_lines(benchmark: PrintedBenchmark, scored: Sequence[ScoredRule]) -> l
         scale = benchmark.rule(one.stamp.rule).scale
         for measure, mean in one.score.means.items():
             if len(mean.subsets) > 1:
-                lines += [
-                    f"| {named(one)} | {arrow(one.stamp.direction)} | {measure} | {subset} | {value * scale:.2f} |"
-                    for subset, value in sorted(mean.subsets.items())
-                ]
-    return ["", "| rule | direction | measure | subset | mean |", "|---|---|---|---|---|", *lines] if lines else []
+                for subset, value in sorted(mean.subsets.items()):
+                    low, high = (edge * scale for edge in mean.subset_intervals[subset])
+                    cells = [named(one), arrow(one.stamp.direction), measure, subset, f"{value * scale:.2f}"]
+                    lines.append(f"| {' | '.join([*cells, f'{low:.2f} to {high:.2f}'])} |")
+    head = ["", "| rule | direction | measure | subset | mean | 95 % interval |", "|---|---|---|---|---|---|"]
+    return [*head, *lines] if lines else []
 
 
 def named(one: ScoredRule) -> str:

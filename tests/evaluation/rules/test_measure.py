@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,19 @@ def test_the_interval_is_that_of_a_binomial() -> None:
     deviation = math.sqrt(0.3 * 0.7 / 100)
     assert found.interval[0] == pytest.approx(0.3 - 1.96 * deviation, abs=0.015)
     assert found.interval[1] == pytest.approx(0.3 + 1.96 * deviation, abs=0.015)
+
+
+def test_items_of_a_cluster_are_drawn_together() -> None:
+    """Nine equal answers about one entity say no more than one: the interval is that of the entities."""
+    alone = [("x", one(float(number % 3 == 0))) for number in range(60)]
+    nine = [(part, replace(score, cluster=f"entity {at}")) for at, (part, score) in enumerate(alone) for _ in range(9)]
+    found, expected = score_set(nine).means["accuracy"], score_set(alone).means["accuracy"]
+    assert found.micro == expected.micro and found.items == 540
+    width = [mean.interval[1] - mean.interval[0] for mean in (found, expected)]
+    assert width[0] == pytest.approx(width[1], rel=0.05)
+    low, high = found.subset_intervals["x"]
+    assert high - low == pytest.approx(width[0], rel=0.05)
+    assert score_set(nine) == score_set(random.Random(1).sample(nine, len(nine)))
 
 
 def test_nothing_to_score() -> None:

@@ -1,0 +1,195 @@
+"""The corpus of made-up facts: texts by group, speech of the group ``spoken`` alone; nothing leaks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from corpus.audio.room_simulation import RoomConfig
+from corpus.manifest import Utterance, read_manifest, write_manifest
+from corpus.text.normalisation import normalise
+from runtime.artefact import read_json, write_json, write_text
+from runtime.bulk.workers import num_available_cpus
+from runtime.errors import UserError, check_option
+from runtime.stage import Run
+
+from .closed_world import World
+from .fact_config import FactCorpusConfig
+from .fact_documents import FactDocument, GroupTexts, write_group
+from .made_up_facts import GROUPS, SPOKEN, FactIndex, MadeUpFact, made_up_facts, write_facts
+from .plan import RANDOM_LENGTH, endless
+from .synthesis import Prompt, synthesise
+from .voices import HELD_OUT, WorldVoice
+
+TRAIN, HELD_OUT_SENTENCE = "train", "heldout_sentence"
+Sentence = tuple[str, str, str]  # kind, transcript, prompt
+
+
+def build_fact_corpus(config: FactCorpusConfig, run: Run) -> dict[str, Any]:
+    """Compose facts, texts and utterances, speak them, and write the lists; returns the metrics.
+
+    Raises:
+        UserError: the corpus tells one of the facts, or has no such voice.
+    """
+    facts = made_up_facts(config.seed)
+    counts = (config.spoken_texts, config.interleaved_texts, config.text_texts)
+    texts = {
+        group: write_group([fact for fact in facts if fact.group == group], count, config.heldout_texts, config.seed)
+        for group, count in zip(GROUPS, counts, strict=True)
+    }
+    sentences = spoken_sentences(facts, config)
+    check_nothing_leaks(facts, texts, sentences, Path(config.corpus))
+    voices = choose_voices(config)
+    planned = {split: list(prompts_of(split, own, voices, run.folder, config.seed)) for split, own in sentences.items()}
+    durations = speak(config, run, [prompt for each in planned.values() for prompt, _, _ in each])
+    for split, own in planned.items():
+        write_manifest(
+            run.folder / f"{split}.jsonl",
+            [
+                Utterance(prompt.id, prompt.path, durations[prompt.id], text, prompt.voice.name, kind=kind)
+                for prompt, text, kind in own
+            ],
+        )
+    write_text(run.folder / "facts.jsonl", write_facts(facts))
+    write_texts(run.folder, texts)
+    write_json(run.folder / "voices.json", read_json(Path(config.corpus) / "voices.json"))
+    return {
+        "facts": len(facts),
+        **{f"facts.{group}": sum(fact.group == group for fact in facts) for group in GROUPS},
+        **{f"texts.{group}": len(own.train) for group, own in texts.items()},
+        **{f"num_utterances.{split}": len(own) for split, own in planned.items()},
+        "hours": round(sum(durations.values()) / 3600, 3),
+        "leaks": 0,
+    }
+
+
+def spoken_sentences(facts: Sequence[MadeUpFact], config: FactCorpusConfig) -> dict[str, list[Sentence]]:
+    """The utterances of training and held-out speech: facts of the group ``spoken``, and random words.
+
+    The held-out ones are the questions that no text and no training utterance asks.
+    """
+    spoken = [fact for fact in facts if fact.group == SPOKEN]
+    told: list[Sentence] = []
+    for fact in spoken:
+        told += [("statement", one, f"{one}.") for one in fact.statements]
+        told += [("question", one, f"{one}?") for one in fact.questions]
+        told += [("answered", f"{one} {fact.reply}", f"{one}? {fact.reply}.") for one in fact.questions]
+    replies = dict.fromkeys(fact.reply for fact in facts)
+    told += [("reply", reply, f"{reply}.") for reply in replies]
+    told += [("random", text, f"{text}.") for text in random_words(facts, config)]
+    asked: list[Sentence] = [("question", one, f"{one}?") for fact in spoken for one in fact.new_questions]
+    return {TRAIN: told, HELD_OUT_SENTENCE: asked}
+
+
+def random_words(facts: Sequence[MadeUpFact], config: FactCorpusConfig) -> list[str]:
+    """Distinct strings of random words: entities, attributes and the world's other words in turn; none tells a fact."""
+    rng = random.Random(f"fact words {config.seed}")
+    index = FactIndex(facts)
+    named = endless(sorted({fact.entity for fact in facts} | {fact.answer for fact in facts}), rng)
+    other = endless(World().vocabulary, rng)
+    found: dict[str, None] = {}
+    while len(found) < config.random_utterances:
+        words = list(itertools.islice(named, 2)) + list(itertools.islice(other, rng.randint(*RANDOM_LENGTH) - 2))
+        rng.shuffle(words)
+        text = " ".join(words)
+        if not index.facts_in(text):
+            found[text] = None
+    return list(found)
+
+
+def check_nothing_leaks(
+    facts: Sequence[MadeUpFact],
+    texts: dict[str, GroupTexts],
+    sentences: dict[str, list[Sentence]],
+    corpus: Path,
+) -> None:
+    """Hold that speech tells facts of the group ``spoken`` only, each text those of its own group, and the corpus none.
+
+    Raises:
+        UserError: the corpus tells one.
+    """
+    index = FactIndex(facts)
+    group_of = {fact.id: fact.group for fact in facts}
+    for _, transcript, _ in itertools.chain(*sentences.values()):
+        assert {group_of[fact] for fact in index.facts_in(transcript)} <= {SPOKEN}
+    for group, own in texts.items():
+        for document in (*own.train, *own.held_out):
+            assert {group_of[fact] for fact in index.facts_in(document.text)} == {group}
+    for place, text in texts_of_corpus(corpus):
+        known = index.facts_in(text)
+        if known:
+            found = f"{text!r}, which tells the made-up fact {min(known)}"
+            raise UserError(place, found=found, remedy="leave it out of the corpus, or give another seed")
+
+
+def texts_of_corpus(corpus: Path) -> Iterator[tuple[str, str]]:
+    """File and words of every transcript and text of a corpus."""
+    for file in sorted(corpus.glob("*.jsonl")):
+        if file.stem.startswith("texts"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                yield str(file), normalise(json.loads(line)["text"])
+        elif file.stem in (TRAIN, HELD_OUT_SENTENCE):
+            for utterance in read_manifest(file, should_check_audio=False, needs_text=False).utterances:
+                yield str(file), normalise(utterance.text)
+
+
+def choose_voices(config: FactCorpusConfig) -> list[WorldVoice]:
+    """The voices that speak.
+
+    Raises:
+        UserError: the corpus has no voices.json, or no such voice for training.
+    """
+    file = Path(config.corpus) / "voices.json"
+    if not file.is_file():
+        raise UserError(str(file), found="no such file", remedy="give the output folder of corpus.build")
+    listed = read_json(file)
+    known = {voice["name"]: WorldVoice(**voice) for voice in listed["voices"] if voice["role"] != HELD_OUT}
+    names = config.voices or [listed["answer"]]
+    unknown = sorted(set(names) - known.keys())
+    check_option(not unknown, "voices", unknown, f"the training voices are {', '.join(sorted(known))}")
+    return [known[name] for name in names]
+
+
+def prompts_of(
+    split: str, sentences: Sequence[Sentence], voices: Sequence[WorldVoice], folder: Path, seed: int
+) -> Iterator[tuple[Prompt, str, str]]:
+    """The prompt, transcript and kind of each utterance; the voices in turn, in random order."""
+    turns = [voices[number % len(voices)] for number in range(len(sentences))]
+    random.Random(f"fact voices {seed} {split}").shuffle(turns)
+    for number, ((kind, text, prompt), voice) in enumerate(zip(sentences, turns, strict=True)):
+        id = f"fact-{split}-{kind}-{number:05d}"
+        yield Prompt(id, prompt, voice, folder / "audio" / voice.name / f"{id}.flac"), text, kind
+
+
+def speak(config: FactCorpusConfig, run: Run, prompts: Sequence[Prompt]) -> dict[str, float]:
+    """Write the audio files, without a room; seconds by id."""
+    with run.progress(len(prompts), "speech", unit="utterance") as bar:
+        return synthesise(
+            prompts,
+            run.folder / "units",
+            room=RoomConfig(share=0.0),
+            seed=config.seed,
+            workers=config.workers or num_available_cpus(),
+            bar=bar,
+        )
+
+
+def write_texts(folder: Path, texts: dict[str, GroupTexts]) -> None:
+    """Write texts.jsonl (all groups, mixed), texts_<group>.jsonl, and the same held out."""
+    for part in GroupTexts._fields:
+        tag = "" if part == "train" else "_heldout"
+        documents: list[FactDocument] = [one for own in texts.values() for one in getattr(own, part)]
+        random.Random("order of texts").shuffle(documents)
+        write_documents(folder / f"texts{tag}.jsonl", documents)
+        for group, own in texts.items():
+            write_documents(folder / f"texts_{group}{tag}.jsonl", getattr(own, part))
+
+
+def write_documents(file: Path, documents: Iterable[FactDocument]) -> None:
+    """Documents as JSON lines."""
+    write_text(file, "".join(json.dumps(asdict(document)) + "\n" for document in documents))
