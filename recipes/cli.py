@@ -74,6 +74,7 @@ COMMANDS = (
     ),
     Subcommand("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
     Subcommand("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
+    Subcommand("evaluate quality-score", "evaluation.quality_score", "scores out of measured speech; no model needed"),
     Subcommand("evaluate question-set", "evaluation.question_set", "the built-in world's held-out questions as a set"),
     Subcommand(
         "evaluate instruction-set", "evaluation.instruction_set", "spoken instructions in SpeechInstructBench's layout"

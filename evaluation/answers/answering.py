@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from corpus.audio.files import write_audio
 from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.table import BENCHMARKS
 from evaluation.judges.recognisers import Recogniser, find_recogniser
+from evaluation.judges.transcription import transcribe_kept
 from evaluation.sets.item import EvaluationItem, EvaluationSet, WorkedExample
 from evaluation.sets.reading import choose_items, read_set
 from runtime.artefact import atomic_path
@@ -28,7 +29,6 @@ from .config import AnswerConfig
 from .prompt import ItemPrompt, choose_shots
 
 ANSWERED, TRANSCRIBED, HEARD = "answered.jsonl", "transcribed.jsonl", "heard.jsonl"
-FILES_AT_ONCE = 8
 
 
 def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
@@ -190,20 +190,3 @@ def with_transcripts(recogniser: Recogniser | None, answers: Sequence[ModelAnswe
         return list(answers)
     texts = transcribe_kept(list(files), files.__getitem__, recogniser, run, TRANSCRIBED, "replies transcribed")
     return [replace(answer, transcript=texts.get(answer.id)) for answer in answers]
-
-
-def transcribe_kept(
-    ids: Sequence[str], file_of: Callable[[str], Path], recogniser: Recogniser, run: Run, journal_name: str, words: str
-) -> dict[str, str]:
-    """Transcripts by id, those of an earlier call included."""
-    with Journal(run.folder / journal_name) as journal:
-        texts = {str(record["id"]): str(record["text"]) for record in journal.records}
-        left = [id for id in ids if id not in texts]
-        with run.progress(len(ids), words, start=len(ids) - len(left), unit="file") as bar:
-            for start in range(0, len(left), FILES_AT_ONCE):
-                part = left[start : start + FILES_AT_ONCE]
-                for id, text in zip(part, recogniser.transcribe([file_of(id) for id in part]), strict=True):
-                    journal.append({"id": id, "text": text})
-                    texts[id] = text
-                bar.update(len(part))
-    return texts

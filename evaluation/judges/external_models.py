@@ -6,8 +6,8 @@ DNSMOS is the package ``speechmos`` of its authors, with its weights (Reddy et a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,21 +15,31 @@ from corpus.audio.files import SAMPLE_RATE, read_audio
 from runtime.errors import UserError
 
 
-def naturalness(model: str, files: Sequence[Path]) -> list[float]:
-    """The score of each file by the predictor at ``model``."""
+def load_predictor(model: str) -> Any:
+    """The predictor in a TorchScript file.
+
+    Raises:
+        UserError: no such file, or no TorchScript.
+    """
     import torch
 
     if not Path(model).is_file():
         raise UserError(f"option utmos={model}", found="no such file", remedy="give the path of a TorchScript file")
     try:
-        predictor = torch.jit.load(model, map_location="cpu").eval()
+        return torch.jit.load(model, map_location="cpu").eval()
     except RuntimeError as error:
         found = f"no TorchScript ({str(error).splitlines()[0]})"
         raise UserError(
             f"option utmos={model}", found=found, remedy="trace the predictor with torch.jit first"
         ) from error
+
+
+def naturalness(predictor: Any, file: Path) -> dict[str, float]:
+    """The score of a file, ``utmos``, by a predictor of `load_predictor`."""
+    import torch
+
     with torch.inference_mode():
-        return [float(predictor(torch.from_numpy(read_audio(file))[None], SAMPLE_RATE)) for file in files]
+        return {"utmos": float(predictor(torch.from_numpy(read_audio(file))[None], SAMPLE_RATE))}
 
 
 def check_dnsmos() -> None:
@@ -43,16 +53,13 @@ def check_dnsmos() -> None:
         ) from error
 
 
-def dnsmos_ratings(files: Sequence[Path]) -> list[dict[str, float]]:
-    """DNSMOS of each file: ``dnsmos_ovrl``, ``dnsmos_sig``, ``dnsmos_bak`` (P.835) and ``dnsmos_p808``.
+def dnsmos_ratings(file: Path) -> dict[str, float]:
+    """DNSMOS of a file: ``dnsmos_ovrl``, ``dnsmos_sig``, ``dnsmos_bak`` (P.835) and ``dnsmos_p808``.
 
     The network hears 9.01 s: shorter speech is repeated, longer is rated in windows 1 s apart and averaged.
     """
     from speechmos import dnsmos
 
-    ratings = []
-    for file in files:
-        audio = np.clip(read_audio(file), -1, 1)  # what is beyond is refused there, and resampling overshoots
-        rated = dnsmos.run(audio, SAMPLE_RATE)
-        ratings.append({f"dnsmos_{name}": float(rated[f"{name}_mos"]) for name in ("ovrl", "sig", "bak", "p808")})
-    return ratings
+    audio = np.clip(read_audio(file), -1, 1)  # what is beyond is refused there, and resampling overshoots
+    rated = dnsmos.run(audio, SAMPLE_RATE)
+    return {f"dnsmos_{name}": float(rated[f"{name}_mos"]) for name in ("ovrl", "sig", "bak", "p808")}

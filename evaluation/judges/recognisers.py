@@ -22,15 +22,20 @@ from runtime.errors import UserError
 
 from .closed_world import load_judge
 
-BATCH = 8
 KEY_VARIABLE = "OPENAI_API_KEY"
 ENDPOINT_SECONDS = 120.0
 
 
 class Recogniser(Protocol):
-    """A recogniser: its name for a score's stamp, and transcripts of files."""
+    """A recogniser: its name for a score's stamp, and transcripts of files.
+
+    Attributes:
+        name: with the digest of its files.
+        batch: files that it hears at once; the unit in which transcripts are kept.
+    """
 
     name: str
+    batch: int
 
     def transcribe(self, files: Sequence[Path]) -> list[str]:
         """The transcript of each file, in order."""
@@ -66,8 +71,10 @@ def find_recogniser(source: str, option: str = "recogniser") -> Recogniser:
 class ClosedWorldRecogniser:
     """pocketsphinx with the language model of a closed world (`evaluation.judges.closed_world`)."""
 
+    batch = 1
+
     def __init__(self, corpus: Path) -> None:
-        self.name = f"closed world {file_digest(corpus / 'sentences.txt')}"
+        self.name = closed_world_name(corpus)
         self.judge = load_judge(corpus)
 
     def transcribe(self, files: Sequence[Path]) -> list[str]:
@@ -75,8 +82,15 @@ class ClosedWorldRecogniser:
         return [self.judge.transcribe_file(file) for file in files]
 
 
+def closed_world_name(corpus: Path) -> str:
+    """The name of the closed-world judge of a corpus, for a score's stamp."""
+    return f"closed world {file_digest(corpus / 'sentences.txt')}"
+
+
 class NemoRecogniser:
     """A NeMo ASR model."""
+
+    batch = 8
 
     def __init__(self, model: Path) -> None:
         self.model, self.name = model, f"{model.name} {file_digest(model)}"
@@ -90,12 +104,14 @@ class NemoRecogniser:
     def transcribe(self, files: Sequence[Path]) -> list[str]:
         """The transcript of each file, in order."""
         audios = [read_audio(file) for file in files]
-        hypotheses = self._recogniser.transcribe(audios, batch_size=BATCH, verbose=False)
+        hypotheses = self._recogniser.transcribe(audios, batch_size=self.batch, verbose=False)
         return [found if isinstance(found, str) else found.text for found in hypotheses]
 
 
 class TransformersRecogniser:
     """A recogniser of transformers; one file at a time, so that batch mates change no transcript."""
+
+    batch = 1
 
     def __init__(self, model: Path) -> None:
         self.model, self.name = model, f"{model.name} {file_digest(model)}"
@@ -117,6 +133,8 @@ class TransformersRecogniser:
 
 class EndpointRecogniser:
     """``/audio/transcriptions`` of an OpenAI-compatible server."""
+
+    batch = 1
 
     def __init__(self, source: str) -> None:
         self.url, _, self.model = source.partition("#")

@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluation.benchmarks.benchmark import Benchmark, PublishedScore
 from evaluation.scores.score_table import arrow
+from evaluation.speech.speech_columns import COLUMNS, SPEECH_QUALITY
 from runtime.artefact import fingerprint, read_json
 from runtime.errors import UserError
 
@@ -31,6 +32,7 @@ class Cell:
         failures: items without an answer, or left out.
         stamp: all fields.
         source: file it was read from.
+        digits: printed after the point.
     """
 
     benchmark: str
@@ -43,6 +45,7 @@ class Cell:
     failures: int
     stamp: Mapping[str, Any]
     source: str
+    digits: int = 1
 
     @property
     def anchor(self) -> str:
@@ -86,7 +89,9 @@ def read_cells(file: Path, benchmarks: Mapping[str, Benchmark]) -> list[Cell]:
             stamp, score = one["stamp"], one["score"]
             benchmark = benchmarks.get(stamp["benchmark"])
             rule = None if benchmark is None else benchmark.rule(stamp["rule"])
-            headline, scale = ("accuracy", 100.0) if rule is None else (rule.headline, rule.scale)
+            column = COLUMNS.get(stamp["rule"]) if stamp["benchmark"] == SPEECH_QUALITY else None
+            headline, scale, digits = ("accuracy", 100.0, 1) if rule is None else (rule.headline, rule.scale, 1)
+            headline, scale, digits = (headline, scale, digits) if column is None else (stamp["rule"], *column[1:3])
             is_first = benchmark is None or (benchmark.rules[0].name == stamp["rule"] and stamp["compat"] == "default")
             failures = int(stamp["failures"]) + int(stamp["left_out"])
             numbers = {name: (mean["micro"], mean["interval"]) for name, mean in score["means"].items()}
@@ -106,6 +111,7 @@ def read_cells(file: Path, benchmarks: Mapping[str, Benchmark]) -> list[Cell]:
                         failures=failures,
                         stamp=stamp,
                         source=str(file),
+                        digits=digits,
                     )
                 )
     except (KeyError, TypeError, StopIteration) as error:

@@ -37,9 +37,9 @@ def write_overview(config: OverviewConfig, run: Run) -> dict[str, Any]:
 
 def shown(cell: Cell) -> str:
     """A score with its interval and the number of failures, where there are any."""
-    words = f"{cell.value:.1f}"
+    words = f"{cell.value:.{cell.digits}f}"
     if cell.interval is not None:
-        words += f" ({cell.interval[0]:.1f} to {cell.interval[1]:.1f})"
+        words += f" ({cell.interval[0]:.{cell.digits}f} to {cell.interval[1]:.{cell.digits}f})"
     return words + (f", {cell.failures} without an answer or left out" if cell.failures else "")
 
 

@@ -1,4 +1,4 @@
-"""Options of the stages ``evaluation.run`` and ``evaluation.quality``."""
+"""Options of the stages ``evaluation.run``, ``evaluation.quality`` and ``evaluation.quality_score``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from runtime.errors import check_option
 from runtime.stage import StageConfig
 
 RECORDINGS = "recordings"  # the row of the recordings themselves
+SPOKEN, WHISPER = NORMALISERS = ("spoken", "whisper")
 COPY_SYNTHESIS = "copy_synthesis"  # that of the recordings through mel and vocoder alone
 
 
@@ -43,19 +44,21 @@ class QualityConfig(StageConfig):
 
     Attributes:
         out: run folder; quality.md, details.jsonl and listening.html are written there.
-        seed: unused: nothing is drawn.
+        seed: unused: nothing is drawn (the intervals have seeds of their own).
         corpus: output folder of corpus.build.
         resynthesis: name of a row -> output folder of decoder.resynthesise, as ``resynthesis.<name>=<folder>``.
         decoder: a decoder with a speaker encoder, for the similarity of the voices; null leaves it out.
         vocoder: a run folder of decoder.train_vocoder, for a row of the recordings through mel and vocoder alone; null
             leaves it out.
         frame_rate: mel frames a second of the vocoders, for the hop modulation; recipes/vocoder_22k.yaml's: 86.1328125.
-        asr: a recogniser: a .nemo file or a folder of transformers' (Whisper); null leaves it out.
+        asr: a recogniser: a .nemo file, a folder of transformers' (Whisper) or a URL; null leaves it out.
         utmos: a naturalness predictor as TorchScript; null leaves it out.
         dnsmos: rate all speech by DNSMOS, P.835 and P.808 (``pip install 'speechweave[quality]'``).
         sheets: utterances on the listening page.
         limit: number of utterances of each resynthesis (the first ones); 0 takes all.
         processes: worker processes of the judge and the objective metrics.
+        normaliser: of transcripts and texts before they are compared: spoken (lower case, numbers as they are spoken)
+            or whisper (Whisper's English normaliser, which published word error rates use).
     """
 
     corpus: str
@@ -69,6 +72,7 @@ class QualityConfig(StageConfig):
     sheets: int = option(6, at_least=0)
     limit: int = option(0, at_least=0)
     processes: int = option(2, at_least=1)
+    normaliser: str = option(SPOKEN, one_of=NORMALISERS, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,3 +83,22 @@ class QualityConfig(StageConfig):
             check_option(
                 name not in self.resynthesis, "resynthesis", name, f"that is the name of {row}; choose another"
             )
+
+    @property
+    def local_inputs(self) -> list[str]:
+        """The files and folders that are read, URLs left out."""
+        named = (self.corpus, *self.resynthesis.values(), self.decoder, self.vocoder, self.asr, self.utmos)
+        return [path for path in named if path and "://" not in path]
+
+
+@dataclass(kw_only=True)
+class QualityScoreConfig(StageConfig):
+    """Options of evaluation.quality_score.
+
+    Attributes:
+        measured: output folder of evaluation.quality, evaluation.tokenizer_set or evaluation.decoder_set.
+        normaliser: of transcripts and texts before they are compared, as for evaluation.quality.
+    """
+
+    measured: str
+    normaliser: str = option(SPOKEN, one_of=NORMALISERS)

@@ -18,11 +18,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from corpus.audio.files import Samples
+
+
+class HopRoughness(NamedTuple):
+    """Roughness of one utterance by position within a frame: sums of absolute second differences, and their numbers.
+
+    Attributes:
+        sums: (P,).
+        counts: (P,).
+    """
+
+    sums: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
 
 
 def hop_modulation(audios: Iterable[Samples], hop: float) -> dict[str, float]:
@@ -33,8 +46,11 @@ def hop_modulation(audios: Iterable[Samples], hop: float) -> dict[str, float]:
         hop: samples a frame; need not be whole (a sound of another rate that was resampled).
     """
     profile_P = hop_profile(audios, hop)
-    if profile_P is None:
-        return {}
+    return {} if profile_P is None else modulation_of(profile_P)
+
+
+def modulation_of(profile_P: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The measures of a profile."""
     found = {
         "hop_modulation": profile_P.std(),
         "hop_lowest": profile_P.min(),
@@ -48,12 +64,25 @@ def hop_profile(audios: Iterable[Samples], hop: float) -> npt.NDArray[np.float64
     positions = math.floor(hop)
     sums_P, counts_P = np.zeros(positions), np.zeros(positions)
     for audio in audios:
-        roughness = np.abs(np.diff(audio.astype(np.float64), n=2))
-        # A fractional hop's last position would be met less often: all are a little wider than a sample instead.
-        place = np.arange(1, len(roughness) + 1) % hop * (positions / hop)
-        position = np.minimum(place.astype(np.int64), positions - 1)
-        sums_P += np.bincount(position, weights=roughness, minlength=positions)
-        counts_P += np.bincount(position, minlength=positions)
+        found = hop_roughness(audio, hop)
+        sums_P += found.sums
+        counts_P += found.counts
+    return profile_of(sums_P, counts_P)
+
+
+def hop_roughness(audio: Samples, hop: float) -> HopRoughness:
+    """The roughness of one utterance (S,) by position within a frame."""
+    positions = math.floor(hop)
+    roughness = np.abs(np.diff(audio.astype(np.float64), n=2))
+    # A fractional hop's last position would be met less often: all are a little wider than a sample instead.
+    place = np.arange(1, len(roughness) + 1) % hop * (positions / hop)
+    position = np.minimum(place.astype(np.int64), positions - 1)
+    sums_P = np.bincount(position, weights=roughness, minlength=positions)
+    return HopRoughness(np.asarray(sums_P, dtype=np.float64), np.bincount(position, minlength=positions))
+
+
+def profile_of(sums_P: npt.NDArray[Any], counts_P: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    """The profile (P,) of pooled sums and numbers; None where there is no sound."""
     if not sums_P.any() or not counts_P.all():
         return None
     profile_P = sums_P / counts_P

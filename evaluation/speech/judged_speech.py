@@ -22,7 +22,7 @@ def judge_speech(config: EvaluationConfig, run: Run) -> dict[str, Any]:
     judge = load_judge(config.corpus)
     originals = resynthesis.recordings(config.corpus)
     folders = {"resynthesis": config.resynthesis, "griffin_lim": config.resynthesis_fallback}
-    pairs_of = {part: resynthesis.pair(folder, originals) for part, folder in folders.items() if folder}
+    pairs_of = {part: resynthesis.pair(folder, originals).pairs for part, folder in folders.items() if folder}
     num_made = sum(map(len, pairs_of.values()))
     pairs_of = {part: resynthesis.judgeable(pairs, judge, str(folders[part])) for part, pairs in pairs_of.items()}
     answered = []

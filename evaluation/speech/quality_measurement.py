@@ -1,72 +1,122 @@
-"""Measurement of speech quality: the judges, the objective metrics and the speaker encoder over all resyntheses."""
+"""Quality of resyntheses of a corpus: measured raw, scored with stamps, and a page to listen to."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.audio.files import SAMPLE_RATE, Samples, read_audio
-from corpus.audio.segments import read_segment
-from corpus.text.word_errors import word_errors
-from decoder.model import SpeechDecoder
-from evaluation.judges.closed_world import load_judge
-from evaluation.judges.external_models import check_dnsmos, dnsmos_ratings, naturalness
-from evaluation.judges.recognisers import find_recogniser
-from evaluation.judges.transcription import AudioItem, transcribe_all
-from runtime.artefact import artefact_folder, write_text
-from runtime.bulk.parallel_map import in_parallel
-from runtime.errors import UserError
 from runtime.stage import Run
 
 from . import resynthesis
-from .config import COPY_SYNTHESIS, RECORDINGS, QualityConfig
+from .config import COPY_SYNTHESIS, RECORDINGS, QualityConfig, QualityScoreConfig
 from .copy_synthesis import copy_synthesis
-from .hop_modulation import hop_modulation
 from .listening_page import ScoreSheet, write_page
-from .objective_metrics import compare, missing_packages
-from .quality_table import Row, markdown, summarise, table_cells
+from .measured_speech import MeasuredHeader, MeasuredSpeech, SpeechRow, SpeechSource, write_measured
+from .quality_table import flat, table_cells
 from .resynthesis import ResynthesisPair
-
-Spoken = Mapping[str, Sequence[ResynthesisPair]]
+from .speech_measurement import (
+    Listeners,
+    SpokenSources,
+    audio_of,
+    measure_sources,
+    roughness_of,
+    source_digests,
+    with_whole_files,
+)
+from .speech_scoring import TABLE, score_speech
 
 
 def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
     """Measure every source, write table, details and listening page; returns the metrics."""
-    if config.dnsmos:
-        check_dnsmos()
+    is_closed = (Path(config.corpus) / "sentences.txt").is_file()
+    listeners = Listeners(
+        world=config.corpus if is_closed else None,
+        recogniser=config.asr,
+        option="asr",
+        voices=config.decoder,
+        utmos=config.utmos,
+        dnsmos=config.dnsmos,
+        frame_rate=config.frame_rate,
+        processes=config.processes,
+    )
+    listeners.check(run)
+    if not is_closed:
+        run.say(f"{config.corpus} has no sentences.txt: it is no closed world, and the judge does not listen")
     originals = resynthesis.recordings(config.corpus)
-    parts = {
-        name: resynthesis.pair(folder, originals)[: config.limit or None] for name, folder in config.resynthesis.items()
-    }
+    sources = {name: resynthesis.pair(folder, originals) for name, folder in config.resynthesis.items()}
+    segments = run.folder / "segments"
+    parts = {name: with_whole_files(source.pairs[: config.limit or None], segments) for name, source in sources.items()}
     recorded = unique(pairs for pairs in parts.values())
     if config.vocoder is not None:
         folder = run.folder / COPY_SYNTHESIS
         with run.progress(len(recorded), "copy synthesis", unit="utterance") as bar:
             parts[COPY_SYNTHESIS] = copy_synthesis(recorded, config.vocoder, folder, bar)
-    for name in missing_packages():
-        run.say(f"{name} is not installed, its column stays empty: pip install speechweave[quality]")
-    spoken = {RECORDINGS: recorded} | parts
-    rows = {
-        name: [{"part": name, "id": pair.made.id, "text": pair.original.text} for pair in spoken[name]]
-        for name in spoken
-    }
-    add_judge(config, run, spoken, rows)
-    add_objective_metrics(config, run, parts, rows)
-    add_speaker_similarity(config, spoken, rows)
-    add_external_models(config, spoken, rows)
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for name in rows for row in rows[name]]
-    write_text(run.folder / "details.jsonl", "".join(lines))
-    summary = {
-        name: summarise(some) | hop_modulation(sounds(name, spoken[name]), SAMPLE_RATE / config.frame_rate)
-        for name, some in rows.items()
-    }
-    write_text(run.folder / "quality.md", markdown(summary))
-    sheets = [sheet_of(pair, spoken, rows) for pair in spoken[RECORDINGS][: config.sheets]]
-    write_page(run.folder, *table_cells(summary), sheets)
-    run.say(markdown(summary))
+    left_out = {name: source.left_out for name, source in sources.items()}
+    return measure_spoken(
+        {RECORDINGS: recorded} | parts,
+        listeners,
+        run,
+        data=Path(config.corpus).name,
+        left_out=left_out,
+        limit=config.limit,
+        seed=config.seed,
+        normaliser=config.normaliser,
+        sheets=config.sheets,
+    )
+
+
+def measure_spoken(
+    spoken: SpokenSources,
+    listeners: Listeners,
+    run: Run,
+    *,
+    data: str,
+    left_out: Mapping[str, int],
+    limit: int,
+    seed: int,
+    normaliser: str,
+    sheets: int,
+) -> dict[str, Any]:
+    """Measure sources, write raw measures, scores, table and listening page; returns the metrics.
+
+    Args:
+        spoken: the recordings and what was made of them, by name.
+        listeners: what measures.
+        run: run folder.
+        data: name of the corpus, for stamps.
+        left_out: bad records of each source.
+        limit: utterances of each source; 0 means all.
+        seed: of the stage.
+        normaliser: of transcripts.
+        sheets: utterances on the listening page.
+    """
+    rows = measure_sources(spoken, listeners, run)
+    header = MeasuredHeader(
+        data=data,
+        limit=limit,
+        seed=seed,
+        frame_rate=listeners.frame_rate,
+        sources=tuple(
+            SpeechSource(name=name, left_out=left_out.get(name, 0), **source_digests(name, pairs))
+            for name, pairs in spoken.items()
+        ),
+        measured_by=listeners.measured_by,
+    )
+    write_measured(run.folder, MeasuredSpeech(header, rows, roughness_of(spoken, listeners.frame_rate)))
+    scores = score_speech(run.folder, run.folder, normaliser, seed)
+    summary = flat(scores, {name: len(some) for name, some in rows.items()})
+    chosen = [sheet_of(pair, spoken, rows) for pair in spoken[RECORDINGS][:sheets]]
+    write_page(run.folder, *table_cells(summary, scores), chosen)
+    run.say((run.folder / TABLE).read_text(encoding="utf-8"))
     return {f"{name}.{key}": value for name, values in summary.items() for key, value in values.items()}
+
+
+def score_again(config: QualityScoreConfig, run: Run) -> dict[str, Any]:
+    """Score what was measured before, and print the table; returns the metrics."""
+    scores = score_speech(config.measured, run.folder, config.normaliser, config.seed)
+    run.say((run.folder / TABLE).read_text(encoding="utf-8"))
+    return {f"{name}.{key}": mean.micro for name, means in scores.items() for key, mean in means.items()}
 
 
 def unique(parts: Iterable[Sequence[ResynthesisPair]]) -> list[ResynthesisPair]:
@@ -74,18 +124,7 @@ def unique(parts: Iterable[Sequence[ResynthesisPair]]) -> list[ResynthesisPair]:
     return list({pair.made.id: pair for pairs in parts for pair in pairs}.values())
 
 
-def audio_of(name: str, pair: ResynthesisPair) -> Path:
-    """The recording itself, or what was made of it."""
-    return pair.original.audio if name == RECORDINGS else pair.made.audio
-
-
-def sounds(name: str, pairs: Iterable[ResynthesisPair]) -> Iterator[Samples]:
-    """The samples (S,) of a source's utterances."""
-    for pair in pairs:
-        yield read_segment(pair.original.segment) if name == RECORDINGS else read_audio(pair.made.audio)
-
-
-def sheet_of(pair: ResynthesisPair, spoken: Spoken, rows: Mapping[str, list[Row]]) -> ScoreSheet:
+def sheet_of(pair: ResynthesisPair, spoken: SpokenSources, rows: Mapping[str, list[SpeechRow]]) -> ScoreSheet:
     """One utterance, from the recording and from each resynthesis that has it."""
     audios = {
         name: audio_of(name, other)
@@ -94,78 +133,9 @@ def sheet_of(pair: ResynthesisPair, spoken: Spoken, rows: Mapping[str, list[Row]
         if other.made.id == pair.made.id
     }
     heard = {
-        name: str(row["judge"])
+        name: str(row.get("judge", row.get("asr")))
         for name, some in rows.items()
         for row in some
-        if row["id"] == pair.made.id and "judge" in row
+        if row["id"] == pair.made.id and ("judge" in row or "asr" in row)
     }
     return ScoreSheet(text=pair.original.text, audios=audios, heard=heard)
-
-
-def add_judge(config: QualityConfig, run: Run, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
-    """Add the independent judge's transcript and word errors, where the text belongs to the closed world."""
-    if not (Path(config.corpus) / "sentences.txt").is_file():
-        run.say(f"{config.corpus} has no sentences.txt: it is no closed world, and the judge does not listen")
-        return
-    judge = load_judge(config.corpus)
-    wanted = [
-        AudioItem(f"{name}/{pair.made.id}", audio_of(name, pair))
-        for name, pairs in spoken.items()
-        for pair in pairs
-        if judge.knows(pair.original.text)
-    ]
-    transcripts = transcribe_all(judge, wanted, run, processes=config.processes)
-    for name, some in rows.items():
-        for row in some:
-            if (text := transcripts.get(f"{name}/{row['id']}")) is not None:
-                errors = word_errors(row["text"], text)
-                row |= {"judge": text, "judge_edits": errors.errors, "judge_words": errors.words}
-
-
-def add_objective_metrics(config: QualityConfig, run: Run, parts: Spoken, rows: Mapping[str, list[Row]]) -> None:
-    """Add the metrics that compare a resynthesis with its recording."""
-    with run.progress(sum(map(len, parts.values())), "objective metrics", unit="utterance") as bar:
-        for name, pairs in parts.items():
-            folder = run.folder / "likeness" / name
-            found = in_parallel(compare, pairs, folder, processes=config.processes, bar=bar)
-            for row in rows[name]:
-                row |= found[row["id"]]
-
-
-def add_speaker_similarity(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
-    """Add the cosine of speaker embeddings: resynthesis and recording; for recordings, two of the same voice."""
-    if config.decoder is None:
-        return
-    decoder = SpeechDecoder.from_pretrained(artefact_folder(config.decoder))
-    if decoder.speaker_encoder is None:
-        remedy = "train one with speaker.embedding=64, or leave decoder out"
-        raise UserError(f"option decoder={config.decoder}", found="a decoder without a speaker encoder", remedy=remedy)
-    originals = {pair.made.id: decoder.embed_speaker(str(pair.original.audio)) for pair in spoken[RECORDINGS]}
-    others: dict[str, list[str]] = {}
-    for pair in spoken[RECORDINGS]:
-        others.setdefault(pair.original.speaker, []).append(pair.made.id)
-    for name, pairs in spoken.items():
-        for row, pair in zip(rows[name], pairs, strict=True):
-            same = others.get(pair.original.speaker, [])
-            if name != RECORDINGS:
-                row["voice_likeness"] = float(originals[row["id"]] @ decoder.embed_speaker(str(pair.made.audio)))
-            elif len(same) > 1:
-                following = same[(same.index(row["id"]) + 1) % len(same)]
-                row["voice_likeness"] = float(originals[row["id"]] @ originals[following])
-
-
-def add_external_models(config: QualityConfig, spoken: Spoken, rows: Mapping[str, list[Row]]) -> None:
-    """Add the word errors of the recogniser given by path and the scores of the predictors of people's ratings."""
-    recogniser = None if config.asr is None else find_recogniser(config.asr, "asr")
-    for name, pairs in spoken.items():
-        files = [audio_of(name, pair) for pair in pairs]
-        if recogniser is not None:
-            for row, text in zip(rows[name], recogniser.transcribe(files), strict=True):
-                errors = word_errors(row["text"], text)
-                row |= {"asr": text, "asr_edits": errors.errors, "asr_words": errors.words}
-        if config.utmos is not None:
-            for row, score in zip(rows[name], naturalness(config.utmos, files), strict=True):
-                row["utmos"] = score
-        if config.dnsmos:
-            for row, ratings in zip(rows[name], dnsmos_ratings(files), strict=True):
-                row |= ratings

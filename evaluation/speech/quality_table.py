@@ -1,67 +1,73 @@
-"""Table of speech quality: one row for the recordings and one for each resynthesis, a column for each metric."""
+"""Table of speech quality: one row for the recordings and one for each other source, a column for each metric."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
-Row = dict[str, Any]  # one utterance of one source, a line of details.jsonl
-# metric -> heading, factor, digits
-COLUMNS = {
-    "judge_wer": ("judge's WER, %", 100.0, 2),
-    "asr_wer": ("recogniser's WER, %", 100.0, 2),
-    "mel_cepstral_distance": ("mel-cepstral distance, dB", 1.0, 2),
-    "stoi": ("STOI", 1.0, 3),
-    "pesq": ("PESQ", 1.0, 2),
-    "pitch_correlation": ("pitch correlation", 1.0, 3),
-    "pitch_voicing": ("voicing agrees, %", 100.0, 1),
-    "hop_modulation": ("hop modulation, %", 100.0, 1),
-    "voice_likeness": ("voice likeness", 1.0, 3),
-    "utmos": ("UTMOS", 1.0, 2),
-    "dnsmos_ovrl": ("DNSMOS overall", 1.0, 2),
-    "dnsmos_sig": ("DNSMOS speech", 1.0, 2),
-    "dnsmos_bak": ("DNSMOS background", 1.0, 2),
-    "dnsmos_p808": ("DNSMOS P.808", 1.0, 2),
-}
+from evaluation.rules.measure import MeanScore
+
+from .measured_speech import MeasuredHeader
+from .speech_columns import COLUMNS
+
+Summary = Mapping[str, Mapping[str, float]]  # source -> metric (and ``utterances``) -> value
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, float]:
-    """Word error rates over all words, means over utterances of everything else that was measured."""
-    found: dict[str, float] = {"utterances": len(rows)}
-    for key in ("judge", "asr"):
-        scored = [row for row in rows if f"{key}_words" in row]
-        if scored:
-            edits, words = (sum(row[f"{key}_{what}"] for row in scored) for what in ("edits", "words"))
-            found[f"{key}_wer"] = round(edits / max(words, 1), 5)
-    for key in COLUMNS:
-        values = [row[key] for row in rows if row.get(key) is not None and math.isfinite(row[key])]
-        if values:
-            found[key] = round(sum(values) / len(values), 5)
-    return found
+class QualityCells(NamedTuple):
+    """Header and rows of a table, as text."""
+
+    header: list[str]
+    rows: list[list[str]]
 
 
-def table_cells(summary: Mapping[str, Mapping[str, float]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table, with the columns that were measured."""
+def table_cells(summary: Summary, scores: Mapping[str, Mapping[str, MeanScore]] | None = None) -> QualityCells:
+    """The table, with the columns that were measured; with ``scores`` also the interval of each number."""
     columns = [key for key in COLUMNS if any(key in values for values in summary.values())]
     rows = []
     for name, values in summary.items():
-        shown = [f"{values[key] * COLUMNS[key][1]:.{COLUMNS[key][2]}f}" if key in values else "-" for key in columns]
-        rows.append([name, str(values["utterances"]), *shown])
-    return ["", "utterances", *(COLUMNS[key][0] for key in columns)], rows
+        shown = []
+        for key in columns:
+            mean = scores[name].get(key) if scores and name in scores else None
+            text = printed(key, values[key]) if key in values else "-"
+            if mean is not None:
+                text += f" ({printed(key, mean.interval[0])} to {printed(key, mean.interval[1])})"
+            shown.append(text)
+        rows.append([name, f"{values['utterances']:g}", *shown])
+    return QualityCells(["", "utterances", *(COLUMNS[key].heading for key in columns)], rows)
 
 
-def markdown(summary: Mapping[str, Mapping[str, float]]) -> str:
-    """The summary in Markdown, with notes on its metrics."""
-    header, rows = table_cells(summary)
-    lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+def printed(key: str, value: float) -> str:
+    """A value in the unit of its column."""
+    return f"{value * COLUMNS[key].factor:.{COLUMNS[key].digits}f}"
+
+
+def flat(scores: Mapping[str, Mapping[str, MeanScore]], utterances: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """The values without their intervals, with the number of utterances."""
+    return {
+        name: {"utterances": utterances[name], **{key: mean.micro for key, mean in means.items()}}
+        for name, means in scores.items()
+    }
+
+
+def markdown(
+    scores: Mapping[str, Mapping[str, MeanScore]], utterances: Mapping[str, int], header: MeasuredHeader
+) -> str:
+    """The scores in Markdown, with 95 % intervals and with notes on the metrics."""
+    summary = flat(scores, utterances)
+    cells = table_cells(summary, scores)
+    lines = [f"| {' | '.join(row)} |" for row in (cells.header, ["---"] * len(cells.header), *cells.rows)]
+    left_out = ", ".join(f"{source.name} {source.left_out}" for source in header.sources if source.left_out) or "none"
+    measured_by = [f"{name}: {what}" for name, what in header.measured_by.items()]
+    lines += ["", f"{header.data}; bad records left out: {left_out}; {'; '.join(measured_by) or 'no model listened'}."]
     notes = """
-Word error rates are over all words; those of the recordings are the recognisers' own errors, the floor. Everything
-else is a mean over utterances. The mel-cepstral distance is of our own 80-band mel without time warping: compare it
-within this table only. STOI and PESQ were made for noisy and coded speech; they punish what is spoken a little earlier
-or later though every word is clear. Hop modulation is by how much the roughness of the sound varies with the position
-within a mel frame, over all utterances: a buzz at the frame rate; that of the recordings is the floor for as much
-speech. Voice likeness is the cosine of our own speaker encoder's embeddings; that of the recordings is between two
-utterances of one voice. UTMOS and DNSMOS are networks that predict people's ratings, 1 to 5.
+In brackets: 95 % intervals, utterances drawn again with replacement. Word error rates are over all words; those of the
+recordings are the recognisers' own errors, the floor. Everything else is a mean over utterances. The mel-cepstral
+distance is of our own 80-band mel without time warping: compare it within this table only. STOI and PESQ were made for
+noisy and coded speech; they punish what is spoken a little earlier or later though every word is clear. Hop modulation
+is by how much the roughness of the sound varies with the position within a mel frame, over all utterances: a buzz at
+the frame rate; that of the recordings is the floor for as much speech. Voice likeness is the cosine of our own speaker
+encoder's embeddings; that of the recordings is between two utterances of one voice. UTMOS and DNSMOS are networks that
+predict people's ratings, 1 to 5. UED is the unit edit distance: edits between the tokens of the clean and the noised
+recording by tokens of the clean one.
 """
     return "\n".join(lines) + "\n" + notes

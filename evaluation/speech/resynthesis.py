@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corpus.manifest import Utterance, read_manifest
 from corpus.text.word_errors import WordErrors, total, word_errors
@@ -36,16 +36,24 @@ def recordings(corpus: Path | str) -> dict[str, Utterance]:
     return found
 
 
-def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> list[ResynthesisPair]:
+class PairedSource(NamedTuple):
+    """A resynthesis with its recordings, and the number of bad records of its manifest that were left out."""
+
+    pairs: list[ResynthesisPair]
+    left_out: int
+
+
+def pair(resynthesis: Path | str, originals: dict[str, Utterance]) -> PairedSource:
     """The utterances of a resynthesis with their recordings."""
     manifest = Path(resynthesis) / "manifest.jsonl"
     pairs = []
-    for made in read_manifest(manifest).utterances:
+    found = read_manifest(manifest)
+    for made in found.utterances:
         if made.id not in originals:
             remedy = "give the corpus whose tokens were resynthesised"
             raise UserError(str(manifest), found=f"utterance {made.id}, which the corpus lacks", remedy=remedy)
         pairs.append(ResynthesisPair(made, originals[made.id]))
-    return pairs
+    return PairedSource(pairs, len(found.bad))
 
 
 def judgeable(pairs: list[ResynthesisPair], judge: Judge, subject: str) -> list[ResynthesisPair]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,13 +20,20 @@ from corpus.audio.mel import LogMel
 from corpus.manifest import Utterance, write_manifest
 from decoder.config import VocoderConfig
 from decoder.vocoder import Vocoder
+from evaluation import quality_score
 from evaluation.judges.external_models import dnsmos_ratings
 from evaluation.quality import STAGE
-from evaluation.speech.config import QualityConfig
+from evaluation.speech.config import NORMALISERS, QualityConfig
+from evaluation.speech.measured_speech import MeasuredHeader, MeasuredSpeech, SpeechSource, write_measured
 from evaluation.speech.quality_measurement import measure
-from evaluation.speech.quality_table import markdown, summarise
+from evaluation.speech.speech_scoring import score_speech
+from runtime.artefact import read_json
 from runtime.errors import UserError
 from runtime.stage import Run
+from tests.support.permits import Permits, wait_for
+from tests.support.sabotage import sabotaged
+
+ROOT = Path(__file__).resolve().parents[2]
 
 RATE = 16000
 
@@ -108,12 +117,125 @@ def test_a_vocoder_has_a_row_of_recordings_through_it_alone(made: Path, spoken: 
     assert (made / "copied" / "sounds" / "01-copy_synthesis.flac").is_file()
 
 
-def test_a_table_has_what_was_measured() -> None:
-    rows = [{"judge_edits": 1, "judge_words": 4, "stoi": 0.5}, {"judge_edits": 0, "judge_words": 6, "stoi": None}]
-    summary = summarise(rows)
-    assert summary == {"utterances": 2, "judge_wer": 0.1, "stoi": 0.5}
-    text = markdown({"recordings": {"utterances": 2}, "made": summary})
-    assert "| recordings | 2 | - | - |" in text and "| made | 2 | 10.00 | 0.500 |" in text
+def test_a_table_has_what_was_measured(tmp_path: Path) -> None:
+    spoken = {"id": "a", "speaker": "", "text": "one two three four"}
+    rows = [spoken | {"judge": "one two three five", "stoi": 0.5}, spoken | {"id": "b", "judge": "one two three four"}]
+    write_rows(tmp_path, {"recordings": [spoken], "made": [rows[0], rows[1] | {"stoi": None}]})
+    scores = score_speech(tmp_path, tmp_path, "spoken", 1)
+    assert {name: mean.micro for name, mean in scores["made"].items()} == {"judge_wer": 0.125, "stoi": 0.5}
+    assert scores["made"]["judge_wer"].interval == (0, 0.25) and scores["made"]["stoi"].items == 1
+    text = (tmp_path / "quality.md").read_text()
+    assert (
+        "| recordings | 1 | - | - |" in text and "| made | 2 | 12.50 (0.00 to 25.00) | 0.500 (0.500 to 0.500) |" in text
+    )
+    stamps = {one["stamp"]["rule"]: one["stamp"] for one in read_json(tmp_path / "scores.json")["scores"]}
+    assert stamps["judge_wer"] | {"recogniser": "a judge", "items": 2, "failures": 0} == stamps["judge_wer"]
+    assert stamps["stoi"] | {"recogniser": "", "normaliser": "", "items": 1, "failures": 1} == stamps["stoi"]
+
+
+def write_rows(folder: Path, rows: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+    sources = tuple(SpeechSource(name=name, data_digest="d", audio_digest="a", left_out=0) for name in rows)
+    header = MeasuredHeader(
+        data="corpus", limit=0, seed=1, frame_rate=100.0, sources=sources, measured_by={"judge": "a judge"}
+    )
+    named = {name: [row | {"part": name} for row in some] for name, some in rows.items()}
+    write_measured(folder, MeasuredSpeech(header, named, {}))
+
+
+def test_normalisers_differ_in_what_they_call_an_error(tmp_path: Path) -> None:
+    row = {"id": "a", "speaker": "", "text": "it's two o'clock mister brown", "asr": "It is 2 o'clock, Mr. Brown."}
+    write_rows(tmp_path, {"recordings": [row]})
+    errors = {form: score_speech(tmp_path, tmp_path, form, 1)["recordings"]["asr_wer"].micro for form in NORMALISERS}
+    assert errors["whisper"] == 0 < errors["spoken"]
+    write_rows(tmp_path, {"recordings": [{"id": "a", "speaker": "", "text": "你好世界", "asr": "你好世间"}]})
+    assert score_speech(tmp_path, tmp_path, "whisper", 1)["recordings"]["asr_wer"].micro == 0.25
+    stamp = read_json(tmp_path / "scores.json")["scores"][0]["stamp"]
+    assert stamp["normaliser"].startswith("by character")
+
+
+def test_a_measurement_that_is_missing_or_broken_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no measured\.json"):
+        score_speech(tmp_path, tmp_path, "spoken", 1)
+    write_rows(tmp_path, {"recordings": [{"id": "a", "speaker": "", "text": "one"}]})
+    with (tmp_path / "details.jsonl").open("a") as file:
+        file.write('{"part": "another"}\n')
+    with pytest.raises(UserError, match=r"details\.jsonl, line 2: a row of no source"):
+        score_speech(tmp_path, tmp_path, "spoken", 1)
+
+
+def test_scoring_again_gives_the_same_bytes(made: Path) -> None:
+    folders = [f"resynthesis.{name}={made}/{name}" for name in ("perfect", "noisy")]
+    assert STAGE.main([f"out={made}/out", f"corpus={made}/corpus", *folders, "processes=1", "sheets=0"]) == 0
+    assert quality_score.STAGE.main([f"measured={made}/out", f"out={made}/again"]) == 0
+    for name in ("scores.json", "quality.md"):
+        assert (made / "out" / name).read_bytes() == (made / "again" / name).read_bytes()
+    scores = read_json(made / "out" / "scores.json")["scores"]
+    judged = next(one for one in scores if one["stamp"]["model"] == "noisy" and one["stamp"]["rule"] == "judge_wer")
+    stamp, (mean,) = judged["stamp"], judged["score"]["means"].values()
+    assert stamp["items"] == 1 and judged["score"]["notes"] == {"not measured": 1}  # u0 is outside of the world
+    assert stamp["recogniser"].startswith("closed world ") and stamp["normaliser"] and stamp["data_digest"]
+    assert mean["interval"][0] <= mean["micro"] <= mean["interval"][1]
+    hops = {one["stamp"]["model"]: one["score"]["means"] for one in scores if one["stamp"]["rule"] == "hop_modulation"}
+    assert set(hops) == {"recordings", "perfect", "noisy"}
+    for means in hops.values():
+        low, high = means["hop_modulation"]["interval"]
+        assert 0 <= low < means["hop_modulation"]["micro"] < high
+    digests = {(one["stamp"]["model"], one["stamp"]["data_digest"]) for one in scores}
+    assert len(digests) == 3  # one a source, and that of the source that lacks an utterance is another
+    assert len({digest for _, digest in digests}) == 2
+
+
+def test_a_recogniser_is_kept_file_by_file_through_a_kill(made: Path) -> None:
+    """The corpus's own judge in the recogniser's place: it hears what it would hear in one go."""
+    words = [f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", f"asr={made}/corpus", "processes=1", "limit=2"]
+    permits = Permits(made / "permits")
+    permits.give(2)
+    command = sabotaged(f"files={permits.folder}", "evaluation.quality", f"out={made}/killed", *words, "sheets=0")
+    job = subprocess.Popen(command, cwd=ROOT)
+    journal = made / "killed" / "recognised.jsonl"
+    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") == 2)
+    job.kill()
+    job.wait()
+    first = journal.read_bytes()
+    for out in ("killed", "whole"):
+        assert STAGE.main([f"out={made}/{out}", *words, "sheets=0"]) == 0
+    assert journal.read_bytes().startswith(first) and journal.read_bytes().count(b"\n") == 4
+    for name in ("details.jsonl", "roughness.jsonl", "measured.json", "scores.json", "quality.md", "metrics.json"):
+        assert (made / "killed" / name).read_bytes() == (made / "whole" / name).read_bytes()
+
+
+def test_a_segment_of_a_longer_recording_is_heard_alone(made: Path) -> None:
+    manifest = made / "corpus" / "heldout_sentence.jsonl"
+    records = [json.loads(line) for line in manifest.read_text().splitlines()]
+    audio = read_audio(made / "corpus" / records[1]["audio_filepath"])
+    write_audio(made / "long.wav", np.concatenate([read_audio(made / "corpus" / records[0]["audio_filepath"]), audio]))
+    start = len(read_audio(made / "corpus" / records[0]["audio_filepath"])) / RATE
+    records[1] |= {"audio_filepath": "../long.wav", "offset": start, "duration": len(audio) / RATE}
+    manifest.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert (
+        STAGE.main([f"out={made}/out", f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", "processes=1"])
+        == 0
+    )
+    rows = [json.loads(line) for line in (made / "out" / "details.jsonl").read_text().splitlines()]
+    heard = {row["part"]: row["judge"] for row in rows if row["id"] == "u1"}
+    assert heard["recordings"] == heard["perfect"] == rows[1]["text"]
+
+
+def test_a_recording_that_is_gone_is_named(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = json.loads((made / "corpus" / "heldout_sentence.jsonl").read_text().splitlines()[1])
+    gone = made / "gone.flac"
+    text = (made / "corpus" / "heldout_sentence.jsonl").read_text().replace(record["audio_filepath"], "../gone.flac")
+    (made / "corpus" / "heldout_sentence.jsonl").write_text(text)
+    assert STAGE.main([f"out={made}/out", f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect"]) == 2
+    assert str(gone.name) in capsys.readouterr().err
+
+
+def test_a_recogniser_that_is_not_there_is_refused_first(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", f"asr={made}/perfect"]
+    assert STAGE.main([f"out={made}/out", *words]) == 2
+    error = capsys.readouterr().err
+    assert "option asr=" in error and "no recogniser there" in error
+    assert not (made / "out" / "heard").exists()
 
 
 def test_wrong_options_are_explained() -> None:
@@ -154,5 +276,5 @@ def test_predicted_ratings(made: Path) -> None:
 
 def test_ratings_of_sound_beyond_full_scale(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "loud.wav", 4 * np.sin(np.arange(RATE) / 20), RATE, subtype="FLOAT")
-    (ratings,) = dnsmos_ratings([tmp_path / "loud.wav"])
+    ratings = dnsmos_ratings(tmp_path / "loud.wav")
     assert all(0.5 < value < 5 for value in ratings.values())

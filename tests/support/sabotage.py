@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from evaluation.judges.recognisers import ClosedWorldRecogniser
 from runtime.bulk import workers
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.unit import UnitRecord
@@ -44,7 +45,18 @@ def ration_units(folder: str) -> None:
     workers.finish_units = finish_permitted
 
 
-HOOKS: dict[str, Callable[[str], None]] = {"permits": ration_units}
+def ration_files(folder: str) -> None:
+    """Each call of a closed-world recogniser needs a permit of a folder before it hears its files."""
+    hear, permits = ClosedWorldRecogniser.transcribe, Permits(Path(folder))
+
+    def hear_permitted(recogniser: ClosedWorldRecogniser, files: Sequence[Path]) -> list[str]:
+        permits.take()
+        return hear(recogniser, files)
+
+    ClosedWorldRecogniser.transcribe = hear_permitted  # type: ignore[method-assign]
+
+
+HOOKS: dict[str, Callable[[str], None]] = {"permits": ration_units, "files": ration_files}
 
 
 def main(hook: str, stage: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from evaluation.speech.config import RECORDINGS
 from evaluation.speech.quality_table import table_cells
+from evaluation.speech.speech_scoring import read_scores
 from recipes.reporting.blocks import Section, png_uri, sound
 from recipes.reporting.run_results import Results
 
@@ -23,13 +24,14 @@ def quality_section(results: Results) -> Section | None:
     section.text(
         "Held-out recordings, turned into tokens and back into speech in different ways. The word error rate of the "
         "recordings is the judge's own, the floor; the distances are means over utterances and good for comparison "
-        "within this table only."
+        "within this table only. In brackets: 95 % intervals."
     )
     summary: dict[str, dict[str, float]] = {}
     for name, value in results.metrics_of(step).items():
         part, key = name.split(".", 1)
         summary.setdefault(part, {})[key] = value
-    section.table(*table_cells(summary))
+    cells = table_cells(summary, read_scores(folder))
+    section.table(cells.header, cells.rows)
     rows = results.lines(step, "details.jsonl")
     heard = {(row["part"], row["id"]): row.get("judge", "–") for row in rows}
     for number, row in enumerate([row for row in rows if row["part"] == RECORDINGS], 1):

@@ -6,22 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.judges.external_models import naturalness
+from evaluation.judges.external_models import load_predictor
 from evaluation.judges.recognisers import find_recogniser
 from runtime.errors import UserError
 
 RATE = 16000
 
 
-def test_wrong_paths_are_explained(tmp_path: Path, spoken: dict[str, Path]) -> None:
-    files = list(spoken.values())[:1]
+def test_wrong_paths_are_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"give a \.nemo file"):
         find_recogniser(str(tmp_path))
     with pytest.raises(UserError, match="no such file"):
-        naturalness(str(tmp_path / "missing.pt"), files)
+        load_predictor(str(tmp_path / "missing.pt"))
     (tmp_path / "wrong.pt").write_bytes(b"no script")
     with pytest.raises(UserError, match="no TorchScript"):
-        naturalness(str(tmp_path / "wrong.pt"), files)
+        load_predictor(str(tmp_path / "wrong.pt"))
 
 
 def test_a_recogniser_of_transformers_by_path(tmp_path: Path, spoken: dict[str, Path]) -> None:
