@@ -133,7 +133,9 @@ def spread_around(value: float, drawn: Sequence[float], items: int) -> MeanScore
     """A pooled value with 1.96 standard deviations of its resamples to both sides."""
     spread, middle = 1.96 * float(np.std(drawn)), rounded(value)
     edges = (rounded(max(0.0, value - spread)), rounded(value + spread))
-    return MeanScore(micro=middle, macro=middle, subset_mean=middle, interval=edges, items=items, subsets={})
+    return MeanScore(
+        micro=middle, macro=middle, subset_mean=middle, interval=edges, items=items, subsets={}, subset_intervals={}
+    )
 
 
 def stamp_of_metric(

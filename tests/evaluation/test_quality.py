@@ -187,7 +187,8 @@ def test_scoring_again_gives_the_same_bytes(made: Path) -> None:
 
 def test_a_recogniser_is_kept_file_by_file_through_a_kill(made: Path) -> None:
     """The corpus's own judge in the recogniser's place: it hears what it would hear in one go."""
-    words = [f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", f"asr={made}/corpus", "processes=1", "limit=2"]
+    words = [f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", f"asr={made}/corpus", "processes=1"]
+    words += ["limit=2"]
     permits = Permits(made / "permits")
     permits.give(2)
     command = sabotaged(f"files={permits.folder}", "evaluation.quality", f"out={made}/killed", *words, "sheets=0")
