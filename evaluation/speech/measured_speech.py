@@ -30,7 +30,7 @@ SpeechRow = dict[str, Any]  # one utterance of one source, a line of details.jso
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeechSource:
+class MeasuredSource:
     """One source of speech: the recordings, or one way of making them again.
 
     Attributes:
@@ -64,7 +64,7 @@ class MeasuredHeader:
     limit: int
     seed: int
     frame_rate: float
-    sources: tuple[SpeechSource, ...]
+    sources: tuple[MeasuredSource, ...]
     measured_by: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,7 +103,7 @@ def read_measured(folder: Path | str) -> MeasuredSpeech:
         raise UserError(str(root), found=f"no {HEADER}", remedy=remedy)
     try:
         found = read_json(root / HEADER)
-        header = MeasuredHeader(**found | {"sources": tuple(SpeechSource(**one) for one in found["sources"])})
+        header = MeasuredHeader(**found | {"sources": tuple(MeasuredSource(**one) for one in found["sources"])})
     except (TypeError, KeyError) as error:
         raise UserError(str(root / HEADER), found=f"no header ({error})", remedy="measure again") from error
     rows: dict[str, list[SpeechRow]] = {source.name: [] for source in header.sources}

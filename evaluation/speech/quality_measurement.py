@@ -12,7 +12,7 @@ from . import resynthesis
 from .config import COPY_SYNTHESIS, RECORDINGS, QualityConfig, QualityScoreConfig
 from .copy_synthesis import copy_synthesis
 from .listening_page import ScoreSheet, write_page
-from .measured_speech import MeasuredHeader, MeasuredSpeech, SpeechRow, SpeechSource, write_measured
+from .measured_speech import MeasuredHeader, MeasuredSource, MeasuredSpeech, SpeechRow, write_measured
 from .quality_table import flat, table_cells
 from .resynthesis import ResynthesisPair
 from .speech_measurement import (
@@ -98,7 +98,7 @@ def measure_spoken(
         seed=seed,
         frame_rate=listeners.frame_rate,
         sources=tuple(
-            SpeechSource(name=name, left_out=left_out.get(name, 0), **source_digests(name, pairs))
+            MeasuredSource(name=name, left_out=left_out.get(name, 0), **source_digests(name, pairs))
             for name, pairs in spoken.items()
         ),
         measured_by=listeners.measured_by,

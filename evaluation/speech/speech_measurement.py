@@ -234,7 +234,7 @@ def sounds(name: str, pairs: Sequence[ResynthesisPair]) -> Iterator[Samples]:
 
 
 def source_digests(name: str, pairs: Sequence[ResynthesisPair]) -> dict[str, Any]:
-    """Digests of a source's recordings and of its own sounds, as fields of a `SpeechSource`."""
+    """Digests of a source's recordings and of its own sounds, as fields of a `MeasuredSource`."""
     return {
         "data_digest": digest_of(utterance_digest(pair.original) for pair in pairs),
         "audio_digest": digest_of(sound_digest(audio_of(name, pair)) for pair in pairs),

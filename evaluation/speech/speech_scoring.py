@@ -21,7 +21,7 @@ from runtime.artefact import read_json, write_json, write_text
 from runtime.hashing import seed_of
 
 from .hop_modulation import HopRoughness, modulation_of, profile_of
-from .measured_speech import MeasuredHeader, MeasuredSpeech, SpeechRow, SpeechSource, read_measured
+from .measured_speech import MeasuredHeader, MeasuredSource, MeasuredSpeech, SpeechRow, read_measured
 from .quality_table import markdown
 from .speech_columns import COLUMNS, SPEECH_QUALITY, Normaliser, SpeechColumn, normaliser_of
 
@@ -71,7 +71,7 @@ def utterances_of(measured: MeasuredSpeech) -> dict[str, int]:
     return {name: len(rows) for name, rows in measured.rows.items()}
 
 
-def score_source(found: MeasuredSpeech, source: SpeechSource, normaliser: str, seed: int) -> Iterator[ScoredRule]:
+def score_source(found: MeasuredSpeech, source: MeasuredSource, normaliser: str, seed: int) -> Iterator[ScoredRule]:
     """The scores of one source by every metric that it has."""
     rows = found.rows[source.name]
     form = normaliser_of(normaliser, [str(row["text"]) for row in rows])
@@ -140,7 +140,7 @@ def spread_around(value: float, drawn: Sequence[float], items: int) -> MeanScore
 
 def stamp_of_metric(
     header: MeasuredHeader,
-    source: SpeechSource,
+    source: MeasuredSource,
     name: str,
     column: SpeechColumn,
     form: Normaliser,

@@ -24,7 +24,7 @@ from evaluation import quality_score
 from evaluation.judges.external_models import dnsmos_ratings
 from evaluation.quality import STAGE
 from evaluation.speech.config import NORMALISERS, QualityConfig
-from evaluation.speech.measured_speech import MeasuredHeader, MeasuredSpeech, SpeechSource, write_measured
+from evaluation.speech.measured_speech import MeasuredHeader, MeasuredSource, MeasuredSpeech, write_measured
 from evaluation.speech.quality_measurement import measure
 from evaluation.speech.speech_scoring import score_speech
 from runtime.artefact import read_json
@@ -134,7 +134,7 @@ def test_a_table_has_what_was_measured(tmp_path: Path) -> None:
 
 
 def write_rows(folder: Path, rows: Mapping[str, Sequence[dict[str, Any]]]) -> None:
-    sources = tuple(SpeechSource(name=name, data_digest="d", audio_digest="a", left_out=0) for name in rows)
+    sources = tuple(MeasuredSource(name=name, data_digest="d", audio_digest="a", left_out=0) for name in rows)
     header = MeasuredHeader(
         data="corpus", limit=0, seed=1, frame_rate=100.0, sources=sources, measured_by={"judge": "a judge"}
     )
