@@ -39,7 +39,7 @@ SpokenSources = Mapping[str, Sequence[ResynthesisPair]]
 
 @dataclass(frozen=True, kw_only=True)
 class Listeners:
-    """What measures speech.
+    """Models and packages that measure speech.
 
     Attributes:
         world: folder of the closed world whose judge listens; None: no judge.
