@@ -12,7 +12,8 @@ ABBREVIATIONS = {
     "Capt.": "captain", "Sgt.": "sergeant", "Mt.": "mount", "Ave.": "avenue", "Blvd.": "boulevard", "Fig.": "figure",
     "Vol.": "volume", "pp.": "pages", "Dept.": "department", "Univ.": "university", "est.": "established",
     "Col.": "colonel", "Maj.": "major", "Rev.": "reverend", "Figs.": "figures", "Ft.": "fort", "Messrs.": "messieurs",
-    "Cmdr.": "commander", "cf.": "compare", "Ph.D.": "P H D", "al.": "al",
+    "Cmdr.": "commander", "cf.": "compare", "Ph.D.": "P H D", "al.": "al", "Mon.": "Monday", "Tue.": "Tuesday",
+    "Tues.": "Tuesday", "Wed.": "Wednesday", "Thu.": "Thursday", "Thurs.": "Thursday", "Fri.": "Friday",
 }  # fmt: skip
 BEFORE_A_NAME = {
     "Dr.", "Mr.", "Mrs.", "Ms.", "Prof.", "Gen.", "Gov.", "Sen.", "Rep.", "Lt.", "Capt.", "Sgt.", "Mt.", "Col.", "Maj.",
@@ -42,14 +43,14 @@ _COMMON_WORDS = (
     "son sun tax tea ten tie tip toe top toy war wet win won worn yes yet zoo ah oh hi ha ok none wow yay eh um "
     "ooh huh nah five four lots less more much stay keep need want know like love hate help look make take give "
     "tell call free sale back down left right well even still again away best first last next long high hmm shh "
-    "psst myth gym rhythm nope yeah hell damn live life time year home work"
+    "psst myth spy sly wry pry ply gym rhythm nope yeah hell damn live life time year home work"
 )
 COMMON_WORDS = STARTERS | frozenset(_COMMON_WORDS.split())
-AMBIGUOUS = {"US", "IT", "WHO", "AM", "PM", "ICE", "PIN"}
+AMBIGUOUS = {"US", "IT", "WHO", "AM", "PM"}
 _ACRONYMS = (
     "IEEE ISBN HDMI UEFA USSR UCLA USDA USAF OECD ESPN IMDB NAACP AI API BMI CEO CFO CIA CIO CPU CTO DIY DNA EPA EU "
-    "FAQ FBI FDA GDP GPA GPU HIV IBM IMF IOC IPO IQ IRS LAPD MBA MIT MRI NBA NYPD NYU PDA RNA SUV UAE UFC UFO UK UN "
-    "UPS URL USA USB USD EUR GBP CNY RMB CHF JPY VIP WTO"
+    "FAQ FBI FDA GDP GPA GPU HIV IBM IMF IOC IPO IQ IRS YMCA LAPD MBA MIT MRI NBA NYPD NYU PDA RNA SUV UAE UFC UFO UK "
+    "UN UPS URL USA USB USD EUR GBP CNY RMB CHF JPY VIP WTO"
 )
 ACRONYMS = frozenset(_ACRONYMS.split())  # of those with a vowel, which are spelt also among capitals
 SAID_AS_WORDS = {
@@ -69,14 +70,14 @@ def ends_sentence(text: str, end: int) -> bool:
     found = WORD_BEFORE.search(text, max(0, end - 14), end)
     next_word = NEXT_WORD.match(text, end)
     follows = (next_word and next_word[2]) or ""
-    if not found or not next_word or not follows:
-        return True
-    word = found[0].strip()
+    word = found[0].strip() if found else ""
     word = IN_CAPITALS.get(word, word)
+    if word in BEFORE_A_NAME and text[end : end + 3].strip():
+        return False
+    if not word or not next_word or not follows:
+        return True
     if word[0].isdigit():
         return False  # the number of a list's entry
-    if word in BEFORE_A_NAME:
-        return False
     if word in BEFORE_A_NUMBER and (follows[0].isdigit() or (word not in ("No.", "no.") and follows[0].islower())):
         return False
     if word in BEFORE_A_NUMBER and word not in ABBREVIATIONS:

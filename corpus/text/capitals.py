@@ -13,27 +13,28 @@ import re
 import regex
 
 from .abbreviations import ACRONYMS, AMBIGUOUS, COMMON_WORDS, IN_CAPITALS, SAID_AS_WORDS
-from .english_readings import MONTHS, ROMAN, SCALES, UNITS, alternatives
-from .semantic_classes import PrintedText, Range
-from .spoken_english import KINGS, PARTS
+from .english_readings import MONTHS, SCALES, UNITS
+from .english_words import KINGS, PARTS, ROMAN
+from .semantic_classes import PrintedText, Range, alternatives
 
 SMALL = {"THOUSAND", "MILLION", "BILLION", "TRILLION", "OF", "CENTURY"}  # the classes know these in small letters
 WITHOUT_VOWELS = {*(name.rstrip(".") for name in IN_CAPITALS), "RD", "TH", "ND", "PT", "PFFT", "BRR"}
 # A figure's capitals that are a magnitude or generation where nothing parts them ("5M users", "5G"), and a unit else.
 CLINGING = {name for name in SCALES if name.isupper()} | {"D", "G"}
-BEHIND_FIGURES = {unit.upper(): unit for unit in reversed(UNITS)} | {"X": "x"}
+BEHIND_FIGURES = {unit.upper(): unit for unit in reversed([*UNITS, "bn", "mn", "tn", "trn"])} | {"X": "x"}
 BEHIND_FIGURES |= {unit: unit for unit in [*UNITS, "AM", "PM"] if unit.isupper()}
 ORDINALS = {"ST", "ND", "RD", "TH", "S"}
-ROMAN_NUMBER = "|".join(sorted(ROMAN, key=len, reverse=True))
+ROMAN_NUMBER = rf"(?:{ROMAN}|[IVX])"
 
 CASED = regex.compile(
-    rf"(?<=[0-9])(?P<gap>[ -]?)(?P<unit>{alternatives({**BEHIND_FIGURES, **dict.fromkeys(CLINGING | ORDINALS, '')})})"
+    rf"(?<=[0-9])(?P<gap>[ -]?)(?P<unit>{alternatives({*BEHIND_FIGURES, *CLINGING, *ORDINALS})})"
     r"(?![\p{L}/²³])(?!(?<!X)[0-9])"
     r"|(?P<kept>\p{Lu}{1,3}(?=[0-9$])|(?<=[°′]\s?)[CFNSEW]\b)"
     rf"|(?<![\p{{L}}.])(?P<pointed>{alternatives(IN_CAPITALS)})(?!\p{{L}})"
     rf"|\b(?P<named>{f'{KINGS}|{PARTS}'.upper()}) (?P<roman>{ROMAN_NUMBER})\b"
     rf"|\b(?P<century>{ROMAN_NUMBER})(?=(?:TH)? CENTURY\b)"
-    r"|(?P<clitic>(?<=\p{L}['’])\p{Lu}+|(?<=/)\p{Lu}+\b)"
+    r"|(?P<clitic>(?<=\p{L}['’])\p{Lu}+|(?<=/)\p{Lu}+\b|(?<=[\p{L}-]\.)\p{Lu}{2,})"
+    rf"|(?<=\p{{L}} )(?P<title>(?!VI\b|XI\b){ROMAN})\b"
     r"|(?P<word>\p{Lu}{2,})"
 )
 SENTENCE_END = regex.compile(r"[.!?;:…]+[\"'”’)\]]*(?=\s|$)|\n")
@@ -42,8 +43,9 @@ NO_END = regex.compile(
 )
 WORD = regex.compile(r"\p{L}[\p{L}\p{M}'’&]*")
 LATIN_CAPITALS = regex.compile(r"(?:[\p{Latin}&&\p{Lu}]|[\p{M}'’\&])+", regex.V1)
+IS_ROMAN = re.compile(ROMAN)
 TWO_CAPITALS = re.compile("[A-Z]{2}")
-VOWEL = regex.compile(r"[AEIOUY]|[^\x00-\x7f]")
+VOWEL = regex.compile(r"[AEIOU]|[^\x00-\x7f]|Y(?=...)|(?<=...)Y")
 
 
 def in_print(text: str) -> PrintedText:
@@ -77,7 +79,7 @@ def _is_in_capitals(sentence: str) -> bool:
         return False
     is_unsure = 0
     for word in words:
-        if len(word) < 2 or "&" in word or word in ACRONYMS or word in SAID_AS_WORDS or word in ROMAN:
+        if len(word) < 2 or "&" in word or word in ACRONYMS or word in SAID_AS_WORDS or IS_ROMAN.fullmatch(word):
             continue
         if word in AMBIGUOUS:
             is_unsure += 1
@@ -91,7 +93,7 @@ def _cased(found: regex.Match[str]) -> str:
         if found["gap"]:
             return found["gap"] + (unit if unit in ORDINALS - {"S"} else BEHIND_FIGURES.get(unit, unit))
         return unit.lower() if unit in ORDINALS else unit if unit in CLINGING else BEHIND_FIGURES[unit]
-    if found["kept"] or found["century"]:
+    if found["kept"] or found["century"] or found["title"]:
         return found[0]
     if found["pointed"]:
         return IN_CAPITALS[found[0]]
@@ -99,7 +101,8 @@ def _cased(found: regex.Match[str]) -> str:
         return f"{found['named'].title()} {found['roman']}"
     if found["clitic"] or found[0] in SMALL:
         return small_letters(found[0])
-    if found[0] in ACRONYMS or not (VOWEL.search(found[0]) or found[0] in WITHOUT_VOWELS):
+    is_word = VOWEL.search(found[0]) or found[0] in WITHOUT_VOWELS or found[0].lower() in COMMON_WORDS
+    if found[0] in ACRONYMS or not is_word:
         return found[0]
     return found[0][0] + small_letters(found[0][1:])
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:[\u00a0\u2009\u202f'’][0-9]{3})+"
+EUROPEAN = r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]{1,2}(?![0-9])"
+NUMBER = rf"(?:{EUROPEAN}|(?:{GROUPED})(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 SIGNS = {
     "-": "minus", "−": "minus", "–": "minus", "+": "plus", "±": "plus or minus", "~": "about", "≈": "about",
     "<": "less than", ">": "more than", "≤": "at most", "≥": "at least",
@@ -16,9 +18,16 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 IRREGULAR = {2: ("half", "halves"), 4: ("quarter", "quarters")}
 
 
+def figures(number: str) -> str:
+    """Digits and a point of a number with marks between its groups of three: "1.234,50" -> "1234.50"."""
+    if re.fullmatch(EUROPEAN, number):
+        number = number.replace(".", "").replace(",", ".")
+    return re.sub("[^0-9.]", "", number)
+
+
 def cardinal(number: str) -> str:
     """A number ("1,234.50") in words; one of leading zeros or too many digits is read digit by digit."""
-    whole, _, decimals = number.replace(",", "").partition(".")
+    whole, _, decimals = figures(number).partition(".")
     is_code = (len(whole) > 1 and whole[0] == "0") or len(whole) > 15
     words = spelt(whole) if is_code or not whole else in_words(int(whole), "cardinal")
     return f"{words} point {spelt(decimals)}".strip() if decimals else words
@@ -50,8 +59,12 @@ def decade(number: str) -> str:
     words = {"00": "hundreds", "2000": "two thousands"}.get(number, "")
     if words or number.endswith("00"):
         return words or f"{in_words(int(number[:-2]), 'cardinal')} hundreds"
-    words = year(number) if len(number) == 4 else cardinal(number)
-    return f"{words}s" if words.endswith("ten") else re.sub("y$", "ies", words)
+    return several(year(number) if len(number) == 4 else cardinal(number))
+
+
+def several(words: str) -> str:
+    """ "fifty two" -> "fifty twos", "twenty" -> "twenties"."""
+    return re.sub("y$", "ie", words) + ("es" if words.endswith("x") else "s")
 
 
 def fraction(top: int, bottom: int) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .abbreviations import ACRONYMS, AMBIGUOUS, COMMON_WORDS, SAID_AS_WORDS
-from .english_numbers import NUMBER, SIGNS, cardinal, fraction, ordinal, power, signed, spelt, year
-from .semantic_classes import spell_out
+from .english_numbers import NUMBER, SIGNS, cardinal, figures, fraction, ordinal, plain, power, signed, spelt, year
+from .semantic_classes import alternatives, spell_out
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -15,14 +14,18 @@ MONTHS = (
 CURRENCIES = {
     "$": ("dollar", "cent"), "US$": ("dollar", "cent"), "A$": ("Australian dollar", "cent"),
     "C$": ("Canadian dollar", "cent"), "HK$": ("Hong Kong dollar", "cent"), "£": ("pound", "penny"),
+    "US $": ("dollar", "cent"), "AU$": ("Australian dollar", "cent"), "CA$": ("Canadian dollar", "cent"),
+    "NZ$": ("New Zealand dollar", "cent"), "S$": ("Singapore dollar", "cent"), "NT$": ("New Taiwan dollar", ""),
+    "R$": ("Brazilian real", "centavo"), "₽": ("ruble", "kopeck"), "₱": ("peso", "centavo"), "฿": ("baht", ""),
     "€": ("euro", "cent"), "¥": ("yen", ""), "₹": ("rupee", "paisa"), "₩": ("won", ""),
     "USD": ("dollar", "cent"), "EUR": ("euro", "cent"), "GBP": ("pound", "penny"), "JPY": ("yen", ""),
-    "CNY": ("yuan", ""), "RMB": ("yuan", ""), "CHF": ("Swiss franc", ""),
+    "CNY": ("yuan", ""), "RMB": ("yuan", ""), "CHF": ("Swiss franc", ""), "AUD": ("Australian dollar", "cent"),
+    "CAD": ("Canadian dollar", "cent"), "HKD": ("Hong Kong dollar", "cent"), "INR": ("rupee", "paisa"),
 }  # fmt: skip
 SCALES = {
     "k": "thousand", "K": "thousand", "M": "million", "m": "million", "mn": "million", "MM": "million",
     "mln": "million", "B": "billion", "b": "billion", "bn": "billion", "T": "trillion", "tn": "trillion",
-    "trn": "trillion",
+    "trn": "trillion", "BN": "billion", "Bn": "billion", "Mn": "million", "MLN": "million",
 }  # fmt: skip
 UNITS = {
     "km/h": "kilometers per hour", "m/s": "meters per second", "m/s²": "meters per second squared",
@@ -46,6 +49,8 @@ CARELESS_UNITS = {"KM": "km", "Km": "km", "KM/H": "km/h", "KG": "kg", "Kg": "kg"
                   "ML": "ml", "GHZ": "GHz", "Ghz": "GHz", "MHZ": "MHz", "Mhz": "MHz", "KHZ": "kHz", "KHz": "kHz",
                   "KWH": "kWh", "DB": "dB"}  # fmt: skip
 UNITS |= {name: UNITS[unit] for name, unit in CARELESS_UNITS.items()}
+RATES = {"kg": "kilogram", "lb": "pound", "oz": "ounce", "h": "hour", "hr": "hour", "min": "minute", "km": "kilometer",
+         "mi": "mile", "gal": "gallon", "mo": "month", "yr": "year", "wk": "week"}  # fmt: skip
 NEVER_PLURAL = {"hertz", "gigahertz", "megahertz", "kilohertz", "percent", "per mille"}
 SINGULARS = {"feet": "foot", "inches": "inch"}
 REFERENCES = {
@@ -53,10 +58,6 @@ REFERENCES = {
     "p.": "page", "pp.": "pages", "Fig.": "figure", "Figs.": "figures", "fig.": "figure", "Vol.": "volume",
     "vol.": "volume", "Ch.": "chapter", "ch.": "chapter", "Sec.": "section", "sec.": "section", "Eq.": "equation",
     "Art.": "article", "§": "section", "§§": "sections",
-}  # fmt: skip
-ROMAN = {
-    "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "X": 10, "XI": 11, "XII": 12,
-    "XIII": 13, "XIV": 14, "XV": 15, "XVI": 16, "XVII": 17, "XVIII": 18, "XIX": 19, "XX": 20, "XXI": 21, "XXIII": 23,
 }  # fmt: skip
 GLYPHS = {"½": (1, 2), "¼": (1, 4), "¾": (3, 4), "⅓": (1, 3), "⅔": (2, 3), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8)}
 OPERATORS = {"+": "plus", "-": "minus", "−": "minus", "×": "times", "*": "times", "x": "times", "÷": "divided by",
@@ -72,6 +73,11 @@ SPELT_SYMBOLS = SYMBOLS | {
 }  # fmt: skip
 
 Match = re.Match[str]
+
+SCALE_WORDS = "thousand|million|billion|trillion|lakh|crore"
+ENDS_A_FIGURE = re.compile(
+    rf"[0-9{''.join(GLYPHS)}]\s?$|[0-9]\s?(?:{SCALE_WORDS}|{alternatives(UNITS)}|{alternatives(SCALES)})\s?$"
+)
 
 
 def spell_english(text: str) -> str:
@@ -93,11 +99,14 @@ def plural(word: str, number: str) -> str:
     """The name of a coin or note as it follows a number."""
     if number in ("1", "1.0"):
         return word
-    return {"penny": "pence", "yen": "yen", "yuan": "yuan", "won": "won", "paisa": "paise"}.get(word, f"{word}s")
+    return {"penny": "pence", "yen": "yen", "yuan": "yuan", "won": "won", "paisa": "paise", "baht": "baht"}.get(
+        word, f"{word}s"
+    )
 
 
 def _amount(currency: str, number: str, scale: str | None) -> str:
     main, part = CURRENCIES[currency]
+    number = figures(number)
     whole, _, decimals = number.partition(".")
     if scale:
         return f"{cardinal(number)} {SCALES.get(scale, scale)} {plural(main, '2')}"
@@ -205,6 +214,33 @@ def read_unit(found: Match) -> str:
     return f"{signed(first)}{own_name} to {signed(upper)} {name}"
 
 
+def read_tolerance(found: Match) -> str:
+    """ "5 ± 2 kg" -> "five plus or minus two kilograms"."""
+    own, unit, tolerance = found["own_unit"], found["unit"], found["tolerance"]
+    first = f"{signed(found['number'])}{' ' + _counted(UNITS[own], found['number']) if own else ''}"
+    return f"{first} plus or minus {cardinal(tolerance)}{' ' + _counted(UNITS[unit], tolerance) if unit else ''}"
+
+
+def read_range(found: Match) -> str:
+    """ "5-10" -> "five to ten", "5M-10M" -> "five to ten million"."""
+    groups = found.groupdict()
+    own, scale = groups.get("own_scale"), groups.get("scale")
+    if not scale:
+        return f"{plain(found['number'])} to {plain(found['upper'])}"
+    own_scale = f" {SCALES[own]}" if own and own != scale else ""
+    return f"{signed(found['number'])}{own_scale} to {signed(found['upper'])} {SCALES[scale]}"
+
+
+def read_dash(found: Match) -> str | None:
+    """The dash between two readings, as of "1/2-3/4", "$5 million-$6 million"; None where no figure ends before it."""
+    return " to " if ENDS_A_FIGURE.search(found.string, max(0, found.start() - 30), found.start()) else None
+
+
+def read_rate(found: Match) -> str:
+    """ "/month" -> " per month", "/kg" -> " per kilogram"."""
+    return f" per {found[1] or RATES[found['short']]}"
+
+
 def read_dimensions(found: Match) -> str:
     """ "5x10 cm" -> "five by ten centimeters"."""
     sizes = " by ".join(cardinal(part) for part in re.findall(NUMBER, found["sizes"]))
@@ -222,6 +258,8 @@ def read_address(found: Match) -> str:
 def read_version(found: Match) -> str:
     """ "v2.4.1" -> "version two point four point one"."""
     said = " point ".join(cardinal(part) for part in found["parts"].split("."))
+    if cue := found.groupdict().get("cue"):
+        return f"{cue}{said}"
     is_named = found.string[: found.start()].lower().endswith("version ")
     return f"version {said}" if found["v"] and not is_named else said
 
@@ -229,7 +267,9 @@ def read_version(found: Match) -> str:
 def read_digit_groups(found: Match) -> str:
     """Groups of digits, as of a telephone number, with the words before them."""
     groups = found.groupdict()
-    said = ", ".join(map(spelt, re.findall("[0-9]+", groups["digits"] or groups["own"])))
+    digits = re.findall("[0-9]+", groups["digits"] or groups["own"])
+    is_triple = len(digits) == 3 and all(re.fullmatch("[1-9]?[0-9]", one) for one in digits)  # measures, a formation
+    said = ", ".join(map(cardinal if is_triple else spelt, digits))
     return f"{groups.get('cue') or ''}{'plus ' if groups.get('plus') else ''}{said}"
 
 
@@ -263,9 +303,9 @@ def read_chess(found: Match) -> str:
 
 
 def read_list(found: Match) -> str | None:
-    """ "1,2,3" -> "one, two, three"; groups of three digits are one number."""
+    """ "1,2,3" -> "one, two, three"; None for groups of three digits, which are one number."""
     is_one = re.fullmatch(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+", found[0])
-    return cardinal(found[0]) if is_one else ", ".join(map(cardinal, found[0].split(",")))
+    return None if is_one else ", ".join(map(cardinal, found[0].split(",")))
 
 
 def read_symbol(found: Match) -> str:
@@ -289,29 +329,6 @@ def read_coordinates(found: Match) -> str:
 def read_letters_and_number(found: Match) -> str | None:
     """ "CO2" -> "C O two"."""
     return f"{' '.join(found[1])} {cardinal(found[2])}{' ' + ' '.join(found[3]) if found[3] else ''}"
-
-
-def read_capitals(found: Match) -> str | None:
-    """An acronym is spelt; capitals for stress are words, as long ones with a vowel are."""
-    letters = found[0]
-    is_common = letters.lower() in COMMON_WORDS and letters not in AMBIGUOUS
-    is_long = len(letters) > 3 and re.search("[AEIOU]", letters) is not None and letters not in ACRONYMS
-    return letters if letters in SAID_AS_WORDS or is_common or is_long else " ".join(letters)
-
-
-def read_plural_acronym(found: Match) -> str:
-    """ "CDs" -> "C D's"."""
-    return " ".join(found[1]) + "'s"
-
-
-def read_regnal(found: Match) -> str:
-    """ "Henry VIII" -> "Henry the eighth"."""
-    return f"{found[1]} the {ordinal(ROMAN[found[2]])}"
-
-
-def alternatives(table: dict[str, object] | dict[str, str]) -> str:
-    """The keys of a table as alternatives of an expression, the longest first."""
-    return "|".join(sorted(map(re.escape, table), key=len, reverse=True))
 
 
 def read_scaled(found: Match) -> str:

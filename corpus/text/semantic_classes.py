@@ -9,7 +9,7 @@ A token with digits or symbols that no row claims is unread.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +45,11 @@ class SemanticClass(NamedTuple):
     read: Reading
     needs_digit: bool = True
     needs: str = ""
+
+
+def row(needs: str, name: str, pattern: str, read: Reading, needs_digit: bool = True) -> SemanticClass:
+    """A `SemanticClass` of a regular expression as it is written."""
+    return SemanticClass(name, re.compile(pattern), read, needs_digit, needs)
 
 
 class Range(NamedTuple):
@@ -181,6 +186,11 @@ def _unread_tokens(text: str, claims: Sequence[_Claim]) -> list[Range]:
             tokens.append(token)
             at = tokens[-1].end
     return tokens
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """Names as alternatives of a regular expression, the longest first."""
+    return "|".join(sorted(map(re.escape, names), key=len, reverse=True))
 
 
 def spell_out(text: str, digits: Sequence[str], symbols: dict[str, str], space: str) -> str:

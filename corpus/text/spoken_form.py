@@ -22,13 +22,17 @@ from runtime.errors import UserError
 from .abbreviations import ends_sentence
 from .capitals import in_print
 from .english_readings import spell_english
+from .mandarin_readings import spell_mandarin
 from .semantic_classes import Range, SpokenForm, read_classes
 from .spoken_english import ENGLISH
-from .spoken_mandarin import MANDARIN, spell_mandarin
+from .spoken_mandarin import MANDARIN
 
 NORMALISERS = ("builtin", "nemo", "none")
 MAX_LENGTH = 5000  # characters; what is longer is no span that a model could read, and rules may take long over it
 HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+FULL_WIDTH = re.compile(
+    "[\uff05\uff0b-\uff0d\uff10-\uff1a\uff5e\uffe5]"
+)  # figures and marks as Chinese texts have them
 OTHER_LETTERS = regex.compile(r"[\p{L}--\p{Latin}]", regex.V1)
 LATIN_LETTERS = regex.compile(r"\p{Latin}")
 
@@ -45,7 +49,7 @@ def spoken_form(text: str, normaliser: str) -> SpokenForm:
     """
     if normaliser == "none" or len(text) > MAX_LENGTH:
         return SpokenForm(text, spelt_out=text)
-    is_mandarin = HAN.search(text) is not None
+    is_mandarin = HAN.search(text) is not None or (FULL_WIDTH.search(text) and not LATIN_LETTERS.search(text))
     if normaliser == "nemo":
         said = str(_nemo("zh" if is_mandarin else "en").normalize(text, verbose=False))
         return SpokenForm(said, spelt_out=said)

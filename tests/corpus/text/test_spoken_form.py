@@ -75,7 +75,7 @@ def test_nasty_texts_end() -> None:
 
 
 def test_mandarin_numbers_are_distinct_and_readable() -> None:
-    from corpus.text.spoken_mandarin import cardinal
+    from corpus.text.mandarin_numbers import cardinal
 
     numbers = [*range(0, 12000, 7), *(10**power + step for power in range(4, 13) for step in (0, 1, 10, 105, 2000))]
     readings = {number: cardinal(str(number)) for number in numbers}
