@@ -26,6 +26,7 @@ LETTERS_OF_AN_IDEOGRAPH = 4  # its speech is about as long as that of four Latin
 GOOD = "good"
 EMPTY, UNFINISHED, SHORT, LONG, REPETITIVE = "empty", "unfinished", "short", "long", "repetitive"
 OVERSIZED = "oversized"  # the model's context has no room for it
+MISREAD = "misread"  # the speech tokenizer reads other words in the tokens (`text2token.transcript_check`)
 
 
 @dataclass(kw_only=True)

@@ -31,7 +31,11 @@ STAGE = Stage(
     config=SynthesizeConfig,
     run=run,
     summary="Make speech tokens for spans of texts, with a text-to-token model, in bulk.",
-    inputs=lambda config: [*(one for one in (config.texts, config.texts_heldout) if not is_url(one)), config.model],
+    inputs=lambda config: [
+        *(one for one in (config.texts, config.texts_heldout) if not is_url(one)),
+        config.model,
+        config.readback or None,
+    ],
     example="texts=runs/corpus/texts.jsonl model=runs/text2token_export/model out=runs/synthesis processes=2",
     speed_options=("batch_size", "processes", "threads", "cuda_graphs", "bulk"),
 )

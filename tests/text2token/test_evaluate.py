@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from corpus.text.spoken_words import spoken_words
-from corpus.text.word_errors import corpus_word_errors
+from corpus.text.word_errors import corpus_word_errors, word_errors
 from corpus.tokens import TokenisedUtterance, read_tokens, write_tokens
 from corpus.world.voices import espeak_voice
 from lm.data.formats import tts_document
@@ -19,10 +19,11 @@ from runtime.errors import UserError
 from tests.support import small_synthesis
 from text2token import evaluate_spans, pack, synthesize
 from text2token.evaluate import STAGE
-from text2token.gate import GOOD
+from text2token.gate import GOOD, MISREAD
 from text2token.packing.config import PackConfig
 from text2token.readback.config import ReadbackConfig, SpanReadbackConfig
 from text2token.synthesis.inspection import read_documents
+from text2token.synthesis.unit_file import SpokenSpan
 from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
@@ -106,6 +107,34 @@ def memorise(model: torch.nn.Module, rows: list[np.ndarray], vocabulary: Vocabul
         loss.backward()
         optimizer.step()
     assert loss < 0.05
+
+
+@pytest.fixture(scope="module")
+def reader_folder(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, items: list[TokenisedUtterance]
+) -> Path:
+    """The same tokenizer (its tokens are) with a post-VQ half that reads these sentences."""
+    reader = SpeechTokenizer.from_pretrained(tokenizer_folder)
+    reader.train()
+    texts = [torch.tensor(reader.labels.encode(item.text)) for item in items]
+    codes = [torch.from_numpy(item.tokens.astype(np.int64)) for item in items]
+    lengths, counts = (torch.tensor([len(row) for row in rows]) for rows in (codes, texts))
+    vectors_BTD = reader.quantiser.vectors(torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)).detach()
+    optimizer = torch.optim.Adam(reader.parameters(), lr=3e-3)
+    for _ in range(300):
+        log_probs_BFV, frames_B = reader.ctc_log_probs(reader.back(vectors_BTD, lengths), lengths)
+        loss = torch.nn.functional.ctc_loss(log_probs_BFV.transpose(0, 1), torch.cat(texts), frames_B, counts)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        reader.eval()
+        if reader.read_tokens([item.tokens for item in items]) == TEXTS:
+            break
+        reader.train()
+    assert reader.read_tokens([item.tokens for item in items]) == TEXTS
+    folder = tmp_path_factory.mktemp("reader") / "artefact"
+    reader.save_pretrained(folder)
+    return folder
 
 
 def test_a_model_that_knows_the_real_tokens_reads_as_they_do(inputs: dict[str, str], tmp_path: Path) -> None:
@@ -218,3 +247,55 @@ def test_span_readback_refuses(inputs: dict[str, str], reference: Path, tmp_path
         pack.STAGE.execute(PackConfig(span_readback=str(tmp_path / "other"), **packed))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no read-back of spans"):
         pack.STAGE.execute(PackConfig(span_readback=str(tmp_path), **packed))  # type: ignore[arg-type]
+
+
+def test_spans_that_are_misread_are_spoken_again_or_stay_text(
+    inputs: dict[str, str], reader_folder: Path, tmp_path: Path
+) -> None:
+    """The check takes from a synthesis exactly the spans above the bound; retries get some of them back."""
+
+    def synthesised(out: str, *more: str) -> dict[tuple[str, int], SpokenSpan]:
+        options = ["seed=1", "temperature=1.5", "top_p=1.0", "gate.max_per_letter=9", *more]
+        assert synthesize.STAGE.main(small_synthesis.words(tmp_path, Path(inputs["model"]), out, *options)) == 0
+        documents = list(read_documents(tmp_path / out))
+        rows = [(document, number) for document in documents for number in range(len(document.spans))]
+        return {(f"{at} {document.id}", number): document.spans[number] for at, (document, number) in enumerate(rows)}
+
+    free = {key: span for key, span in synthesised("free", "retries=0").items() if span.verdict == GOOD}
+    tokenizer = SpeechTokenizer.from_pretrained(reader_folder)
+    heard = tokenizer.read_tokens([span.tokens for span in free.values()])
+    rates = {
+        key: word_errors(span.spoken, transcript).rate
+        for (key, span), transcript in zip(free.items(), heard, strict=True)
+    }
+    bound = 0.8
+    assert min(rates.values()) < bound < max(rates.values())
+    checked = [f"readback={reader_folder}", f"readback_wer={bound}"]
+
+    once = synthesised("once", "retries=0", *checked)
+    for key, span in free.items():
+        assert once[key].verdict == (GOOD if rates[key] <= bound else MISREAD)
+        assert once[key].tokens.tolist() == (span.tokens.tolist() if rates[key] <= bound else [])
+    again = synthesised("again", "retries=6", *checked)
+    good = {key: span for key, span in again.items() if span.verdict == GOOD}
+    saved = {key for key in good if once[key].verdict == MISREAD}
+    assert saved and all(again[key].tokens.tolist() == once[key].tokens.tolist() for key in good.keys() - saved)
+    transcripts = tokenizer.read_tokens([span.tokens for span in good.values()])
+    for span, transcript in zip(good.values(), transcripts, strict=True):
+        assert word_errors(span.spoken, transcript).rate <= bound
+    misread = sum(span.verdict == MISREAD for span in again.values())
+    assert json.loads((tmp_path / "again/metrics.json").read_text())["rejected_misread"] == misread > 0
+    config = {"synthesised": str(tmp_path / "again"), "vocabulary": inputs["model"], "out": str(tmp_path / "packed")}
+    pack.STAGE.execute(PackConfig(**config))  # type: ignore[arg-type]
+    in_training = sum(span.verdict == MISREAD for (key, _), span in again.items() if "texts-" in key)
+    assert f"| misread | {in_training} |" in (tmp_path / "packed/interleaved/README.md").read_text()
+
+
+def test_the_check_of_spans_refuses(
+    inputs: dict[str, str], model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = small_synthesis.words(tmp_path, model_folder, "out")
+    assert synthesize.STAGE.main([*words, f"readback={inputs['tokenizer']}"]) == 2
+    assert "the vocabulary is of abc" in capsys.readouterr().err
+    assert synthesize.STAGE.main([*words, "readback_wer=0.2"]) == 2
+    assert "no effect without readback=" in capsys.readouterr().err

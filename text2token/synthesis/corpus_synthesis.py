@@ -17,6 +17,7 @@ from runtime.bulk.unit import UnitRecord
 from runtime.bulk.workers import check_failed
 from runtime.errors import UserError
 from runtime.stage import Run, input_fingerprint
+from text2token.transcript_check import TranscriptCheck
 
 from .config import SynthesizeConfig
 from .plan import open_job
@@ -26,11 +27,16 @@ from .unit_synthesis import SynthesisWork
 
 def synthesise_corpus(config: SynthesizeConfig, run: Run) -> dict[str, Any]:
     """Finish the units that are not done; returns the metrics of all units together."""
-    shares = config.shares_of(config.speakers, Vocabulary.from_pretrained(config.model))  # mistakes: before the job
+    vocabulary = Vocabulary.from_pretrained(config.model)
+    shares = config.shares_of(config.speakers, vocabulary)  # mistakes: before the job
     run.say(f"text2token.synthesize: {shares}")
+    if config.readback:
+        TranscriptCheck(config.readback, config.readback_wer, vocabulary)
     model = Path(config.model).absolute()  # workers may start elsewhere
+    readback = config.readback and str(Path(config.readback).absolute())
     work = SynthesisWork(
-        config=dataclasses.replace(config, model=str(model)), model_fingerprint=input_fingerprint(model)
+        config=dataclasses.replace(config, model=str(model), readback=readback),
+        model_fingerprint=input_fingerprint(model),
     )
     job = open_job(run.folder, config)
     tokens_per_second = _finish(job, work, run)
@@ -98,5 +104,5 @@ def _check_rejected(total: SynthesisCounts, config: SynthesizeConfig) -> None:
     if total.rejected_share > config.max_rejected_share:
         reason = max(total.rejected, key=lambda one: total.rejected[one])
         found = f"{total.num_rejected} of {total.spans} spans fail the gate, most as {reason!r}"
-        remedy = "train the model longer, widen the bounds gate.*, or raise max_rejected_share"
+        remedy = "train the model longer, widen the bounds gate.* and readback_wer, or raise max_rejected_share"
         raise UserError(config.model, found=found, remedy=remedy)

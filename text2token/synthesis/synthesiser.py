@@ -14,9 +14,10 @@ import numpy as np
 from lm.data.readers import TextDocument
 from lm.data.vocabulary import Vocabulary
 from runtime.hashing import seed_of
-from text2token.gate import EMPTY, GOOD, OVERSIZED, judge
+from text2token.gate import EMPTY, GOOD, MISREAD, OVERSIZED, judge
 from text2token.spans.policies import choose_spans
 from text2token.speech_generation import NO_CODES, GeneratedSpeech, SpeechBackend, SynthesisRequest, generate_speech
+from text2token.transcript_check import TranscriptCheck
 
 from .config import SynthesizeConfig
 from .unit_file import SpokenDocument, SpokenSpan
@@ -29,10 +30,17 @@ class Synthesiser:
         backend: of the generation.
         vocabulary: of the model.
         config: the options; spans, speakers and samples follow from its seed and the document's id.
+        check: of the tokens that the gate lets through, if any.
     """
 
-    def __init__(self, backend: SpeechBackend, vocabulary: Vocabulary, config: SynthesizeConfig) -> None:
-        self.backend, self.vocabulary, self.config = backend, vocabulary, config
+    def __init__(
+        self,
+        backend: SpeechBackend,
+        vocabulary: Vocabulary,
+        config: SynthesizeConfig,
+        check: TranscriptCheck | None = None,
+    ) -> None:
+        self.backend, self.vocabulary, self.config, self.check = backend, vocabulary, config, check
         self.speakers = config.shares_of(config.speakers, vocabulary)
 
     def synthesise(self, documents: Sequence[TextDocument], pass_number: int) -> list[SpokenDocument]:
@@ -52,6 +60,8 @@ class Synthesiser:
             speech = generate_speech(requests, self.backend, self.vocabulary, self.config)
             for (spans, at, request), one in zip(pending, speech, strict=True):
                 spans[at] = self._judged(spans[at], request, one)
+            if self.check is not None:
+                self._leave_out_misread(self.check, [(spans, at) for spans, at, _ in pending])
             pending = [row for row in pending if row[0][row[1]].verdict not in (GOOD, OVERSIZED)]
         return spoken
 
@@ -72,6 +82,15 @@ class Synthesiser:
             return dataclasses.replace(span, verdict=OVERSIZED)
         verdict = judge(request.text, speech.codes, speech.is_finished, self.config.gate)
         return dataclasses.replace(span, verdict=verdict, tokens=speech.codes if verdict == GOOD else NO_CODES)
+
+    def _leave_out_misread(self, check: TranscriptCheck, places: Sequence[tuple[list[SpokenSpan], int]]) -> None:
+        """Take the tokens from good spans (each as list and index) that cannot be understood."""
+        good = [(spans, at) for spans, at in places if spans[at].verdict == GOOD]
+        found = [spans[at] for spans, at in good]
+        understood = check.are_understood([span.spoken for span in found], [span.tokens for span in found])
+        for (spans, at), span, is_understood in zip(good, found, understood, strict=True):
+            if not is_understood:
+                spans[at] = dataclasses.replace(span, verdict=MISREAD, tokens=NO_CODES)
 
 
 def _reseeded(request: SynthesisRequest, attempt: int) -> SynthesisRequest:

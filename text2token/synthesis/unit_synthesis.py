@@ -15,6 +15,7 @@ from runtime.bulk.workers import UnitFunction
 from text2token.backends.table import open_backend
 from text2token.speech_generation import SpeechBackend
 from text2token.texts import TextReader
+from text2token.transcript_check import TranscriptCheck
 
 from .config import SynthesizeConfig
 from .plan import record_range
@@ -27,7 +28,7 @@ class SynthesisWork:
     """The `runtime.bulk.workers.Work` of a synthesis.
 
     Attributes:
-        config: the stage's options, with an absolute path of the model.
+        config: the stage's options, with absolute paths of the model and the tokenizer.
         model_fingerprint: found once, for it may take reading the whole model.
     """
 
@@ -38,8 +39,12 @@ class SynthesisWork:
         """Load the model in worker ``number``."""
         torch.set_num_threads(self.config.threads)
         vocabulary = Vocabulary.from_pretrained(self.config.model)
-        backend = self.open_backend(self.config.device(number), vocabulary)
-        synthesiser = Synthesiser(backend, vocabulary, self.config)
+        device = self.config.device(number)
+        backend = self.open_backend(device, vocabulary)
+        check = None
+        if self.config.readback:
+            check = TranscriptCheck(self.config.readback, self.config.readback_wer, vocabulary, device)
+        synthesiser = Synthesiser(backend, vocabulary, self.config, check)
         reader = TextReader(self.config.columns)
         fingerprints = Fingerprints(vocabulary.fingerprint, vocabulary.speech_fingerprint, self.model_fingerprint)
         return lambda attempt: synthesise_unit(attempt, reader, synthesiser, fingerprints)

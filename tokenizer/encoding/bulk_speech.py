@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -49,14 +49,24 @@ class Split:
     num_records: int = 0
 
 
-def find_split(corpus: Path, name: str, *, unit_utterances: int, max_bad_share: float) -> Split | None:
+def find_split(
+    corpus: Path, name: str, *, kinds: Collection[str] = (), unit_utterances: int, max_bad_share: float
+) -> Split | None:
     """The speech of a split, cut into units; None if the corpus has none of that name.
 
+    Args:
+        corpus: folder.
+        name: of the split.
+        kinds: of the utterances of a manifest; none: all.
+        unit_utterances: utterances of a unit of a manifest.
+        max_bad_share: largest share of bad records.
+
     Raises:
-        UserError: a manifest with too many bad records, a folder that is neither Shar nor tarred audio.
+        UserError: a manifest with too many bad records or none of those kinds, a folder that is neither Shar nor tarred
+            audio, or kinds of one.
     """
     if (corpus / f"{name}.jsonl").is_file():
-        manifest = read_manifest(corpus / f"{name}.jsonl", max_bad_share, needs_text=False)
+        manifest = of_kinds(read_manifest(corpus / f"{name}.jsonl", max_bad_share, needs_text=False), kinds)
         units = [
             Unit(f"{name}/{number:06d}", {"split": name, "manifest": str(manifest.path.absolute()), "ids": ids})
             for number, ids in enumerate(_by_length(manifest, unit_utterances))
@@ -65,6 +75,9 @@ def find_split(corpus: Path, name: str, *, unit_utterances: int, max_bad_share: 
     folder = (corpus / name).absolute()
     if not folder.is_dir():
         return None
+    if kinds:
+        remedy = "leave kinds out: shards are encoded whole"
+        raise UserError("option kinds", found=f"shards of speech in {folder}", remedy=remedy)
     cuts = sorted(folder.glob("cuts.*.jsonl*"))
     if cuts:
         works: list[dict[str, Any]] = [{"split": name, "cuts": str(file), "audio": _audio_of(file)} for file in cuts]
@@ -74,6 +87,22 @@ def find_split(corpus: Path, name: str, *, unit_utterances: int, max_bad_share: 
         remedy = f"it must hold lhotse Shar (cuts.*.jsonl.gz) or tarred audio ({TARRED_MANIFEST}, *.tar)"
         raise UserError(str(folder), found="a folder without shards of speech", remedy=remedy)
     return Split(name, [Unit(f"{name}/{number:06d}", work) for number, work in enumerate(works)])
+
+
+def of_kinds(manifest: Manifest, kinds: Collection[str]) -> Manifest:
+    """The manifest with its utterances of these kinds; all where none is named.
+
+    Raises:
+        UserError: an utterance of no such kind.
+    """
+    if not kinds:
+        return manifest
+    known = {utterance.kind for utterance in manifest.utterances}
+    if missing := sorted(set(kinds) - known):
+        found = f"no utterance of kind {missing[0]!r}"
+        remedy = f"choose kinds among {', '.join(sorted(filter(None, known))) or 'manifests that have any'}"
+        raise UserError(str(manifest.path), found=found, remedy=remedy)
+    return replace(manifest, utterances=[one for one in manifest.utterances if one.kind in kinds])
 
 
 class UnitAudioReader:

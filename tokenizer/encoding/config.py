@@ -21,6 +21,7 @@ class EncodeConfig(StageConfig):
         corpus: a folder of ``corpus.build``, or any with NeMo manifests, or with a folder of Shar or tarred audio for
             each split.
         splits: what to encode, names without ``.jsonl``; those that do not exist are left out.
+        kinds: of the utterances to encode, as the manifest names them, e.g. [question, followup] (default: all).
         unit_utterances: utterances of a unit of work (of a manifest; Shar and tarred audio: a shard).
         processes: worker processes, of one thread each; 1 works in this process.
         device: ``cpu`` or ``cuda``.
@@ -36,6 +37,7 @@ class EncodeConfig(StageConfig):
     tokenizer: str
     corpus: str
     splits: list[str] = field(default_factory=lambda: ["train", "heldout_sentence", "heldout_voice", "heldout_words"])
+    kinds: list[str] = option([], is_later=True)
     unit_utterances: int = option(256, at_least=1)
     processes: int = option(1, at_least=1)
     device: str = "cpu"

@@ -56,7 +56,11 @@ def find_splits(config: EncodeConfig) -> list[Split]:
     """The splits that the corpus has."""
     found = [
         find_split(
-            Path(config.corpus), name, unit_utterances=config.unit_utterances, max_bad_share=config.max_bad_share
+            Path(config.corpus),
+            name,
+            kinds=config.kinds,
+            unit_utterances=config.unit_utterances,
+            max_bad_share=config.max_bad_share,
         )
         for name in config.splits
     ]

@@ -251,6 +251,28 @@ def test_segments_in_a_tar_and_names_as_paths(tmp_path: Path) -> None:
     assert reasons == ["2.000 s of audio", "id '0' was used before", "not in the archive", "not in the archive"]
 
 
+def test_kinds_of_a_manifest_are_encoded_alone(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(0, 0.1, 8000), 16000)
+    kinds = ["question", "reply", "fragment", "question"]
+    rows = [
+        {"audio_filepath": "a.wav", "duration": 0.5, "text": "red", "id": str(at), "kind": kind}
+        for at, kind in enumerate(kinds)
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bounds: dict[str, Any] = {"unit_utterances": 9, "max_bad_share": 0}
+    for asked, ids in (((), "0123"), (("question",), "03"), (("fragment", "reply"), "12")):
+        split = find_split(tmp_path, "train", kinds=asked, **bounds)
+        assert split is not None and split.manifest is not None
+        assert [id for unit in split.units for id in unit.work["ids"]] == list(ids)
+        assert [utterance.id for utterance in split.manifest.utterances] == list(ids)
+    with pytest.raises(UserError, match=r"no utterance of kind 'story'.*fragment, question, reply"):
+        find_split(tmp_path, "train", kinds=["question", "story"], **bounds)
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / TARRED_MANIFEST).write_text("")
+    with pytest.raises(UserError, match="option kinds"):
+        find_split(tmp_path, "shards", kinds=["question"], **bounds)
+
+
 def test_supervisions_of_a_cut_are_segments(tmp_path: Path) -> None:
     from lhotse import CutSet, SupervisionSegment
 
