@@ -4,9 +4,13 @@
         recogniser=runs/quickstart/corpus out=runs/trivia/answers
     python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=t2t model=http://localhost:8000/v1 \\
         served_model=my-model out=runs/trivia/answers
+    python -m evaluation.answer benchmark=trivia_qa data=sets/trivia_qa direction=s2t model=runs/lm prompt=qa shots=5 \\
+        shots_data=sets/trivia_qa_train vocabulary=runs/vocabulary/vocabulary tokenizer=runs/tokenizer/artefact out=...
 
 The model is an OpenAI-compatible URL, a chatbot's bundle (served on this machine while it is asked), or a text model's
-folder of transformers; with ``cascade=`` a recogniser transcribes spoken questions for it.
+folder of transformers; with ``cascade=`` a recogniser transcribes spoken questions for it. With ``prompt=`` it is a
+base speech language model, which sees worked examples in the media of the direction
+(`evaluation.answers.base_prompt`).
 Writes <out>/answers.jsonl (text, speech, transcript, failure), answers.json (all that a score's stamp needs) and
 audio/. Answers are kept one by one: after a kill only what is missing is asked. A prompt that stays without an answer
 is a failure with its reason, never an empty success.

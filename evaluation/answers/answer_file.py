@@ -29,6 +29,7 @@ class ModelAnswer:
         audio: file of the spoken reply, relative to the answers' folder; None where there is none.
         transcript: of the spoken reply by the recogniser; None where there is no audio.
         heard: the model's own transcript of the prompt, where it tells one.
+        end: reason why the reply ended (`evaluation.answers.base_prompt.AnswerEnd`); "" where the model tells none.
         failure: reason why there is no answer; "" where there is one.
     """
 
@@ -37,6 +38,7 @@ class ModelAnswer:
     audio: str | None = None
     transcript: str | None = None
     heard: str | None = None
+    end: str = ""
     failure: str = ""
 
     def said(self, medium: str) -> str | None:

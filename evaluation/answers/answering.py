@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,20 @@ from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.benchmarks.table import BENCHMARKS
 from evaluation.judges.recognisers import Recogniser, find_recogniser
 from evaluation.judges.transcription import transcribe_kept
-from evaluation.sets.item import EvaluationItem, EvaluationSet, WorkedExample
+from evaluation.sets.item import EvaluationItem, EvaluationSet
 from evaluation.sets.reading import choose_items, read_set
 from runtime.artefact import atomic_path
-from runtime.chat_endpoint import FailureTally, UnansweredError
+from runtime.chat_endpoint import FailureTally
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 from runtime.journal import Journal
 from runtime.stage import Run
 
 from .answer_file import AnswerHeader, ModelAnswer, write_answers
-from .answering_models import AnsweringModel, AnswerSettings, open_model
+from .answering_models import AnsweringModel, AnswerSettings, ReceivedReply, open_model
 from .config import AnswerConfig
-from .prompt import ItemPrompt, choose_shots
+from .prompt import ItemPrompt
+from .worked_examples import WorkedExamples, choose_worked_examples, read_worked_examples
 
 ANSWERED, TRANSCRIBED, HEARD = "answered.jsonl", "transcribed.jsonl", "heard.jsonl"
 
@@ -35,18 +36,17 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
     """Ask every item, transcribe spoken replies, write the answers; returns their numbers."""
     benchmark = BENCHMARKS[config.benchmark]
     found = chosen_items(benchmark, config)
+    shots = worked_examples(benchmark, found.items, config)
     cascade = find_recogniser(config.cascade, "cascade") if config.cascade else None
-    recogniser = find_recogniser(config.recogniser) if config.is_spoken else None
+    recogniser = find_recogniser(config.recogniser) if config.is_spoken and not config.reads_own_tokens else None
     heard = {} if cascade is None else transcribe_prompts(found.items, cascade, run)
-    shots = worked_examples(benchmark, config)
     settings = AnswerSettings(
         is_spoken=config.is_spoken,
         max_new_tokens=config.max_new_tokens or benchmark.max_new_tokens,
         temperature=config.temperature,
         seed=config.seed,
     )
-    log = run.folder / "server.log"
-    with open_model(config.model, config.served_model, config.requests, threads=config.threads, log=log) as model:
+    with asked_model(config, benchmark, run) as model:
         check_medium(config, model)
         prompts = [prompt_of(item, config, benchmark, shots, heard) for item in found.items]
         answers = ask_all(config, prompts, model, settings, run)
@@ -60,8 +60,8 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
             model=model.name if cascade is None else f"{cascade.name} + {model.name}",
             model_digest=model.digest,
             direction=config.direction,
-            shots=len(shots),
-            recogniser="" if recogniser is None else recogniser.name,
+            shots=shots.count,
+            recogniser=recogniser_name(config, recogniser),
             limit=config.limit,
             seed=config.seed,
             settings={
@@ -69,6 +69,8 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
                 "max_new_tokens": settings.max_new_tokens,
                 "system": config.system,
                 "instruction": benchmark.instruction,
+                **model.settings(),
+                **({"worked_examples": shots.digest} if config.prompt and config.shots else {}),
             },
         )
     answers = [replace(one, heard=heard.get(one.id, one.heard)) for one in answers]
@@ -76,7 +78,34 @@ def answer_set(config: AnswerConfig, run: Run) -> dict[str, Any]:
     failures = Counter(answer.failure for answer in answers if answer.failure)
     for reason, count in failures.most_common(3):
         run.say(f"no answer to {count} of {len(answers)} items: {reason}")
-    return {"items": len(answers), "failures": failures.total(), "left_out": len(found.left_out)}
+    counts = {"items": len(answers), "failures": failures.total(), "left_out": len(found.left_out)}
+    return counts | ended(answers)
+
+
+def ended(answers: Sequence[ModelAnswer]) -> dict[str, int]:
+    """The numbers of answers by the reason of their end, where the model tells it: ``ended.<reason>``."""
+    ends = Counter(answer.end for answer in answers if answer.end)
+    return {f"ended.{end.replace(' ', '_')}": count for end, count in sorted(ends.items())}
+
+
+def asked_model(config: AnswerConfig, benchmark: Benchmark, run: Run) -> AbstractContextManager[AnsweringModel]:
+    """The model that is asked, while the context is open."""
+    if config.prompt:
+        from .base_speech_model import BaseSpeechModel  # torch and the model's parts: other models need none of them
+
+        if config.answer_by == "likelihood" and not benchmark.choices:
+            remedy = f"choose generation: {benchmark.name} has no written options"
+            raise UserError("option answer_by", found="likelihood", remedy=remedy)
+        return nullcontext(BaseSpeechModel(config, run, benchmark.choices))
+    log = run.folder / "server.log"
+    return open_model(config.model, config.served_model, config.requests, threads=config.threads, log=log)
+
+
+def recogniser_name(config: AnswerConfig, recogniser: Recogniser | None) -> str:
+    """The recogniser of spoken replies, for a score's stamp."""
+    if recogniser is not None:
+        return recogniser.name
+    return f"the {config.recogniser}'s own reading of the tokens" if config.is_spoken else ""
 
 
 def chosen_items(benchmark: Benchmark, config: AnswerConfig) -> EvaluationSet:
@@ -91,12 +120,19 @@ def chosen_items(benchmark: Benchmark, config: AnswerConfig) -> EvaluationSet:
     return choose_items(found, config.limit, config.seed)
 
 
-def worked_examples(benchmark: Benchmark, config: AnswerConfig) -> tuple[WorkedExample, ...]:
-    """The examples in front of each prompt, out of ``config.shots_data``."""
+def worked_examples(benchmark: Benchmark, asked: Sequence[EvaluationItem], config: AnswerConfig) -> WorkedExamples:
+    """The examples in front of each prompt, out of ``config.shots_data``; for base models in the direction's media."""
     if not config.shots:
-        return ()
-    source = read_set(benchmark.name, config.shots_data, benchmark.read_item, max_bad_share=config.max_bad_share)
-    return choose_shots(source.items, config.shots, config.seed)
+        return WorkedExamples({})
+    able = read_worked_examples(
+        benchmark.name,
+        config.shots_data,
+        benchmark.read_item,
+        max_bad_share=config.max_bad_share,
+        needs_audio=bool(config.prompt) and config.is_heard and not config.cascade,
+        needs_spoken_answer=bool(config.prompt) and config.is_spoken,
+    )
+    return choose_worked_examples(able, asked, config.shots, config.seed, config.shots_data, of=config.shots_of)
 
 
 def check_medium(config: AnswerConfig, model: AnsweringModel) -> None:
@@ -114,7 +150,7 @@ def prompt_of(
     item: EvaluationItem,
     config: AnswerConfig,
     benchmark: Benchmark,
-    shots: tuple[WorkedExample, ...],
+    shots: WorkedExamples,
     heard: Mapping[str, str],
 ) -> ItemPrompt:
     """The prompt about an item: its text, its speech, or what a cascade's recogniser heard."""
@@ -126,7 +162,7 @@ def prompt_of(
         audio=item.audio if is_audio else None,
         instruction=benchmark.instruction,
         system=config.system,
-        shots=shots,
+        shots=shots.of(item),
     )
 
 
@@ -142,10 +178,9 @@ def ask_all(
         done = {str(record["id"]): ModelAnswer(**record) for record in journal.records}
         left = [prompt for prompt in prompts if prompt.id not in done]
         tally = FailureTally(config.model, "items were not answered", config.requests.max_failed_share)
-        bar = run.progress(len(prompts), "answers", start=len(prompts) - len(left), unit="item")
-        with bar, ThreadPoolExecutor(model.concurrency) as pool:
-            made = pool.map(lambda prompt: ask(prompt, model, settings, run.folder), left)
-            for answer in made:
+        with run.progress(len(prompts), "answers", start=len(prompts) - len(left), unit="item") as bar:
+            for prompt, reply in zip(left, model.replies(left, settings), strict=True):
+                answer = kept_answer(prompt, reply, run.folder)
                 if not answer.failure:
                     journal.append(asdict(answer))
                 done[answer.id] = answer
@@ -155,18 +190,22 @@ def ask_all(
     return [done[prompt.id] for prompt in prompts]
 
 
-def ask(prompt: ItemPrompt, model: AnsweringModel, settings: AnswerSettings, folder: Path) -> ModelAnswer:
-    """The answer to one prompt; a failure is an answer with its reason."""
-    try:
-        reply = model.reply(prompt, settings)
-    except UnansweredError as error:
-        return ModelAnswer(id=prompt.id, failure=str(error))
+def kept_answer(prompt: ItemPrompt, reply: ReceivedReply, folder: Path) -> ModelAnswer:
+    """A reply as an answer, its sound written to a file; a failure is an answer with its reason."""
     audio = None
     if reply.audio is not None:
         audio = f"audio/{seed_of(prompt.id):016x}.wav"
         with atomic_path(folder / audio) as temporary:
             temporary.write_bytes(reply.audio)
-    return ModelAnswer(id=prompt.id, text=reply.text, audio=audio, heard=reply.heard)
+    return ModelAnswer(
+        id=prompt.id,
+        text=reply.text,
+        audio=audio,
+        transcript=reply.transcript,
+        heard=reply.heard,
+        end=reply.end,
+        failure=reply.failure,
+    )
 
 
 def transcribe_prompts(items: Sequence[EvaluationItem], recogniser: Recogniser, run: Run) -> dict[str, str]:
@@ -189,4 +228,4 @@ def with_transcripts(recogniser: Recogniser | None, answers: Sequence[ModelAnswe
     if not files or recogniser is None:
         return list(answers)
     texts = transcribe_kept(list(files), files.__getitem__, recogniser, run, TRANSCRIBED, "replies transcribed")
-    return [replace(answer, transcript=texts.get(answer.id)) for answer in answers]
+    return [replace(answer, transcript=texts.get(answer.id, answer.transcript)) for answer in answers]

@@ -1,11 +1,16 @@
-"""Models that can be asked: an OpenAI-compatible endpoint, a bundle served here, a text model of transformers."""
+"""Models that can be asked: an OpenAI-compatible endpoint, a bundle served here, a text model of transformers.
+
+Base speech language models are in `evaluation.answers.base_speech_model`.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import functools
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +19,7 @@ import httpx
 
 from evaluation.served_chat.server import serve_bundle
 from runtime.artefact import file_digest
-from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig
+from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig, UnansweredError
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 
@@ -26,11 +31,23 @@ TRANSFORMERS_FILE = "config.json"
 
 @dataclass(frozen=True)
 class ReceivedReply:
-    """A reply: its text, the bytes of its sound file, and the model's own transcript of the question."""
+    """A reply.
+
+    Attributes:
+        text: written; None where there is none.
+        audio: bytes of a sound file.
+        heard: the model's own transcript of the question.
+        transcript: of a spoken reply, where no recogniser hears it.
+        end: reason why the reply ended; "" where the model does not say.
+        failure: reason why there is no reply; "" where there is one.
+    """
 
     text: str | None
     audio: bytes | None = None
     heard: str | None = None
+    transcript: str | None = None
+    end: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +66,64 @@ class AnsweringModel(Protocol):
     Attributes:
         name: for a score's stamp.
         digest: of its files, or what an endpoint says of itself.
-        concurrency: prompts that it takes at once.
         hears: whether it takes spoken prompts.
     """
 
     name: str
     digest: str
-    concurrency: int
     hears: bool
 
+    def replies(self, prompts: Sequence[ItemPrompt], settings: AnswerSettings) -> Iterator[ReceivedReply]:
+        """The replies to prompts, in order, as they come; each is independent of the others.
+
+        Raises:
+            UserError: there would be none to any prompt.
+        """
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Entries of a score's stamp about the model, further than its name and digest."""
+        ...
+
+
+class SinglePromptModel(ABC):
+    """A model that takes one prompt a call, several calls at once.
+
+    Attributes:
+        concurrency: calls at once.
+    """
+
+    concurrency = 1
+
+    @abstractmethod
     def reply(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
-        """The reply to one prompt; independent of the other prompts and of their order.
+        """The reply to one prompt.
 
         Raises:
             UnansweredError: there is none.
             UserError: there would be none to any prompt.
         """
-        ...
+
+    def replies(self, prompts: Sequence[ItemPrompt], settings: AnswerSettings) -> Iterator[ReceivedReply]:
+        """See `AnsweringModel`; where the run ends early, prompts that wait are not asked any more."""
+        pool = ThreadPoolExecutor(self.concurrency)
+        try:
+            yield from pool.map(lambda prompt: self._reply_or_failure(prompt, settings), prompts)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _reply_or_failure(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
+        try:
+            return self.reply(prompt, settings)
+        except UnansweredError as error:
+            return ReceivedReply(None, failure=str(error))
+
+    def settings(self) -> dict[str, Any]:
+        """No further entries."""
+        return {}
 
 
-class EndpointModel:
+class EndpointModel(SinglePromptModel):
     """A model behind an OpenAI-compatible endpoint."""
 
     hears = True
@@ -128,7 +183,7 @@ def served_model(url: str, name: str) -> tuple[str, str]:
     return chosen, str(models[chosen].get("created", "unknown"))
 
 
-class TransformersModel:
+class TransformersModel(SinglePromptModel):
     """A text language model of transformers, greedy, one prompt at a time (batch mates can change a greedy token).
 
     A model with a chat template gets messages, any other one plain text with worked examples, and is cut at the first
@@ -136,7 +191,6 @@ class TransformersModel:
     """
 
     hears = False
-    concurrency = 1
 
     def __init__(self, folder: Path, threads: int) -> None:
         self.folder, self.threads, self.name, self.digest = folder, threads, folder.name, file_digest(folder)

@@ -10,8 +10,11 @@ from runtime.config import option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 
+from .base_config import BasePromptConfig
+
 DIRECTIONS = ("t2t", "s2t", "t2s", "s2s")
 MEDIA = ("text", "speech")
+OWN_RECOGNISERS = ("lm", "tokenizer")  # of a base model's tokens
 
 
 @dataclass(kw_only=True)
@@ -85,18 +88,20 @@ class OfficialFilesConfig(SetConfig):
 
 
 @dataclass(kw_only=True)
-class AnswerConfig(SetConfig):
+class AnswerConfig(BasePromptConfig, SetConfig):
     """Options of evaluation.answer.
 
     Attributes:
-        model: an OpenAI-compatible URL up to the /v1, a chatbot's bundle, which is served here, or a text model's
-            folder of transformers.
+        model: an OpenAI-compatible URL up to the /v1, a chatbot's bundle, which is served here, a text model's
+            folder of transformers, or (with prompt=) a base speech language model.
         served_model: name of the model at a URL; "" takes its first.
         direction: medium of the prompt and of the reply: t2t, s2t, t2s, s2s. A spoken reply is scored in both.
-        recogniser: of spoken replies: the folder of a built-in corpus, a .nemo file, a folder of transformers', a URL.
+        recogniser: of spoken replies: the folder of a built-in corpus, a .nemo file, a folder of transformers', a URL;
+            of a base model also lm or tokenizer, which read the reply's tokens.
         cascade: a recogniser that transcribes spoken questions, so that a text model can be asked; "" asks in speech.
-        shots: worked examples in front of each question, out of ``shots_data``; a seeded choice.
-        shots_data: another split of the set.
+        shots: worked examples in front of each question, out of ``shots_data``; a seeded choice. Base models see them
+            in the media of the direction, all others in text.
+        shots_data: another split of the set; spoken answers are in its column ``answer_audio``.
         limit: number of items, a seeded choice; 0 takes all.
         temperature: of the replies; 0 is greedy.
         max_new_tokens: of a reply; 0 takes the benchmark's.
@@ -127,6 +132,19 @@ class AnswerConfig(SetConfig):
         check_option(is_given, "shots_data", self.shots_data, "name the split that worked examples are taken from")
         is_used = self.is_heard or not self.cascade
         check_option(is_used, "cascade", self.cascade, "leave it out: the questions of this direction are text")
+        is_used = self.is_spoken or not self.recogniser
+        check_option(is_used, "recogniser", self.recogniser, "leave it out: the replies of this direction are text")
+        is_used = bool(self.shots) or not self.shots_data
+        check_option(is_used, "shots_data", self.shots_data, "leave it out, or set shots to how many are shown")
+        is_used = bool(self.shots) or self.shots_of == "set"
+        check_option(is_used, "shots_of", self.shots_of, "leave it out, or set shots to how many are shown")
+        is_used = "://" in self.model or not self.served_model
+        check_option(is_used, "served_model", self.served_model, "leave it out: it names a model at a URL")
+        self.check_base_options()
+        remedy = "name a recogniser that hears sound: only a base model (prompt=) has tokens to read"
+        check_option(bool(self.prompt) or not self.reads_own_tokens, "recogniser", self.recogniser, remedy)
+        is_written = self.answer_by == "generation" or not self.is_spoken
+        check_option(is_written, "answer_by", self.answer_by, "choose s2t or t2t: the options it compares are text")
 
     @property
     def is_heard(self) -> bool:
@@ -139,7 +157,13 @@ class AnswerConfig(SetConfig):
         return self.direction.endswith("s")
 
     @property
+    def reads_own_tokens(self) -> bool:
+        """Whether spoken replies are read from their tokens instead of being heard."""
+        return self.recogniser in OWN_RECOGNISERS
+
+    @property
     def local_inputs(self) -> list[str]:
         """The files and folders that are read, URLs left out."""
-        named = (self.data, self.model, self.recogniser, self.cascade, self.shots_data)
-        return [path for path in named if path and "://" not in path]
+        named = [self.data, self.model, self.recogniser, self.cascade, self.shots_data]
+        named += [self.vocabulary, self.tokenizer, self.decoder]
+        return [path for path in named if path and "://" not in path and path not in OWN_RECOGNISERS]

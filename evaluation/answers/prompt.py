@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corpus.audio.files import encode_wav
-from evaluation.sets.item import EvaluationItem, ItemAudio, WorkedExample
+from evaluation.sets.item import ItemAudio, WorkedExample
 
 QUESTION, ANSWER = "Question: ", "Answer:"
 
@@ -24,7 +22,7 @@ class ItemPrompt:
         audio: of the question; None where it is asked in text.
         instruction: sent with spoken questions.
         system: instructions to the model; "" for none.
-        shots: worked examples, in text.
+        shots: worked examples; chat messages and plain text show them in text.
     """
 
     id: str
@@ -53,10 +51,3 @@ class ItemPrompt:
         shown = [f"{QUESTION}{shot.prompt}\n{ANSWER} {shot.answer}\n\n" for shot in self.shots]
         head = [f"{self.system}\n\n"] if self.system else []
         return "".join([*head, *shown, f"{QUESTION}{self.text}\n{ANSWER}"])
-
-
-def choose_shots(items: Sequence[EvaluationItem], count: int, seed: int) -> tuple[WorkedExample, ...]:
-    """Worked examples out of another split: a seeded choice, the first reference as the answer."""
-    able = [item for item in items if item.references]
-    chosen = random.Random(f"worked examples {seed}").sample(able, min(count, len(able)))
-    return tuple(WorkedExample(item.prompt, item.references[0]) for item in chosen)

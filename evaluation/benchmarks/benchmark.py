@@ -39,6 +39,7 @@ class Benchmark:
         overall: numbers out of the scores by several rules (by name), printed as they are; none of what lacks a part.
         instruction: sent with the spoken prompt; "" where the audio alone is the prompt.
         max_new_tokens: of an answer.
+        choices: the written options of every question, for base models that choose the likeliest; none elsewhere.
         published: rows for comparison with ours.
         official_row: an item and its answer in the layout of the benchmark's own script; None where it has none.
         official_file: name of the script's file, of an item, a model's name and a direction.
@@ -52,6 +53,7 @@ class Benchmark:
     overall: Callable[[Mapping[str, SetScore]], Mapping[str, float]] | None = None
     instruction: str = ""
     max_new_tokens: int = 512
+    choices: tuple[str, ...] = ()
     published: tuple[PublishedScore, ...] = ()
     official_row: Callable[[EvaluationItem, str], Mapping[str, Any]] | None = None
     official_file: Callable[[EvaluationItem, str, str], str] = subset_file

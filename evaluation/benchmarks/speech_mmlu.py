@@ -2,8 +2,7 @@
 
 Rows: ``id``, ``subject``, ``question_text``, ``question_audio``, ``voice_id``, ``answer`` (an index from 0, or a
 letter). An answer is right by its first "option X" (zh: 选项X). The gap of T->T and S->S is the modality gap that
-papers quote. The published five worked examples are of each subject; here ``shots=5 shots_data=...`` takes rows of a
-split for all subjects.
+papers quote. The published five worked examples are of each subject: ``shots=5 shots_of=subset shots_data=...``.
 """
 
 from __future__ import annotations
@@ -46,4 +45,5 @@ SPEECH_MMLU = Benchmark(
     read_item=read_item,
     rules=(OPTION_NAMED, MCQ, SPOKEN_AGREEMENT),
     max_new_tokens=256,
+    choices=tuple(f"Option {letter.upper()}" for letter in LETTERS),
 )

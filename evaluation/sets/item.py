@@ -49,6 +49,8 @@ class EvaluationItem:
         subset: part of the set that is scored by itself; "" where there are no parts.
         references: right answers, any of which will do; none where answers are rated.
         details: further fields that the rules of its benchmark need.
+        answer_text: its answer as a worked example shows it; "" for the first reference.
+        answer_audio: the same in speech; None where there is none.
     """
 
     id: str
@@ -57,13 +59,18 @@ class EvaluationItem:
     subset: str = ""
     references: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    answer_text: str = ""
+    answer_audio: ItemAudio | None = None
 
 
 class WorkedExample(NamedTuple):
-    """A question with its answer, shown to a model in front of another question."""
+    """A question with its answer, shown to a model in front of another question; in speech where it has audio."""
 
     prompt: str
     answer: str
+    id: str = ""
+    audio: ItemAudio | None = None
+    answer_audio: ItemAudio | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

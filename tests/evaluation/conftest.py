@@ -1,4 +1,4 @@
-"""A few sentences of the closed world, spoken by espeak-ng (a wheel, so it is always there)."""
+"""A few sentences of the closed world, spoken by espeak-ng (a wheel, so it is always there); a tiny model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from corpus.audio.files import SAMPLE_RATE, Samples, resample, write_audio
 from corpus.world.closed_world import World
 from corpus.world.espeak import speak
+from tests.support.small_speech_model import SmallModel, save_small_model
 
 SAID = (
     "what is the capital of france",
@@ -37,3 +38,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for text, file in files.items():
         write_audio(file, say(text))
     return files
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
+    return save_small_model(tmp_path_factory.mktemp("small"))

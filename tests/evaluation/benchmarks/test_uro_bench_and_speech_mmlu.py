@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evaluation import export
 from evaluation.answers.config import OfficialFilesConfig
-from evaluation.answers.prompt import choose_shots
+from evaluation.answers.worked_examples import choose_worked_examples
 from evaluation.rules.measure import score_set
 from evaluation.rules.repetition import REPETITION
 from evaluation.rules.rule import Answered
@@ -102,7 +103,10 @@ def test_speech_mmlu_rows_answers_and_shots(tmp_path: Path) -> None:
     assert [(item.subset, item.references) for item in items] == [
         ("law", ("Option B",)), ("law", ("Option C",)), ("math", ("Option A",)),
     ]  # fmt: skip
-    assert {shot.answer for shot in choose_shots(items, 3, 1)} == {"Option A", "Option B", "Option C"}
+    shots = choose_worked_examples(items, (), 3, 1, "set", of="set")
+    assert {shot.answer for shot in shots.of(items[0])} == {"Option A", "Option B", "Option C"}
+    by_subject = choose_worked_examples(items, (replace(items[2], prompt="another"),), 1, 1, "set", of="subset")
+    assert [shot.answer for shot in by_subject.of(items[2])] == ["Option A"] and by_subject.of(items[0]) == ()
     answers = answer_all("speech_mmlu", tmp_path / "set", tmp_path / "answers", ["Option B", "C", "选项A"])
     metrics = score_all("speech_mmlu", tmp_path / "set", answers, tmp_path / "scores")
     assert metrics["text.option.accuracy"] == pytest.approx(2 / 3, abs=1e-6)

@@ -1,83 +1,14 @@
-"""A tiny speech-text model with its vocabulary and speech tokenizer, exported and as a set's reader sees them."""
+"""A set of pairs in text and in codes."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pytest
-import torch
 
-from corpus.audio.files import Samples
-from lm.data.text_tokenizers import train_bpe
-from lm.data.vocabulary import Vocabulary, build_vocabulary
-from tokenizer.backbones.config import TokenizerModelConfig
-from tokenizer.labels import Labels
-from tokenizer.model import SpeechTokenizer
-from tokenizer.quantisers.config import QuantiserConfig
-
-CODES = 32
-TEXTS = ["now the ball is in the box", "the capital of france is paris"]
-
-
-def noise(seed: int, seconds: float) -> Samples:
-    """A sound that wanders between pitches."""
-    random = np.random.default_rng(seed)
-    pitch = np.repeat(random.uniform(200, 4000, int(seconds * 12.5) + 1), 1280)[: int(seconds * 16000)]
-    return (0.1 * np.sin(np.cumsum(2 * np.pi * pitch / 16000))).astype(np.float32)
-
-
-class SmallModel(NamedTuple):
-    """Folders of an exported model and of its speech tokenizer."""
-
-    folder: Path
-    tokenizer: Path
-    vocabulary: Vocabulary
-
-
-def make_speech_tokenizer() -> SpeechTokenizer:
-    torch.manual_seed(0)
-    config = TokenizerModelConfig(
-        width=16, heads=2, front_layers=1, back_layers=1, feed_forward=1, subsampling_channels=4, num_labels=32
-    )
-    made = SpeechTokenizer(config, QuantiserConfig(codebook_size=CODES), Labels.from_texts(TEXTS, 32)).eval()
-    made.front.initialise()
-    with made.inference():
-        hidden_BTD, _ = made.hidden([noise(9, 8.0)])
-    made.quantiser.start(hidden_BTD[0].clone())
-    return made
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("small")
-    speech = make_speech_tokenizer()
-    speech.save_pretrained(folder / "tokenizer")
-    vocabulary = build_vocabulary(
-        train_bpe(TEXTS * 4, 300), num_speech_tokens=CODES, speech_tokenizer=speech.fingerprint
-    )
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=vocabulary.size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-        pad_token_id=vocabulary.pad,
-        bos_token_id=None,
-        eos_token_id=vocabulary.eos,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder / "model")
-    vocabulary.save_pretrained(folder / "model")
-    return SmallModel(folder / "model", folder / "tokenizer", vocabulary)
+from tests.support.small_speech_model import CODES, TEXTS
 
 
 def write_pairs(folder: Path, count: int, tokenizer: str = "", **changes: Any) -> Path:

@@ -20,9 +20,10 @@ from evaluation.likelihood.speech_codes import SpeechCodes
 from lm.inference.generation import Generator
 from runtime.artefact import read_json
 from runtime.errors import UserError
+from tests.support.small_speech_model import SmallModel, noise
 from tokenizer.model import SpeechTokenizer
 
-from .conftest import SmallModel, noise, write_pairs
+from .conftest import write_pairs
 
 ALL = ["t2t", "s2t", "t2s", "s2s"]
 

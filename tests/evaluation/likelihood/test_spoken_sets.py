@@ -16,8 +16,7 @@ from evaluation.likelihood.config import BaseConfig, BaseScoreConfig
 from evaluation.likelihood.likelihood_file import read_likelihoods
 from runtime.artefact import read_json
 from runtime.errors import UserError
-
-from .conftest import SmallModel
+from tests.support.small_speech_model import SmallModel
 
 HIGH, LOW = ESPEAK_VOICES[0], ESPEAK_VOICES[5]
 

@@ -20,9 +20,8 @@ from evaluation.likelihood.choice_sets import BENCHMARKS, read_choice_set
 from evaluation.likelihood.cloze_config import ClozeSetConfig
 from evaluation.likelihood.world_cloze import known_stories, new_stories, story_pairs
 from runtime.artefact import file_digest, write_json
+from tests.support.small_speech_model import SmallModel, noise
 from tokenizer.model import SpeechTokenizer
-
-from .conftest import SmallModel, noise
 
 
 @given(st.integers(0, 1000))

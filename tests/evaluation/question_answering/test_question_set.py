@@ -59,6 +59,22 @@ def test_foreign_questions_and_segments_are_refused(tmp_path: Path) -> None:
         question_set.STAGE.execute(QuestionSetConfig(out=str(tmp_path / "y"), corpus=str(cut)))
 
 
+def test_replies_come_in_words_and_in_speech(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    config = QuestionSetConfig(out=str(tmp_path / "set"), corpus=str(corpus), replies=True, limit=1)
+    replies = [Utterance("r", corpus / "audio" / "2.wav", 1.0, "the sky", "s", kind="reply")]
+    write_manifest(corpus / "train.jsonl", replies)
+    assert question_set.STAGE.execute(config)["questions"] == 1
+    (row,) = map(json.loads, (tmp_path / "set" / "questions.jsonl").read_text().splitlines())
+    assert (row["question"], row["answer_text"]) == ("what is blue", "the sky"), "nobody says the other's reply"
+    assert (tmp_path / "set" / row["answer_audio"]).resolve() == (corpus / "audio" / "2.wav").resolve()
+    write_manifest(
+        corpus / "train.jsonl", [Utterance("r", corpus / "audio" / "2.wav", 1.0, "the sea", "s", kind="reply")]
+    )
+    with pytest.raises(UserError, match="no question whose reply is spoken"):
+        question_set.STAGE.execute(config)
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
