@@ -8,6 +8,7 @@ Shapes: T ids of the check, V ids of the vocabulary.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def export_checkpoint(config: ExportConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/model``; returns the metrics of `lm.export`.
 
     Raises:
-        UserError: several processes, no checkpoint, another vocabulary than its, or a shape that no family has.
+        UserError: several processes, no checkpoint, another vocabulary than its, or what `huggingface_config` refuses.
     """
     if world_size() > 1:
         raise UserError("lm.export", found=f"{world_size()} processes", remedy="run it as one process")
@@ -95,7 +96,7 @@ def default_positions(record: CheckpointRecord) -> int:
     """Longest context that an exported config promises: the training sequence, at least 2048, and all of a slowed
     rotary embedding's range, which transformers demands to be longer than the original one."""
     stretched = record.model.rope_scaling * LLAMA3_ROPE["original_max_position_embeddings"]
-    return max(2048, record.sequence_length, int(stretched) if record.model.rope_scaling != 1.0 else 0)
+    return max(2048, record.sequence_length, math.ceil(stretched) if record.model.rope_scaling != 1.0 else 0)
 
 
 def write_weights(folder: Path, source: SourceCheckpoint, num_ids: int, shard_size: int, run: Run) -> None:

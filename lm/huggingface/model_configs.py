@@ -20,8 +20,16 @@ GLM_ROPE_SHARE = 0.5  # where a GLM's config does not say
 def huggingface_config(
     model: LmModelConfig, *, num_ids: int, max_positions: int, dtype: str, eos: int | list[int], pad: int
 ) -> dict[str, Any]:
-    """``config.json`` of an exported model; ``eos`` are the ids that end a generation."""
+    """``config.json`` of an exported model; ``eos`` are the ids that end a generation.
+
+    Raises:
+        UserError: a shape that no family has, or no more positions than rotary positions that are slowed had before.
+    """
     family = family_of(model)
+    original = int(LLAMA3_ROPE["original_max_position_embeddings"])
+    if model.rope_scaling != 1.0 and max_positions <= original:
+        found = f"{max_positions}, with rotary positions that are slowed to reach past {original}"
+        raise UserError("option max_positions", found=found, remedy=f"give more than {original}, or 0")
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": model.rope_base}
     if model.rope_scaling != 1.0:
         rope |= {"rope_type": "llama3", "factor": model.rope_scaling, **LLAMA3_ROPE}
@@ -75,7 +83,7 @@ def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subjec
         if content.get("model_type") == "chatglm":
             remedy += '; of GLM-4 take the conversion for transformers (its folder or hub name ends in "-hf")'
         raise UserError(subject, found=found, remedy=remedy)
-    rope = dict(content.get("rope_parameters") or content.get("rope_scaling") or {})
+    rope = _rope_of(content, subject)
     _refuse_unknown_features(content, family, rope, subject)
     share = rope.get("partial_rotary_factor", content.get("partial_rotary_factor", GLM_ROPE_SHARE))
     try:
@@ -94,12 +102,28 @@ def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subjec
             qk_norm=family.qk_norm,
             sandwich_norm=family.sandwich_norm,
             rope_scaling=float(rope["factor"]) if _rope_type(rope) == "llama3" else 1.0,
-            norm_epsilon=float(content.get("rms_norm_eps", 1e-6)),
+            norm_epsilon=float(content["rms_norm_eps"]),
             vocabulary_multiple=vocabulary_multiple,
         )
     except KeyError as error:
         raise UserError(subject, found=f"no {error}", remedy="give a whole config.json") from error
     return model if family_of(model) is family else replace(model, family=family.name)
+
+
+def _rope_of(content: Mapping[str, Any], subject: str) -> dict[str, Any]:
+    """The rotary positions, under the name of transformers 5 or the older one, by which users stretch a context.
+
+    Raises:
+        UserError: both, with different values: readers differ in which of them they take.
+    """
+    rope, older = dict(content.get("rope_parameters") or {}), dict(content.get("rope_scaling") or {})
+    if rope and older:
+        named = {"rope_type": _rope_type(older)} | {name: older[name] for name in older if name != "type"}
+        other = {name: value for name, value in named.items() if rope.get(name) != value}
+        if other:
+            found = f"rope_scaling {older} and rope_parameters {rope}"
+            raise UserError(subject, found=found, remedy="leave the one that the model was trained with")
+    return rope or older
 
 
 def _rope_type(rope: Mapping[str, Any]) -> str:
