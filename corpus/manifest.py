@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -88,6 +88,21 @@ class Manifest:
     def duration(self) -> float:
         """Seconds of audio in all."""
         return math.fsum(utterance.duration for utterance in self.utterances)
+
+    def of_kinds(self, kinds: Collection[str]) -> Manifest:
+        """The manifest with its utterances of these kinds; with all where none is named.
+
+        Raises:
+            UserError: no utterance has any of them.
+        """
+        if not kinds:
+            return self
+        chosen = [utterance for utterance in self.utterances if utterance.kind in kinds]
+        if not chosen:
+            known = ", ".join(sorted({utterance.kind or "none at all" for utterance in self.utterances}))
+            found = f"no utterance of the kinds {', '.join(kinds)}"
+            raise UserError(str(self.path), found=found, remedy=f"its utterances are of kind {known}")
+        return replace(self, utterances=chosen)
 
 
 def read_manifest(

@@ -66,7 +66,7 @@ def find_split(
             audio, or kinds of one.
     """
     if (corpus / f"{name}.jsonl").is_file():
-        manifest = of_kinds(read_manifest(corpus / f"{name}.jsonl", max_bad_share, needs_text=False), kinds)
+        manifest = read_manifest(corpus / f"{name}.jsonl", max_bad_share, needs_text=False).of_kinds(kinds)
         units = [
             Unit(f"{name}/{number:06d}", {"split": name, "manifest": str(manifest.path.absolute()), "ids": ids})
             for number, ids in enumerate(_by_length(manifest, unit_utterances))
@@ -87,22 +87,6 @@ def find_split(
         remedy = f"it must hold lhotse Shar (cuts.*.jsonl.gz) or tarred audio ({TARRED_MANIFEST}, *.tar)"
         raise UserError(str(folder), found="a folder without shards of speech", remedy=remedy)
     return Split(name, [Unit(f"{name}/{number:06d}", work) for number, work in enumerate(works)])
-
-
-def of_kinds(manifest: Manifest, kinds: Collection[str]) -> Manifest:
-    """The manifest with its utterances of these kinds; all where none is named.
-
-    Raises:
-        UserError: an utterance of no such kind.
-    """
-    if not kinds:
-        return manifest
-    known = {utterance.kind for utterance in manifest.utterances}
-    if missing := sorted(set(kinds) - known):
-        found = f"no utterance of kind {missing[0]!r}"
-        remedy = f"choose kinds among {', '.join(sorted(filter(None, known))) or 'manifests that have any'}"
-        raise UserError(str(manifest.path), found=found, remedy=remedy)
-    return replace(manifest, utterances=[one for one in manifest.utterances if one.kind in kinds])
 
 
 class UnitAudioReader:

@@ -31,6 +31,7 @@ class TokenizerTrainConfig(StageConfig):
         corpus: a folder of ``corpus.build``, or any with NeMo manifests ``train.jsonl`` and ``heldout_sentence.jsonl``.
         manifests: trained on instead of ``<corpus>/train.jsonl``: NeMo manifests, e.g. one transcribed by people and
             one by a recogniser (pseudo-labelled).
+        kinds: of the utterances to train on, as the manifests name them, e.g. [question, story] (default: all).
         weights: of the manifests, in seconds of audio (the paper: supervised 1, pseudo-labelled 3); empty: all alike.
         init: initial weights: an artefact folder of ours; a ``.nemo`` file or a name of NeMo's (fastconformer); a
             folder or hub name of a Whisper or of the GLM-4-Voice tokenizer (whisper). Sizes must be set to fit.
@@ -46,6 +47,7 @@ class TokenizerTrainConfig(StageConfig):
 
     corpus: str
     manifests: list[str] = field(default_factory=list)
+    kinds: list[str] = option([], is_later=True)
     weights: list[float] = option([], above=0, remedy="give one positive number for each manifest")
     init: str = ""
     device: str = option("auto", one_of=("auto", "cpu", "cuda"))

@@ -31,7 +31,7 @@ def train(config: TokenizerTrainConfig, run: Run) -> dict[str, Any]:
     torch.set_num_threads(config.fit.threads)
     torch.manual_seed(config.seed)
     files = config.manifests or [str(Path(config.corpus) / "train.jsonl")]
-    manifests = [read_manifest(file, config.data.max_bad_share) for file in files]
+    manifests = [read_manifest(file, config.data.max_bad_share).of_kinds(config.kinds) for file in files]
     tokenizer = make_tokenizer(config, manifests, run)
     sources = open_examples(config, manifests, tokenizer, run)
     objective = TokenizerObjective(

@@ -265,8 +265,8 @@ def test_kinds_of_a_manifest_are_encoded_alone(tmp_path: Path) -> None:
         assert split is not None and split.manifest is not None
         assert [id for unit in split.units for id in unit.work["ids"]] == list(ids)
         assert [utterance.id for utterance in split.manifest.utterances] == list(ids)
-    with pytest.raises(UserError, match=r"no utterance of kind 'story'.*fragment, question, reply"):
-        find_split(tmp_path, "train", kinds=["question", "story"], **bounds)
+    with pytest.raises(UserError, match=r"kinds story, user.* of kind fragment, question, reply"):
+        find_split(tmp_path, "train", kinds=["story", "user"], **bounds)
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / TARRED_MANIFEST).write_text("")
     with pytest.raises(UserError, match="option kinds"):

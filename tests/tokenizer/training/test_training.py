@@ -189,6 +189,18 @@ def test_weighted_manifests_are_trained_on(spoken: Path, tmp_path: Path) -> None
         config(spoken, tmp_path, manifests=files, weights=[1.0])
 
 
+def test_some_kinds_are_trained_on(spoken: Path, tmp_path: Path) -> None:
+    lines = (spoken / "train.jsonl").read_text().splitlines()
+    rows = [json.loads(line) | {"kind": "fragment" if at < 20 else "random"} for at, line in enumerate(lines)]
+    absolute = [row | {"audio_filepath": str(spoken / row["audio_filepath"])} for row in rows]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in absolute))
+    files = [str(tmp_path / "train.jsonl")]
+    written = config(spoken, tmp_path / "out", manifests=files, kinds=["random", "user"], steps=5)
+    assert train.STAGE.execute(written)["utterances"] == 40
+    with pytest.raises(UserError, match="no utterance of the kinds story"):
+        train.STAGE.execute(config(spoken, tmp_path / "none", manifests=files, kinds=["story"], steps=5))
+
+
 def examples_of(
     spoken: Path, tokenizer: SpeechTokenizer, rows: int, noise: TrainingNoiseConfig | None = None
 ) -> Examples:
