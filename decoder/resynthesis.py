@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,15 @@ from corpus.manifest import Utterance, write_manifest
 from corpus.tokens import TokenisedUtterance, read_tokens
 from runtime.artefact import artefact_folder
 from runtime.errors import UserError
+from runtime.journal import Journal
 from runtime.stage import Run
 
 from .config import VOCODERS
 from .model import SpeechDecoder
 from .resynthesis_config import ResynthesiseConfig
 from .vocoder import Vocoder
+
+SPEED = "speed.jsonl"  # what each batch took
 
 
 def resynthesise(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
@@ -35,9 +41,10 @@ def resynthesise(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
     items = choose_utterances(config, speech.items, decoder)
     audio_files = {item.id: Path(config.out) / "audio" / f"{item.id.replace('/', '_')}.flac" for item in items}
     batches = by_length(items, config.batch)
-    with run.progress(len(items), "resynthesis", unit="utterance") as bar:
+    with Journal(run.folder / SPEED) as journal, run.progress(len(items), "resynthesis", unit="utterance") as bar:
         for batch in batches:
             if not all(audio_files[item.id].exists() for item in batch):
+                started, started_cpu = time.perf_counter(), time.process_time()
                 speakers = [config.speaker or item.speaker for item in batch]
                 audios = decoder.decode_batch(
                     [item.tokens for item in batch],
@@ -47,9 +54,13 @@ def resynthesise(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
                     solver=config.solver,
                     vocoder=vocoder,
                 )
+                spent, spent_cpu = time.perf_counter() - started, time.process_time() - started_cpu
+                made = sum(map(len, audios)) / decoder.sample_rate
                 for item, audio in zip(batch, audios, strict=True):
                     write_audio(audio_files[item.id], audio, decoder.sample_rate)
+                journal.append({"seconds": spent, "cpu_seconds": spent_cpu, "audio": made})
             bar.update(len(batch))
+        speed = real_time_factors(journal.records)
     seconds = [len(item.tokens) / speech.frame_rate for item in items]
     write_manifest(
         Path(config.out) / "manifest.jsonl",
@@ -60,7 +71,16 @@ def resynthesise(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
             for item, length in zip(items, seconds, strict=True)
         ],
     )
-    return {"utterances": len(items), "seconds_of_audio": round(sum(seconds), 2)}
+    return {"utterances": len(items), "seconds_of_audio": round(sum(seconds), 2), **speed}
+
+
+def real_time_factors(batches: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """``rtf`` and ``cpu_rtf``: seconds of the clock and of the CPU for a second of audio, loading and writing apart."""
+    audio = math.fsum(batch["audio"] for batch in batches)
+    if not audio:
+        return {}
+    spent = {name: math.fsum(batch[name] for batch in batches) / audio for name in ("seconds", "cpu_seconds")}
+    return {"rtf": round(spent["seconds"], 5), "cpu_rtf": round(spent["cpu_seconds"], 5)}
 
 
 def choose_utterances(

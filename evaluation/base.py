@@ -1,4 +1,4 @@
-"""Stage ``evaluation.base``: log-likelihoods of the candidates of a set by a base model, raw, for any rule to score.
+"""Stage ``evaluation.base``: choices of a base model by likelihood: raw log-likelihoods of a set, and their scores.
 
     python -m evaluation.base benchmark=story_cloze data=sets/sStoryCloze 'directions=[s2s]' model=runs/lm \\
         vocabulary=runs/vocabulary/vocabulary tokenizer=runs/tokenizer/artefact out=runs/story_cloze/base
@@ -10,20 +10,22 @@ columns, HellaSwag, COPA, StoryCloze's CSV, and pairs of one's own, see evaluati
 sound_folders.py. The rows of ids that the model reads stand in evaluation/likelihood/sequence_encoding.py.
 
 Writes <out>/likelihoods.jsonl (sum of log-probabilities and number of tokens of context and continuation, marks apart)
-and likelihoods.json (all that a score's stamp needs). After a kill it goes on, and ends with the same bytes.
+and likelihoods.json (all that a score's stamp needs), and the accuracies by every rule: scores.json, scores.md and
+items.jsonl, which `evaluation.base_score` makes again of them without a model (the same bytes; other rules, marks).
+After a kill it goes on, and ends with the same bytes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from runtime.stage import Run, Stage
+from runtime.stage import Headline, Run, Stage
 
 from .likelihood.config import BaseConfig
 
 
 def run(config: BaseConfig, run: Run) -> dict[str, Any]:
-    """Score every candidate in every direction."""
+    """Score every candidate in every direction, then by every rule."""
     from .likelihood.base_likelihoods import score_base_model
 
     return score_base_model(config, run)
@@ -38,6 +40,7 @@ STAGE = Stage(
     example="benchmark=story_cloze data=sets/sStoryCloze directions=[s2s] model=runs/quickstart/lm "
     "vocabulary=runs/quickstart/vocabulary/vocabulary tokenizer=runs/quickstart/tokenizer/artefact out=runs/base",
     speed_options=("threads", "parallel"),
+    headlines=(Headline("s2s.sequence.accuracy", "right spoken endings preferred by the base LM (chance 50 %)"),),
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Command ``evaluation page``: the served page in a real browser, its microphone fed with held-out questions.
+"""Command ``evaluate page``: the served page in a real browser, its microphone fed with held-out questions.
 
-    speechweave evaluation page bundle=runs/quickstart/bundle out=runs/quickstart/page
+    speechweave evaluate page bundle=runs/quickstart/bundle out=runs/quickstart/page
 
 Each question is asked twice in a headless Chromium, by the space bar held and hands-free; the page's output is recorded
 at its loudspeaker and transcribed by the independent judge. Then an answer is interrupted, and screenshots are taken at
@@ -26,11 +26,11 @@ def run(config: PageEvaluationConfig) -> None:
 
 COMMAND = Command(
     name="evaluation.page",
-    words="evaluation page",
+    words="evaluate page",
     config=PageEvaluationConfig,
     run=run,
     summary="Talk to the served page in a browser; the independent judge transcribes the answers.",
-    example="speechweave evaluation page bundle=runs/quickstart/bundle out=runs/quickstart/page",
+    example="speechweave evaluate page bundle=runs/quickstart/bundle out=runs/quickstart/page",
 )
 main = COMMAND.main
 

@@ -67,13 +67,13 @@ COMMANDS = (
     Subcommand(
         "serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"
     ),
-    Subcommand("evaluation run", "evaluation.run", "judge resynthesised speech and answers independently"),
-    Subcommand("evaluation chat", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
+    Subcommand("evaluate run", "evaluation.run", "judge resynthesised speech and answers independently"),
+    Subcommand("evaluate load", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
     Subcommand(
-        "evaluation rejection", "evaluation.rejection", "sounds without speech and questions a chatbot cannot answer"
+        "evaluate rejection", "evaluation.rejection", "sounds without speech and questions a chatbot cannot answer"
     ),
-    Subcommand("evaluation page", "evaluation.page", "talk to the served page in a browser; judged answers"),
-    Subcommand("evaluation quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
+    Subcommand("evaluate page", "evaluation.page", "talk to the served page in a browser; judged answers"),
+    Subcommand("evaluate quality", "evaluation.quality", "quality of resynthesised speech: one table, spectrograms"),
     Subcommand("evaluate quality-score", "evaluation.quality_score", "scores out of measured speech; no model needed"),
     Subcommand("evaluate question-set", "evaluation.question_set", "the built-in world's held-out questions as a set"),
     Subcommand(
@@ -89,10 +89,17 @@ COMMANDS = (
     ),
     Subcommand("evaluate export", "evaluation.export", "those answers in the files of a benchmark's own scripts"),
     Subcommand("evaluate serving", "evaluation.serving", "latency of a served chatbot at 1 to 16 talkers, p50 to p99"),
+    Subcommand(
+        "evaluate tokenizer", "evaluation.tokenizer_set", "a tokenizer on any manifest: tokens and their speech"
+    ),
+    Subcommand("evaluate decoder", "evaluation.decoder_set", "a decoder on any manifest: its speech, measured"),
+    Subcommand("evaluate chat", "evaluation.chat_set", "a chatbot on a set in text and speech: one table"),
     Subcommand("evaluate cloze-set", "evaluation.cloze_set", "StoryCloze-like pairs of the built-in world, spoken"),
     Subcommand("evaluate fact-set", "evaluation.fact_set", "true and false answers about made-up facts, spoken"),
-    Subcommand("evaluate base", "evaluation.base", "log-likelihoods of a set's candidates by a base model, kept raw"),
-    Subcommand("evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods, with stamps"),
+    Subcommand("evaluate base", "evaluation.base", "a base model on a set by likelihood: raw sums, and accuracies"),
+    Subcommand(
+        "evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods again; no model needed"
+    ),
     Subcommand(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),

@@ -97,15 +97,25 @@ class Headline(NamedTuple):
 
 
 class Run:
-    """The open run folder of one stage: its path, progress and messages."""
+    """The open run folder of one stage: its path, progress and messages.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: of the run.
+        shown_in: where ``progress.json`` is written; by default ``folder``.
+    """
+
+    def __init__(self, folder: Path, shown_in: Path | None = None) -> None:
+        self.folder, self.shown_in = folder, shown_in or folder
         self.is_main = os.environ.get("RANK", "0") == "0"
 
     def progress(self, total: int, description: str, *, start: int = 0, unit: str = "it") -> Progress:
         """A progress bar over ``total`` units of work, of which ``start`` were done before."""
-        return Progress(self.folder, total, description, start=start, unit=unit, is_shown=self.is_main)
+        return Progress(self.shown_in, total, description, start=start, unit=unit, is_shown=self.is_main)
+
+    def part(self, name: str) -> Run:
+        """A part of the work with a folder of its own in this one; its progress is this run's."""
+        (self.folder / name).mkdir(exist_ok=True)
+        return Run(self.folder / name, self.shown_in)
 
     def say(self, message: str) -> None:
         """Print one line (main rank only)."""

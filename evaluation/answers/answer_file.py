@@ -125,5 +125,5 @@ def read_answers(folder: Path | str, benchmark: Benchmark, data: str, max_bad_sh
     missing = [item.id for item in expected.items if item.id not in answers]
     if missing:
         found = f"no answer to {missing[0]!r} and {len(missing) - 1} more"
-        raise UserError(str(root / LINES), found=found, remedy="let evaluation answer finish")
+        raise UserError(str(root / LINES), found=found, remedy="let evaluate answer finish")
     return AnswerFile(root, header, expected, answers)

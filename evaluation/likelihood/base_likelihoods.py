@@ -18,8 +18,9 @@ from runtime.journal import Journal
 from runtime.stage import Run
 
 from .choice_item import ChoiceItem, ChoicePart, ChoiceSet, choice_digest, count_repeated
+from .choice_scoring import score_likelihoods
 from .choice_sets import BENCHMARKS, read_choice_set
-from .config import UNIT, BaseConfig
+from .config import UNIT, BaseConfig, BaseScoreConfig
 from .likelihood_file import ChoiceLikelihood, LikelihoodHeader, write_likelihoods
 from .models import BaseModel, open_base_model
 from .sequence_encoding import CandidateEncoder, CandidateRow
@@ -37,7 +38,7 @@ class UnitOfItems(NamedTuple):
 
 
 def score_base_model(config: BaseConfig, run: Run) -> dict[str, Any]:
-    """Score all candidates and write the likelihoods; returns their numbers.
+    """Score all candidates, write the likelihoods, and the accuracies by every rule; returns both as metrics.
 
     Raises:
         UserError: more than ``max_failed_share`` of the items failed.
@@ -57,7 +58,14 @@ def score_base_model(config: BaseConfig, run: Run) -> dict[str, Any]:
     check_failures(config, likelihoods)
     failures = sum(bool(one.failure) for one in likelihoods)
     tokens = sum(part.tokens + part.marks for one in likelihoods for each in one.candidates for part in each)
-    return {"items": len(found.items), "failures": failures, "left_out": len(found.left_out), "scored_tokens": tokens}
+    counts = {
+        "items": len(found.items),
+        "failures": failures,
+        "left_out": len(found.left_out),
+        "scored_tokens": tokens,
+    }
+    # The same bytes as evaluation.base_score makes of this folder.
+    return score_likelihoods(BaseScoreConfig(out=config.out, likelihoods=config.out, seed=config.seed), run) | counts
 
 
 def chosen_items(config: BaseConfig, codes: SpeechCodes) -> ChoiceSet:

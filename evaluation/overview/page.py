@@ -26,8 +26,9 @@ GAP = "A model's score in T->T less its score on the same items in another direc
 def write_overview(config: OverviewConfig, run: Run) -> dict[str, Any]:
     """Collect the scores and write the page; returns the headline scores."""
     files = score_files(config.scores)
-    cells = [cell for file in files for cell in read_cells(file, BENCHMARKS)]
-    tables, gaps = tables_of(cells, BENCHMARKS), modality_gaps(files, BENCHMARKS)
+    found = [cell for file in files for cell in read_cells(file, BENCHMARKS)]
+    cells = list({(cell.anchor, cell.value): cell for cell in found}.values())  # what was scored twice counts once
+    tables, gaps = tables_of(cells, BENCHMARKS), list(dict.fromkeys(modality_gaps(files, BENCHMARKS)))
     text = markdown(config.title, tables, gaps)
     write_text(run.folder / "paper.md", text)
     write_text(run.folder / "paper.html", html(config.title, tables, gaps))

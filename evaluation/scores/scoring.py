@@ -67,7 +67,7 @@ def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
             if medium not in rule.media or not any(map(rule.applies, answered.found.items)):
                 continue
             if rule.judge is not None and not config.judgements:
-                run.say(f"rule {rule.name}: not scored (it needs judgements=, see evaluation judge)")
+                run.say(f"rule {rule.name}: not scored (it needs judgements=, see evaluate judge)")
                 continue
             for compat in ("default", "official") if rule.has_official else ("default",):
                 rows = list(score_items(rule, medium, compat, answered, judged, config.seed))

@@ -1,4 +1,4 @@
-"""Options of the stage ``evaluation.chat`` and of the command ``evaluation page``."""
+"""Options of the stage ``evaluation.chat`` and of the command ``evaluate page``."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ChatEvaluationConfig(StageConfig):
 
 @dataclass(kw_only=True)
 class PageEvaluationConfig(Options):
-    """Options of evaluation page.
+    """Options of evaluate page.
 
     Attributes:
         bundle: the chatbot.

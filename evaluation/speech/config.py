@@ -12,6 +12,7 @@ from runtime.stage import StageConfig
 
 RECORDINGS = "recordings"  # the row of the recordings themselves
 SPOKEN, WHISPER = NORMALISERS = ("spoken", "whisper")
+FRAME_RATE = SAMPLE_RATE / SAMPLES_PER_FRAME
 COPY_SYNTHESIS = "copy_synthesis"  # that of the recordings through mel and vocoder alone
 
 
@@ -65,7 +66,7 @@ class QualityConfig(StageConfig):
     resynthesis: dict[str, str] = option({})
     decoder: str | None = None
     vocoder: str | None = option(None, is_later=True)
-    frame_rate: float = option(SAMPLE_RATE / SAMPLES_PER_FRAME, above=0, at_most=1000, is_later=True)
+    frame_rate: float = option(FRAME_RATE, above=0, at_most=1000, is_later=True)
     asr: str | None = None
     utmos: str | None = None
     dnsmos: bool = option(False, is_later=True)

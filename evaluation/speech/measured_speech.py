@@ -58,6 +58,7 @@ class MeasuredHeader:
         sources: in the order of the table.
         measured_by: what measured a column, with its digest or version (``judge``, ``asr``, ``utmos`` ...).
         settings: further options that change a measure.
+        facts: numbers of a source as a whole, which have no interval (rates, codebook use).
     """
 
     data: str
@@ -67,6 +68,7 @@ class MeasuredHeader:
     sources: tuple[MeasuredSource, ...]
     measured_by: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,23 @@ class MeasuredSpeech:
     header: MeasuredHeader
     rows: Mapping[str, Sequence[SpeechRow]]
     roughness: Mapping[str, Sequence[HopRoughness]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenMeasures:
+    """What was measured of a set's tokens, in front of its sounds.
+
+    Attributes:
+        rows: of the clean tokens and of those under each noise.
+        sources: the same sources.
+        measured_by: name of what measured them.
+        facts: numbers of the whole set.
+    """
+
+    rows: Mapping[str, Sequence[SpeechRow]] = field(default_factory=dict)
+    sources: tuple[MeasuredSource, ...] = ()
+    measured_by: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_measured(folder: Path, measured: MeasuredSpeech) -> None:

@@ -83,3 +83,8 @@ BY_CHARACTER = Normaliser("by character, as they are spoken", errors_by_characte
 def normaliser_of(name: str, texts: list[str]) -> Normaliser:
     """The normaliser by name; scripts without spaces between words are compared by character."""
     return BY_CHARACTER if is_unspaced(texts) else FORMS[name]
+
+
+def check_normaliser(name: str) -> None:
+    """Raise a `UserError` where the normaliser's package is missing, before anything is measured."""
+    FORMS[name].errors("a", "a")

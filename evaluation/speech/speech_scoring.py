@@ -9,7 +9,7 @@ larger, so that percentiles would miss their own value.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,15 +22,13 @@ from runtime.hashing import seed_of
 
 from .hop_modulation import HopRoughness, modulation_of, profile_of
 from .measured_speech import MeasuredHeader, MeasuredSource, MeasuredSpeech, SpeechRow, read_measured
-from .quality_table import markdown
+from .quality_table import SourceScores, SpeechScores, markdown
 from .speech_columns import COLUMNS, SPEECH_QUALITY, Normaliser, SpeechColumn, normaliser_of
 
 SCORES, TABLE = "scores.json", "quality.md"
 VERSION = 1  # of the code that makes a score out of a row
 NO_WORDS, UNDEFINED, UNHEARD = "no word in the text", "undefined", "not measured"
 HOP = "hop_modulation"
-
-SpeechScores = Mapping[str, Mapping[str, MeanScore]]  # source -> metric -> means
 
 
 def score_speech(measured: Path | str, folder: Path, normaliser: str, seed: int) -> SpeechScores:
@@ -48,27 +46,27 @@ def score_speech(measured: Path | str, folder: Path, normaliser: str, seed: int)
     found = read_measured(measured)
     scored = [one for source in found.header.sources for one in score_source(found, source, normaliser, seed)]
     write_json(folder / SCORES, {"scores": [asdict(one) for one in scored]})
-    scores: dict[str, dict[str, MeanScore]] = {source.name: {} for source in found.header.sources}
-    for one in scored:
-        scores[one.stamp.model] |= one.score.means
-    write_text(folder / TABLE, markdown(scores, utterances_of(found), found.header))
-    return scores
+    scores = scores_of((one.stamp.model, one.score.means) for one in scored)
+    counted = {name: SourceScores(len(rows), scores.get(name, {})) for name, rows in found.rows.items()}
+    write_text(folder / TABLE, markdown(counted, found.header))
+    return counted
 
 
-def read_scores(folder: Path) -> SpeechScores:
-    """The scores in a folder; empty where they are of before scores had stamps."""
+def read_scores(folder: Path) -> Mapping[str, Mapping[str, MeanScore]]:
+    """The means in a folder by source and metric; empty where they are of before scores had stamps."""
     if not (folder / SCORES).is_file():
         return {}
-    scores: dict[str, dict[str, MeanScore]] = {}
-    for one in read_json(folder / SCORES)["scores"]:
-        means = {name: MeanScore(**mean) for name, mean in one["score"]["means"].items()}
-        scores.setdefault(one["stamp"]["model"], {}).update(means)
-    return scores
+    records = read_json(folder / SCORES)["scores"]
+    means = [{name: MeanScore(**mean) for name, mean in one["score"]["means"].items()} for one in records]
+    return scores_of((one["stamp"]["model"], each) for one, each in zip(records, means, strict=True))
 
 
-def utterances_of(measured: MeasuredSpeech) -> dict[str, int]:
-    """The number of utterances of each source."""
-    return {name: len(rows) for name, rows in measured.rows.items()}
+def scores_of(scores: Iterable[tuple[str, Mapping[str, MeanScore]]]) -> dict[str, dict[str, MeanScore]]:
+    """Means by source and metric."""
+    by_source: dict[str, dict[str, MeanScore]] = {}
+    for source, means in scores:
+        by_source.setdefault(source, {}).update(means)
+    return by_source
 
 
 def score_source(found: MeasuredSpeech, source: MeasuredSource, normaliser: str, seed: int) -> Iterator[ScoredRule]:

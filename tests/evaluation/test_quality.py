@@ -122,8 +122,9 @@ def test_a_table_has_what_was_measured(tmp_path: Path) -> None:
     rows = [spoken | {"judge": "one two three five", "stoi": 0.5}, spoken | {"id": "b", "judge": "one two three four"}]
     write_rows(tmp_path, {"recordings": [spoken], "made": [rows[0], rows[1] | {"stoi": None}]})
     scores = score_speech(tmp_path, tmp_path, "spoken", 1)
-    assert {name: mean.micro for name, mean in scores["made"].items()} == {"judge_wer": 0.125, "stoi": 0.5}
-    assert scores["made"]["judge_wer"].interval == (0, 0.25) and scores["made"]["stoi"].items == 1
+    made = scores["made"].means
+    assert {name: mean.micro for name, mean in made.items()} == {"judge_wer": 0.125, "stoi": 0.5}
+    assert made["judge_wer"].interval == (0, 0.25) and made["stoi"].items == 1
     text = (tmp_path / "quality.md").read_text()
     assert (
         "| recordings | 1 | - | - |" in text and "| made | 2 | 12.50 (0.00 to 25.00) | 0.500 (0.500 to 0.500) |" in text
@@ -145,10 +146,12 @@ def write_rows(folder: Path, rows: Mapping[str, Sequence[dict[str, Any]]]) -> No
 def test_normalisers_differ_in_what_they_call_an_error(tmp_path: Path) -> None:
     row = {"id": "a", "speaker": "", "text": "it's two o'clock mister brown", "asr": "It is 2 o'clock, Mr. Brown."}
     write_rows(tmp_path, {"recordings": [row]})
-    errors = {form: score_speech(tmp_path, tmp_path, form, 1)["recordings"]["asr_wer"].micro for form in NORMALISERS}
+    errors = {
+        form: score_speech(tmp_path, tmp_path, form, 1)["recordings"].means["asr_wer"].micro for form in NORMALISERS
+    }
     assert errors["whisper"] == 0 < errors["spoken"]
     write_rows(tmp_path, {"recordings": [{"id": "a", "speaker": "", "text": "你好世界", "asr": "你好世间"}]})
-    assert score_speech(tmp_path, tmp_path, "whisper", 1)["recordings"]["asr_wer"].micro == 0.25
+    assert score_speech(tmp_path, tmp_path, "whisper", 1)["recordings"].means["asr_wer"].micro == 0.25
     stamp = read_json(tmp_path / "scores.json")["scores"][0]["stamp"]
     assert stamp["normaliser"].startswith("by character")
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +23,20 @@ from corpus.audio.noise import add_noise, make_noise
 from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance
 from corpus.text.word_errors import WordErrors, corpus_word_errors
+from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.stage import Run
 from tokenizer.model import Codes, SpeechTokenizer
 
 from .transcripts import READ_TOGETHER, SplitScores
+
+
+class NoisedUtterance(NamedTuple):
+    """One utterance under noise: token edits, its clean tokens, and the text read from the noised tokens."""
+
+    edits: int
+    tokens: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class NoiseScore:
         edits: token edits, in all.
         tokens: of the clean audio, in all.
         words: word errors of the text read from the noised tokens.
+        utterances: the same utterance by utterance.
     """
 
     kind: str
@@ -46,6 +57,7 @@ class NoiseScore:
     edits: int
     tokens: int
     words: WordErrors
+    utterances: tuple[NoisedUtterance, ...]
 
     @property
     def edit_distance(self) -> float:
@@ -64,13 +76,20 @@ def score_under_noise(
     limit: int,
     seed: int,
 ) -> list[NoiseScore]:
-    """Encode the first ``limit`` utterances of a scored split again under each noise; what the journal has is kept."""
+    """Encode the first ``limit`` utterances of a scored split again under each noise; what the journal has is kept.
+
+    Raises:
+        UserError: babble asked for, and only one utterance.
+    """
     utterances, tokens = clean.utterances[:limit], clean.tokens[:limit]
-    done = {(record["noise"], record["start"]): record for record in journal.records if "noise" in record}
+    if "babble" in kinds and len(utterances) < 2:
+        found = "one utterance, and babble is made of the others"
+        raise UserError("option noise.kinds", found=found, remedy="give more utterances, or noise.kinds=[white,pink]")
+    done = {(record["noise"], record["start"]): record for record in journal.records if "each" in record}
     records: list[dict[str, Any]] = []
     with run.progress(len(utterances) * len(kinds), "under noise", unit="utterance") as bar:
-        for start in range(0, len(utterances), READ_TOGETHER):
-            part, codes = utterances[start : start + READ_TOGETHER], tokens[start : start + READ_TOGETHER]
+        for start, end in pairwise(cuts(len(utterances))):
+            part, codes = utterances[start:end], tokens[start:end]
             audios: list[Samples] = []
             for kind in kinds:
                 known = [done[name, start] for snr in snrs if (name := noise_name(kind, snr), start) in done]
@@ -88,6 +107,12 @@ def score_under_noise(
                 records += known
                 bar.update(len(part))
     return [total(kind, snr, records) for kind in kinds for snr in snrs]
+
+
+def cuts(count: int) -> list[int]:
+    """Where ``count`` utterances are cut into parts; none of one utterance alone, for babble is made of the others."""
+    starts = list(range(0, count, READ_TOGETHER))
+    return [*(starts[:-1] if count - starts[-1] == 1 and len(starts) > 1 else starts), count]
 
 
 def edit_distance(one: Sequence[int] | npt.NDArray[np.uint16], other: Sequence[int] | npt.NDArray[np.uint16]) -> int:
@@ -108,8 +133,8 @@ def noised_counts(
     kind: str,
     snrs: Sequence[float],
     seed: int,
-) -> list[dict[str, int]]:
-    """Edits and errors of some utterances under one kind of noise, for each SNR."""
+) -> list[dict[str, Any]]:
+    """Edits and errors of some utterances under one kind of noise, for each SNR, in all and each by itself."""
     noises = [
         make_noise(kind, utterance.id, len(audio), [*audios[:row], *audios[row + 1 :]], seed)
         for row, (utterance, audio) in enumerate(zip(utterances, audios, strict=True))
@@ -117,10 +142,12 @@ def noised_counts(
     found = []
     for snr in snrs:
         noised = tokenizer.encode([add_noise(audio, noise, snr) for audio, noise in zip(audios, noises, strict=True)])
-        words = corpus_word_errors([utterance.text for utterance in utterances], tokenizer.read_tokens(noised))
-        edits = sum(edit_distance(before, after) for before, after in zip(clean, noised, strict=True))
-        counts = {"edits": edits, "tokens": sum(map(len, clean)), "word_errors": words.errors, "words": words.words}
-        found.append(counts)
+        texts = tokenizer.read_tokens(noised)
+        words = corpus_word_errors([utterance.text for utterance in utterances], texts)
+        edits = [edit_distance(before, after) for before, after in zip(clean, noised, strict=True)]
+        each = [[edited, len(before), text] for edited, before, text in zip(edits, clean, texts, strict=True)]
+        counts = {"edits": sum(edits), "tokens": sum(map(len, clean))}
+        found.append(counts | {"word_errors": words.errors, "words": words.words, "each": each})
     return found
 
 
@@ -128,7 +155,8 @@ def total(kind: str, snr_db: float, records: Sequence[dict[str, Any]]) -> NoiseS
     """The sums over all parts."""
     mine = [record for record in records if record["noise"] == noise_name(kind, snr_db)]
     edits, tokens, errors, words = (sum(r[key] for r in mine) for key in ("edits", "tokens", "word_errors", "words"))
-    return NoiseScore(kind, snr_db, edits, tokens, WordErrors(errors, words))
+    each = tuple(NoisedUtterance(*one) for record in mine for one in record["each"])
+    return NoiseScore(kind, snr_db, edits, tokens, WordErrors(errors, words), each)
 
 
 def noise_metrics(scores: Sequence[NoiseScore]) -> dict[str, float]:

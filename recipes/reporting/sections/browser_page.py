@@ -1,6 +1,6 @@
 """The web page in a browser: spoken questions asked there, and its screenshots.
 
-``speechweave evaluation page`` leaves its folder ``page/`` in the run folder; without it there is no section.
+``speechweave evaluate page`` leaves its folder ``page/`` in the run folder; without it there is no section.
 """
 
 from __future__ import annotations
