@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,8 +26,22 @@ from .vocoder import Vocoder
 SPEED = "speed.jsonl"  # what each batch took
 
 
+class SpokenTokens(NamedTuple):
+    """Utterances that were spoken, seconds of their tokens, and the real-time factors of the decoder."""
+
+    utterances: int
+    seconds: float
+    speed: Mapping[str, float]
+
+
 def resynthesise(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
-    """Decode all chosen utterances; returns their number and seconds of audio."""
+    """Decode all chosen utterances; returns their number, seconds of audio and the real-time factors."""
+    made = speak_tokens(config, run)
+    return {"utterances": made.utterances, "seconds_of_audio": made.seconds, **made.speed}
+
+
+def speak_tokens(config: ResynthesiseConfig, run: Run) -> SpokenTokens:
+    """Decode all chosen utterances into audio files and a manifest in ``config.out``."""
     torch.set_num_threads(config.threads)
     decoder = SpeechDecoder.from_pretrained(artefact_folder(config.decoder))
     vocoder = config.vocoder
@@ -71,7 +85,7 @@ def resynthesise(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
             for item, length in zip(items, seconds, strict=True)
         ],
     )
-    return {"utterances": len(items), "seconds_of_audio": round(sum(seconds), 2), **speed}
+    return SpokenTokens(len(items), round(sum(seconds), 2), speed)
 
 
 def real_time_factors(batches: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from corpus.manifest import Utterance, read_manifest
 from corpus.tokens import TokenisedUtterance, write_tokens
-from decoder.resynthesis import resynthesise
+from decoder.resynthesis import speak_tokens
 from decoder.resynthesis_config import ResynthesiseConfig
 from evaluation.speech.resynthesis import ResynthesisPair
 from runtime.errors import UserError
@@ -59,10 +59,10 @@ def speak_again(encoded: EncodedSet, decoder: str, options: SpeakingConfig, thre
         batch=options.batch,
         threads=threads,
     )
-    speed = resynthesise(config, part)
+    speed = speak_tokens(config, part).speed
     made = {one.id: one for one in read_manifest(part.folder / "manifest.jsonl").utterances}
     pairs = [ResynthesisPair(made[one.id], one) for one in chosen.utterances]
-    return SpokenAgain(pairs, {name: float(speed[name]) for name in ("rtf", "cpu_rtf") if name in speed})
+    return SpokenAgain(pairs, speed)
 
 
 def chosen_voices(encoded: EncodedSet, options: SpeakingConfig) -> EncodedSet:

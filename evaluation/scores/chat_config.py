@@ -9,8 +9,10 @@ from runtime.chat_endpoint import RequestConfig
 from runtime.config import option
 from runtime.errors import check_option
 
-PASSED_ON = ("benchmark", "data", "max_bad_share", "seed", "model", "served_model", "limit")
-PASSED_ON += ("temperature", "max_new_tokens", "system", "requests", "threads")
+PASSED_ON = (
+    *("benchmark", "data", "max_bad_share", "seed", "model", "served_model", "limit"),
+    *("temperature", "max_new_tokens", "system", "requests", "threads"),
+)
 
 
 @dataclass(kw_only=True)

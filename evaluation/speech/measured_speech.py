@@ -82,7 +82,7 @@ class MeasuredSpeech:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenMeasures:
-    """What was measured of a set's tokens, in front of its sounds.
+    """Measures of a set's tokens, in front of those of its sounds.
 
     Attributes:
         rows: of the clean tokens and of those under each noise.

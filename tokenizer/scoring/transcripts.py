@@ -179,9 +179,9 @@ def score_part(
     return record
 
 
-def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
+def summarise(scores: dict[str, SplitScores]) -> dict[str, float]:
     """The stage's flat metrics. Codebook and speed are of all splits together, error rates by split."""
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
     if "heldout_sentence" in scores:
         metrics["wer_without_vq"] = scores["heldout_sentence"].errors(scores["heldout_sentence"].without_vq).rate
     named = {
@@ -207,7 +207,7 @@ def summarise(scores: dict[str, SplitScores]) -> dict[str, Any]:
     return metrics
 
 
-def describe(tokenizer: SpeechTokenizer) -> dict[str, Any]:
+def describe(tokenizer: SpeechTokenizer) -> dict[str, float]:
     """Metrics of a tokenizer that need no data: frame rate, codebook size, bit rate, parameters."""
     return {
         "frame_rate_hz": tokenizer.frame_rate,
