@@ -58,6 +58,9 @@ class StepConfig(Options):
         processes: ranks to start (for ``lm.train``: tensor x pipeline x data parallel).
         metrics: prefix of its metrics in metrics.json ("" for none, null to leave them out).
         group: an optional step's group; it runs when ``quickstart.also`` names the group.
+        given: options of the recipe, as SECTION.option, that the user may give (paths of benchmarks); where one is
+            empty, the step is left out, and named.
+        gpus: accelerators of its node on a cluster; 0 for a step that needs none. Trainings have the whole cluster.
     """
 
     run: str
@@ -66,6 +69,8 @@ class StepConfig(Options):
     processes: int = option(1, at_least=1)
     metrics: str | None = None
     group: str | None = None
+    given: list[str] = option([])
+    gpus: int = option(0, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +91,24 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipePlan:
-    """All steps of a recipe in an order that respects their needs."""
+    """All steps of a recipe in an order that respects their needs.
+
+    Attributes:
+        out: folder of the run.
+        cores: to use.
+        steps: by name.
+        left_out: steps without the data that they need, with the option that would give it.
+    """
 
     out: Path
     cores: int
     steps: dict[str, Step]
+    left_out: dict[str, str]
+
+    @property
+    def notes(self) -> list[str]:
+        """A line about each step that is left out."""
+        return [f"step {name} is left out: give {option}=PATH" for name, option in self.left_out.items()]
 
 
 def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dict[str, Any]:
@@ -147,25 +165,48 @@ def make_plan(recipe: dict[str, Any]) -> RecipePlan:
         raise UserError("option recipe", found=found, remedy=remedy)
     settings = read_section(RecipeSettings, recipe["quickstart"], "quickstart.")
     entries = {name: read_section(StepConfig, entry, f"plan.{name}.") for name, entry in recipe["plan"].items()}
+    left_out = steps_without_data(entries, settings.also, recipe)
     steps = {
         name: make_step(name, entry, recipe.get(name) or {}, settings)
-        for name, entry in wanted_steps(entries, settings.also).items()
+        for name, entry in wanted_steps(entries, settings.also, left_out).items()
     }
     listed = {
         name: {"module": step.config.run, "folder": str(step.folder), "metrics": step.config.metrics}
         for name, step in steps.items()
     }
-    plan = RecipePlan(out=Path(settings.out), cores=settings.cores, steps=steps)
+    plan = RecipePlan(out=Path(settings.out), cores=settings.cores, steps=steps, left_out=left_out)
     write_json(plan.out / "recipe" / "plan.json", {"recipe": recipe["recipe"], "steps": listed})
     return plan
 
 
-def wanted_steps(entries: Mapping[str, StepConfig], also: Collection[str]) -> dict[str, StepConfig]:
-    """The steps without the optional groups that are not named, and their needs without those steps."""
+def steps_without_data(
+    entries: Mapping[str, StepConfig], also: Collection[str], recipe: Mapping[str, Any]
+) -> dict[str, str]:
+    """The steps of which an option in ``given`` is empty, with that option.
+
+    Raises:
+        UserError: the recipe has no such option.
+    """
+    left_out: dict[str, str] = {}
+    for name, entry in entries.items():
+        for given in entry.given if entry.group is None or entry.group in also else ():
+            section, _, option_name = given.partition(".")
+            options = recipe.get(section) or {}
+            known = ", ".join(f"{section}.{one}" for one in options) or f"a section {section}"
+            check_option(option_name in options, f"plan.{name}.given", given, f"name an option of the recipe: {known}")
+            if not options[option_name]:
+                left_out.setdefault(name, given)
+    return left_out
+
+
+def wanted_steps(
+    entries: Mapping[str, StepConfig], also: Collection[str], without_data: Collection[str] = ()
+) -> dict[str, StepConfig]:
+    """The steps without those of optional groups that are not named and those without data, as are their needs."""
     groups = {entry.group for entry in entries.values() if entry.group}
     unknown = sorted(set(also) - groups)
     check_option(not unknown, "quickstart.also", unknown, f"the optional groups are {', '.join(sorted(groups))}")
-    left_out = {name for name, entry in entries.items() if entry.group and entry.group not in also}
+    left_out = {name for name, entry in entries.items() if entry.group and entry.group not in also} | {*without_data}
     wanted: dict[str, StepConfig] = {}
     for name, entry in entries.items():
         if name in left_out:

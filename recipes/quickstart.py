@@ -131,6 +131,8 @@ class Runner:
 def run_recipe(arguments: Sequence[str]) -> RecipePlan:
     """Compose, check and run a recipe; the report is its last step."""
     plan = make_plan(load_recipe(arguments))
+    for note in plan.notes:
+        print(note)
     with exclusive(plan.out):
         Runner(plan).run()
     return plan

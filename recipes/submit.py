@@ -7,8 +7,10 @@
 
     speechweave submit recipe=1.5b cluster=64xH100 sweep=interleaved ...    one run a variant of an ablation
     speechweave submit recipe=9b cluster=8xH200 site.launcher=torchrun ...
+    speechweave submit recipe=speech_paper cluster=8xH100 ...      tokenizer, decoder, text-to-token model, measured
 
-Every step's options are checked by its own stage, and the layout by the planner, before a script is written. Options
+Every step's options are checked by its own stage, and the layout by the planner, before a script is written. The last
+steps evaluate what was trained; one whose set is not given (``data.salmon=PATH`` ...) is left out and named. Options
 of the site (``site.partition=gpu`` ...) stand in recipes/cluster/site.py.
 """
 
@@ -16,8 +18,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -27,14 +30,14 @@ from runtime.artefact import write_text
 from runtime.config import option_rows, read_section
 from runtime.errors import UserError
 
-from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
+from .cluster.cluster_recipe import ChainRecipe, ClusterRecipe, load_chain
 from .cluster.site import SiteConfig
 from .plan import RECIPES, RecipePlan, Step, make_plan
 from .planner import what_would_fit
 from .recipe_command import RecipeCommand
 
-TRAINING = "lm.train"
-OPTIONAL_DATA = ("texts_heldout", "interleaved_root", "tokens_root")
+TRAININGS = ("lm.train", "tokenizer.train", "decoder.train", "decoder.train_vocoder")
+OPTIONAL_DATA = ("texts_heldout", "interleaved_root", "tokens_root")  # and what steps name under `given`
 
 
 def act(words: list[str]) -> int:
@@ -50,7 +53,7 @@ def write_scripts(arguments: Sequence[str]) -> list[Path]:
     sweeps = [word.removeprefix("sweep=") for word in arguments if word.startswith("sweep=")]
     sites = [word.removeprefix("site.") for word in arguments if word.startswith("site.")]
     words = [word for word in arguments if not word.startswith(("sweep=", "site."))]
-    site, recipe = site_config(sites), load_cluster_recipe(words)
+    site, recipe = site_config(sites), load_chain(words)
     if not sweeps:
         return [write_recipe(recipe, site)]
     known = recipe.sections.get("sweeps") or {}
@@ -60,7 +63,7 @@ def write_scripts(arguments: Sequence[str]) -> list[Path]:
     folders = []
     for variant, overrides in known[sweeps[-1]].items():
         out = f"run.out={recipe.sections['run']['out']}-{sweeps[-1]}-{variant}"
-        folders.append(write_recipe(load_cluster_recipe([*words, *overrides, out]), site))
+        folders.append(write_recipe(load_chain([*words, *overrides, out]), site))
     return folders
 
 
@@ -73,29 +76,29 @@ def site_config(words: Sequence[str]) -> SiteConfig:
     return read_section(SiteConfig, values, "site.")
 
 
-def write_recipe(recipe: ClusterRecipe, site: SiteConfig) -> Path:
-    """Check one recipe and write its scripts; returns their folder.
+def write_recipe(recipe: ChainRecipe, site: SiteConfig) -> Path:
+    """Check one recipe and write its scripts; returns their folder. Steps that are left out are printed.
 
     Raises:
         UserError: data that is not given, a layout that does not fit, or an option that a stage refuses.
     """
-    missing = [name for name, value in recipe.sections["data"].items() if not value and name not in OPTIONAL_DATA]
+    named = [given for step in recipe.sections["plan"].values() for given in step.get("given", [])]
+    optional = {*OPTIONAL_DATA, *(name.removeprefix("data.") for name in named)}
+    missing = [name for name, value in recipe.sections["data"].items() if not value and name not in optional]
     if missing:
         found = f"no data.{missing[0]}"
         raise UserError(f"recipe {recipe.name}", found=found, remedy=f"add data.{missing[0]}=PATH (recipes say what)")
-    layout = recipe.layout()
-    if layout is None or not layout.fits:
-        found = f"a layout that does not fit {recipe.cluster}"
-        raise UserError(f"recipe {recipe.name}", found=found, remedy=what_would_fit(recipe, layout))
     sections = recipe.sections | {"quickstart": recipe.sections["run"]}
-    loop = {"micro_batch": layout.loop.micro_batch, "recompute": layout.loop.recompute}
-    lm = sections["lm"] | {"parallel": asdict(layout.parallel), "train": sections["lm"]["train"] | loop}
-    plan = make_plan(sections | {"lm": lm})
+    if isinstance(recipe, ClusterRecipe):
+        sections |= {"lm": laid_out(recipe)}
+    plan = make_plan(sections)
+    for note in plan.notes:
+        print(f"recipe {recipe.name}: {note}")
     folder = plan.out / "submit"
     folder.mkdir(parents=True, exist_ok=True)
     for step in plan.steps.values():
         suffix = ".sbatch" if site.launcher == "slurm" else ".sh"
-        write_text(folder / f"{step.name}{suffix}", step_script(step, plan, replace(recipe, sections=sections), site))
+        write_text(folder / f"{step.name}{suffix}", step_script(step, plan, recipe, site))
     if site.launcher == "slurm":
         (plan.out / "logs").mkdir(exist_ok=True)
         write_text(folder / "submit.sh", submit_script(plan))
@@ -106,9 +109,25 @@ def write_recipe(recipe: ClusterRecipe, site: SiteConfig) -> Path:
     return folder
 
 
-def step_script(step: Step, plan: RecipePlan, recipe: ClusterRecipe, site: SiteConfig) -> str:
-    """The script that runs one step: training on the whole cluster, other steps on one node without accelerators."""
-    is_training = step.config.run == TRAINING
+def laid_out(recipe: ClusterRecipe) -> dict[str, Any]:
+    """The options of ``lm`` with the layout for the cluster.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    layout = recipe.layout()
+    if layout is None or not layout.fits:
+        found = f"a layout that does not fit {recipe.cluster}"
+        raise UserError(f"recipe {recipe.name}", found=found, remedy=what_would_fit(recipe, layout))
+    lm = recipe.sections["lm"]
+    loop = {"micro_batch": layout.loop.micro_batch, "recompute": layout.loop.recompute}
+    return {**lm, "parallel": asdict(layout.parallel), "train": lm["train"] | loop}
+
+
+def step_script(step: Step, plan: RecipePlan, recipe: ChainRecipe, site: SiteConfig) -> str:
+    """The script that runs one step: trainings on the whole cluster, others on one node, most without accelerators."""
+    is_training = step.config.run in TRAININGS
+    gpus = recipe.cluster.per_node if is_training else min(step.config.gpus, recipe.cluster.per_node)
     environment = Environment(
         loader=FileSystemLoader(RECIPES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -127,10 +146,10 @@ def step_script(step: Step, plan: RecipePlan, recipe: ClusterRecipe, site: SiteC
         recipe=recipe.name,
         site=site,
         nodes=cluster.nodes if is_training else 1,
-        tasks=cluster.per_node if is_training else 1,
-        gpus=cluster.per_node if is_training else 0,
-        cpus=site.cpus_per_gpu if is_training else cores,
-        threads=max(1, site.cpus_per_gpu // 4) if is_training else cores,
+        tasks=gpus or 1,
+        gpus=gpus,
+        cpus=site.cpus_per_gpu if gpus else cores,
+        threads=max(1, site.cpus_per_gpu // 4) if gpus else cores,
         python=site.python,
         wrapper=container_words(site),
         workdir=shlex.quote(site.workdir or str(Path.cwd())),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
@@ -24,18 +24,31 @@ from .machines import Cluster
 from .throughput import Assumptions
 
 LAYOUTS = RECIPES / "layout"
+CHAINS = ("speech_paper",)  # recipes for clusters whose models need no layout
 DEFAULT_CLUSTER = "64xH100"
 OPEN_SECTIONS = ("lm.parallel.", "lm.train.", "lm.weights", "assumed.")  # a recipe sets only some of their options
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterRecipe:
-    """A composed recipe.
+class ChainRecipe:
+    """A composed recipe, with or without a language model that needs a layout.
 
     Attributes:
         name: of the recipe.
         cluster: the machines.
         sections: the resolved YAML.
+    """
+
+    name: str
+    cluster: Cluster
+    sections: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRecipe(ChainRecipe):
+    """A composed recipe of a language model.
+
+    Attributes (after those of `ChainRecipe`):
         overrides: the user's.
         model: of ``lm``.
         parallel: of ``lm``; None: no layout is given for this cluster.
@@ -43,9 +56,6 @@ class ClusterRecipe:
         assumed: for the planner.
     """
 
-    name: str
-    cluster: Cluster
-    sections: dict[str, Any]
     overrides: list[str]
     model: LmModelConfig
     parallel: ParallelConfig | None
@@ -65,26 +75,57 @@ class ClusterRecipe:
 
 
 def cluster_recipes() -> list[str]:
-    """Names of the recipes for clusters."""
+    """Names of the language models' recipes for clusters."""
     return sorted(folder.name for folder in LAYOUTS.iterdir() if folder.is_dir())
 
 
-def load_cluster_recipe(arguments: Sequence[str]) -> ClusterRecipe:
-    """Compose ``recipe=NAME cluster=NxKIND key=value ...``.
+class RecipeWords(NamedTuple):
+    """The words of a command line: the recipe's name, the machines, and overrides."""
+
+    name: str
+    cluster: Cluster
+    overrides: list[str]
+
+
+def read_words(arguments: Sequence[str], known: Sequence[str]) -> RecipeWords:
+    """Take ``recipe=`` (by default 9b) and ``cluster=`` out of the words.
 
     Raises:
-        UserError: no such recipe, cluster or option.
+        UserError: a recipe that is not known, or no such cluster.
     """
     words = {
         key: [word.partition("=")[2] for word in arguments if word.startswith(f"{key}=")]
         for key in ("recipe", "cluster")
     }
     name = (words["recipe"] or ["9b"])[-1]
-    known = cluster_recipes()
     if name not in known:
         raise UserError("option recipe", found=f"found {name!r}", remedy=f"choose one of {', '.join(known)}")
-    cluster = Cluster.parse((words["cluster"] or [DEFAULT_CLUSTER])[-1])
     overrides = [word for word in arguments if not word.startswith(("recipe=", "cluster="))]
+    return RecipeWords(name, Cluster.parse((words["cluster"] or [DEFAULT_CLUSTER])[-1]), overrides)
+
+
+def load_chain(arguments: Sequence[str]) -> ChainRecipe:
+    """Compose ``recipe=NAME cluster=NxKIND key=value ...`` of any recipe for clusters.
+
+    Raises:
+        UserError: no such recipe, cluster or option.
+    """
+    name, cluster, overrides = read_words(arguments, [*cluster_recipes(), *CHAINS])
+    if name not in CHAINS:
+        return load_cluster_recipe(arguments)
+    steps = (f"{step}." for step in load_recipe([f"recipe={name}"])["plan"])
+    prefixes = tuple(steps)  # a preset sets only some of its stage's options; the stage refuses those it does not have
+    forced = [f"++{word}" if word.startswith(prefixes) else word for word in overrides]
+    return ChainRecipe(name=name, cluster=cluster, sections=load_recipe([f"recipe={name}", *forced]))
+
+
+def load_cluster_recipe(arguments: Sequence[str]) -> ClusterRecipe:
+    """Compose ``recipe=NAME cluster=NxKIND key=value ...`` of a language model's recipe.
+
+    Raises:
+        UserError: no such recipe, cluster or option.
+    """
+    name, cluster, overrides = read_words(arguments, cluster_recipes())
     file = LAYOUTS / name / f"{cluster}.yaml"
     forced = [f"++{word}" if word.startswith(OPEN_SECTIONS) else word for word in overrides]
     sections = load_recipe([f"recipe={name}", *(layout_overrides(file) if file.is_file() else []), *forced])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.plan import load_recipe, make_plan
+from recipes.plan import RecipePlan, load_recipe, make_plan
 from recipes.quickstart import main
 from runtime.errors import UserError
 
@@ -69,3 +69,25 @@ def test_the_command_prints_one_paragraph(capsys: pytest.CaptureFixture[str], tm
     printed = capsys.readouterr().err
     assert printed.count("error:") == 1
     assert "Traceback" not in printed
+
+
+def test_a_step_whose_data_is_not_given_is_left_out_by_name(tmp_path: Path) -> None:
+    def plan(**data: str) -> RecipePlan:
+        encode = {"run": "corpus.build", "given": ["data.sounds"]}
+        after = {"run": "evaluation.quality_score", "needs": ["sounds"]}
+        recipe = {"recipe": "own", "quickstart": {"out": str(tmp_path)}, "plan": {"sounds": encode, "scores": after}}
+        return make_plan(recipe | {"data": data, "scores": {"measured": "m"}})
+
+    assert list(plan(sounds="here").steps) == ["sounds", "scores"] and plan(sounds="here").notes == []
+    without = plan(sounds="")
+    assert list(without.steps) == ["scores"] and without.steps["scores"].config.needs == []
+    assert without.notes == ["step sounds is left out: give data.sounds=PATH"]
+    with pytest.raises(UserError, match=r"plan\.sounds\.given.*data\.sound"):
+        plan(sound="here")
+
+
+def test_the_commands_for_any_manifest_are_a_group(tmp_path: Path) -> None:
+    given = [f"quickstart.out={tmp_path}", "quickstart.also=[sets]", "recipe=smallest"]
+    steps = make_plan(load_recipe(given)).steps
+    assert steps["tokenizer_set"].options.speaking.voices == ["espeak-f2"]  # type: ignore[attr-defined]
+    assert {"tokenizer_set", "decoder_set"} <= set(steps["report"].config.needs)

@@ -188,3 +188,81 @@ def test_mistakes_are_told(
 def test_unknown_options_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="modle"):
         write_scripts(["recipe=9b", f"run.out={tmp_path}/run", *DATA, "lm.modle.layers=2"])
+
+
+SETS = {"story_cloze": "", "topic_story_cloze": "", "sblimp": "", "salmon": "/d/salmon", "hellaswag": "/d/hellaswag"}
+
+
+@pytest.mark.parametrize("recipe", ["9b", "1.5b"])
+def test_a_run_ends_with_its_evaluation(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], stub: Path
+) -> None:
+    """On one accelerator, after the export; a set that is not given is left out by name."""
+    given = [f"data.{name}={path}" for name, path in SETS.items() if path]
+    options = [f"recipe={recipe}", "cluster=64xH100", f"run.out={tmp_path}/run", *DATA, "site.python=stage", *given]
+    (folder,) = write_scripts([*options, "data.tokenizer=/d/tokenizer"])
+    printed = capsys.readouterr().out
+    for name, path in SETS.items():
+        assert (folder / f"{name}.sbatch").exists() == bool(path)
+        assert (f"step {name} is left out: give data.{name}=PATH" in printed) != bool(path)
+    config = yaml.safe_load((tmp_path / "run/recipe/salmon.yaml").read_text())
+    assert config["benchmark"] == "salmon" and config["data"] == "/d/salmon" and config["tokenizer"] == "/d/tokenizer"
+    assert config["model"] == f"{tmp_path}/run/model/model"
+    script = (folder / "salmon.sbatch").read_text()
+    assert "--gpus-per-node=1" in script and "--nodes=1" in script and "--ntasks-per-node=1" in script
+    subprocess.run(["bash", folder / "submit.sh"], check=True, capture_output=True)
+    noted = calls(stub)
+    submitted = [line for line in noted if line.startswith("sbatch")]
+    assert submitted[-1] == "sbatch --parsable --dependency=afterok:105 --kill-on-invalid-dep=yes hellaswag.sbatch"
+    assert any(line.startswith("evaluation.base rank 0 of 1") for line in noted)
+    (without,) = write_scripts([*options, f"run.out={tmp_path}/without"])  # its speech would be unknown sounds
+    assert not (without / "salmon.sbatch").exists() and (without / "hellaswag.sbatch").exists()
+    assert "step salmon is left out: give data.tokenizer=PATH" in capsys.readouterr().out
+
+
+def test_a_sweep_evaluates_each_variant_with_its_own_tokenizer(tmp_path: Path) -> None:
+    options = ["recipe=1.5b", "cluster=64xH100", f"run.out={tmp_path}/run", *DATA, "data.salmon=/d/salmon"]
+    roots = ["data.interleaved_root=/d/i", "data.tokens_root=/d/t", "data.tokenizer=/d/tokenizer"]
+    for folder, rate in zip(
+        write_scripts([*options, *roots, "sweep=frame_rate"]), ("6.25", "12.5", "25", "50"), strict=True
+    ):
+        config = yaml.safe_load((folder.parent / "recipe/salmon.yaml").read_text())
+        assert config["tokenizer"] == f"/d/t/{rate}/tokenizer" and config["model"] == f"{folder.parent}/model/model"
+
+
+SPEECH = [
+    "recipe=speech_paper",
+    "cluster=16xH100",
+    "data.corpus=/d/speech",
+    "data.texts=/d/texts",
+    "data.text_model=/d/lm",
+]
+TEST_SET = ["data.test=/d/test.jsonl", "data.clip=/d/clip.wav", "data.recogniser=/d/whisper"]
+
+
+def test_the_papers_speech_parts_are_trained_with_their_presets_and_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ["tokenizer.data.batch_seconds=600", "tokenizer_set.limit=100"]  # options that no preset sets
+    (folder,) = write_scripts([*SPEECH, *TEST_SET, *own, f"run.out={tmp_path}/run"])
+    configs = {file.stem: yaml.safe_load(file.read_text()) for file in (tmp_path / "run/recipe").glob("*.yaml")}
+    assert configs["tokenizer"]["init"] == "openai/whisper-large-v3" and configs["tokenizer"]["vq"]["commitment"] == 10
+    assert configs["tokenizer"]["data"]["batch_seconds"] == 600 and configs["tokenizer_set"]["limit"] == 100
+    assert configs["voices"]["fit"]["steps"] == 200000 and configs["decoder"]["fit"]["steps"] == 20000
+    assert configs["text2token"]["model"]["hidden"] == 1536 and configs["vocoder"]["mel"]["sample_rate"] == 22050
+    for name in ("tokenizer_set", "decoder_set"):
+        assert configs[name]["data"] == "/d/test.jsonl" and configs[name]["speaking"] == {"speaker": "/d/clip.wav"}
+    for name in ("tokenizer", "vocoder", "voices", "decoder", "text2token"):
+        script = (folder / f"{name}.sbatch").read_text()
+        assert "--nodes=2" in script and "--gpus-per-node=8" in script
+    assert "--gpus-per-node=1" in (folder / "decoder_set.sbatch").read_text()
+    for script in folder.iterdir():
+        subprocess.run(["bash", "-n", script], check=True)
+    assert "left out" not in capsys.readouterr().out
+    (folder,) = write_scripts([*SPEECH, *TEST_SET[:2], f"run.out={tmp_path}/deaf"])
+    assert not (folder / "tokenizer_set.sbatch").exists() and (folder / "readback.sbatch").exists()
+    assert "step decoder_set is left out: give data.recogniser=PATH" in capsys.readouterr().out
+    with pytest.raises(UserError, match="colour"):
+        write_scripts([*SPEECH, f"run.out={tmp_path}/wrong", "tokenizer.colour=red"])
+    with pytest.raises(UserError, match=r"no data\.corpus"):
+        write_scripts(["recipe=speech_paper", f"run.out={tmp_path}/none"])
