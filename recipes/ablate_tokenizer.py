@@ -16,7 +16,8 @@
         LibriSpeech, with GPUs where there are any (see the head of recipes/ablate_tokenizer_librispeech.yaml)
 
 Other options (key=value): those of `recipes.ablation.plan.AblateConfig` (out, seed, cores, processes, corpus, budget,
-cpu_seconds, vocoder ...), and evaluate.KEY, build.KEY, decode.KEY for tokenizer.evaluate, corpus.build, decoder.train.
+cpu_seconds, vocoder, recogniser ...), and evaluate.KEY, build.KEY, decode.KEY for tokenizer.evaluate, corpus.build,
+decoder.train.
 
 Every training and evaluation is a stage in a folder of its own under <out>/points. Killed at any moment and called
 again, it goes on where it was; a point that fails is reported and the others go on. At the end, and after every call,

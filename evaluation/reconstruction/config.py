@@ -13,7 +13,7 @@ from runtime.errors import check_option
 from runtime.stage import StageConfig
 from tokenizer.scoring.config import EvaluationNoiseConfig
 
-NO_RECOGNISER = "none"
+NO_RECOGNISER, KNOWN_VOICES = "none", "known"
 
 
 @dataclass(kw_only=True)
@@ -23,7 +23,7 @@ class SpeakingConfig(Options):
     Attributes:
         speaker: the voice to speak all with, a tag of the decoder or the path of a reference clip; null keeps each
             utterance's own, and refuses utterances whose voice the decoder does not know.
-        voices: only utterances of these voices; none named means all.
+        voices: only utterances of these voices; known: those that the decoder knows; none named means all.
         vocoder: model (the decoder's own), griffin_lim, or the run folder of another decoder.train_vocoder.
         steps: of the flow's solver; 0 speaks the regressed mean; null is the decoder's default.
         guidance: classifier-free guidance; null is the decoder's default.
@@ -46,7 +46,7 @@ class SpokenSetConfig(StageConfig):
 
     Attributes:
         data: a NeMo manifest: JSON lines with audio_filepath, duration, text (and speaker, lang, id, offset).
-        limit: number of utterances, the first ones; 0 takes all.
+        limit: number of utterances, the first ones (for a decoder, of the chosen voices); 0 takes all.
         max_bad_share: largest share of bad records; they are left out and counted.
         duration_tolerance: seconds by which the length of an audio file may differ from the manifest's duration.
         recogniser: hears recordings and resynthesised speech: the folder of a built-in corpus (its closed-world judge),
@@ -94,7 +94,7 @@ class SpokenSetConfig(StageConfig):
         return self.recogniser if is_named else None
 
     def check_recogniser(self) -> None:
-        """Raise a `UserError` where nobody would listen and that was not asked for."""
+        """Raise a `UserError` where nobody would listen and that was not asked for; the corpus must be there."""
         is_heard = self.recogniser is not None or self.world is not None
         remedy = (
             f"{Path(self.data).parent} is no closed world (no sentences.txt there): name a recogniser by its path, "
@@ -131,7 +131,6 @@ class TokenizerSetConfig(SpokenSetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.decoder is not None:
-            self.check_recogniser()
             return
         for one in fields(self):
             if one.name in HEARING:
@@ -164,7 +163,6 @@ class DecoderSetConfig(SpokenSetConfig):
         super().__post_init__()
         is_one = (self.tokenizer is None) != (self.tokens is None)
         check_option(is_one, "tokenizer", self.tokenizer, "give either tokenizer=<artefact> or tokens=<Parquet>")
-        self.check_recogniser()
 
     @property
     def local_inputs(self) -> list[str | None]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corpus.audio.segments import read_segment
-from corpus.manifest import BadRecord, Utterance, check_bad_share, read_manifest
+from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share, read_manifest
 from corpus.tokens import read_tokens
 from decoder.model import SpeechDecoder
 from runtime.artefact import artefact_folder
@@ -18,7 +18,7 @@ from runtime.stage import Run
 from tokenizer.model import Codes, SpeechTokenizer
 from tokenizer.scoring.transcripts import READ_TOGETHER
 
-from .config import DecoderSetConfig
+from .config import KNOWN_VOICES, DecoderSetConfig, SpeakingConfig
 
 ENCODED = "encoded.jsonl"
 
@@ -43,6 +43,23 @@ class EncodedSet(NamedTuple):
     left_out: int
 
 
+def chosen_rows(utterances: Sequence[Utterance], options: SpeakingConfig, speakers: Sequence[str]) -> list[int]:
+    """The places of the utterances of the chosen voices; ``speakers`` are those that the decoder knows.
+
+    Raises:
+        UserError: there is none.
+    """
+    voices = speakers if options.voices == [KNOWN_VOICES] else options.voices
+    if not voices:
+        return list(range(len(utterances)))
+    rows = [row for row, one in enumerate(utterances) if one.speaker in voices]
+    if not rows:
+        known = ", ".join(sorted({one.speaker for one in utterances})[:10])
+        found = f"no utterance of {', '.join(voices)}"
+        raise UserError("option speaking.voices", found=found, remedy=f"the set's voices are: {known}")
+    return rows
+
+
 def open_decoder(folder: str, tokenizer: str) -> SpeechDecoder:
     """The decoder in a folder, checked to be one of the tokenizer's with this fingerprint.
 
@@ -56,6 +73,12 @@ def open_decoder(folder: str, tokenizer: str) -> SpeechDecoder:
     return decoder
 
 
+def wanted_utterances(config: DecoderSetConfig, manifest: Manifest, decoder: SpeechDecoder) -> list[Utterance]:
+    """The first utterances of the chosen voices, at most ``config.limit``."""
+    rows = chosen_rows(manifest.utterances, config.speaking, decoder.speakers)
+    return [manifest.utterances[row] for row in rows[: config.limit or None]]
+
+
 def encode_set(config: DecoderSetConfig, run: Run) -> EncodedSet:
     """The manifest's utterances as tokens, encoded by ``config.tokenizer``; what is done is kept.
 
@@ -65,9 +88,8 @@ def encode_set(config: DecoderSetConfig, run: Run) -> EncodedSet:
     assert config.tokenizer is not None
     tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer, config.device)
     tokenizer.require_codebook()
-    open_decoder(config.decoder, tokenizer.fingerprint)
     manifest = read_manifest(config.data, config.max_bad_share)
-    wanted = manifest.utterances[: config.limit or None]
+    wanted = wanted_utterances(config, manifest, open_decoder(config.decoder, tokenizer.fingerprint))
     bad, utterances, tokens = list(manifest.bad), list[Utterance](), list[Codes]()
     with Journal(run.folder / ENCODED) as journal:
         done = {record["start"]: record for record in journal.records}
@@ -108,9 +130,8 @@ def encoded_before(config: DecoderSetConfig) -> EncodedSet:
     """
     assert config.tokens is not None
     speech = read_tokens(config.tokens)
-    open_decoder(config.decoder, speech.tokenizer)
     manifest = read_manifest(config.data, config.max_bad_share)
-    wanted = manifest.utterances[: config.limit or None]
+    wanted = wanted_utterances(config, manifest, open_decoder(config.decoder, speech.tokenizer))
     codes = {item.id: item.tokens for item in speech.items}
     missing = [one.id for one in wanted if one.id not in codes]
     if missing:

@@ -42,6 +42,7 @@ def measure_tokenizer(config: TokenizerSetConfig, run: Run) -> dict[str, Any]:
     check_normaliser(config.normaliser)
     listeners = listeners_of(config)
     if config.decoder is not None:
+        config.check_recogniser()
         listeners.check(run)
     tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer, config.device)
     if config.decoder is None:
@@ -84,6 +85,7 @@ def measure_decoder(config: DecoderSetConfig, run: Run) -> dict[str, Any]:
     """Measure the speech that a decoder makes of a manifest's tokens; returns the metrics."""
     torch.set_num_threads(config.threads)
     check_normaliser(config.normaliser)
+    config.check_recogniser()
     listeners = listeners_of(config)
     listeners.check(run)
     encoded = encode_set(config, run) if config.tokenizer is not None else encoded_before(config)

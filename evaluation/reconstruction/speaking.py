@@ -14,7 +14,7 @@ from runtime.errors import UserError
 from runtime.stage import Run
 
 from .config import SpeakingConfig
-from .encoding import EncodedSet, open_decoder
+from .encoding import EncodedSet, chosen_rows, open_decoder
 
 TOKENS, SPEECH = "tokens.parquet", "speech"
 
@@ -32,8 +32,12 @@ def speak_again(encoded: EncodedSet, decoder: str, options: SpeakingConfig, thre
     Raises:
         UserError: a decoder of another tokenizer, or a voice that it does not know.
     """
-    chosen = chosen_voices(encoded, options)
-    check_voices(chosen.utterances, open_decoder(decoder, encoded.tokenizer).speakers, options)
+    speakers = open_decoder(decoder, encoded.tokenizer).speakers
+    rows = chosen_rows(encoded.utterances, options, speakers)
+    chosen = encoded._replace(
+        utterances=[encoded.utterances[row] for row in rows], tokens=[encoded.tokens[row] for row in rows]
+    )
+    check_voices(chosen.utterances, speakers, options)
     tokens = run.folder / TOKENS
     write_tokens(
         tokens,
@@ -50,7 +54,6 @@ def speak_again(encoded: EncodedSet, decoder: str, options: SpeakingConfig, thre
         out=str(part.folder),
         tokens=str(tokens),
         decoder=decoder,
-        voices=options.voices,
         speaker=options.speaker,
         vocoder=options.vocoder,
         steps=options.steps,
@@ -63,24 +66,6 @@ def speak_again(encoded: EncodedSet, decoder: str, options: SpeakingConfig, thre
     made = {one.id: one for one in read_manifest(part.folder / "manifest.jsonl").utterances}
     pairs = [ResynthesisPair(made[one.id], one) for one in chosen.utterances]
     return SpokenAgain(pairs, speed)
-
-
-def chosen_voices(encoded: EncodedSet, options: SpeakingConfig) -> EncodedSet:
-    """The utterances of the chosen voices.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not options.voices:
-        return encoded
-    rows = [row for row, one in enumerate(encoded.utterances) if one.speaker in options.voices]
-    if not rows:
-        known = ", ".join(sorted({one.speaker for one in encoded.utterances}))
-        found = f"no utterance of {', '.join(options.voices)}"
-        raise UserError("option speaking.voices", found=found, remedy=f"the set's voices are: {known}")
-    return encoded._replace(
-        utterances=[encoded.utterances[row] for row in rows], tokens=[encoded.tokens[row] for row in rows]
-    )
 
 
 def check_voices(utterances: Sequence[Utterance], speakers: Sequence[str], options: SpeakingConfig) -> None:

@@ -2,7 +2,7 @@
 
 ``<out>/corpus`` (only without ``ablate.corpus``), ``<out>/calibration/<point>`` (only with ``budget=cpu_seconds``),
 ``<out>/points/<point>/tokenizer`` and ``.../evaluation``; with a vocoder also ``.../tokens``, ``decoder``,
-``resynthesis`` and ``judged``.
+``resynthesis`` (not with a recogniser) and ``judged``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from recipes.plan import RecipePlan, make_plan
 from runtime.config import Options, option
+from runtime.errors import check_option
 
 from .grid import Point
 
@@ -42,6 +43,8 @@ class AblateConfig(Options):
         by_frame_rate: options of ``tokenizer.train`` that go with a frame rate.
         vocoder: run folder of ``decoder.train_vocoder``; gives each point a flow decoder of its own (options under
             ``decode``) and the judge's WER of what it says, in the closed world of the built-in corpus. Null: none.
+        recogniser: hears what each point's decoder says in the judge's place, in any corpus, and the whole of
+            ``evaluate decoder`` is measured: a path or URL as there. Null: the judge of the closed world.
     """
 
     out: str
@@ -56,6 +59,12 @@ class AblateConfig(Options):
     start_share: float = option(0.3, at_least=0, below=1)
     by_frame_rate: dict[str, Any] = option({})
     vocoder: str | None = None
+    recogniser: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_used = self.recogniser is None or self.vocoder is not None
+        check_option(is_used, "recogniser", self.recogniser, "give vocoder= too: without one nothing is spoken")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +128,7 @@ class Ablation:
         return make_plan(recipe)
 
     def _add_decoder(self, recipe: Section, point: Point, train: str, given: Section) -> None:
-        """Tokens -> flow decoder -> speech -> judge."""
+        """Tokens -> flow decoder -> speech -> judge or recogniser."""
         folder, name = self.folder(point), point.name
         tokens, decoder, spoken = (str(folder / part) for part in ("tokens", "decoder", "resynthesis"))
         split = str((self.evaluate.get("splits") or ["heldout_sentence"])[0])
@@ -127,7 +136,13 @@ class Ablation:
         add(recipe, f"tokens.{name}", "tokenizer.encode", [train], options)
         options = {"out": decoder, "corpus": self.corpus, "tokens": tokens, "vocoder": str(self.config.vocoder)}
         add(recipe, f"decoder.{name}", "decoder.train", [f"tokens.{name}"], options | self.decode)
-        options = {"out": spoken, "tokens": f"{tokens}/{split}.parquet", "decoder": decoder, "limit": SPOKEN}
+        made = {"tokens": f"{tokens}/{split}.parquet", "decoder": decoder, "limit": SPOKEN}
+        if self.config.recogniser is not None:
+            heard = {"data": f"{self.corpus}/{split}.jsonl", "recogniser": self.config.recogniser}
+            options = {"out": str(folder / "judged"), "speaking": {"voices": ["known"]}} | made | heard
+            add(recipe, f"judged.{name}", "evaluation.decoder_set", [f"decoder.{name}"], options)
+            return
+        options = {"out": spoken} | made
         add(recipe, f"resynthesis.{name}", "decoder.resynthesise", [f"decoder.{name}"], options)
         options = {"out": str(folder / "judged"), "corpus": self.corpus, "resynthesis": spoken}
         add(recipe, f"judged.{name}", "evaluation.run", [f"resynthesis.{name}"], options)

@@ -15,6 +15,8 @@ from .grid import Point, plain, short
 from .plan import Ablation
 
 MISSING = "–"
+# By the judge of the closed world (evaluation.run), or by a recogniser (evaluation.decoder_set): a table has one.
+RECONSTRUCTION = ("decoder.judge_wer", "resynthesised.judge_wer", "resynthesised.asr_wer")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Scores:
         metrics: of `tokenizer.evaluate`; empty where the point failed.
         splits: WER of each held-out manifest: ``{split: {"wer_with_vq": ..., "wer_without_vq": ...}}``.
         training: metrics of `tokenizer.train`, with the steps it took under ``steps``.
-        judged: metrics of `evaluation.run` on its speech; empty without a decoder.
+        judged: metrics of `evaluation.run`, or with a recogniser of `evaluation.decoder_set`, on its speech; empty
+            without a decoder.
         made_by: versions and git commit of the training.
     """
 
@@ -112,7 +115,8 @@ def columns(rows: Sequence[Scores]) -> list[Column]:
     ]
     for snr in noise_levels(rows):
         found.append(Column(f"UED {snr} dB", percent("metrics", f"token_edit_distance_{snr}db")))
-    found.append(Column("reconstruction WER", percent("judged", "decoder.judge_wer")))
+    for name in RECONSTRUCTION:
+        found.append(Column("reconstruction WER", percent("judged", name)))
     found.append(Column("training, CPU-s", whole("training", "fit_cpu_seconds")))
     always = len(swept) + 3
     return found[:always] + [column for column in found[always:] if any(column.cell(row) for row in rows)]

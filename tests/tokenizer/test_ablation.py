@@ -194,6 +194,19 @@ def test_a_vocoder_adds_reconstruction(spoken: Path, tmp_path: Path) -> None:
         assert steps[f"judged.{name}"].options.resynthesis == f"{folder}/resynthesis"  # type: ignore[attr-defined]
 
 
+def test_a_recogniser_measures_what_each_decoder_says(spoken: Path, tmp_path: Path) -> None:
+    given = arguments(spoken, tmp_path, f"vocoder={tmp_path}/vocoder", "recogniser=http://localhost:1/v1")
+    steps = load_ablation(given).plan().steps
+    judged, folder = steps["judged.frame_rate-25"], tmp_path / "points" / "frame_rate-25"
+    options: Any = judged.options
+    assert judged.config.run == "evaluation.decoder_set" and judged.folder == folder / "judged"
+    assert options.tokens.startswith(f"{folder}/tokens/") and options.decoder == f"{folder}/decoder"
+    assert options.data.startswith(str(spoken)) and options.speaking.voices == ["known"]
+    assert "resynthesis.frame_rate-25" not in steps
+    with pytest.raises(UserError, match=r"option .*recogniser.*give vocoder="):
+        load_ablation(arguments(spoken, tmp_path, "recogniser=http://localhost:1/v1"))
+
+
 @pytest.mark.parametrize(
     ("words", "labels"),
     [

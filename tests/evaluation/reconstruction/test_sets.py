@@ -194,6 +194,11 @@ def test_voices_that_the_decoder_does_not_know_are_named(made: Path, capsys: pyt
     assert decoder_set.STAGE.main(words(made, "carl", *options, data="carl.jsonl")) == 2
     error = capsys.readouterr().err
     assert "1 of 4 utterances" in error and "(u2) of 'carl'" in error and "speaking.speaker=TAG (anna, bert)" in error
+    known = [*options, "speaking.voices=[known]", "limit=2"]
+    assert decoder_set.STAGE.main([*words(made, "known", *known, data="carl.jsonl")]) == 0
+    assert [row["id"] for row in rows_of(made / "known") if row["part"] == "resynthesised"] == ["u0", "u1"]
+    assert decoder_set.STAGE.main([*words(made, "bert", *options, "speaking.voices=[bert]", "limit=2")]) == 0
+    assert [row["id"] for row in rows_of(made / "bert") if row["part"] == "recordings"] == ["u1", "u3"]
     options += ["speaking.speaker=anna"]
     assert decoder_set.STAGE.main(words(made, "carl", *options, data="carl.jsonl")) == 0
     assert "resynthesised.asr_wer" not in read_json(made / "carl" / "metrics.json")
