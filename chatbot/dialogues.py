@@ -35,7 +35,7 @@ STAGE = Stage(
     summary="Text dialogues -> filtered, shortened, spoken dialogues that chatbot.prepare takes.",
     inputs=lambda config: [
         *(one for one in (config.texts, config.texts_heldout) if one and not is_url(one)),
-        config.model,
+        *(config.model, config.voice_corpus, config.voice_tokenizer),
     ],
     example="texts=magpie.jsonl model=runs/quickstart/text2token_model/model reply_speaker=espeak-f2 "
     "out=runs/dialogues",

@@ -22,7 +22,11 @@ class BulkGenerationConfig(SpeechGenerationConfig):
     """Options of the stages that generate speech in bulk.
 
     Attributes:
-        backend: of the generation: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact).
+        backend: of the generation: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact); voices:
+            the built-in corpus's own voices, encoded by the speech tokenizer, for comparison (of ``model`` only the
+            vocabulary is read).
+        voice_corpus: output folder of corpus.build whose voices speak (backend=voices).
+        voice_tokenizer: artefact folder of the speech tokenizer (backend=voices).
         normaliser: how numbers, dates, amounts, units and abbreviations are written out before: builtin (English and
             Mandarin), nemo (NeMo's text processing, installed by yourself) or none.
         speaker_draw: shares of the speakers where none are given: training (in proportion to their speech in the
@@ -38,6 +42,8 @@ class BulkGenerationConfig(SpeechGenerationConfig):
     """
 
     backend: str = option("builtin", one_of=BACKENDS)
+    voice_corpus: str = option("", is_later=True)
+    voice_tokenizer: str = option("", is_later=True)
     normaliser: str = option("builtin", one_of=NORMALISERS)
     speaker_draw: str = option("training", one_of=DRAWS, is_later=True)
     speaker_floor: float = option(0.0, at_least=0, at_most=1, is_later=True)
@@ -52,6 +58,9 @@ class BulkGenerationConfig(SpeechGenerationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_option(bool(self.devices), "devices", self.devices, "give at least one, e.g. [cpu]")
+        for name in ("voice_corpus", "voice_tokenizer"):
+            given, is_read = getattr(self, name), self.backend == "voices"
+            check_option(bool(given) == is_read, name, given, "backend=voices needs it, no other backend reads it")
 
     def device(self, worker: int) -> str:
         """The device of a worker, by its number."""

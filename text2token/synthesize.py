@@ -33,8 +33,7 @@ STAGE = Stage(
     summary="Make speech tokens for spans of texts, with a text-to-token model, in bulk.",
     inputs=lambda config: [
         *(one for one in (config.texts, config.texts_heldout) if not is_url(one)),
-        config.model,
-        config.readback or None,
+        *(config.model, config.readback, config.voice_corpus, config.voice_tokenizer),
     ],
     example="texts=runs/corpus/texts.jsonl model=runs/text2token_export/model out=runs/synthesis processes=2",
     speed_options=("batch_size", "processes", "threads", "cuda_graphs", "bulk"),

@@ -15,7 +15,7 @@ from corpus.manifest import Utterance, read_manifest, write_manifest
 from corpus.text.normalisation import normalise
 from runtime.artefact import read_json, write_json, write_text
 from runtime.bulk.workers import num_available_cpus
-from runtime.errors import UserError, check_option
+from runtime.errors import UserError
 from runtime.stage import Run
 
 from .closed_world import World
@@ -24,7 +24,7 @@ from .fact_documents import FactDocument, GroupTexts, write_group
 from .made_up_facts import GROUPS, SPOKEN, FactIndex, MadeUpFact, made_up_facts, write_facts
 from .plan import RANDOM_LENGTH, endless
 from .synthesis import Prompt, synthesise
-from .voices import HELD_OUT, WorldVoice
+from .voices import WorldVoice, read_voices
 
 TRAIN, HELD_OUT_SENTENCE = "train", "heldout_sentence"
 Sentence = tuple[str, str, str]  # kind, transcript, prompt
@@ -44,7 +44,8 @@ def build_fact_corpus(config: FactCorpusConfig, run: Run) -> dict[str, Any]:
     }
     sentences = spoken_sentences(facts, config)
     check_nothing_leaks(facts, texts, sentences, Path(config.corpus))
-    voices = choose_voices(config)
+    listed = read_voices(config.corpus)
+    voices = [listed.trainable(name, "voices") for name in config.voices or [listed.answer]]
     planned = {split: list(prompts_of(split, own, voices, run.folder, config.seed)) for split, own in sentences.items()}
     durations = speak(config, run, [prompt for each in planned.values() for prompt, _, _ in each])
     for split, own in planned.items():
@@ -136,23 +137,6 @@ def texts_of_corpus(corpus: Path) -> Iterator[tuple[str, str]]:
         elif file.stem in (TRAIN, HELD_OUT_SENTENCE):
             for utterance in read_manifest(file, should_check_audio=False, needs_text=False).utterances:
                 yield str(file), normalise(utterance.text)
-
-
-def choose_voices(config: FactCorpusConfig) -> list[WorldVoice]:
-    """The voices that speak.
-
-    Raises:
-        UserError: the corpus has no voices.json, or no such voice for training.
-    """
-    file = Path(config.corpus) / "voices.json"
-    if not file.is_file():
-        raise UserError(str(file), found="no such file", remedy="give the output folder of corpus.build")
-    listed = read_json(file)
-    known = {voice["name"]: WorldVoice(**voice) for voice in listed["voices"] if voice["role"] != HELD_OUT}
-    names = config.voices or [listed["answer"]]
-    unknown = sorted(set(names) - known.keys())
-    check_option(not unknown, "voices", unknown, f"the training voices are {', '.join(sorted(known))}")
-    return [known[name] for name in names]
 
 
 def prompts_of(

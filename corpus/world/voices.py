@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from corpus.audio.files import Samples
-from runtime.errors import UserError
+from runtime.artefact import read_json
+from runtime.errors import UserError, check_option
 
 from . import espeak, flite
 
@@ -58,6 +60,40 @@ class WorldVoice:
     def describe(self) -> dict[str, Any]:
         """Plain data for voices.json."""
         return asdict(self)
+
+
+class VoiceList(NamedTuple):
+    """The voices of a corpus, and the name of the one that speaks the replies."""
+
+    answer: str
+    voices: list[WorldVoice]
+
+    def trainable(self, name: str = "", option: str = "voice") -> WorldVoice:
+        """A voice of the training data by its name; "" for the answer voice.
+
+        Raises:
+            UserError: none has this name; names ``option``.
+        """
+        known = {voice.name: voice for voice in self.voices if voice.role != HELD_OUT}
+        chosen = name or self.answer
+        check_option(chosen in known, option, chosen, f"the training voices are {', '.join(sorted(known))}")
+        return known[chosen]
+
+
+def read_voices(corpus: Path | str) -> VoiceList:
+    """The voices of ``voices.json`` in a folder of corpus.build.
+
+    Raises:
+        UserError: no such file, or another content.
+    """
+    file, remedy = Path(corpus) / "voices.json", "give the output folder of corpus.build"
+    if not file.is_file():
+        raise UserError(str(file), found="no such file", remedy=remedy)
+    listed = read_json(file)
+    try:
+        return VoiceList(listed["answer"], [WorldVoice(**voice) for voice in listed["voices"]])
+    except (KeyError, TypeError) as error:
+        raise UserError(str(file), found=f"no list of voices ({error})", remedy=remedy) from error
 
 
 def espeak_voice(variant: str, pitch: int, rate: int = 160, *, language: str = "en-us", role: str = SEEN) -> WorldVoice:

@@ -25,10 +25,9 @@ import torch
 from corpus.audio.files import write_audio
 from corpus.world.made_up_facts import MadeUpFact, read_facts
 from corpus.world.synthesis import Prompt, render
-from corpus.world.voices import HELD_OUT, WorldVoice
+from corpus.world.voices import WorldVoice, read_voices
 from lm.data.formats import Codes
-from runtime.artefact import atomic_folder, read_json, write_text
-from runtime.errors import check_option
+from runtime.artefact import atomic_folder, write_text
 from runtime.stage import Run
 from tokenizer.model import SpeechTokenizer
 
@@ -48,7 +47,7 @@ class FactChoice(NamedTuple):
 def make_fact_sets(config: FactSetConfig, run: Run) -> dict[str, Any]:
     """Compose, speak and encode the choices, and write ``<out>/sets/<name>.jsonl``; returns their numbers."""
     torch.set_num_threads(config.threads)
-    voice = choose_voice(config)
+    voice = read_voices(config.facts).trainable(config.voice)
     sets = {name: list(compose(read_facts(config.facts))) for name, compose in SETS.items()}
     texts = sorted({text for choices in sets.values() for one in choices for text in one[2:] if text})
     tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer)
@@ -58,15 +57,6 @@ def make_fact_sets(config: FactSetConfig, run: Run) -> dict[str, Any]:
             lines = [json.dumps(record_of(one, codes, tokenizer.fingerprint)) + "\n" for one in choices]
             write_text(folder / f"{name}.jsonl", "".join(lines))
     return {**{name: len(choices) for name, choices in sets.items()}, "sounds": len(texts)}
-
-
-def choose_voice(config: FactSetConfig) -> WorldVoice:
-    """The voice that speaks."""
-    listed = read_json(Path(config.facts) / "voices.json")
-    known = {voice["name"]: WorldVoice(**voice) for voice in listed["voices"] if voice["role"] != HELD_OUT}
-    name = config.voice or listed["answer"]
-    check_option(name in known, "voice", name, f"the training voices are {', '.join(sorted(known))}")
-    return known[name]
 
 
 def questions(facts: Sequence[MadeUpFact]) -> Iterator[FactChoice]:

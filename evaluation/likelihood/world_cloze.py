@@ -27,9 +27,9 @@ from corpus.world.facts import OBJECTS, PLACES
 from corpus.world.plan import MAX_STORY_SENTENCES
 from corpus.world.situations import story
 from corpus.world.synthesis import Prompt, render
-from corpus.world.voices import HELD_OUT, WorldVoice
+from corpus.world.voices import HELD_OUT, WorldVoice, read_voices
 from lm.data.readers import read_texts
-from runtime.artefact import atomic_folder, read_json, write_text
+from runtime.artefact import atomic_folder, write_text
 from runtime.stage import Run
 from tokenizer.model import SpeechTokenizer
 
@@ -53,8 +53,7 @@ def make_cloze_set(config: ClozeSetConfig, run: Run) -> dict[str, Any]:
     """Compose the pairs, speak and encode them, and write ``<out>/set``; returns their numbers."""
     torch.set_num_threads(config.threads)
     corpus = Path(config.corpus)
-    listed = read_json(corpus / "voices.json")["voices"]
-    voices = [voice for values in listed if (voice := WorldVoice(**values)).role != HELD_OUT]
+    voices = [voice for voice in read_voices(corpus).voices if voice.role != HELD_OUT]
     pairs = story_pairs(config.pairs, known_stories(corpus), config.seed)
     tokenizer = SpeechTokenizer.from_pretrained(config.tokenizer)
     with atomic_folder(run.folder / "set") as folder, run.progress(len(pairs), "stories", unit="story") as bar:

@@ -230,7 +230,7 @@ def test_spans_of_a_synthesis_are_read_back(inputs: dict[str, str], tmp_path: Pa
     pack.STAGE.execute(PackConfig(span_readback=str(tmp_path / "all"), **packed))  # type: ignore[arg-type]
     card = (tmp_path / "packed/interleaved/README.md").read_text()
     assert f"word error rate of {len(rows):,} spans" in card and f"{metrics['span_wer']:.2%}" in card
-    (tmp_path / "corpus/voices.json").write_text('{"voices": []}')
+    (tmp_path / "corpus/voices.json").write_text('{"answer": "ann", "voices": []}')
     with pytest.raises(UserError, match="no voice for the speaker 'ann'"):
         evaluate_spans.STAGE.execute(SpanReadbackConfig(out=str(tmp_path / "refused"), **spoken))  # type: ignore[arg-type]
 

@@ -14,6 +14,7 @@ from text2token.speech_generation import SpeechBackend, SpeechGenerationConfig
 BACKENDS = {  # imported when opened: each needs torch, or a package that is not always installed
     "builtin": "text2token.backends.builtin:open_generator",
     "vllm": "text2token.backends.vllm_engine:VllmBackend",
+    "voices": "text2token.backends.voices:VoiceBackend",
     "sglang": "text2token.backends.sglang_engine:SglangBackend",
 }
 

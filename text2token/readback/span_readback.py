@@ -12,9 +12,9 @@ import torch
 
 from corpus.text.spoken_words import spoken_words
 from corpus.world.synthesis import Prompt, render
-from corpus.world.voices import WorldVoice
+from corpus.world.voices import read_voices
 from lm.data.readers import read_split
-from runtime.artefact import read_json, write_text
+from runtime.artefact import write_text
 from runtime.bulk.job import UnitFolder
 from runtime.errors import UserError
 from runtime.hashing import seed_of
@@ -133,14 +133,15 @@ def speak_spans(
     Raises:
         UserError: a speaker of the synthesis is no voice of the corpus.
     """
-    listed = Path(config.corpus) / "voices.json"
-    if not listed.is_file():
-        raise UserError(str(listed), found="no such file", remedy="give the output folder of corpus.build")
-    voices = {voice["name"]: WorldVoice(**voice) for voice in read_json(listed)["voices"]}
+    voices = {voice.name: voice for voice in read_voices(config.corpus).voices}
     unknown = sorted({one.span.speaker for one in sample} - voices.keys())
     if unknown:
         found = f"no voice for the speaker {unknown[0]!r} of the synthesis"
-        raise UserError(str(listed), found=found, remedy="leave corpus out: the floor needs the built-in voices")
+        raise UserError(
+            str(Path(config.corpus) / "voices.json"),
+            found=found,
+            remedy="leave corpus out: the floor needs the built-in voices",
+        )
     audios = []
     with run.progress(len(sample), "speaking the same words", unit="span") as bar:
         for one in sample:
