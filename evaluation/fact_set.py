@@ -1,11 +1,11 @@
 """Stage ``evaluation.fact_set``: choices about made-up facts, in text and in speech tokens, for base models.
 
     python -m evaluation.fact_set facts=runs/facts tokenizer=runs/quickstart/tokenizer/artefact out=runs/fact_set
-    python -m evaluation.base data=runs/fact_set/sets/questions.jsonl 'directions=[t2t,s2t,t2s,s2s]' model=... out=...
-    python -m evaluation.base data=runs/fact_set/sets/statements.jsonl 'directions=[t2t,s2s]' model=... out=...
+    python -m evaluation.base data=runs/fact_set/sets 'directions=[t2t,s2t,t2s,s2s]' model=... out=...
 
-The subsets of the scores are the groups of `corpus.facts`: facts that speech tells, facts of texts that may be
-interleaved, and facts of texts that never are. Chance is 50 %, the intervals are over entities.
+The subsets of the scores are the sets below by the groups of `corpus.facts` (``questions.interleaved``): facts that
+speech tells, facts of texts that may be interleaved, and facts of texts that never are. Chance is 50 %, the intervals
+are over entities.
 
 Writes <out>/sets/questions.jsonl, new_questions.jsonl (asked in words that no training data uses), beginnings.jsonl (a
 statement's last word) and statements.jsonl (true and false ones, without a context).

@@ -38,11 +38,11 @@ from typing import Any
 
 from runtime.artefact import read_json
 from runtime.config import read_section
-from runtime.errors import UserError
 from runtime.stage import Stage, exclusive
 
 from .ablation.grid import Point, flatten, make_points, parse_overrides, plain
 from .ablation.plan import AblateConfig, Ablation
+from .ablation.words import split_words
 from .plan import load_recipe
 from .quickstart import Runner
 from .recipe_command import RecipeCommand
@@ -56,25 +56,12 @@ def load_ablation(arguments: Sequence[str]) -> Ablation:
     Raises:
         UserError: an option that is not there, or a value that does not suit.
     """
-    own = {field.name for field in fields(AblateConfig)}
-    for_recipe, for_training = [], []
-    for word in arguments:
-        key = word.split("=")[0]
-        if "=" not in word:
-            raise UserError(f"argument {word!r}", found="not of the form key=value", remedy="see --help")
-        if key == "recipe" or key.startswith("ablate."):
-            for_recipe.append(word)
-        elif key.split(".")[0] in SECTIONS:
-            for_recipe.append(f"++{word}")
-        elif key in own and not (key == "seed" and "," in word):
-            for_recipe.append(f"ablate.{word}")
-        else:
-            for_training.append(word)
-    recipe = load_recipe(for_recipe, default="ablate_tokenizer")
+    words = split_words(arguments, {field.name for field in fields(AblateConfig)}, SECTIONS)
+    recipe = load_recipe(words.recipe, default="ablate_tokenizer")
     by_rate = {plain(float(rate)): flatten(own) for rate, own in recipe["ablate"].get("by_frame_rate", {}).items()}
     settings = recipe["ablate"] | {"by_frame_rate": by_rate}
     config = read_section(AblateConfig, settings, "ablate.")
-    overrides = parse_overrides(for_training)
+    overrides = parse_overrides(words.grid)
     points = make_points(flatten(recipe["sweep"]), flatten(recipe["train"]), by_rate, overrides)
     sections: dict[str, Any] = {name: recipe.get(name) or {} for name in SECTIONS}
     return Ablation(config=config, points=points, **sections)

@@ -103,6 +103,7 @@ COMMANDS = (
     Subcommand(
         "ablate tokenizer", "recipes.ablate_tokenizer", "train and score a grid of tokenizers -> one table and plot"
     ),
+    Subcommand("ablate lm", "recipes.ablate_lm", "what interleaved data carries from text to speech: a grid"),
     Subcommand("report", "recipes.report", "write the one-file HTML report and metrics.json of a run"),
 )
 

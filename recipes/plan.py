@@ -116,7 +116,7 @@ def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dic
 
     Args:
         arguments: the overrides.
-        default: the recipe without ``recipe=``. One that ablates can only be exchanged for another that ablates.
+        default: the recipe without ``recipe=``. One that ablates can only be exchanged for another of its kind.
 
     Raises:
         UserError: no such recipe, or an option that it does not have.
@@ -129,8 +129,10 @@ def load_recipe(arguments: Sequence[str], *, default: str = "quickstart") -> dic
 
     names = [word.removeprefix("recipe=") for word in arguments if word.startswith("recipe=")]
     name = names[-1] if names else default
-    is_ablation = default.startswith(ABLATION)
-    known = sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem.startswith(ABLATION) == is_ablation)
+    names_of = {file.stem for file in RECIPES.glob("*.yaml")}
+    ablations = {stem for stem in names_of if stem.startswith(ABLATION)}
+    same = {stem for stem in ablations if stem.startswith(default)}
+    known = sorted(same if default in ablations else names_of - ablations)
     if name not in known:
         raise UserError("option recipe", found=f"found {name!r}", remedy=f"choose one of {', '.join(known)}")
     overrides = [word for word in arguments if not word.startswith("recipe=")]

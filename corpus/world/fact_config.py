@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from runtime.config import option
 from runtime.stage import StageConfig
 
+from .made_up_facts import ENTITIES
+
 
 @dataclass(kw_only=True)
 class FactCorpusConfig(StageConfig):
@@ -16,6 +18,7 @@ class FactCorpusConfig(StageConfig):
         out: run folder.
         seed: of facts, groups, texts and speech; the same seed gives the same bytes.
         corpus: folder of corpus.build, whose voices speak, and which must not tell any of the facts.
+        num_entities: that facts are made up about; four facts each.
         voices: names of the voices that speak (none named: the answer voice).
         spoken_texts: training texts about the facts of the group ``spoken``.
         interleaved_texts: training texts about the facts of the group ``interleaved``.
@@ -26,6 +29,7 @@ class FactCorpusConfig(StageConfig):
     """
 
     corpus: str
+    num_entities: int = option(len(ENTITIES), at_least=3, at_most=len(ENTITIES), is_later=True)
     voices: list[str] = option([])
     spoken_texts: int = option(800, at_least=1)
     interleaved_texts: int = option(1800, at_least=1)

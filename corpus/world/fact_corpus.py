@@ -36,7 +36,7 @@ def build_fact_corpus(config: FactCorpusConfig, run: Run) -> dict[str, Any]:
     Raises:
         UserError: the corpus tells one of the facts, or has no such voice.
     """
-    facts = made_up_facts(config.seed)
+    facts = made_up_facts(config.seed, config.num_entities)
     counts = (config.spoken_texts, config.interleaved_texts, config.text_texts)
     texts = {
         group: write_group([fact for fact in facts if fact.group == group], count, config.heldout_texts, config.seed)

@@ -129,10 +129,10 @@ def with_last_word(sentence: str, word: str) -> str:
     return " ".join([*sentence.split()[:-1], word])
 
 
-def made_up_facts(seed: int) -> list[MadeUpFact]:
-    """All facts, in the order of relations and entities; groups, attributes and false answers follow from the seed."""
+def made_up_facts(seed: int, num_entities: int = len(ENTITIES)) -> list[MadeUpFact]:
+    """All facts about some entities, relation by relation; groups, answers and false answers follow from the seed."""
     rng = random.Random(f"made-up facts {seed}")
-    order = rng.sample(ENTITIES, len(ENTITIES))
+    order = rng.sample(ENTITIES, num_entities)
     facts = []
     for number, relation in enumerate(RELATIONS):
         group_of = {entity: GROUPS[(place + number) % len(GROUPS)] for place, entity in enumerate(order)}
@@ -140,7 +140,8 @@ def made_up_facts(seed: int) -> list[MadeUpFact]:
         for group in GROUPS:
             entities = [entity for entity in order if group_of[entity] == group]
             answers |= dict(zip(entities, evenly(relation.attributes, len(entities), rng), strict=True))
-        facts += [make_fact(relation, entity, group_of[entity], answers[entity], rng) for entity in ENTITIES]
+        named = (entity for entity in ENTITIES if entity in group_of)
+        facts += [make_fact(relation, entity, group_of[entity], answers[entity], rng) for entity in named]
     return facts
 
 

@@ -71,6 +71,7 @@ def item_line(one: ChoiceLikelihood, rule: LikelihoodRule, score: ItemScore) -> 
     record = {
         "id": one.id,
         "subset": one.subset,
+        **({"cluster": one.cluster} if one.cluster else {}),
         "direction": one.direction,
         "rule": rule.name,
         "measures": {name: list(measure) for name, measure in score.measures.items()},

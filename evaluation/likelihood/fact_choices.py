@@ -8,9 +8,10 @@
     statements     the color of lisbon is white                the color of lisbon is red       (no context)
 
 Two items a fact and set, one for each false answer, so that the accuracy is the share of false answers that the true
-one beats (chance 50 %). The subset of an item is the group of its fact, its cluster the entity: intervals are over
-entities. Statements are spoken whole, so that their speech differs at the end alone; the beginning is a sentence that
-breaks off. All sounds of a set have one pace and pitch, so that nothing but the words tells two answers apart.
+one beats (chance 50 %). The subset of an item is its set and the group of its fact (``questions.interleaved``), its
+cluster the entity: intervals are over entities. Statements are spoken whole, so that their speech differs at the end
+alone; the beginning is a sentence that breaks off. All sounds of a set have one pace and pitch, so that nothing but
+the words tells two answers apart.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def make_fact_sets(config: FactSetConfig, run: Run) -> dict[str, Any]:
     with atomic_folder(run.folder / "sets") as folder:
         codes = speak(texts, voice, tokenizer, config, run, folder)
         for name, choices in sets.items():
-            lines = [json.dumps(record_of(one, codes, tokenizer.fingerprint)) + "\n" for one in choices]
+            lines = [json.dumps(record_of(name, one, codes, tokenizer.fingerprint)) + "\n" for one in choices]
             write_text(folder / f"{name}.jsonl", "".join(lines))
     return {**{name: len(choices) for name, choices in sets.items()}, "sounds": len(texts)}
 
@@ -114,7 +115,7 @@ def speak(
     sounds = []
     with run.progress(len(texts), "facts", unit="sound") as bar:
         for number, text in enumerate(texts):
-            # a prompt's id decides its pace and pitch: one for all
+            # A prompt's id decides its pace and pitch: one for all.
             sounds.append(render(Prompt("fact", said(text), voice, folder), config.seed))
             if config.audio:
                 write_audio(folder / "audio" / f"{number:05d}.flac", sounds[-1], is_durable=False)
@@ -127,11 +128,12 @@ def said(text: str) -> str:
     return f"{text.removesuffix('.')}?" if text.split()[0] in ("what", "which", "who", "where") else text
 
 
-def record_of(one: FactChoice, codes: Mapping[str, Codes], tokenizer: str) -> dict[str, Any]:
-    """A line of the set (`evaluation.likelihood.choice_rows`)."""
+def record_of(name: str, one: FactChoice, codes: Mapping[str, Codes], tokenizer: str) -> dict[str, Any]:
+    """A line of the set of that name (`evaluation.likelihood.choice_rows`)."""
+    id, subset = f"{name}-{one.id}", f"{name}.{one.fact.group}"
     parts = {
-        name: {"id": f"{one.id}-{name}", "text": text, "tokens": codes[text].tolist()}
-        for name, text in (("context", one.context), ("correct", one.correct), ("incorrect", one.incorrect))
+        part: {"id": f"{id}-{part}", "text": text, "tokens": codes[text].tolist()}
+        for part, text in (("context", one.context), ("correct", one.correct), ("incorrect", one.incorrect))
         if text
     }
-    return {"id": one.id, "subset": one.fact.group, "cluster": one.fact.entity, "tokenizer": tokenizer, **parts}
+    return {"id": id, "subset": subset, "cluster": one.fact.entity, "tokenizer": tokenizer, **parts}

@@ -51,6 +51,11 @@ def test_groups_lie_like_a_checkerboard_and_attributes_are_balanced(seed: int) -
         assert not set(fact.questions) & set(fact.new_questions)
 
 
+def test_fewer_entities() -> None:
+    facts = made_up_facts(1, 6)
+    assert len(facts) == 6 * len(RELATIONS) and {fact.group for fact in facts} == set(GROUPS)
+
+
 def test_every_word_is_the_worlds_and_the_world_tells_none() -> None:
     world, facts = World(), made_up_facts(1)
     index = FactIndex(facts)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.world.made_up_facts import ENTITIES, GROUPS, made_up_facts, write_facts
+from corpus.world.made_up_facts import ENTITIES, made_up_facts, write_facts
 from corpus.world.voices import espeak_voice
 from evaluation import fact_set
 from evaluation.likelihood.choice_sets import BENCHMARKS, read_choice_set
@@ -50,12 +50,12 @@ def test_the_stage(small: SmallModel, tmp_path: Path) -> None:
     fact_set.STAGE.execute(FactSetConfig(**options, out=str(tmp_path / "two")))
     assert file_digest(tmp_path / "one" / "sets") == file_digest(tmp_path / "two" / "sets")
     assert {name: metrics[name] for name in SETS} == dict.fromkeys(SETS, 2 * len(facts))
-    for name in SETS:
-        directions = ("t2t", "s2s") if name == "statements" else ("t2t", "s2t", "t2s", "s2s")
-        found = read_choice_set(BENCHMARKS["pairs"], tmp_path / f"one/sets/{name}.jsonl", directions)
-        assert not found.left_out and {item.subset for item in found.items} <= set(GROUPS)
-        assert {item.cluster for item in found.items} == set(ENTITIES[:3])
-        assert all(part.codes for item in found.items for part in item.parts())
+    found = read_choice_set(BENCHMARKS["pairs"], tmp_path / "one/sets", ("t2t", "s2t", "t2s", "s2s"))
+    assert not found.left_out and len(found.items) == 4 * 2 * len(facts)
+    groups = {fact.group for fact in facts}
+    assert {item.subset for item in found.items} == {f"{name}.{group}" for name in SETS for group in groups}
+    assert {item.cluster for item in found.items} == set(ENTITIES[:3])
+    assert all(part.codes for item in found.items for part in item.parts())
     lines = (tmp_path / "one/sets/questions.jsonl").read_text().splitlines()
     replies = {part["text"]: part["tokens"] for line in lines for part in (json.loads(line)["correct"],)}
     assert all(replies[one["correct"]["text"]] == one["correct"]["tokens"] for one in map(json.loads, lines))

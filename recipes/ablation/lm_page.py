@@ -1,0 +1,113 @@
+"""Files of an ablation of the language model: ``ablation.md``, ``.html`` (opens offline), ``.png`` and ``.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from corpus.world.made_up_facts import GROUPS
+from recipes.reporting.blocks import Section, png_uri
+from recipes.reporting.page import render_page
+from runtime.artefact import atomic_path, read_json, write_json, write_text
+from runtime.stage import Stage
+
+from .lm_figure import LABELS, lm_figure
+from .lm_plan import LmAblation
+from .lm_table import PAPER_HEADS, PAPER_ROWS, PAPER_TITLE, Setting, gather_settings, group_table, source_table
+from .page import markdown_table
+
+READING = (
+    "Share of false answers that the true one beats, in per cent, with a 95 % interval over entities (all seeds"
+    " together); chance is 50. Facts of interleaved texts are told by texts alone, and these texts are interleaved;"
+    " facts of texts alone are the control: the same entities and relations, never interleaved. No speech tells a fact"
+    " of either. T→T says whether the facts are known at all; where it is low, the other columns say nothing. New"
+    " questions are asked in words that no training data uses. Statements are whole sentences, true against false;"
+    " beginnings lack the last word."
+)
+
+
+def write_lm_ablation(ablation: LmAblation, failed: Mapping[str, str], command: str) -> None:
+    """Write all four files into the ablation's folder, each atomically.
+
+    Args:
+        ablation: what was run.
+        failed: steps that failed, and why.
+        command: the command line that made it.
+    """
+    settings = gather_settings(ablation)
+    with atomic_path(ablation.out / "ablation.png") as temporary:
+        FigureCanvasAgg(lm_figure(settings)).print_png(str(temporary), metadata={"Software": None})
+    about = provenance_of(ablation, command)
+    rows = [setting.as_plain() for setting in settings]
+    write_json(ablation.out / "ablation.json", {"about": about, "settings": rows, "failed": dict(failed)})
+    write_text(ablation.out / "ablation.md", markdown(ablation, settings, about, failed))
+    picture = png_uri((ablation.out / "ablation.png").read_bytes())
+    write_text(ablation.out / "ablation.html", html(ablation, settings, about, failed, picture))
+
+
+def provenance_of(ablation: LmAblation, command: str) -> dict[str, str]:
+    """Command, inputs, budget, rule, versions and commit."""
+    config = ablation.config
+    records = [
+        read_json(folder / "run.json")
+        for point in ablation.points
+        if ((folder := ablation.folder(point) / "lm") / Stage.DONE).exists()
+    ]
+    versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
+    return {
+        "command": command,
+        "corpus": config.corpus,
+        "steps of a training": str(config.steps),
+        "rule": config.rule,
+        "versions": "; ".join(sorted(versions)),
+        "git commit": ", ".join(sorted({str(record.get("git_commit")) for record in records})),
+    }
+
+
+def markdown(
+    ablation: LmAblation, settings: Sequence[Setting], about: Mapping[str, str], failed: Mapping[str, str]
+) -> str:
+    """The text of ``ablation.md``."""
+    lines = ["# Ablation of the language model", "", *(f"- {name}: `{value}`" for name, value in about.items()), ""]
+    lines += [READING, "", "![plot](ablation.png)", ""]
+    for group in GROUPS:
+        lines += [f"## {LABELS[group].capitalize()}", "", *markdown_table(*group_table(settings, group)), ""]
+    heads, rows = source_table(ablation)
+    if rows:
+        lines += ["## Spans", "", *markdown_table(heads, rows), ""]
+    lines += [f"## {PAPER_TITLE}", "", *markdown_table(PAPER_HEADS, PAPER_ROWS), ""]
+    if failed:
+        lines += ["## Failed", "", *(f"- {name}: {reason}" for name, reason in failed.items()), ""]
+    return "\n".join(lines)
+
+
+def html(
+    ablation: LmAblation,
+    settings: Sequence[Setting],
+    about: Mapping[str, str],
+    failed: Mapping[str, str],
+    picture: str,
+) -> str:
+    """The text of ``ablation.html``, in the report's template."""
+    scores, runs, paper, how = Section("Scores"), Section("Runs"), Section("Paper"), Section("How it was made")
+    scores.text(READING)
+    scores.image(picture, "share of false answers beaten, by group and direction")
+    for group in GROUPS:
+        scores.heading(LABELS[group].capitalize())
+        heads, rows = group_table(settings, group)
+        scores.table(heads, [list(row) for row in rows])
+    heads, rows = source_table(ablation)
+    if rows:
+        scores.heading("Spans")
+        scores.table(heads, [list(row) for row in rows])
+    runs.table(["point", "folder"], [[point.label, f"points/{point.name}"] for point in ablation.points])
+    paper.text(PAPER_TITLE)
+    paper.table(PAPER_HEADS, [list(row) for row in PAPER_ROWS])
+    how.table(["what", ""], [[name, value] for name, value in about.items()])
+    sections = [scores, runs, paper, how]
+    if failed:
+        missing = Section("Failed")
+        missing.table(["step", "why"], [[name, reason] for name, reason in failed.items()])
+        sections.append(missing)
+    return render_page("speechweave: ablation of the language model", about["command"], sections)
