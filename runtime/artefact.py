@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,8 @@ def identity(config: Any, values: Mapping[str, Any] | None = None) -> dict[str, 
     values, counted = values or asdict(config), {}
     for option in fields(config):
         value, inner = values[option.name], getattr(config, option.name)
-        if not (option.metadata.get(LATER) and value == option.default):
+        default = option.default if option.default_factory is MISSING else option.default_factory()
+        if not (option.metadata.get(LATER) and value == default):
             counted[option.name] = identity(inner, value) if is_dataclass(inner) else value
     return counted
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from evaluation.rules.measure import MeanScore
 from recipes.reporting.figures import ACCENT, INK, SECOND, new_figure
 
-from .lm_table import Cell, Setting
+from .lm_table import ChoiceCell, Setting
 
-PANELS = (Cell("questions", "s2t"), Cell("statements", "s2s"), Cell("questions", "s2s"))
+PANELS = (ChoiceCell("questions", "s2t"), ChoiceCell("statements", "s2s"), ChoiceCell("questions", "s2s"))
 COLOURS = {"interleaved": ACCENT, "text": SECOND, "spoken": "#8d99ae"}
 LABELS = {
     "interleaved": "facts of interleaved texts",

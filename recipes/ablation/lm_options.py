@@ -49,7 +49,7 @@ class AblateLmConfig(Options):
 
 @dataclass(kw_only=True)
 class LmPointConfig(Options):
-    """What a point may vary.
+    """Options that a point may vary.
 
     Attributes:
         amount: share of the training's tokens that are interleaved; 0: none.

@@ -19,8 +19,8 @@ from .lm_plan import LmAblation, options_of
 MISSING = "–"
 
 
-class Cell(NamedTuple):
-    """What one column of a group's table shows: a set of choices in one direction."""
+class ChoiceCell(NamedTuple):
+    """One column of a group's table: a set of choices in one direction."""
 
     choices: str
     direction: str
@@ -33,15 +33,15 @@ class Cell(NamedTuple):
 
 # T->T first: where it is not near 100 % the facts are not known, and no other column says anything.
 CELLS = (
-    Cell("questions", "t2t"),
-    Cell("questions", "s2t"),
-    Cell("questions", "t2s"),
-    Cell("questions", "s2s"),
-    Cell("new_questions", "t2t"),
-    Cell("new_questions", "s2t"),
-    Cell("beginnings", "s2t"),
-    Cell("statements", "t2t"),
-    Cell("statements", "s2s"),
+    ChoiceCell("questions", "t2t"),
+    ChoiceCell("questions", "s2t"),
+    ChoiceCell("questions", "t2s"),
+    ChoiceCell("questions", "s2s"),
+    ChoiceCell("new_questions", "t2t"),
+    ChoiceCell("new_questions", "s2t"),
+    ChoiceCell("beginnings", "s2t"),
+    ChoiceCell("statements", "t2t"),
+    ChoiceCell("statements", "s2s"),
 )
 
 
@@ -61,8 +61,8 @@ class Setting:
     swept: Mapping[str, Any]
     amount: float
     seeds: Sequence[int] = ()
-    scores: Mapping[str, Mapping[Cell, MeanScore]] = field(default_factory=dict)
-    of_seeds: Mapping[str, Mapping[Cell, Sequence[float]]] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[ChoiceCell, MeanScore]] = field(default_factory=dict)
+    of_seeds: Mapping[str, Mapping[ChoiceCell, Sequence[float]]] = field(default_factory=dict)
     val_losses: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -106,8 +106,8 @@ def setting_of(ablation: LmAblation, points: Sequence[Point]) -> Setting:
     swept = {key: value for key, value in points[0].swept.items() if key != "seed"}
     done = [point for point in points if (ablation.folder(point) / "scores" / Stage.DONE).exists()]
     measures = {options_of(point).seed: read_measures(ablation.folder(point) / "scores") for point in done}
-    scores: dict[str, dict[Cell, MeanScore]] = {}
-    of_seeds: dict[str, dict[Cell, list[float]]] = {}
+    scores: dict[str, dict[ChoiceCell, MeanScore]] = {}
+    of_seeds: dict[str, dict[ChoiceCell, list[float]]] = {}
     for group in GROUPS:
         for cell in CELLS:
             own = [found.get((f"{cell.choices}.{group}", cell.direction), []) for found in measures.values()]

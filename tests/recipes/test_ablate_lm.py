@@ -11,7 +11,7 @@ from recipes.ablate_lm import load_lm_ablation
 from recipes.ablation.lm_options import LmPointConfig
 from recipes.ablation.lm_page import markdown
 from recipes.ablation.lm_plan import LmAblation, mixture, options_of, steps
-from recipes.ablation.lm_table import Cell, gather_settings, group_table
+from recipes.ablation.lm_table import ChoiceCell, gather_settings, group_table
 from runtime.artefact import write_json, write_text
 from runtime.errors import UserError
 
@@ -105,7 +105,7 @@ def test_tables_hold_the_seeds_together_and_their_intervals_are_over_entities(tm
             write_scores(ablation.folder(point), scores, own.seed)
     none, half = gather_settings(ablation)
     assert (none.seeds, half.seeds) == ([1, 2, 3], [1, 2]) and half.val_losses == {"val_loss.text": 2.5}
-    cell = Cell("questions", "s2t")
+    cell = ChoiceCell("questions", "s2t")
     mean = half.scores["interleaved"][cell]
     assert mean.micro == pytest.approx(0.85) and half.of_seeds["interleaved"][cell] == [0.8, 0.9]
     assert 0.85 - mean.interval[0] == pytest.approx(1.96 * (0.85 * 0.15 / 20) ** 0.5, abs=0.04), (

@@ -49,10 +49,12 @@ class GrownConfig(ToyConfig):
 
     Attributes:
         limit: an option added later.
+        kinds: another, whose default is a list.
     """
 
     part: GrownPart = field(default_factory=GrownPart)
     limit: int = option(1, is_later=True)
+    kinds: list[str] = option([], is_later=True)
 
 
 def make_stage(calls: list[int], failure: Exception | None = None) -> Stage[ToyConfig]:
