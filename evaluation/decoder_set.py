@@ -39,7 +39,10 @@ STAGE = Stage(
     example="decoder=runs/quickstart/decoder tokenizer=runs/quickstart/tokenizer/artefact "
     "data=runs/quickstart/corpus/heldout_sentence.jsonl speaking.voices=[espeak-f2] out=runs/decoder_set",
     speed_options=("processes", "threads"),
-    headlines=(Headline("resynthesised.asr_wer", "decoder: WER of its speech by the recogniser"),),
+    headlines=(
+        Headline("resynthesised.asr_wer", "decoder: WER of its speech by the recogniser"),
+        Headline("resynthesised.judge_wer", "decoder: WER of its speech by the judge of the closed world"),
+    ),
 )
 
 if __name__ == "__main__":

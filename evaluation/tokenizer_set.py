@@ -42,6 +42,7 @@ STAGE = Stage(
     speed_options=("processes", "threads"),
     headlines=(
         Headline("resynthesised.asr_wer", "tokenizer: reconstruction WER by the recogniser"),
+        Headline("resynthesised.judge_wer", "tokenizer: reconstruction WER by the judge of the closed world"),
         Headline("tokens.wer_with_vq", "tokenizer: WER read from the tokens"),
     ),
 )

@@ -251,6 +251,9 @@ def test_the_papers_speech_parts_are_trained_with_their_presets_and_measured(
     assert configs["voices"]["fit"]["steps"] == 200000 and configs["decoder"]["fit"]["steps"] == 20000
     assert configs["text2token"]["model"]["hidden"] == 1536 and configs["vocoder"]["mel"]["sample_rate"] == 22050
     for name in ("tokenizer_set", "decoder_set"):
+        assert (
+            configs[name]["frame_rate"] == configs["vocoder"]["mel"]["sample_rate"] / configs["vocoder"]["mel"]["hop"]
+        )
         assert configs[name]["data"] == "/d/test.jsonl" and configs[name]["speaking"] == {"speaker": "/d/clip.wav"}
     for name in ("tokenizer", "vocoder", "voices", "decoder", "text2token"):
         script = (folder / f"{name}.sbatch").read_text()
