@@ -67,6 +67,12 @@ COMMANDS = (
     Subcommand(
         "serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"
     ),
+    Subcommand(
+        "evaluate tokenizer", "evaluation.tokenizer_set", "a tokenizer on any manifest: tokens and their speech"
+    ),
+    Subcommand("evaluate decoder", "evaluation.decoder_set", "a decoder on any manifest: its speech, measured"),
+    Subcommand("evaluate base", "evaluation.base", "a base model on a set by likelihood: raw sums, and accuracies"),
+    Subcommand("evaluate chat", "evaluation.chat_set", "a chatbot on a set in text and speech: one table"),
     Subcommand("evaluate run", "evaluation.run", "judge resynthesised speech and answers independently"),
     Subcommand("evaluate load", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
     Subcommand(
@@ -89,14 +95,8 @@ COMMANDS = (
     ),
     Subcommand("evaluate export", "evaluation.export", "those answers in the files of a benchmark's own scripts"),
     Subcommand("evaluate serving", "evaluation.serving", "latency of a served chatbot at 1 to 16 talkers, p50 to p99"),
-    Subcommand(
-        "evaluate tokenizer", "evaluation.tokenizer_set", "a tokenizer on any manifest: tokens and their speech"
-    ),
-    Subcommand("evaluate decoder", "evaluation.decoder_set", "a decoder on any manifest: its speech, measured"),
-    Subcommand("evaluate chat", "evaluation.chat_set", "a chatbot on a set in text and speech: one table"),
     Subcommand("evaluate cloze-set", "evaluation.cloze_set", "StoryCloze-like pairs of the built-in world, spoken"),
     Subcommand("evaluate fact-set", "evaluation.fact_set", "true and false answers about made-up facts, spoken"),
-    Subcommand("evaluate base", "evaluation.base", "a base model on a set by likelihood: raw sums, and accuracies"),
     Subcommand(
         "evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods again; no model needed"
     ),
