@@ -6,6 +6,7 @@ they are, so that all that follows is the same.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -116,11 +117,14 @@ class ChatEndpoint:
         url: base of the endpoint, up to the ``/v1``.
         model: that the endpoint knows.
         requests: options of the requests.
-        option: name of the options in errors, e.g. ``"shorten"``.
+        options: names of the options that gave url and model, for errors.
     """
 
-    def __init__(self, url: str, model: str, requests: RequestConfig, option: str) -> None:
-        self.url, self.model, self.requests, self.option = url.rstrip("/"), model, requests, option
+    def __init__(
+        self, url: str, model: str, requests: RequestConfig, options: tuple[str, str] = ("url", "model")
+    ) -> None:
+        self.url, self.model, self.requests, self.options = url.rstrip("/"), model, requests, options
+        self._is_over = False  # the run has ended early: nothing is asked any more
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # a kept one may be stale
         self._client = httpx.Client(limits=limits, follow_redirects=True)
 
@@ -133,7 +137,7 @@ class ChatEndpoint:
         Raises:
             UserError: the endpoint refuses the key or does not know the model.
         """
-        with ThreadPoolExecutor(self.requests.concurrency) as pool:
+        with self.pool() as pool:
             waiting: dict[Future[EndpointReply], ChatRequest] = {}
             for request in asked:
                 waiting[pool.submit(self.complete, request)] = request
@@ -141,6 +145,18 @@ class ChatEndpoint:
                     yield from self._collect(waiting, journal)
             while waiting:
                 yield from self._collect(waiting, journal)
+
+    @contextlib.contextmanager
+    def pool(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads that ask; where the run ends early (Ctrl-C, too many failures) they stop after their present try."""
+        pool = ThreadPoolExecutor(self.requests.concurrency)
+        try:
+            yield pool
+        except BaseException:
+            self._is_over = True
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _collect(self, waiting: dict[Future[EndpointReply], ChatRequest], journal: Journal) -> Iterator[str]:
         done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -174,22 +190,26 @@ class ChatEndpoint:
                 `IndexError` or `TypeError` is asked for again.
 
         Raises:
-            UnansweredError: none after all retries.
+            UnansweredError: none after all retries, or stopped by the endpoint's content filter.
             UserError: no request would be answered.
         """
-        pause, failure = self.requests.wait_seconds, ""
+        pause, failure = self.requests.wait_seconds, "not asked: the run has ended"
         for number in range(self.requests.retries + 1):
             if number:
-                time.sleep(min(pause, LONGEST_WAIT))
+                self._wait(min(pause, LONGEST_WAIT))
                 pause *= 2
+            if self._is_over:
+                break
+            unread = "an answer that is not JSON"
             try:
-                return read(self._post(request))
+                body = self._post(request)
+                unread = unread_reason(body)
+                return read(body)
             except httpx.HTTPStatusError as error:
                 response = error.response
-                failure = f"status {response.status_code}"
+                failure = f"status {response.status_code}{_code(response)}"
                 if response.status_code in REFUSED:
-                    variable = self.requests.key_variable
-                    remedy = f"check {self.option}.url, {self.option}.model and the key in {variable}"
+                    remedy = f"check {', '.join(self.options)} and the key in {self.requests.key_variable}"
                     found = f"status {response.status_code} ({_detail(response)})"
                     raise UserError(self.url, found=found, remedy=remedy) from error
                 if response.status_code not in BUSY:
@@ -198,8 +218,14 @@ class ChatEndpoint:
             except (httpx.HTTPError, httpx.InvalidURL) as error:  # time-outs and broken connections are among them
                 failure = f"{type(error).__name__}: {error}"
             except (ValueError, KeyError, IndexError, TypeError):
-                failure = "an answer without text"
+                failure = unread
         raise UnansweredError(failure)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait between two tries, no longer than the run lasts."""
+        end = time.monotonic() + seconds
+        while not self._is_over and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
 
     def _post(self, request: ChatRequest) -> Any:
         key = os.environ.get(self.requests.key_variable)
@@ -213,19 +239,51 @@ class ChatEndpoint:
         return response.json()
 
 
+def unread_reason(body: Any) -> str:
+    """The reason to give where the body of a response holds no answer.
+
+    Raises:
+        UnansweredError: the endpoint's content filter stopped the answer: it would stop it again.
+    """
+    if not isinstance(body, dict):
+        return "an answer that is no JSON object"
+    choices = body.get("choices")
+    if not isinstance(choices, list):
+        error = body.get("error")
+        detail = error.get("message") if isinstance(error, dict) else error
+        return f"an answer without choices ({detail})" if detail else "an answer without choices"
+    whole = [one for one in choices if isinstance(one, dict)]
+    if any(one.get("finish_reason") == "content_filter" for one in whole):
+        raise UnansweredError("stopped by the endpoint's content filter")
+    messages = [one["message"] for one in whole if isinstance(one.get("message"), dict)]
+    if any(message.get("refusal") and not message.get("content") for message in messages):
+        return "a refusal without an answer"
+    return "an answer without text"
+
+
 def read_texts(body: Any) -> EndpointReply:
     """The texts of a response; raises `ValueError` where one of them is empty."""
     texts = [choice["message"]["content"] for choice in body["choices"]]
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise ValueError("no text")
-    usage = body.get("usage") or {}
-    counts = (int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
-    return EndpointReply([text.strip() for text in texts], *counts)
+    usage = body.get("usage")
+    counted = usage if isinstance(usage, dict) else {}
+    counts = (counted.get(f"{kind}_tokens") for kind in ("prompt", "completion"))
+    return EndpointReply([text.strip() for text in texts], *(one if isinstance(one, int) else 0 for one in counts))
 
 
 def _detail(response: httpx.Response) -> str:
     """The reason that the endpoint gives for its status."""
     return response.content[:300].decode(errors="replace").strip() or response.reason_phrase
+
+
+def _code(response: httpx.Response) -> str:
+    """The code of the error in a response, in brackets: equal for requests that failed alike; "" where it has none."""
+    try:
+        code = response.json()["error"]["code"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f" ({code})" if isinstance(code, str) and code else ""
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -279,6 +279,10 @@ class Stage(Generic[Config]):
     def _take_up_changes(self, folder: Path, record: dict[str, Any], should_restart: bool) -> None:
         """Go on with other options where the stage can, else begin anew (a training only with ``restart``)."""
         if self.resumable is None or should_restart or not self.resumable.has_checkpoint(folder):
+            inside = [path for path in record["inputs"] if Path(path).resolve().is_relative_to(folder.resolve())]
+            if inside:  # they would be moved away with the rest
+                found = f"the output of another run, which this one reads ({', '.join(inside)})"
+                raise UserError(str(folder), found=found, remedy="choose another out=")
             set_aside(folder)
             return
         changed = self._changes(folder, record)
@@ -296,7 +300,11 @@ class Stage(Generic[Config]):
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder (made if missing), so that two calls never write into one folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:  # below a file, or where none can be made
+        found = f"no folder, and none can be made there ({error.strerror})"
+        raise UserError(str(folder), found=found, remedy="choose another out=") from error
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

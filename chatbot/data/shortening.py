@@ -58,7 +58,7 @@ class Shortener:
 
     def __init__(self, config: EndpointConfig, requests: RequestConfig, max_words: int) -> None:
         self.instruction = config.instruction.replace("{words}", str(max_words))
-        self.endpoint = ChatEndpoint(config.url, config.model, requests, "shorten")
+        self.endpoint = ChatEndpoint(config.url, config.model, requests, ("shorten.url", "shorten.model"))
 
     def shorten(self, replies: Iterable[LongReply], journal: Journal) -> Iterator[str]:
         """Shorten replies into the journal; yields for each the reason of its failure, "" where there is none.

@@ -13,7 +13,7 @@ from evaluation.benchmarks.benchmark import Benchmark
 from evaluation.sets.item import EvaluationSet
 from evaluation.sets.reading import choose_items, read_set
 from evaluation.sets.run_header import RunHeader
-from runtime.artefact import read_json, write_json, write_text
+from runtime.artefact import file_digest, read_json, write_json, write_text
 from runtime.errors import UserError
 
 LINES, HEADER = "answers.jsonl", "answers.json"
@@ -78,6 +78,11 @@ class AnswerFile:
     found: EvaluationSet
     answers: Mapping[str, ModelAnswer]
 
+    @property
+    def digest(self) -> str:
+        """Identity of the answers, for their judgements."""
+        return file_digest(self.folder / LINES)
+
 
 def write_answers(folder: Path, header: AnswerHeader, answers: Iterable[ModelAnswer]) -> None:
     """Write both files, the header last."""
@@ -99,7 +104,11 @@ def read_answers(folder: Path | str, benchmark: Benchmark, data: str, max_bad_sh
         UserError: no answers, of another set, a bad line, or an item without a line.
     """
     root = Path(folder)
-    header = AnswerHeader(**read_json(root / HEADER))
+    try:
+        header = AnswerHeader(**read_json(root / HEADER))
+    except TypeError as error:
+        found = f"no circumstances of a run of answers ({error})"
+        raise UserError(str(root / HEADER), found=found, remedy="give an output folder of evaluate answer") from error
 
     def chosen(*, needs_audio: bool) -> EvaluationSet:
         options: dict[str, Any] = {"max_bad_share": max_bad_share, "needs_audio": needs_audio}

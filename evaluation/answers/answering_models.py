@@ -10,7 +10,6 @@ import contextlib
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +25,7 @@ from runtime.hashing import seed_of
 from .prompt import ItemPrompt
 
 MAX_SEED = 1 << 31
+CUT = "max_new_tokens"  # the end of a reply that was cut
 TRANSFORMERS_FILE = "config.json"
 
 
@@ -87,13 +87,7 @@ class AnsweringModel(Protocol):
 
 
 class SinglePromptModel(ABC):
-    """A model that takes one prompt a call, several calls at once.
-
-    Attributes:
-        concurrency: calls at once.
-    """
-
-    concurrency = 1
+    """A model that takes one prompt a call."""
 
     @abstractmethod
     def reply(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
@@ -105,14 +99,12 @@ class SinglePromptModel(ABC):
         """
 
     def replies(self, prompts: Sequence[ItemPrompt], settings: AnswerSettings) -> Iterator[ReceivedReply]:
-        """See `AnsweringModel`; where the run ends early, prompts that wait are not asked any more."""
-        pool = ThreadPoolExecutor(self.concurrency)
-        try:
-            yield from pool.map(lambda prompt: self._reply_or_failure(prompt, settings), prompts)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        """See `AnsweringModel`."""
+        for prompt in prompts:
+            yield self.reply_or_failure(prompt, settings)
 
-    def _reply_or_failure(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
+    def reply_or_failure(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
+        """The reply, or one with the reason why there is none."""
         try:
             return self.reply(prompt, settings)
         except UnansweredError as error:
@@ -131,8 +123,12 @@ class EndpointModel(SinglePromptModel):
     def __init__(self, url: str, name: str, requests: RequestConfig, digest: str = "") -> None:
         self.name, self.digest = served_model(url, name)
         self.digest = digest or self.digest
-        self.concurrency = requests.concurrency
-        self.endpoint = ChatEndpoint(url, self.name, requests, "requests")
+        self.endpoint = ChatEndpoint(url, self.name, requests, ("model", "served_model"))
+
+    def replies(self, prompts: Sequence[ItemPrompt], settings: AnswerSettings) -> Iterator[ReceivedReply]:
+        """See `AnsweringModel`; several prompts are asked at once."""
+        with self.endpoint.pool() as pool:
+            yield from pool.map(lambda prompt: self.reply_or_failure(prompt, settings), prompts)
 
     def reply(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
         """The reply of the endpoint, asked again as `RequestConfig` says."""
@@ -149,17 +145,23 @@ class EndpointModel(SinglePromptModel):
 
 
 def read_reply(body: Any, is_spoken: bool) -> ReceivedReply:
-    """The reply in a response's body; raises `ValueError` where the medium that was asked for is missing."""
-    message = body["choices"][0]["message"]
+    """The reply in a response's body; raises `ValueError` where the medium that was asked for is missing.
+
+    A refusal is what the model says. A reply that was cut at its longest is kept, and says so.
+    """
+    choice = body["choices"][0]
+    message, end = choice["message"], CUT if choice.get("finish_reason") == "length" else ""
     audio, text = message.get("audio") or {}, message.get("content")
+    text = message.get("refusal") if text is None else text
     heard = body.get("heard")
     if not is_spoken:
         if not isinstance(text, str):
             raise ValueError("no text")
-        return ReceivedReply(text, None, heard)
+        return ReceivedReply(text, None, heard, end=end)
     if not audio.get("data"):
         raise ValueError("no audio")
-    return ReceivedReply(text or audio.get("transcript"), base64.b64decode(audio["data"], validate=True), heard)
+    sound = base64.b64decode(audio["data"], validate=True)
+    return ReceivedReply(text or audio.get("transcript"), sound, heard, end=end)
 
 
 def served_model(url: str, name: str) -> tuple[str, str]:

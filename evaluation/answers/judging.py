@@ -28,7 +28,7 @@ def judge(config: JudgeConfig, run: Run) -> dict[str, Any]:
         remedy = f"it has {', '.join(rule.name for rule in benchmark.rules)}"
         raise UserError(f"benchmark {benchmark.name}", found="no rule that needs a judge", remedy=remedy)
     answered = read_answers(config.answers, benchmark, config.data, config.max_bad_share)
-    endpoint = ChatEndpoint(config.url, config.model, config.requests, "judge")
+    endpoint = ChatEndpoint(config.url, config.model, config.requests)
     total = sum(1 for _ in requests(answered, rules, config.media, set()))
     with run.progress(total, "judgements", unit="answer") as bar:
         judged = judge_answers(
@@ -41,7 +41,8 @@ def judge(config: JudgeConfig, run: Run) -> dict[str, Any]:
             max_failed_share=config.requests.max_failed_share,
         )
     digests = {rule.name: rule.judge.digest for rule in rules if rule.judge is not None}
-    write_json(run.folder / HEADER, {"url": config.url, "model": config.model, "prompts": digests})
+    said = {"answers": answered.digest, "prompts": digests}
+    write_json(run.folder / HEADER, {"url": config.url, "model": config.model} | said)
     return {
         "judgements": len(judged.replies),
         "failures": sum(judged.failures.values()),

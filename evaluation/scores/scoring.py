@@ -19,6 +19,7 @@ from evaluation.rules.measure import ItemScore, SetScore, rounded, score_set
 from evaluation.rules.rule import Answered, Compat, Rule
 from evaluation.sets.item import EvaluationItem
 from runtime.artefact import read_json, write_json, write_text
+from runtime.errors import UserError
 from runtime.stage import Run
 
 from .score_table import score_table
@@ -59,6 +60,9 @@ def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
     answered = read_answers(config.answers, benchmark, config.data, config.max_bad_share)
     judged = read_judgements(Path(config.judgements)) if config.judgements else Judgements({}, {})
     judge = read_json(Path(config.judgements) / JUDGE_HEADER) if config.judgements else {}
+    if judge.get("answers", answered.digest) != answered.digest:  # older judgements do not say what they judge
+        remedy = f"give the judgements of {config.answers}, or judge these answers"
+        raise UserError(str(config.judgements), found="judgements of other answers", remedy=remedy)
     scored: list[ScoredRule] = []
     lines: list[str] = []
     overall: list[OverallScore] = []

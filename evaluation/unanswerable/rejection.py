@@ -60,13 +60,13 @@ def measure_rejection(config: RejectionConfig, run: Run) -> dict[str, Any]:
 def endpoint(config: RejectionConfig, run: Run) -> Iterator[ChatEndpoint]:
     """A client of the server, which runs while the context is open where it is ours."""
     if config.url is not None:
-        yield ChatEndpoint(config.url, served_model(config.url, "")[0], config.requests, "requests")
+        yield ChatEndpoint(config.url, served_model(config.url, "")[0], config.requests)
         return
     assert config.bundle is not None
     most = config.requests.concurrency
     with serve_bundle(config.bundle, run.folder / "server.log", max_talkers=most, threads=config.threads) as served:
         url = f"{served.url}/v1"
-        yield ChatEndpoint(url, served_model(url, "")[0], config.requests, "requests")
+        yield ChatEndpoint(url, served_model(url, "")[0], config.requests)
 
 
 def ask(client: ChatEndpoint, prompt: RejectionPrompt) -> dict[str, Any]:

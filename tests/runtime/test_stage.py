@@ -205,6 +205,24 @@ def test_two_calls_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFi
     assert "another process is writing here" in capsys.readouterr().err
 
 
+def test_a_place_where_no_folder_can_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/below")):
+        assert make_stage([]).main([f"out={place}"]) == 2
+        assert "no folder, and none can be made there" in capsys.readouterr().err
+
+
+def test_a_run_never_moves_its_own_input_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[int] = []
+    stage, out = make_stage(calls), tmp_path / "toy"
+    assert stage.main([f"out={out}"]) == 0
+    for source in (out, out / "output.txt"):
+        assert stage.main([f"out={out}", f"source={source}", "part.steps=5"]) == 2
+        assert "the output of another run, which this one reads" in capsys.readouterr().err
+    assert (out / "output.txt").read_text() == "3" and calls == [3]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["toy"]
+
+
 def test_config_file_then_overrides(tmp_path: Path) -> None:
     file = tmp_path / "toy.yaml"
     file.write_text(f"out: {tmp_path / 'toy'}\npart: {{steps: 7}}\n")

@@ -190,6 +190,54 @@ def test_rows_without_readable_audio_are_left_out_of_answers_and_scores_alike(
     assert read_json(tmp_path / "scores" / "scores.json")["scores"][0]["stamp"]["left_out"] == 3
 
 
+def test_judgements_of_other_answers_are_refused(tmp_path: Path) -> None:
+    with chat_server(knows) as served:
+        answer.STAGE.execute(answered(tmp_path, served.url))
+    places = {"answers": str(tmp_path / "answers"), "data": str(tmp_path / "set"), "benchmark": "trivia_qa"}
+    with chat_server(judges) as served:
+        asked: dict[str, Any] = {"url": served.url, "model": "j", "media": ["text"], "requests": QUICK}
+        judge.STAGE.execute(JudgeConfig(out=str(tmp_path / "judged"), **places, **asked))
+    lines = (tmp_path / "answers" / "answers.jsonl").read_text()
+    (tmp_path / "answers" / "answers.jsonl").write_text(lines.replace("I think Lisbon", "Madrid"))
+    with pytest.raises(UserError, match=r"judged: judgements of other answers"):
+        score.STAGE.execute(scored(tmp_path, judgements=str(tmp_path / "judged")))
+    said = read_json(tmp_path / "judged" / "judge.json")
+    del said["answers"]  # as they were written before
+    (tmp_path / "judged" / "judge.json").write_text(json.dumps(said))
+    score.STAGE.execute(scored(tmp_path, judgements=str(tmp_path / "judged")))
+
+
+def test_replies_that_are_cut_filtered_or_refused_are_named_and_counted(tmp_path: Path) -> None:
+    def strange(body: dict[str, Any]) -> Reply:
+        land = body["messages"][-1]["content"].split()[-1]
+        status, reply = message("It is Paris, the capital of")
+        if land == "france":
+            reply["choices"][0]["finish_reason"] = "length"
+        if land == "italy":
+            reply["choices"][0]["finish_reason"] = "content_filter"
+        if land == "spain":
+            reply["choices"][0]["message"] = {"content": None, "refusal": "I cannot help with Madrid."}
+        return status, reply
+
+    with chat_server(strange) as served:
+        metrics = answer.STAGE.execute(answered(tmp_path, served.url))
+    assert metrics == {"items": 5, "failures": 1, "left_out": 0, "ended.max_new_tokens": 1}
+    lines = {
+        one["id"]: one for one in map(json.loads, (tmp_path / "answers" / "answers.jsonl").read_text().splitlines())
+    }
+    assert (lines["france"]["end"], lines["norway"]["end"]) == ("max_new_tokens", "")
+    assert lines["italy"]["failure"] == "stopped by the endpoint's content filter" and lines["italy"]["text"] is None
+    assert lines["spain"]["text"] == "I cannot help with Madrid."
+
+
+def test_a_header_that_is_none_is_named(tmp_path: Path) -> None:
+    with chat_server(knows) as served:
+        answer.STAGE.execute(answered(tmp_path, served.url))
+    (tmp_path / "answers" / "answers.json").write_text("{}")
+    with pytest.raises(UserError, match=r"answers\.json: no circumstances of a run of answers"):
+        score.STAGE.execute(scored(tmp_path))
+
+
 def test_answers_of_another_set_are_refused(tmp_path: Path) -> None:
     with chat_server(knows) as served:
         answer.STAGE.execute(answered(tmp_path, served.url))
