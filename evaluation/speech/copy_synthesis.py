@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from corpus.audio.mel import LogMel
 from corpus.audio.segments import read_segment
 from decoder.vocoder import Vocoder
 from runtime.artefact import artefact_folder
+from runtime.errors import UserError
 from runtime.progress import Progress
 
 from .resynthesis import ResynthesisPair
 
 
 def copy_synthesis(
-    pairs: Sequence[ResynthesisPair], vocoder: str, folder: Path, bar: Progress
+    pairs: Sequence[ResynthesisPair], vocoder: str, folder: Path, bar: Progress, *, frame_rate: float
 ) -> list[ResynthesisPair]:
     """Pairs of each recording with its copy, written to ``folder``; files that are there from a killed call are kept.
 
@@ -29,11 +31,17 @@ def copy_synthesis(
         vocoder: run folder of decoder.train_vocoder, or its artefact.
         folder: for the sounds.
         bar: updated by each utterance.
+        frame_rate: mel frames a second at which the hop modulation is measured.
 
     Raises:
-        UserError: no vocoder there, or an unreadable recording.
+        UserError: no vocoder there or one of another frame rate, whose buzz would not be found, or an unreadable
+            recording.
     """
     model = Vocoder.from_pretrained(artefact_folder(vocoder))
+    own_rate = model.mel.sample_rate / model.mel.hop
+    if not math.isclose(own_rate, frame_rate, rel_tol=1e-6):
+        found = f"{frame_rate:.9g}, but {vocoder} makes {own_rate:.9g} frames a second"
+        raise UserError("option frame_rate", found=found, remedy=f"give {own_rate:.9g}")
     log_mel = LogMel(model.mel)
     copies = []
     for pair in pairs:

@@ -54,7 +54,7 @@ def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
     if config.vocoder is not None:
         folder = run.folder / COPY_SYNTHESIS
         with run.progress(len(recorded), "copy synthesis", unit="utterance") as bar:
-            parts[COPY_SYNTHESIS] = copy_synthesis(recorded, config.vocoder, folder, bar)
+            parts[COPY_SYNTHESIS] = copy_synthesis(recorded, config.vocoder, folder, bar, frame_rate=config.frame_rate)
     left_out = {name: source.left_out for name, source in sources.items()}
     measured = MeasuredSet(
         data=Path(config.corpus).name,

@@ -101,10 +101,14 @@ def test_the_command_line_names_rows(made: Path) -> None:
     assert "| perfect | 1 |" in (made / "line" / "quality.md").read_text()
 
 
-def test_a_vocoder_has_a_row_of_recordings_through_it_alone(made: Path, spoken: dict[str, Path]) -> None:
+def test_a_vocoder_has_a_row_of_recordings_through_it_alone(
+    made: Path, spoken: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     vocoder = Vocoder(VocoderConfig(width=16, layers=1)).eval()
     vocoder.save_pretrained(made / "vocoder" / "artefact")
     arguments = [f"out={made}/copied", f"corpus={made}/corpus", f"resynthesis.noisy={made}/noisy", "processes=1"]
+    assert STAGE.main([*arguments, f"vocoder={made}/vocoder", "frame_rate=86.1328125"]) == 2
+    assert "frame_rate: 86.1328125, but" in capsys.readouterr().err  # a buzz at 100 Hz would not be found
     assert STAGE.main([*arguments, f"vocoder={made}/vocoder", "sheets=1"]) == 0
     metrics = json.loads((made / "copied" / "metrics.json").read_text())
     assert metrics["copy_synthesis.utterances"] == 2 and metrics["copy_synthesis.mel_cepstral_distance"] > 1

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from corpus.audio.files import Samples
+from corpus.audio.files import SAMPLE_RATE, Samples, resample
+from corpus.audio.mel import LogMel
+from decoder.config import VocoderConfig
+from decoder.vocoder import Vocoder
 from evaluation.speech.hop_modulation import hop_modulation, hop_profile
 
 HOP = 160
@@ -29,6 +33,50 @@ def test_a_known_modulation_is_found(hop: float) -> None:
     assert found["hop_modulation"] == pytest.approx(0.1 / np.sqrt(2), abs=0.005)
     assert found["hop_lowest"] == pytest.approx(0.9, abs=0.04) and found["hop_highest"] == pytest.approx(1.1, abs=0.04)
     assert hop_modulation([audio * waves], hop + 3)["hop_modulation"] < 0.03  # of another frame rate: no buzz
+
+
+def voices(rate: int, seconds: int = 80) -> Samples:
+    """Gliding harmonics under a loudness that comes and goes, and breath: as a recording, it knows no frames."""
+    draw = np.random.default_rng(5)
+    knots, place = np.arange(seconds + 1), np.arange(rate * seconds) / rate
+    pitch = np.interp(place, knots, draw.uniform(90, 240, seconds + 1))
+    loudness = np.interp(place * 8, np.arange(8 * seconds + 1), draw.uniform(0.02, 1, 8 * seconds + 1))
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    harmonics = sum(np.sin(number * phase + draw.uniform(0, 6)) / number for number in range(1, 20))
+    audio = loudness * (0.1 * harmonics + 0.05 * draw.standard_normal(len(place)))
+    return np.asarray(audio, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("rate", "hop"),
+    [(8000, 80), (16000, 200), (22050, 256), (24000, 300), (44100, 512), (48000, 480)],
+)
+def test_a_buzz_is_found_at_any_rate_and_hop_and_in_a_recording_none(rate: int, hop: int) -> None:
+    """Also when the sound is resampled to 16 kHz before it is measured, as all sounds of `evaluation.quality` are."""
+    recording = voices(rate)
+    buzzing = (recording * (1 + 0.2 * np.cos(2 * np.pi * np.arange(len(recording)) / hop))).astype(np.float32)
+    for target in (rate, SAMPLE_RATE):
+        own_hop = hop * target / rate
+        without, found = (
+            hop_modulation([resample(audio, rate, target)], own_hop)["hop_modulation"] for audio in (recording, buzzing)
+        )
+        assert without < 0.04 and found == pytest.approx(0.2 / np.sqrt(2), abs=0.03)
+        assert hop_modulation([resample(buzzing, rate, target)], own_hop * 1.1)["hop_modulation"] < 0.04
+
+
+@pytest.mark.parametrize("pieces", [[1, 1, 2, 3, 5, 8, 13, 67], [30] * 3 + [10]])
+def test_a_streaming_vocoder_buzzes_as_much_as_it_does_offline(pieces: list[int]) -> None:
+    """An untrained one, which repeats its phases frame after frame: the first sample of a stream begins a frame."""
+    torch.manual_seed(1)
+    vocoder = Vocoder(VocoderConfig(width=16, layers=2)).eval()
+    mel_1MF = LogMel()(torch.from_numpy(voices(SAMPLE_RATE, 1))[None])
+    with torch.inference_mode():
+        whole = vocoder(mel_1MF)[0].numpy()
+        stream = vocoder.streaming()
+        made = [stream.feed(piece) for piece in mel_1MF.split(pieces, dim=2)] + [stream.finish()]
+    streamed = torch.cat(made, dim=-1).flatten().numpy()
+    offline, online = (hop_modulation([audio], HOP)["hop_modulation"] for audio in (whole, streamed))
+    assert online == pytest.approx(offline, rel=1e-3) and offline > 0.2
 
 
 def test_a_click_in_each_frame_is_found_at_its_place() -> None:
