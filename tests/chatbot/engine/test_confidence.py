@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,10 @@ from lm.inference.generation import Generator
 from runtime.errors import UserError
 
 from ..conftest import babble  # noqa: TID252
-from .test_engine import Told, asked, changed, run, running
+from .conftest import Told, asked, changed, run, running
 
 QUESTION = babble(1, 1.2)
 SENTENCE = "the capital is rome"
-
-
-@pytest.fixture(scope="module")
-def bundle(chain: Path) -> Bundle:
-    return Bundle.from_pretrained(chain / "bundle")
 
 
 async def typed(conversation: Conversation, text: str, **options: Any) -> Told:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import uvicorn
 from chatbot.engine.bundle_parts import Bundle
 from chatbot.engine.engine import Engine
 from chatbot.engine.options import EngineOptions
-from chatbot.engine.pcm import encode_pcm16
+from chatbot.engine.pcm import decode_base64, encode_pcm16
 from chatbot.realtime import connection
 from chatbot.realtime.options import RealtimeOptions
 from chatbot.realtime.outbox import Outbox
@@ -44,6 +44,38 @@ def sound(seconds: float, *, loud: bool = True, rate: int = 24000) -> bytes:
 
 def append(data: bytes) -> Event:
     return {"type": "input_audio_buffer.append", "audio": base64.b64encode(data).decode()}
+
+
+COMMIT, REPLY, CANCEL = {"type": "input_audio_buffer.commit"}, {"type": "response.create"}, {"type": "response.cancel"}
+
+
+WHOLE = ("completed", "incomplete")  # a model of random weights seldom ends by itself
+
+
+HEARD = "conversation.item.input_audio_transcription"
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await scenario()
+
+    asyncio.run(limited())
+
+
+def kinds(events: list[Event]) -> list[str]:
+    """Types of events, without the pieces of replies."""
+    return [event["type"] for event in events if not event["type"].endswith(".delta")]
+
+
+def written(text: str, role: str = "user", **fields: Any) -> Event:
+    part = {"type": "output_text" if role == "assistant" else "input_text", "text": text}
+    item = {"type": "message", "role": role, "content": [part]}
+    return {"type": "conversation.item.create", "item": item | fields}
+
+
+def speech(events: list[Event]) -> bytes:
+    return b"".join(decode_base64(e["delta"]) for e in events if e["type"] == "response.output_audio.delta")
 
 
 class Room:
@@ -78,6 +110,10 @@ class Room:
     async def set(self, **session: Any) -> Event:
         await self.say({"type": "session.update", "session": {"type": "realtime"} | session})
         return (await self.until("session.updated"))[-1]["session"]
+
+
+async def error(room: Room) -> Event:
+    return (await room.until("error"))[-1]["error"]
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Room]]

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Event, Opener, Room, append, sound
-from .test_session import CANCEL, COMMIT, REPLY, error, run, written
+from .conftest import CANCEL, COMMIT, REPLY, Event, Opener, Room, append, error, run, sound, written
 
 CREATE, DELETE = "conversation.item.create", "conversation.item.delete"
 
