@@ -13,12 +13,11 @@ from corpus.manifest import Utterance, read_manifest
 from corpus.world.questions import choose_questions
 from evaluation.served_chat.completions_client import CompletionsClient
 from evaluation.served_chat.config import KEY_VARIABLE
-from evaluation.served_chat.load_generator import OpenClient, SpokenQuestion, closed_loop, hold_dialogue, load_question
+from evaluation.served_chat.load_generator import OpenClient, SpokenQuestion, closed_loop, load_question, warm_up
 from evaluation.served_chat.realtime_client import ClientOptions, RealtimeClient
 from evaluation.served_chat.server import server_of
 from evaluation.served_chat.table import describe_machine
 from runtime.artefact import write_json, write_text
-from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.stage import Run
 
@@ -70,10 +69,8 @@ async def ask_all(
         turn=config.turn, chunk_ms=config.chunk_ms, key=os.environ.get(KEY_VARIABLE), timeout=config.timeout
     )
     open_client = CLIENTS[config.interface]
-    (cold,) = await hold_dialogue(url, questions[:1], options, None, open_client)
-    if cold.status == "error":
-        remedy = f"check model={config.model}, the key in {KEY_VARIABLE}, and server.log"
-        raise UserError(url, found=f"the first request failed: {cold.reason}", remedy=remedy)
+    remedy = f"check model={config.model}, the key in {KEY_VARIABLE}, and server.log"
+    await warm_up(url, questions[0], options, open_client, remedy=remedy)
     done = {record["talkers"] for record in journal.records}
     total, start = len(questions) * len(config.talkers), len(questions) * len(done & set(config.talkers))
     with run.progress(total, "asking", start=start, unit="request") as bar:

@@ -15,13 +15,12 @@ from evaluation.judges.closed_world import load_judge
 from evaluation.judges.transcription import transcribe_all
 from evaluation.question_answering import answers
 from runtime.artefact import write_text
-from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.stage import Run
 
 from .config import KEY_VARIABLE, ChatEvaluationConfig
 from .exchange import Exchange
-from .load_generator import SpokenQuestion, closed_loop, hold_dialogue, load_question, open_loop
+from .load_generator import SpokenQuestion, closed_loop, load_question, open_loop, warm_up
 from .realtime_client import ClientOptions
 from .records import Condition, interruption_record, save_exchange
 from .server import server_of
@@ -79,9 +78,8 @@ async def ask_all(
     """Ask under every condition that is not done yet, and append its records to the journal."""
     questions = [load_question(utterance) for utterance in chosen]
     asked = {utterance.id: utterance for utterance in chosen}
-    (cold,) = await hold_dialogue(url, questions[:1], client_options(config, config.turns[0]))
-    if cold.status == "error":
-        raise UserError(url, found=f"the first question was not answered: {cold.reason}", remedy="see server.log")
+    remedy = f"check the key in {KEY_VARIABLE}, and server.log"
+    await warm_up(url, questions[0], client_options(config, config.turns[0]), remedy=remedy)
     again = [questions[number % len(questions)] for number in range(config.interruptions)]
     rounds = [Round(condition.label, condition, questions) for condition in conditions(config)]
     rounds += [Round(interrupted_label(turn), Condition(turn, talkers=1), again, 0.0) for turn in config.turns if again]

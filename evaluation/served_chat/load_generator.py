@@ -17,6 +17,7 @@ import websockets
 from corpus.audio.files import SAMPLE_RATE
 from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance
+from runtime.errors import UserError
 
 from .exchange import Exchange, Pcm, spoken_question
 from .realtime_client import ClientOptions, RealtimeClient, RealtimeClientError
@@ -119,6 +120,24 @@ async def open_loop(
         return exchange
 
     return list(await asyncio.gather(*map(ask, questions, moments)))
+
+
+async def warm_up(
+    url: str,
+    question: SpokenQuestion,
+    options: ClientOptions,
+    open_client: OpenClient = RealtimeClient,
+    *,
+    remedy: str,
+) -> None:
+    """Ask a question that does not count: a server's first reply is slower than those that follow.
+
+    Raises:
+        UserError: it failed; ``remedy`` says what to look at.
+    """
+    (cold,) = await hold_dialogue(url, [question], options, None, open_client)
+    if cold.status == "error":
+        raise UserError(url, found=f"the first request failed: {cold.reason}", remedy=remedy)
 
 
 async def hold_dialogue(
