@@ -143,7 +143,14 @@ class UnitAudioReader:
                 yield self._read_cut(part, f"{cuts}, cut {part.id}")
 
     def _read_cut(self, cut: Any, place: str) -> AudioUtterance | BadRecord:
-        """A lhotse cut with at most one supervision."""
+        """A lhotse cut with at most one supervision; one that ends after its recording is cut there."""
+        recording = getattr(cut, "recording", None)
+        if recording is not None and (missing := cut.end - recording.duration) > 0:
+            available = cut.duration - missing
+            if missing > self.tolerance:
+                found = f"{available:.3f} s of audio, but a duration of {cut.duration:.3f} s in the record"
+                return BadRecord(place, found)
+            cut = cut.truncate(duration=available, preserve_id=True)  # lhotse would fill up with the sound mirrored
         try:
             channels_CS = cut.load_audio()
             samples = to_mono(channels_CS.T, cut.sampling_rate, place, self.sample_rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -296,6 +297,45 @@ def test_supervisions_of_a_cut_are_segments(tmp_path: Path) -> None:
     for at, part in enumerate(parts):
         assert isinstance(part, AudioUtterance) and part.text == f"text {at}"
         np.testing.assert_allclose(part.audio, noise[at * 16000 : (at + 1) * 16000], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("excess", "tolerance"), [(0.0, 0.0), (0.2, 0.25), (0.2, 0.1), (0.4, 0.25), (0.4, 0.5), (3, 5)]
+)
+@pytest.mark.parametrize("kind", ["manifest", "tarred", "shar"])
+def test_a_duration_beyond_the_audio_counts_up_to_the_tolerance(
+    tmp_path: Path, kind: str, excess: float, tolerance: float
+) -> None:
+    """Of any input: what is there comes, and nothing is put in the place of what is missing."""
+    from lhotse import CutSet
+
+    noise = np.random.default_rng(1).normal(0, 0.1, 32000)
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    said = Utterance("a", tmp_path / "a.wav", 2.0 + excess, "x", "ann")
+    row = {"audio_filepath": "a.wav", "duration": said.duration, "text": "x", "id": "a", "speaker": "ann"}
+    if kind == "manifest":
+        (tmp_path / "train.jsonl").write_text(json.dumps(row))
+    else:
+        (tmp_path / "train").mkdir()
+    if kind == "tarred":
+        with tarfile.open(tmp_path / "train/audio_0.tar", "w") as tar:
+            tar.add(tmp_path / "a.wav", "a.wav")
+        (tmp_path / "train" / TARRED_MANIFEST).write_text(json.dumps(row | {"shard_id": 0}))
+    if kind == "shar":
+        cuts = CutSet.from_cuts(to_cuts(Manifest(tmp_path, [replace(said, duration=2.0)], [])))
+        cuts.to_shar(tmp_path / "train", fields={"recording": "flac"})
+        (file,) = (tmp_path / "train").glob("cuts.*.jsonl.gz")
+        cut = json.loads(gzip.decompress(file.read_bytes()))
+        cut["duration"] = cut["supervisions"][0]["duration"] = said.duration
+        file.write_bytes(gzip.compress(json.dumps(cut).encode()))
+    split = find_split(tmp_path, "train", unit_utterances=9, max_bad_share=0)
+    assert split is not None
+    (one,) = UnitAudioReader(16000, RoomConfig(), 1, tolerance).read(split.units[0])
+    if excess > tolerance:
+        assert isinstance(one, BadRecord) and "2.000 s of audio, but a duration of" in one.reason
+        return
+    assert isinstance(one, AudioUtterance) and (one.id, one.text, one.speaker) == ("a", "x", "ann")
+    np.testing.assert_allclose(one.audio, noise, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["manifest", "tarred"])
