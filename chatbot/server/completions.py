@@ -91,6 +91,8 @@ class Completions:
             voice = chosen_voice(body.audio.voice, self.engine, "audio.voice")
         if body.stream_options is not None and not body.stream:
             raise ApiError(400, "stream_options needs stream=true", param="stream_options", code="invalid_value")
+        if body.stop and (body.stream or is_spoken):
+            raise ApiError(400, "stop needs a written reply without stream", param="stop", code="unsupported_parameter")
         dialogue = await read_dialogue(body.messages, self.options, self.replies, caller)
         return CheckedRequest(body=body, dialogue=dialogue, voice=voice, caller=caller)
 
@@ -142,7 +144,7 @@ class Completions:
                             done = event
         finally:
             conversation.close()
-        message = ReplyMessage(content=done.text)
+        message = ReplyMessage(content=cut_at(done.text, asked.body.stop))
         if asked.is_spoken and asked.body.audio is not None:
             samples, form = np.concatenate(pieces), asked.body.audio.format
             file = await asyncio.to_thread(encode_sound, samples, self.engine.sample_rate, form)
@@ -229,6 +231,12 @@ class Completions:
     def chunk(self, asked: CheckedRequest, choices: list[ChunkChoice], usage: CompletionUsage | None = None) -> Chunk:
         """One chunk of a reply."""
         return Chunk(id=asked.id, created=asked.created, model=self.engine.model_name, choices=choices, usage=usage)
+
+
+def cut_at(text: str, stop: str | list[str] | None) -> str:
+    """The text in front of the first of the stop texts in it; all of it where there is none."""
+    ends = [stop] if isinstance(stop, str) else stop or []
+    return text[: min((at for end in ends if (at := text.find(end)) >= 0), default=len(text))]
 
 
 def make_router(engine: Engine, options: ServerOptions) -> APIRouter:

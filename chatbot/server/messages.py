@@ -54,6 +54,10 @@ class AudioPart(Body):
     input_audio: InputAudio
 
 
+StopText = Annotated[str, Field(min_length=1, max_length=200)]
+StopTexts = StopText | Annotated[list[StopText], Field(max_length=4)]  # OpenAI takes four, too
+
+
 class UserMessage(Body):
     """A message of the user."""
 
@@ -65,6 +69,7 @@ class UserMessage(Body):
         ]
     )
     name: str | None = None
+    type: Literal["text"] | None = Field(default=None, description="not used: lm-evaluation-harness sends it")
 
 
 class SystemMessage(Body):
@@ -73,6 +78,7 @@ class SystemMessage(Body):
     role: Literal["system", "developer"]
     content: str | Annotated[list[TextPart], Field(min_length=1, max_length=32)]
     name: str | None = None
+    type: Literal["text"] | None = Field(default=None, description="not used: lm-evaluation-harness sends it")
 
 
 class AudioReference(ReturnedPart):
@@ -143,7 +149,9 @@ class CompletionRequest(Body):
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = Field(default=None, description="not used: the model calls no tools")
     response_format: PlainText | None = None
-    stop: None = None
+    stop: StopTexts | None = Field(
+        default=None, description="a written reply that is not streamed is cut in front of the first of them"
+    )
     tools: Annotated[list[str], Field(max_length=0)] | None = None
     user: str | None = Field(default=None, description="not used")
     safety_identifier: str | None = Field(default=None, description="not used")

@@ -137,6 +137,18 @@ def test_an_earlier_reply_is_named_by_its_id(client: openai.OpenAI, live: Live) 
     assert told.value.code == "audio_not_found"
 
 
+def test_a_written_reply_is_cut_in_front_of_a_stop_text(client: openai.OpenAI, live: Live) -> None:
+    """As lm-evaluation-harness asks: with stop texts, and a type in each message."""
+    messages = [{"role": "user", "content": "words", "type": "text"}]
+    whole = ask(client, live, modalities=["text"], messages=messages).choices[0].message.content
+    middle = whole[len(whole) // 2 :][:3]
+    for stop in (middle, ["never in it", middle]):
+        cut = ask(client, live, modalities=["text"], messages=messages, stop=stop).choices[0].message.content
+        assert cut == whole[: whole.index(middle)] != whole
+    kept = ask(client, live, modalities=["text"], messages=messages, stop=["never in it"]).choices[0].message.content
+    assert kept == whole
+
+
 def test_a_limit_of_tokens_ends_the_reply(client: openai.OpenAI, live: Live) -> None:
     completion = ask(client, live, max_completion_tokens=2)
     assert completion.choices[0].finish_reason == "length"
@@ -167,7 +179,9 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"temperature": -1}, "temperature"),
     ({"frequency_penalty": 0.5}, "frequency_penalty"),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-    ({"stop": ["x"]}, "stop"),
+    ({"stop": ["x"], "stream": True}, "stop"),
+    ({"stop": [""]}, "stop.0"),
+    ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
     ({"logprobs": True}, "logprobs"),
     ({"max_completion_tokens": 0}, "max_completion_tokens"),
     ({"response_format": {"type": "json_object"}}, "response_format.type"),
