@@ -216,6 +216,19 @@ def test_bad_turns_are_counted(recordings: Path, tmp_path: Path) -> None:
         imported(recordings, out=str(tmp_path / "long"), max_seconds=0.1)
 
 
+def test_a_turn_may_be_shorter_than_its_record_says_by_the_tolerance(recordings: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (recordings / "turns.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["audio_filepath"] = f"{recordings}/{row['audio_filepath']}"
+        row["duration"] = 0.9 if row["dialogue"] == 2 else 0.7  # of 0.5 s
+    (tmp_path / "turns.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = {"turns": str(tmp_path / "turns.jsonl"), "max_bad_share": 1.0}
+    for tolerance, left_out in ((0.25, 1), (0.5, 0)):
+        metrics = imported(recordings, out=str(tmp_path / str(tolerance)), duration_tolerance=tolerance, **options)
+        assert metrics["dialogues"] == 6 - left_out
+        assert metrics.get("left_out.audio that cannot be read", 0) == left_out
+
+
 def test_recordings_that_look_wrong_are_counted(chain: Path, tmp_path: Path) -> None:
     files = write_odd_audio(tmp_path / "odd")
     rows = []
