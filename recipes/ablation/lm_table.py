@@ -103,7 +103,9 @@ def gather_settings(ablation: LmAblation) -> list[Setting]:
 
 def setting_of(ablation: LmAblation, points: Sequence[Point]) -> Setting:
     """One setting out of its points."""
-    swept = {key: value for key, value in points[0].swept.items() if key != "seed"}
+    amount = options_of(points[0]).amount
+    named = set(points[0].swept) - {"seed"} if amount else {"amount", "left_out"}  # without it, nothing else counts
+    swept = {key: value for key, value in points[0].swept.items() if key in named}
     done = [point for point in points if (ablation.folder(point) / "scores" / Stage.DONE).exists()]
     measures = {options_of(point).seed: read_measures(ablation.folder(point) / "scores") for point in done}
     scores: dict[str, dict[ChoiceCell, MeanScore]] = {}
@@ -120,7 +122,7 @@ def setting_of(ablation: LmAblation, points: Sequence[Point]) -> Setting:
     names = sorted({name for each in losses for name in each if name.startswith("val_loss.")})
     return Setting(
         swept,
-        options_of(points[0]).amount,
+        amount,
         seeds=list(measures),
         scores=scores,
         of_seeds=of_seeds,

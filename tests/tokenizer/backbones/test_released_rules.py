@@ -126,6 +126,20 @@ def test_checkpoints_of_other_rates(make_tokenizer: MakeTokenizer, tmp_path: Pat
         assert tokenizer.encode([audio])[0].tolist() == reference([audio], pooling=pooling)[0]
 
 
+@pytest.mark.parametrize(("rate", "window"), [(12.5, 375), (6.25, 187)])
+def test_a_window_knows_nothing_of_the_one_before(
+    make_tokenizer: MakeTokenizer, tmp_path: Path, rate: float, window: int
+) -> None:
+    """At 6.25 Hz, where the released windows of 30 s hold half a token more, ours end with a whole one."""
+    weights = weights_of(round(50 / rate))
+    tokenizer = adopt(make_tokenizer, weights, tmp_path, frame_rate=rate, chunk=int(4 * rate))
+    audio = speech_like(40 * 16000, 11)
+    start = window * round(16000 / rate)
+    codes, rest = tokenizer.encode([audio])[0], tokenizer.encode([audio[start:]])[0]
+    assert codes[window:].tolist() == rest.tolist() and len(rest) > 40
+    assert codes[window - 3 : window - 3 + len(rest)].tolist() != rest.tolist()
+
+
 def test_each_of_the_rules_decides_codes(make_tokenizer: MakeTokenizer, tmp_path: Path) -> None:
     """Without the clamp, or with padding in sight, codes differ: the reference is not blind to them."""
     tokenizer = adopt(make_tokenizer, weights_of(4), tmp_path)
