@@ -99,7 +99,7 @@ def test_tables_hold_the_seeds_together_and_their_intervals_are_over_entities(tm
     ablation = load(tmp_path, "amount=0,0.5", "seed=1,2,3", "source=voices,text2token")
     for point in ablation.points:
         own = options_of(point)
-        if own.source == "voices" and own.seed != 3 or not own.amount:  # the others are not finished
+        if (own.source == "voices" and own.seed != 3) or not own.amount:  # the others are not finished
             heard = 0.5 if own.amount == 0 else 0.8 + 0.1 * (own.seed - 1)
             scores = {("questions.interleaved", "s2t"): heard, ("questions.text", "s2t"): 0.5}
             write_scores(ablation.folder(point), scores, own.seed)

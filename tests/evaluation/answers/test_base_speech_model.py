@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,7 @@ from evaluation.answers import base_speech_model
 from evaluation.answers.base_prompt import FORMATS, AnswerEnd, AnswerStops, prompt_ids
 from evaluation.answers.base_speech_model import BaseSpeechModel
 from evaluation.answers.config import AnswerConfig, ScoreConfig
-from lm import export, import_hf
 from lm.data.vocabulary import Ids
-from lm.huggingface.config import ExportConfig, ImportHfConfig
 from lm.inference.generation import Generator
 from runtime.artefact import read_json
 from runtime.errors import UserError
@@ -277,15 +277,21 @@ def test_the_likeliest_option_is_that_by_hand(small: SmallModel, tmp_path: Path)
         assert read_json(out / "answers.json")["settings"]["answer_by"] == "likelihood"
 
 
+def run_stage(module: str, *words: str) -> None:
+    """Run a stage as a command: a group of processes that Megatron opens here would hang the forks of other tests."""
+    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_checkpoint_answers_as_its_export(small: SmallModel, data: Path, tmp_path: Path) -> None:
-    imported = ImportHfConfig(out=str(tmp_path / "lm"), model=str(small.folder), vocabulary=str(small.folder))
-    import_hf.STAGE.execute(imported)
-    options = {"checkpoint": str(tmp_path / "lm"), "vocabulary": str(small.folder)}
-    export.STAGE.execute(ExportConfig(out=str(tmp_path / "export"), **options))
+    vocabulary = f"vocabulary={small.folder}"
+    run_stage("lm.import_hf", f"model={small.folder}", vocabulary, f"out={tmp_path / 'lm'}")
+    run_stage("lm.export", f"checkpoint={tmp_path / 'lm'}", vocabulary, f"out={tmp_path / 'export'}")
     model = {"model": str(tmp_path / "lm")}
     with pytest.raises(UserError, match="option vocabulary: not set, and the model is a checkpoint"):
         answer.STAGE.execute(config(small, data, tmp_path / "none", **model))
-    answer.STAGE.execute(config(small, data, tmp_path / "checkpoint", vocabulary=str(small.folder), **model))
+    asked = ["benchmark=trivia_qa", "prompt=qa", "max_new_tokens=12", f"data={data}", "direction=t2t", vocabulary]
+    run_stage("evaluation.answer", *asked, f"model={tmp_path / 'lm'}", f"out={tmp_path / 'checkpoint'}")
     answer.STAGE.execute(config(small, data, tmp_path / "exported", model=str(tmp_path / "export")))
     assert answers(tmp_path / "checkpoint") == answers(tmp_path / "exported")
     assert read_json(tmp_path / "checkpoint" / "answers.json")["model"].startswith("lm, step")
