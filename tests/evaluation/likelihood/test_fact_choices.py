@@ -15,8 +15,7 @@ from evaluation.likelihood.fact_choices import SETS
 from evaluation.likelihood.fact_config import FactSetConfig
 from runtime.artefact import file_digest, write_json, write_text
 from runtime.errors import UserError
-
-from .conftest import SmallModel
+from tests.support.small_speech_model import SmallModel
 
 
 @pytest.mark.parametrize("name", SETS)
