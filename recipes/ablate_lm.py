@@ -29,7 +29,6 @@ text2token.synthesize.
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -38,6 +37,7 @@ from runtime.config import read_section
 from runtime.errors import check_option
 from runtime.stage import exclusive
 
+from .ablation.ending import print_ablation
 from .ablation.grid import flatten, make_points, parse_overrides
 from .ablation.lm_options import AblateLmConfig
 from .ablation.lm_plan import LmAblation, options_of
@@ -89,11 +89,7 @@ def act(words: list[str]) -> int:
     """Run the ablation and print its tables; the exit status is 1 where a point failed."""
     ablation = load_lm_ablation(words)
     failed = run_lm_ablation(ablation, shlex.join(["speechweave", "ablate", "lm", *words]))
-    print((ablation.out / "ablation.md").read_text(encoding="utf-8"))
-    print(f"tables and plot: {ablation.out / 'ablation.html'}")
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
+    return print_ablation(ablation.out, failed)
 
 
 COMMAND = RecipeCommand(words="ablate lm", help=__doc__, run=act)

@@ -31,7 +31,6 @@ cores) without the corpus, and with fit.steps=1800, the quickstart's own budget,
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -40,6 +39,7 @@ from runtime.artefact import read_json
 from runtime.config import read_section
 from runtime.stage import Stage, exclusive
 
+from .ablation.ending import print_ablation
 from .ablation.grid import Point, flatten, make_points, parse_overrides, plain
 from .ablation.plan import AblateConfig, Ablation
 from .ablation.words import split_words
@@ -103,11 +103,7 @@ def act(words: list[str]) -> int:
     """Run the ablation and print its table; the exit status is 1 where a point failed."""
     ablation = load_ablation(words)
     failed = run_ablation(ablation, shlex.join(["speechweave", "ablate", "tokenizer", *words]))
-    print((ablation.out / "ablation.md").read_text(encoding="utf-8"))
-    print(f"table and plot: {ablation.out / 'ablation.html'}")
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
+    return print_ablation(ablation.out, failed)
 
 
 COMMAND = RecipeCommand(words="ablate tokenizer", help=__doc__, run=act)

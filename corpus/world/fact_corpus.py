@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.audio.room_simulation import RoomConfig
+from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import Utterance, read_manifest, write_manifest
 from corpus.text.normalisation import normalise
 from runtime.artefact import read_json, write_json, write_text
@@ -132,8 +133,8 @@ def texts_of_corpus(corpus: Path) -> Iterator[tuple[str, str]]:
     """File and words of every transcript and text of a corpus."""
     for file in sorted(corpus.glob("*.jsonl")):
         if file.stem.startswith("texts"):
-            for line in file.read_text(encoding="utf-8").splitlines():
-                yield str(file), normalise(json.loads(line)["text"])
+            for _, line in numbered_lines(file.read_bytes().split(b"\n")):
+                yield str(file), normalise(parse_json_line(line)["text"])
         elif file.stem in (TRAIN, HELD_OUT_SENTENCE):
             for utterance in read_manifest(file, should_check_audio=False, needs_text=False).utterances:
                 yield str(file), normalise(utterance.text)

@@ -22,6 +22,7 @@ from .closed_world import World
 from .documents import Documents
 from .held_out import HeldOutTexts
 from .plan import TRAIN, PlannedUtterance, endless
+from .sentence_index import SentenceIndex
 from .synthesis import Prompt
 
 FRAGMENT = "fragment"
@@ -52,8 +53,7 @@ class FragmentCutter:
         seed: int,
     ) -> None:
         self.texts, self.vocabulary = texts, vocabulary
-        self.kept_out = {tuple(sentence.split()) for sentence in kept_out}
-        self.lengths = sorted({len(sentence) for sentence in self.kept_out})
+        self.kept_out = SentenceIndex(kept_out)
         self.mean_words, self.random_share, self.seed = mean_words, random_share, seed
 
     def fragments(self) -> Iterator[str]:
@@ -72,12 +72,7 @@ class FragmentCutter:
 
     def holds_kept_out(self, text: str) -> bool:
         """Whether a sentence that is kept out is a part of a normalised text."""
-        words = tuple(text.split())
-        return any(
-            words[first : first + length] in self.kept_out
-            for length in self.lengths
-            for first in range(len(words) - length + 1)
-        )
+        return any(True for _ in self.kept_out.found_in(text.split()))
 
     def _cut(self, words: list[str], rng: np.random.Generator) -> list[str]:
         """A stretch of a text's words, every place alike."""

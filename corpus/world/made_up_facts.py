@@ -24,6 +24,7 @@ from corpus.json_lines import numbered_lines, parse_json_line
 from runtime.errors import UserError
 
 from .facts import CAPITALS, COLOURS, DAYS, MONTHS, NUMBERS, OBJECTS, PLACES, words
+from .sentence_index import SentenceIndex
 
 SPOKEN, INTERLEAVED, TEXT = GROUPS = ("spoken", "interleaved", "text")
 ENTITIES = (*CAPITALS, *CAPITALS.values(), *MONTHS, *DAYS, *NUMBERS)
@@ -215,15 +216,13 @@ class FactIndex:
     """
 
     def __init__(self, facts: Iterable[MadeUpFact]) -> None:
-        self.told: dict[tuple[str, ...], str] = {}
+        self.told: dict[str, str] = {}
         for fact in facts:
             answered = (f"{asked} {fact.reply}" for asked in (*fact.questions, *fact.new_questions))
-            for text in (*fact.statements, *answered):
-                self.told[tuple(text.split())] = fact.id
-        self.lengths = sorted({len(each) for each in self.told})
+            self.told |= dict.fromkeys((*fact.statements, *answered), fact.id)
+        self.index = SentenceIndex(self.told)
 
     def facts_in(self, text: str) -> set[str]:
         """Ids of the facts that a text of plain words and full stops tells."""
         spoken = text.replace(".", " ").replace("?", " ").replace(",", " ").split()
-        pieces = (tuple(spoken[at : at + length]) for length in self.lengths for at in range(len(spoken) - length + 1))
-        return {self.told[piece] for piece in pieces if piece in self.told}
+        return {self.told[sentence] for sentence in self.index.found_in(spoken)}

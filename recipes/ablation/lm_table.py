@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.world.made_up_facts import GROUPS
-from evaluation.rules.measure import MeanScore, Measure, PartMeasure, mean_score
+from evaluation.rules.measure import MeanScore, Measure, PartMeasure, mean_score, ratio
 from runtime.artefact import read_json
 from runtime.stage import Stage
 
 from .grid import Point, plain, short
 from .lm_plan import LmAblation, options_of
-
-MISSING = "–"
+from .table import MISSING, rate
 
 
 class ChoiceCell(NamedTuple):
@@ -116,7 +115,8 @@ def setting_of(ablation: LmAblation, points: Sequence[Point]) -> Setting:
             if any(own):
                 together = [one for each in own for one in each]
                 scores.setdefault(group, {})[cell] = mean_score("accuracy", together)
-                means = [mean_score("accuracy", each).micro for each in own]
+                of_seed = [[one.measure for one in each] for each in own]
+                means = [ratio([one.total for one in each], [one.weight for one in each]) for each in of_seed]
                 of_seeds.setdefault(group, {})[cell] = means
     losses = [read_json(ablation.folder(point) / "lm" / "metrics.json") for point in done]
     names = sorted({name for each in losses for name in each if name.startswith("val_loss.")})
@@ -165,13 +165,10 @@ def source_table(ablation: LmAblation) -> tuple[list[str], list[list[str]]]:
         if (folder / Stage.DONE).exists():
             metrics = read_json(folder / "metrics.json")
             floor = metrics.get("span_wer_of_real_tokens")
-            rows.append([name, percent(metrics["span_wer"]), percent(floor), str(metrics["read_spans"])])
+            rows.append(
+                [name, rate(metrics["span_wer"]) or MISSING, rate(floor) or MISSING, str(metrics["read_spans"])]
+            )
     return ["spans", "WER", "WER of the synthesiser's own tokens", "spans read"], rows
-
-
-def percent(value: float | None) -> str:
-    """A rate as per cent."""
-    return MISSING if value is None else f"{100 * value:.1f} %"
 
 
 # 2411.17607: 1.5B, tokens of interleaved data against the mean of Web Questions, Llama Questions and TriviaQA, S->S.
