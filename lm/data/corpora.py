@@ -5,6 +5,7 @@
     <folder>/train.bin train.idx    documents, one row of ids each, uint16 or int32 by the vocabulary's size
              valid.bin valid.idx    held-out documents (absent where there are none)
              corpus.json            format, vocabulary, speech tokenizer, documents and tokens a split, provenance
+             speech.json ...        of corpora whose speech is read as vectors, see `lm.data.clips`
 
 The folder is written under a temporary name and renamed when whole. Reading refuses what belongs to another vocabulary.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import numpy.typing as npt
 from runtime.artefact import atomic_folder, read_json, write_json
 from runtime.errors import UserError
 
+from .clips import ClipDocument, ClipRecord, ClipTable, ClipWriter, read_clip_record
 from .indexed import id_type, open_indexed, write_indexed
 from .vocabulary import Vocabulary
 
@@ -47,7 +50,9 @@ class SplitCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusInfo:
-    """An opened corpus. ``prefix(split)`` is what Megatron's `IndexedDataset` takes."""
+    """An opened corpus. ``prefix(split)`` is what Megatron's `IndexedDataset` takes; ``clips`` is None of a corpus
+    without a side table of clips.
+    """
 
     folder: Path
     format: str
@@ -55,6 +60,7 @@ class CorpusInfo:
     speech_tokenizer: str
     splits: dict[str, SplitCounts]
     provenance: dict[str, Any] = field(default_factory=dict)
+    clips: ClipRecord | None = None
 
     def prefix(self, split: str) -> str:
         """Path of a split without ``.bin``/``.idx``."""
@@ -67,6 +73,11 @@ class CorpusInfo:
             for number in range(len(dataset)):
                 yield np.array(dataset[number], dtype=np.int32)
 
+    def clip_table(self, split: str) -> ClipTable:
+        """The side table of a split's clips."""
+        assert self.clips is not None
+        return ClipTable(self.folder, split, self.clips, self.splits[split].documents)
+
     def document(self, split: str, number: int) -> npt.NDArray[np.int32]:
         """One document of a split (a copy)."""
         dataset = open_indexed(self.prefix(split))
@@ -77,9 +88,11 @@ def write_corpus(
     folder: Path | str,
     format: str,
     vocabulary: Vocabulary,
-    train: Iterable[npt.NDArray[np.integer]],
-    valid: Iterable[npt.NDArray[np.integer]],
+    train: Iterable[npt.NDArray[np.integer] | ClipDocument],
+    valid: Iterable[npt.NDArray[np.integer] | ClipDocument],
     provenance: Mapping[str, Any],
+    *,
+    clips: ClipRecord | None = None,
 ) -> CorpusInfo:
     """Write a corpus, atomically, replacing what stood at ``folder``.
 
@@ -90,14 +103,17 @@ def write_corpus(
         train: documents, each a row of ids ended by EOS.
         valid: held-out documents; may be empty.
         provenance: plain data to keep in ``corpus.json``: where the documents come from, rates, counts.
+        clips: write a side table of clips, of this kind and encoder (its ``shards`` are found from the documents).
+            Documents with speech are then `lm.data.clips.ClipDocument`s.
 
     Raises:
-        UserError: no training document at all.
+        UserError: no training document at all; clips that are not the documents' runs of the speech id.
     """
     target = Path(folder)
     with atomic_folder(target) as temporary:
+        writer = ClipWriter(temporary, target, clips, vocabulary) if clips else None
         counts = {
-            split: _write_split(temporary / split, vocabulary, documents)
+            split: _write_split(temporary / split, vocabulary, documents, writer)
             for split, documents in zip(SPLITS, (train, valid), strict=True)
         }
         if not counts["train"].documents:
@@ -110,6 +126,7 @@ def write_corpus(
             speech_tokenizer=vocabulary.speech_fingerprint,
             splits=counts,
             provenance=dict(provenance),
+            clips=writer.finish() if writer else None,
         )
         write_record(temporary, info)
     return info
@@ -117,7 +134,7 @@ def write_corpus(
 
 def write_record(folder: Path, info: CorpusInfo) -> None:
     """Write ``corpus.json`` into a corpus folder that is being made."""
-    record = {key: value for key, value in vars(info).items() if key != "folder"}
+    record = {key: value for key, value in vars(info).items() if key not in ("folder", "clips")}
     record["splits"] = {split: asdict(one) for split, one in info.splits.items()}
     write_json(folder / RECORD_FILE, record)
 
@@ -135,7 +152,7 @@ def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
     record = read_json(root / RECORD_FILE)
     try:
         splits = {name: SplitCounts(**counts) for name, counts in record.pop("splits").items()}
-        info = CorpusInfo(folder=root, splits=splits, **record)
+        info = CorpusInfo(folder=root, splits=splits, **record, clips=read_clip_record(root))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(str(root / RECORD_FILE), found=f"incomplete ({error})", remedy=remake) from error
     if info.vocabulary != vocabulary.fingerprint:
@@ -150,6 +167,8 @@ def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
         if size != counts.tokens * item_size:
             found = f"{size} bytes where {counts.tokens} tokens take {counts.tokens * item_size}: a damaged copy"
             raise UserError(str(root / f"{name}.bin"), found=found, remedy=f"copy it again, or {remake}")
+        if info.clips is not None:
+            info.clip_table(name)
     return info
 
 
@@ -161,16 +180,28 @@ def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | 
     return open_corpus(target, vocabulary) if (target / RECORD_FILE).is_file() else None
 
 
-def _write_split(prefix: Path, vocabulary: Vocabulary, documents: Iterable[npt.NDArray[np.integer]]) -> SplitCounts:
+def _write_split(
+    prefix: Path,
+    vocabulary: Vocabulary,
+    documents: Iterable[npt.NDArray[np.integer] | ClipDocument],
+    writer: ClipWriter | None,
+) -> SplitCounts:
     count = text = speech = longest = 0
-    with write_indexed(prefix, id_type(vocabulary)) as add:
+    with (
+        write_indexed(prefix, id_type(vocabulary)) as add,
+        writer.split(prefix.name) if writer else nullcontext() as clips,
+    ):
         for document in documents:
-            assert len(document) and document[-1] == vocabulary.eos, "a document ends with EOS"
-            assert document.min() >= 0 and document.max() < vocabulary.size, "an id outside the vocabulary"
-            add(document)
-            spoken = int(vocabulary.is_speech(document).sum())
-            count, speech, text = count + 1, speech + spoken, text + len(document) - spoken
-            longest = max(longest, len(document))
+            ids, references = document if isinstance(document, ClipDocument) else (document, ())
+            assert len(ids) and ids[-1] == vocabulary.eos, "a document ends with EOS"
+            assert ids.min() >= 0 and ids.max() < vocabulary.size, "an id outside the vocabulary"
+            assert clips is not None or not references, "clips without the record of their kind"
+            if clips is not None:
+                clips.add(ids, references)
+            add(ids)
+            spoken = int(vocabulary.is_speech(ids).sum())
+            count, speech, text = count + 1, speech + spoken, text + len(ids) - spoken
+            longest = max(longest, len(ids))
     if not count:  # an empty file cannot be mapped into memory
         Path(f"{prefix}.bin").unlink()
         Path(f"{prefix}.idx").unlink()
