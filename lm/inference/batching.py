@@ -223,7 +223,7 @@ class ContinuousBatch:
         self._kind[row], self._request[row] = kind, request
         self._made[row], self._limit[row] = 0, request.max_new_tokens
         self._seed[row] = request.seed % (1 << 64)
-        if len(waiting) == 1:
+        if len(waiting) == 1 and waiting[0] < self.model.num_embeddings:  # a lent vector runs as a prompt does
             self._latest[row], self._is_going[row] = waiting.pop(), True
 
     def _is_alike(self, row: int, request: GenerationRequest) -> bool:

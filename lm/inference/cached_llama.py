@@ -28,6 +28,7 @@ from lm.huggingface.families import FAMILIES
 from runtime.errors import UserError
 
 from .batch_invariant_linear import BatchInvariantLinear
+from .lent_vectors import LentVectors
 
 SUPPORTED = tuple(family.name for family in FAMILIES if family.is_cached)
 PADDING = 8  # prompts are padded to a multiple of this
@@ -102,6 +103,7 @@ class CachedLlama:
     Attributes:
         num_embeddings: rows of the embedding table (the vocabulary's size, padded).
         max_length: positions the model was made for.
+        vectors: inputs in place of embedding rows, behind ids from ``num_embeddings`` on.
     """
 
     def __init__(self, model: Any) -> None:
@@ -121,6 +123,7 @@ class CachedLlama:
         self.head: Tensor = model.get_output_embeddings().weight
         self.num_embeddings = self.embedding.shape[0]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
+        self.vectors = LentVectors(self.num_embeddings, self.width, self.dtype, self.device)
         self.final_norm: Tensor = model.model.norm.weight
         self.activation: Callable[[Tensor], Tensor] = model.model.layers[0].mlp.act_fn
         self.layers = [_join(layer, self.num_heads, self.num_kv) for layer in model.model.layers]
@@ -166,7 +169,15 @@ class CachedLlama:
             found = f"{length} tokens (prompt and answer) for a model of {self.max_length} positions"
             raise UserError("the prompt", found=found, remedy="shorten it, lower max_new_tokens, or split the text")
 
-    def forward(self, ids_RP: Tensor, positions_RP: Tensor, cache: Cache, rows: Tensor | slice, length: int) -> Tensor:
+    def forward(
+        self,
+        ids_RP: Tensor,
+        positions_RP: Tensor,
+        cache: Cache,
+        rows: Tensor | slice,
+        length: int,
+        replaced: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Run tokens through the layers, adding their keys and values to the cache: (R, P) -> (R, P, D).
 
         Nothing here waits for the device.
@@ -177,6 +188,7 @@ class CachedLlama:
             cache: what came before.
             rows: the cache rows of the R sequences.
             length: one more than the greatest of the positions.
+            replaced: places among the R x P tokens (N,) and the vectors (N, D) that stand there, not their embeddings.
         """
         R, P = ids_RP.shape
         K, E = self.num_kv, self.head_width
@@ -189,6 +201,8 @@ class CachedLlama:
         bias_R1MT = bias.repeat_interleave(G, dim=1)[:, None] if P > 1 else bias[:, None]  # rows of (P, G)
         at_keys, at_values = cache.places(rows, positions_RP)
         h_MD = self.embedding[ids_RP].view(M, self.width)
+        if replaced is not None:
+            h_MD[replaced[0]] = replaced[1]
         for number, layer in enumerate(self.layers):
             y_MD = F.rms_norm(h_MD, (self.width,), layer.attention_norm, self.eps)
             qkv = layer.qkv(y_MD).view(M, -1, E)
@@ -223,18 +237,25 @@ class CachedLlama:
         """Run tokens of R sequences into cache rows from position ``start`` on; the hidden states (R, P, D).
 
         Sequences are padded on the right to P = ``padded``: what padding leaves in the cache is masked until it is
-        overwritten.
+        overwritten. Ids of `vectors` stand for vectors.
         """
         ids_RP = np.zeros((len(sequences), padded), dtype=np.int64)
         for row, sequence in enumerate(sequences):
             ids_RP[row, : len(sequence)] = sequence
         positions_RP = np.broadcast_to(np.arange(start, start + padded), ids_RP.shape).copy()
+        replaced = None
+        # Looked for here, where ids are still on the host: on a GPU the question would wait for the device.
+        if (is_lent := self.vectors.is_lent(ids_RP)).any():
+            places = torch.from_numpy(np.flatnonzero(is_lent)).to(self.device)
+            replaced = places, self.vectors.rows(ids_RP[is_lent])
+            ids_RP[is_lent] = 0
         return self.forward(
             torch.from_numpy(ids_RP).to(self.device),
             torch.from_numpy(positions_RP).to(self.device),
             cache,
             torch.from_numpy(rows).to(self.device),
             start + padded,
+            replaced,
         )
 
     def logits(self, hidden_RD: Tensor, head: BatchInvariantLinear) -> Tensor:

@@ -158,7 +158,7 @@ class Generator:
 
     @torch.inference_mode()
     def log_probabilities(self, rows: Sequence[Ids], modality: TargetModality = "any") -> list[LogProbabilities]:
-        """See `lm.inference.likelihood.LikelihoodModel`."""
+        """See `lm.inference.likelihood.LikelihoodModel`; NaN where a lent vector stands."""
         found: list[LogProbabilities] = [np.zeros(0) for _ in rows]
         lengths = [len(row) for row in rows]
         self.model.check_length(max(lengths, default=0))
@@ -172,6 +172,8 @@ class Generator:
             for hidden_PD, ids, number in zip(hidden_RPD, sequences, batch, strict=True):
                 if len(ids) > 1:
                     logits = self.model.logits(hidden_PD[: len(ids) - 1], head)
-                    targets = torch.from_numpy(ids[1:].astype(np.int64)).to(self.model.device)
-                    found[number] = target_log_probabilities(logits, targets, scored).double().cpu().numpy()
+                    is_lent = self.model.vectors.is_lent(ids[1:])  # nothing predicts a vector
+                    targets = torch.from_numpy(np.where(is_lent, 0, ids[1:]).astype(np.int64)).to(self.model.device)
+                    values = target_log_probabilities(logits, targets, scored).double().cpu().numpy()
+                    found[number] = np.where(is_lent, np.nan, values)
         return found
