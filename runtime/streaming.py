@@ -77,6 +77,10 @@ class BlockStream(Stream[Piece, Array]):
     def next_block(self) -> Piece | None:
         """The next block that can be worked on; None until more comes. After the last block the stream is over."""
 
+    def no_output(self) -> Array:
+        """An output of length 0."""
+        return np.zeros(0, dtype=self.output_type)
+
 
 class Feed(Generic[Piece]):
     """A piece of input on its way through a stream, block by block.
@@ -107,7 +111,7 @@ class Feed(Generic[Piece]):
 
     def result(self) -> Array:
         """The outputs so far as one array, perhaps an empty one."""
-        return np.concatenate([np.zeros(0, dtype=self.stream.output_type), *self.outputs])
+        return np.concatenate([self.stream.no_output(), *self.outputs])
 
 
 def feed_rows(
@@ -131,10 +135,7 @@ def feed_rows(
         blocks = [feeds[row].block if row in feeds else None for row in range(len(streams))]
         for row, output in step_rows(streams, blocks).items():
             feeds[row].take(output)
-    return [
-        feeds[row].result() if row in feeds else np.zeros(0, dtype=stream.output_type)
-        for row, stream in enumerate(streams)
-    ]
+    return [feeds[row].result() if row in feeds else stream.no_output() for row, stream in enumerate(streams)]
 
 
 def finish_rows(streams: Sequence[BlockStream[Piece]]) -> list[Array]:

@@ -13,8 +13,6 @@ B batch, S samples, M mel bands, F mel frames, T tokens, D width, V labels, r CT
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -33,15 +31,14 @@ from runtime.errors import UserError
 from .backbones.base import make_post_vq, make_pre_vq
 from .backbones.config import TokenizerModelConfig
 from .backbones.whisper_decoder import AttentionDecoder
+from .inference_batches import LONGEST_BATCHED, batches_by_length
 from .labels import Labels
-from .pretrained import TokenizerArtefact, load_artefact, save_artefact, unfitting_weights
+from .pretrained import TokenizerArtefact, load_artefact, save_artefact, state_digest, unfitting_weights
 from .quantisers.base import Quantised, make_quantiser
 from .quantisers.config import QuantiserConfig
 from .streaming import Codes, TokenStream, check_audio, inference
 
 Piece = TypeVar("Piece", Samples, Codes)
-BATCH_SECONDS = 160.0  # of an inference batch, padding included
-LONGEST_BATCHED = 48.0  # seconds; longer audio is streamed, for attention costs the square of the length
 LONGEST_READ = 120.0  # seconds; longer audio and tokens are read in pieces, which may break the words at their ends
 LABELS_PER_SECOND = 25.0  # at most, in greedy reading by the attention decoder
 
@@ -121,12 +118,9 @@ class SpeechTokenizer(nn.Module):
     @property
     def fingerprint(self) -> str:
         """Digest of all that decides the tokens: mel and encoder settings, front half, codebook."""
-        digest = hashlib.sha256(json.dumps([identity(self.log_mel.config), identity(self.config)]).encode())
         state = {f"front.{name}": value for name, value in self.front.state_dict().items()}
-        for name, value in sorted((state | self.quantiser.deciding_state()).items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        settings = [identity(self.log_mel.config), identity(self.config)]
+        return state_digest(settings, state | self.quantiser.deciding_state())
 
     def encode(self, audios: Sequence[Samples]) -> list[Codes]:
         """Audio, each (S,) float32 at 16 kHz, to tokens, each (T,) uint16; none for 0 samples.
@@ -230,17 +224,8 @@ class SpeechTokenizer(nn.Module):
         return [self.labels.decode_ctc(row[:count].tolist()) for row, count in zip(path_BF, counts_B, strict=True)]
 
     def batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Rows in order of length, cut into batches of at most ``BATCH_SECONDS``; empty ones are left out."""
-        rows = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
-        batch: list[int] = []
-        for row in rows:
-            seconds = lengths[row] / self.frame_rate
-            if batch and ((len(batch) + 1) * seconds > BATCH_SECONDS or seconds > LONGEST_BATCHED):
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+        """Rows in order of length, cut into inference batches; empty ones are left out."""
+        return batches_by_length(lengths, self.frame_rate, longest=LONGEST_BATCHED)
 
     @contextlib.contextmanager
     def streaming(self) -> Iterator[TokenStream]:

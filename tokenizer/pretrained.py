@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -132,6 +136,15 @@ def load_artefact(folder: Path | str) -> TokenizerArtefact:
         raise unfitting_weights(root, error) from error
     fingerprint = str(settings.get("fingerprint"))
     return TokenizerArtefact(config=config, vq=vq, mel=mel, labels=labels, weights=state, fingerprint=fingerprint)
+
+
+def state_digest(settings: list[Any], state: Mapping[str, Tensor]) -> str:
+    """A 16-digit hexadecimal digest of settings (plain data) and of tensors by their names."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def unfitting_weights(folder: Path | str, error: Exception) -> UserError:

@@ -1,4 +1,4 @@
-"""Streaming encode: audio in pieces of any size to the same tokens as offline.
+"""Streaming encode: audio in pieces of any size to the same tokens, or vectors, as offline.
 
 A chunk of ``model.chunk`` tokens is known 7.5 ms after its last sample (Whisper: 2.5 ms); `finish` gives the rest.
 A front end that clamps (``LogMelConfig.dynamic_range``) is approximated: each chunk is clamped below the largest value
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from typing import ClassVar, NamedTuple, Self
 
@@ -26,7 +27,7 @@ from corpus.audio.files import Samples
 from corpus.audio.frame_rate import FrameRate
 from corpus.audio.mel import LogMel, LogMelStream, largest
 from runtime.errors import UserError
-from runtime.streaming import MIN_POSITIONS, BlockStream, feed_rows, finish_rows
+from runtime.streaming import MIN_POSITIONS, Array, BlockStream, feed_rows, finish_rows
 
 from .backbones.base import PreVQEncoder
 from .quantisers.base import Quantiser
@@ -42,24 +43,27 @@ class FrameChunk(NamedTuple):
     padding: int
 
 
-class TokenStream(BlockStream[FrameChunk]):
-    """One stream of audio to tokens; open it with `tokenizer.model.SpeechTokenizer.open_stream`.
+class FrontStream(BlockStream[FrameChunk]):
+    """One stream of audio through the front half.
 
     The frames of a chunk are computed when it is complete, so the sizes of the pieces of audio change no bit.
 
     Args:
         log_mel: the mel front end.
         front: the encoder before the quantiser.
-        quantiser: has a trained codebook.
         time: frame-rate arithmetic of the tokens.
+        reader: the network that reads the front half's vectors, if any.
     """
 
     input_type: ClassVar[type[np.generic]] = np.float32
-    output_type: ClassVar[type[np.generic]] = np.uint16
 
-    def __init__(self, log_mel: LogMel, front: PreVQEncoder, quantiser: Quantiser, time: FrameRate) -> None:
-        self.log_mel, self.front, self.quantiser, self.time = log_mel, front, quantiser, time
+    def __init__(self, log_mel: LogMel, front: PreVQEncoder, time: FrameRate, *reader: nn.Module) -> None:
+        self.log_mel, self.front, self.time, self.networks = log_mel, front, time, (front, *reader)
         self.reset()
+
+    @abstractmethod
+    def outputs(self, hidden_NTD: torch.Tensor) -> list[Array]:
+        """The output for each row of (N, T, D) of the front half."""
 
     def reset(self) -> None:
         """Begin another audio."""
@@ -77,16 +81,20 @@ class TokenStream(BlockStream[FrameChunk]):
         twin.mel = self.mel.fork()
         return twin
 
-    def feed(self, samples: Samples) -> Codes:
-        """Take (S,) samples at 16 kHz; returns the tokens of the chunks that they complete.
+    def feed(self, samples: Samples) -> Array:
+        """Take (S,) samples at 16 kHz; returns the output of the chunks that they complete.
 
         However many samples come at once, memory holds the frames of one chunk.
         """
         return feed_rows([self], [samples])[0]
 
-    def finish(self) -> Codes:
-        """End of the audio (padded to whole tokens); returns the remaining tokens and starts afresh."""
+    def finish(self) -> Array:
+        """End of the audio (padded to whole tokens); returns the remaining output and starts afresh."""
         return finish_rows([self])[0]
+
+    def encode(self, samples: Samples) -> Array:
+        """A whole audio (S,) chunk by chunk, in bounded memory."""
+        return np.concatenate([self.feed(samples), self.finish()])
 
     def check(self, piece: Samples, *, is_last: bool) -> None:
         """Raise a `UserError` unless ``piece`` is audio (`check_audio`)."""
@@ -125,20 +133,20 @@ class TokenStream(BlockStream[FrameChunk]):
         return piece.frames, self.front.shape(self.cache)
 
     @classmethod
-    def step(cls, streams: Sequence[Self], pieces: Sequence[FrameChunk]) -> list[Codes]:
-        """The tokens (T,) of a chunk of each stream."""
-        front, quantiser = streams[0].front, streams[0].quantiser
+    def step(cls, streams: Sequence[Self], pieces: Sequence[FrameChunk]) -> list[Array]:
+        """The output for a chunk of each stream."""
+        front = streams[0].front
         mel_NMF = torch.stack(LogMelStream.step([stream.mel for stream in streams], [each.frames for each in pieces]))
-        with inference(front, quantiser):
+        with inference(*streams[0].networks):
             mel_NMF = torch.cat(
                 [stream._clamped(mel_1MF) for stream, mel_1MF in zip(streams, mel_NMF.split(1), strict=True)]
             )
             caches, padding = [stream.cache for stream in streams], [each.padding for each in pieces]
             hidden_NTD, caches = front.step(mel_NMF, caches, padding)
-            codes_NT = quantiser.codes(hidden_NTD).cpu().numpy().astype(np.uint16)
+            outputs = streams[0].outputs(hidden_NTD)
         for stream, cache in zip(streams, caches, strict=True):
             stream.cache = cache
-        return list(codes_NT)
+        return outputs
 
     def _clamped(self, mel_1MF: torch.Tensor) -> torch.Tensor:
         config = self.log_mel.config
@@ -148,6 +156,52 @@ class TokenStream(BlockStream[FrameChunk]):
         self.num_encoded += mel_1MF.shape[2]
         self.largest = largest(mel_1MF) if begins else self.largest.maximum(largest(mel_1MF))
         return self.log_mel.clamp(mel_1MF, self.largest)
+
+
+class TokenStream(FrontStream):
+    """One stream of audio to tokens (T,) uint16; open it with `tokenizer.model.SpeechTokenizer.open_stream`.
+
+    Args:
+        log_mel: the mel front end.
+        front: the encoder before the quantiser.
+        quantiser: has a trained codebook.
+        time: frame-rate arithmetic of the tokens.
+    """
+
+    output_type: ClassVar[type[np.generic]] = np.uint16
+
+    def __init__(self, log_mel: LogMel, front: PreVQEncoder, quantiser: Quantiser, time: FrameRate) -> None:
+        self.quantiser = quantiser
+        super().__init__(log_mel, front, time, quantiser)
+
+    def outputs(self, hidden_NTD: torch.Tensor) -> list[Array]:
+        """The tokens (T,) of each row."""
+        return list(self.quantiser.codes(hidden_NTD).cpu().numpy().astype(np.uint16))
+
+
+class VectorStream(FrontStream):
+    """One stream of audio to the front half's vectors (T, D) float32; a vector never changes once it is given.
+
+    Args:
+        log_mel: the mel front end.
+        front: the encoder before the quantiser.
+        time: frame-rate arithmetic of the tokens.
+        width: D.
+    """
+
+    output_type: ClassVar[type[np.generic]] = np.float32
+
+    def __init__(self, log_mel: LogMel, front: PreVQEncoder, time: FrameRate, width: int) -> None:
+        self.width = width
+        super().__init__(log_mel, front, time)
+
+    def no_output(self) -> Array:
+        """(0, D)."""
+        return np.zeros((0, self.width), dtype=self.output_type)
+
+    def outputs(self, hidden_NTD: torch.Tensor) -> list[Array]:
+        """The vectors (T, D) of each row."""
+        return list(hidden_NTD.float().cpu().numpy())
 
 
 @contextlib.contextmanager
