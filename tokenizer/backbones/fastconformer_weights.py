@@ -44,11 +44,15 @@ class NemoEncoder(NamedTuple):
         weights: by name, without ``encoder.``.
         config: the section ``encoder`` of its config.
         source: where it came from, for errors.
+        preprocessor: the section ``preprocessor``, the options of NeMo's mel front end.
+        mel_weights: the buffers of that front end, by name.
     """
 
     weights: dict[str, Tensor]
     config: dict[str, Any]
     source: str
+    preprocessor: dict[str, Any]
+    mel_weights: dict[str, Tensor]
 
     @property
     def num_layers(self) -> int:
@@ -142,14 +146,18 @@ def read_nemo(source: str) -> NemoEncoder:
         weights, config = read_archive(Path(source))
     else:
         weights, config = download(source)
-    own = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
-    if not own or "d_model" not in config:
+    own, mel = (
+        {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        for prefix in ("encoder.", "preprocessor.")
+    )
+    encoder, preprocessor = (dict(config.get(section) or {}) for section in ("encoder", "preprocessor"))
+    if not own or "d_model" not in encoder:
         raise UserError(source, found="no Conformer encoder", remedy="give a FastConformer of NeMo")
-    return NemoEncoder(own, config, source)
+    return NemoEncoder(own, encoder, source, preprocessor, mel)
 
 
 def read_archive(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and the encoder's config of a ``.nemo`` file, a tar archive."""
+    """Weights and config of a ``.nemo`` file, a tar archive."""
     if not file.is_file():
         raise UserError(str(file), found="no such file", remedy="give a .nemo file")
     try:
@@ -160,13 +168,13 @@ def read_archive(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 archive.extract(member, folder, filter="data")
             config = yaml.safe_load((Path(folder) / "model_config.yaml").read_text(encoding="utf-8"))
             weights = torch.load(Path(folder) / "model_weights.ckpt", weights_only=True, map_location="cpu")
-            return weights, config.get("encoder") or {}
+            return weights, config or {}
     except (tarfile.TarError, StopIteration, yaml.YAMLError) as error:
         raise UserError(str(file), found=f"no checkpoint of NeMo ({error})", remedy="give a .nemo file") from error
 
 
 def download(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and the encoder's config of a model that NeMo fetches from its catalogue or the Hugging Face hub."""
+    """Weights and config of a model that NeMo fetches from its catalogue or the Hugging Face hub."""
     quiet_nemo()
     from nemo.collections.asr.models import ASRModel
     from omegaconf import OmegaConf
@@ -176,6 +184,6 @@ def download(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except Exception as error:  # NeMo, the hub and the network each raise their own
         found = f"no model that NeMo could fetch ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         raise UserError(name, found=found, remedy="give the path of a .nemo file, or a name of NeMo's") from error
-    config = OmegaConf.to_container(model.cfg.encoder, resolve=True)
+    config = OmegaConf.to_container(model.cfg, resolve=True)
     assert isinstance(config, dict)
     return model.state_dict(), {str(key): value for key, value in config.items()}

@@ -32,6 +32,27 @@ from .whisper_layers import EncoderLayer, KeyValue, sinusoids
 LN10 = 2.302585092994046
 
 
+def whisper_mel_config(num_mels: int, piece: int) -> LogMelConfig:
+    """Whisper's mel: (log10 of the power mel + 4) / 4, floor 1e-10, frames centred on their first sample.
+
+    Args:
+        num_mels: bands.
+        piece: samples of a window that is by itself, with mirrored ends and the clamp at 8 (log10) below its largest
+            value; 0: the whole audio, without that clamp.
+    """
+    return LogMelConfig(
+        n_fft=400,
+        num_mels=num_mels,
+        floor=1e-10,
+        mean=-4 * LN10,
+        std=4 * LN10,
+        power=2.0,
+        before=200,
+        piece=piece,
+        dynamic_range=8 * LN10 if piece else 0.0,
+    )
+
+
 class WhisperCache(NamedTuple):
     """The state of a stream between chunks.
 
@@ -79,17 +100,7 @@ class WhisperFront(PreVQEncoder):
         utterance, and so does not stream.
         """
         window = config.positions * 2 // config.time.frames_per_token * config.time.samples_per_token
-        return LogMelConfig(
-            n_fft=400,
-            num_mels=config.num_mels,
-            floor=1e-10,
-            mean=-4 * LN10,
-            std=4 * LN10,
-            power=2.0,
-            before=200,
-            piece=window if config.released_rules else 0,
-            dynamic_range=8 * LN10 if config.released_rules else 0.0,
-        )
+        return whisper_mel_config(config.num_mels, window if config.released_rules else 0)
 
     def initialise(self) -> None:
         """As Hugging Face's Whisper."""

@@ -54,8 +54,7 @@ def load_whisper(front: PreVQEncoder, back: PostVQEncoder, decoder: nn.Module | 
 
 def load_halves(front: WhisperFront, back: WhisperBack, weights: Weights) -> list[str]:
     """The encoder's weights into front and back half; back half only from a whole encoder."""
-    encoder = {re.sub(r"^(model\.)?(encoder\.)?", "", name): value for name, value in weights.items()}
-    encoder = {name: value for name, value in encoder.items() if not name.startswith(("decoder.", "proj_out"))}
+    encoder = encoder_weights(weights)
     check_positions(encoder, "embed_positions.weight", front.positions)
     check_positions(encoder, "embed_positions2.weight", back.positions)
     numbers = {int(match[1]) for name in encoder if (match := re.match(r"layers\.(\d+)\.", name))}
@@ -75,6 +74,12 @@ def load_halves(front: WhisperFront, back: WhisperBack, weights: Weights) -> lis
         remedy = f"set model.front_layers + model.back_layers to at most that (they are {num_front + num_back})"
         raise UserError(SOURCE, found=found, remedy=remedy)
     return taken
+
+
+def encoder_weights(weights: Weights) -> dict[str, Tensor]:
+    """The encoder's weights by their names within it."""
+    encoder = {re.sub(r"^(model\.)?(encoder\.)?", "", name): value for name, value in weights.items()}
+    return {name: value for name, value in encoder.items() if not name.startswith(("decoder.", "proj_out"))}
 
 
 def load_decoder(decoder: AttentionDecoder, weights: Weights) -> list[str]:

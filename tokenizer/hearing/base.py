@@ -112,7 +112,10 @@ class SpeechEncoder(nn.Module, ABC):
 
         Args:
             mel_CFM: (C, F, M) frames of `mel`, anything behind each clip's end, in any dtype.
-            frames_C: (C,) frames of each; a clip of one frame at least has one position at least.
+            frames_C: (C,) frames of each.
+
+        Returns:
+            Vectors; T is at least 1 where F is, also if no position counts.
         """
 
     def from_codes(self, codes_CT: Tensor, positions_C: Tensor) -> SpeechVectors:

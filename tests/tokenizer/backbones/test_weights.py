@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from runtime.errors import UserError
+from tests.support.nemo_checkpoint import save_nemo
 from tokenizer.backbones.whisper_layers import sinusoids
 from tokenizer.model import SpeechTokenizer
 from tokenizer.quantisers.config import QuantiserConfig
@@ -25,38 +26,6 @@ STREAMING = {
     "att_context_style": "chunked_limited",
     "att_context_size": [8, 3],
 }
-
-
-def save_nemo(file: Path, **options: Any) -> Any:
-    """A tiny CTC model, written by NeMo itself."""
-    from nemo.collections.asr.models import EncDecCTCModel
-    from omegaconf import DictConfig
-
-    modules = "nemo.collections.asr.modules"
-    encoder = {"feat_in": 80, "n_layers": 5, "d_model": 32, "n_heads": 2, "subsampling": "dw_striding"}
-    encoder |= {
-        "subsampling_factor": 8,
-        "subsampling_conv_channels": 8,
-        "ff_expansion_factor": 2,
-        "conv_kernel_size": 9,
-    }
-    torch.manual_seed(2)
-    model = EncDecCTCModel(
-        DictConfig(
-            {
-                "preprocessor": {"_target_": f"{modules}.AudioToMelSpectrogramPreprocessor", "features": 80},
-                "encoder": {"_target_": f"{modules}.ConformerEncoder"} | encoder | options,
-                "decoder": {
-                    "_target_": f"{modules}.ConvASRDecoder",
-                    "feat_in": 32,
-                    "num_classes": 1,
-                    "vocabulary": ["a"],
-                },
-            }
-        )
-    ).eval()
-    model.save_to(str(file))
-    return model
 
 
 def test_a_streaming_nemo_checkpoint_is_taken_whole(make_tokenizer: MakeTokenizer, tmp_path: Path) -> None:
