@@ -51,6 +51,7 @@ COMMANDS = (
     ),
     Subcommand("text2token inspect", "text2token.inspect", "show documents with their spans marked, play the spans"),
     Subcommand("text2token pack", "text2token.pack", "spans and text -> interleaved LM corpus"),
+    Subcommand("text2token aloud", "text2token.aloud", "text corpus -> spans -> audio by voices, in bulk (InSerter)"),
     Subcommand("text2token aligned", "text2token.aligned", "real speech with word times -> interleaved LM corpus"),
     Subcommand("decoder train-vocoder", "decoder.train_vocoder", "train the iSTFT vocoder (mel -> waveform)"),
     Subcommand("decoder train", "decoder.train", "train the flow-matching decoder (tokens -> mel)"),

@@ -1,4 +1,4 @@
-"""Client of an OpenAI-compatible chat endpoint (``/chat/completions``): retries, concurrent requests, a journal.
+"""Client of an OpenAI-compatible endpoint and of its chat completions: retries, concurrent requests, a journal.
 
 Answers are kept in a journal by name: after a kill only what is missing is requested again, and earlier answers stay as
 they are, so that all that follows is the same.
@@ -110,8 +110,12 @@ class FailureTally:
             raise UserError(self.subject, found=found, remedy=remedy)
 
 
-class ChatEndpoint:
-    """Client of the endpoint, with several requests at once.
+class UnreadableAnswerError(Exception):
+    """A response that holds no answer; the message is the reason. The request is sent again."""
+
+
+class OpenAIEndpoint:
+    """Client of an OpenAI-compatible server: one request is retried, several are under way at once.
 
     Args:
         url: base of the endpoint, up to the ``/v1``.
@@ -127,6 +131,77 @@ class ChatEndpoint:
         self._is_over = False  # the run has ended early: nothing is asked any more
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # a kept one may be stale
         self._client = httpx.Client(limits=limits, follow_redirects=True)
+
+    @contextlib.contextmanager
+    def pool(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads that ask; where the run ends early (Ctrl-C, too many failures) they stop after their present try."""
+        self._is_over = False
+        pool = ThreadPoolExecutor(self.requests.concurrency)
+        try:
+            yield pool
+        except BaseException:
+            self._is_over = True
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def post(self, path: str, body: Mapping[str, Any], read: Callable[[httpx.Response], Answer]) -> Answer:
+        """The answer to one request.
+
+        Args:
+            path: below the url, e.g. ``/chat/completions``.
+            body: fields of the request, besides the model.
+            read: a response of status 200 as an answer; where it raises `UnreadableAnswerError` it is asked for again.
+
+        Raises:
+            UnansweredError: none after all retries, or one that ``read`` takes for the last word.
+            UserError: no request would be answered.
+        """
+        pause, failure = self.requests.wait_seconds, "not asked: the run has ended"
+        for number in range(self.requests.retries + 1):
+            if number:
+                self._wait(min(pause, LONGEST_WAIT))
+                pause *= 2
+            if self._is_over:
+                break
+            try:
+                return read(self._post(path, body))
+            except httpx.HTTPStatusError as error:
+                response = error.response
+                failure = f"status {response.status_code}{_code(response)}"
+                if response.status_code in REFUSED:
+                    remedy = f"check {', '.join(self.options)} and the key in {self.requests.key_variable}"
+                    found = f"status {response.status_code} ({_detail(response)})"
+                    raise UserError(self.url, found=found, remedy=remedy) from error
+                if response.status_code not in BUSY:
+                    raise UnansweredError(failure) from error
+                pause = max(pause, _retry_after(response))
+            except (httpx.HTTPError, httpx.InvalidURL) as error:  # time-outs and broken connections are among them
+                failure = f"{type(error).__name__}: {error}"
+            except UnreadableAnswerError as error:
+                failure = str(error)
+        raise UnansweredError(failure)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait between two tries, no longer than the run lasts."""
+        end = time.monotonic() + seconds
+        while not self._is_over and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        key = os.environ.get(self.requests.key_variable)
+        response = self._client.post(
+            f"{self.url}{path}",
+            json={"model": self.model} | dict(body),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=self.requests.timeout_seconds,
+        )
+        response.raise_for_status()
+        return response
+
+
+class ChatEndpoint(OpenAIEndpoint):
+    """Client of the endpoint's chat completions."""
 
     def complete_all(self, asked: Iterable[ChatRequest], journal: Journal) -> Iterator[str]:
         """Answer requests into the journal (``name, texts, prompt_tokens, completion_tokens``).
@@ -145,18 +220,6 @@ class ChatEndpoint:
                     yield from self._collect(waiting, journal)
             while waiting:
                 yield from self._collect(waiting, journal)
-
-    @contextlib.contextmanager
-    def pool(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads that ask; where the run ends early (Ctrl-C, too many failures) they stop after their present try."""
-        pool = ThreadPoolExecutor(self.requests.concurrency)
-        try:
-            yield pool
-        except BaseException:
-            self._is_over = True
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _collect(self, waiting: dict[Future[EndpointReply], ChatRequest], journal: Journal) -> Iterator[str]:
         done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -193,50 +256,18 @@ class ChatEndpoint:
             UnansweredError: none after all retries, or stopped by the endpoint's content filter.
             UserError: no request would be answered.
         """
-        pause, failure = self.requests.wait_seconds, "not asked: the run has ended"
-        for number in range(self.requests.retries + 1):
-            if number:
-                self._wait(min(pause, LONGEST_WAIT))
-                pause *= 2
-            if self._is_over:
-                break
+
+        def read_response(response: httpx.Response) -> Answer:
             unread = "an answer that is not JSON"
             try:
-                body = self._post(request)
+                body = response.json()
                 unread = unread_reason(body)
                 return read(body)
-            except httpx.HTTPStatusError as error:
-                response = error.response
-                failure = f"status {response.status_code}{_code(response)}"
-                if response.status_code in REFUSED:
-                    remedy = f"check {', '.join(self.options)} and the key in {self.requests.key_variable}"
-                    found = f"status {response.status_code} ({_detail(response)})"
-                    raise UserError(self.url, found=found, remedy=remedy) from error
-                if response.status_code not in BUSY:
-                    raise UnansweredError(failure) from error
-                pause = max(pause, _retry_after(response))
-            except (httpx.HTTPError, httpx.InvalidURL) as error:  # time-outs and broken connections are among them
-                failure = f"{type(error).__name__}: {error}"
-            except (ValueError, KeyError, IndexError, TypeError):
-                failure = unread
-        raise UnansweredError(failure)
+            except (ValueError, KeyError, IndexError, TypeError) as error:
+                raise UnreadableAnswerError(unread) from error
 
-    def _wait(self, seconds: float) -> None:
-        """Wait between two tries, no longer than the run lasts."""
-        end = time.monotonic() + seconds
-        while not self._is_over and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, 0.2))
-
-    def _post(self, request: ChatRequest) -> Any:
-        key = os.environ.get(self.requests.key_variable)
-        response = self._client.post(
-            f"{self.url}/chat/completions",
-            json={"model": self.model, "messages": request.messages} | dict(request.parameters),
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=self.requests.timeout_seconds,
-        )
-        response.raise_for_status()
-        return response.json()
+        body = {"messages": request.messages} | dict(request.parameters)
+        return self.post("/chat/completions", body, read_response)
 
 
 def unread_reason(body: Any) -> str:

@@ -9,7 +9,7 @@ from corpus.text.normalisation import normalise
 from corpus.text.spoken_form import NORMALISERS, spoken_form
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.launch import BulkConfig
-from runtime.config import option
+from runtime.config import Options, option
 from runtime.errors import check_option
 
 from .backends.table import BACKENDS
@@ -18,21 +18,12 @@ from .speech_generation import SpeechGenerationConfig
 
 
 @dataclass(kw_only=True)
-class BulkGenerationConfig(SpeechGenerationConfig):
-    """Options of the stages that generate speech in bulk.
+class BulkSpeechConfig(Options):
+    """Options of the stages that speak texts in bulk, in whatever way.
 
     Attributes:
-        backend: of the generation: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact); voices:
-            the built-in corpus's own voices, encoded by the speech tokenizer, for comparison (of ``model`` only the
-            vocabulary is read).
-        voice_corpus: output folder of corpus.build whose voices speak (backend=voices).
-        voice_tokenizer: artefact folder of the speech tokenizer (backend=voices).
         normaliser: how numbers, dates, amounts, units and abbreviations are written out before: builtin (English and
             Mandarin), nemo (NeMo's text processing, installed by yourself) or none.
-        speaker_draw: shares of the speakers where none are given: training (in proportion to their speech in the
-            model's training data, as its vocabulary knows it) or alike.
-        speaker_floor: smallest share of a speaker.
-        speaker_cap: largest share of a speaker.
         retries: how often a text whose speech fails the gate is generated again, by another seed.
         max_rejected_share: largest share of what may fail the gate in all attempts.
         max_bad_share: largest share of bad records.
@@ -41,13 +32,7 @@ class BulkGenerationConfig(SpeechGenerationConfig):
         bulk: where the workers run, and how many units may fail.
     """
 
-    backend: str = option("builtin", one_of=BACKENDS)
-    voice_corpus: str = option("", is_later=True)
-    voice_tokenizer: str = option("", is_later=True)
     normaliser: str = option("builtin", one_of=NORMALISERS)
-    speaker_draw: str = option("training", one_of=DRAWS, is_later=True)
-    speaker_floor: float = option(0.0, at_least=0, at_most=1, is_later=True)
-    speaker_cap: float = option(1.0, above=0, at_most=1, is_later=True)
     retries: int = option(2, at_least=0)
     max_rejected_share: float = option(0.5, at_least=0, at_most=1)
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
@@ -58,13 +43,44 @@ class BulkGenerationConfig(SpeechGenerationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_option(bool(self.devices), "devices", self.devices, "give at least one, e.g. [cpu]")
-        for name in ("voice_corpus", "voice_tokenizer"):
-            given, is_read = getattr(self, name), self.backend == "voices"
-            check_option(bool(given) == is_read, name, given, "backend=voices needs it, no other backend reads it")
 
     def device(self, worker: int) -> str:
         """The device of a worker, by its number."""
         return self.devices[worker % len(self.devices)]
+
+    def written_out(self, text: str) -> str:
+        """A text in words; to be cut only after."""
+        return spoken_form(text, self.normaliser).spelt_out
+
+
+@dataclass(kw_only=True)
+class BulkGenerationConfig(BulkSpeechConfig, SpeechGenerationConfig):
+    """Options of the stages that generate speech in bulk.
+
+    Attributes:
+        backend: of the generation: builtin; vllm or sglang on GPUs (each installed by yourself; not bit-exact); voices:
+            the built-in corpus's own voices, encoded by the speech tokenizer, for comparison (of ``model`` only the
+            vocabulary is read).
+        voice_corpus: output folder of corpus.build whose voices speak (backend=voices).
+        voice_tokenizer: artefact folder of the speech tokenizer (backend=voices).
+        speaker_draw: shares of the speakers where none are given: training (in proportion to their speech in the
+            model's training data, as its vocabulary knows it) or alike.
+        speaker_floor: smallest share of a speaker.
+        speaker_cap: largest share of a speaker.
+    """
+
+    backend: str = option("builtin", one_of=BACKENDS)
+    voice_corpus: str = option("", is_later=True)
+    voice_tokenizer: str = option("", is_later=True)
+    speaker_draw: str = option("training", one_of=DRAWS, is_later=True)
+    speaker_floor: float = option(0.0, at_least=0, at_most=1, is_later=True)
+    speaker_cap: float = option(1.0, above=0, at_most=1, is_later=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("voice_corpus", "voice_tokenizer"):
+            given, is_read = getattr(self, name), self.backend == "voices"
+            check_option(bool(given) == is_read, name, given, "backend=voices needs it, no other backend reads it")
 
     def shares_of(self, weights: Mapping[str, float], vocabulary: Vocabulary) -> SpeakerShares:
         """The speakers of a draw by given weights, or by ``speaker_draw`` where there are none."""
@@ -77,10 +93,6 @@ class BulkGenerationConfig(SpeechGenerationConfig):
         What the normaliser cannot read is spelt out; spans of texts keep away from it (`SpokenForm.unread`).
         """
         return self.normal_form(self.written_out(text))
-
-    def written_out(self, text: str) -> str:
-        """A text in words; to be cut only after."""
-        return spoken_form(text, self.normaliser).spelt_out
 
     def normal_form(self, text: str) -> str:
         """A text in words, normalised if the model was trained on normalised texts."""

@@ -16,15 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
+from corpus.audio.files import SAMPLE_RATE, Samples
+from corpus.audio.frame_rate import SAMPLES_PER_TOKEN
 from corpus.text.words import IDEOGRAPHS
 from runtime.config import Options, option
 from runtime.errors import check_option
 
 SPOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]")  # marks are the vowels of Hindi, Thai and Tamil
+SILENCE = 1e-3  # largest sample of audio that holds no speech
 LETTERS_OF_AN_IDEOGRAPH = 4  # its speech is about as long as that of four Latin letters
 
 GOOD = "good"
 EMPTY, UNFINISHED, SHORT, LONG, REPETITIVE = "empty", "unfinished", "short", "long", "repetitive"
+SILENT, TOO_LONG = "silent", "too_long"  # of audio: no sound; longer than clips may be
+UNANSWERED = "unanswered"  # by a text-to-speech server
 OVERSIZED = "oversized"  # the model's context has no room for it
 MISREAD = "misread"  # the speech tokenizer reads other words in the tokens (`text2token.transcript_check`)
 
@@ -77,13 +82,36 @@ def judge(text: str, codes: npt.NDArray[np.uint16], is_finished: bool, config: G
         return EMPTY
     if not is_finished:
         return UNFINISHED
-    if len(codes) < config.min_per_letter * count_letters(text):
-        return SHORT
-    if len(codes) > config.max_tokens(text):
-        return LONG
+    if (verdict := judge_length(text, len(codes), config)) != GOOD:
+        return verdict
     if distinct_share(codes) < config.min_distinct_share:
         return REPETITIVE
     return GOOD
+
+
+def judge_length(text: str, num_tokens: float, config: GateConfig) -> str:
+    """The gate's verdict on the length of speech, in tokens of 80 ms (of audio: 12.5 a second)."""
+    if num_tokens < config.min_per_letter * count_letters(text):
+        return SHORT
+    return LONG if num_tokens > config.max_tokens(text) else GOOD
+
+
+def judge_audio(text: str, audio: Samples, max_seconds: float, config: GateConfig) -> str:
+    """The gate's verdict on (S,) samples at 16 kHz: `GOOD`, or why they cannot be speech of the text.
+
+    Args:
+        text: as it was spoken.
+        audio: full scale 1.
+        max_seconds: longest clip.
+        config: the bounds.
+    """
+    if not len(audio):
+        return EMPTY
+    if float(np.abs(audio).max()) < SILENCE:
+        return SILENT
+    if len(audio) > max_seconds * SAMPLE_RATE:
+        return TOO_LONG
+    return judge_length(text, len(audio) / SAMPLES_PER_TOKEN, config)
 
 
 def distinct_share(codes: npt.NDArray[np.uint16]) -> float:

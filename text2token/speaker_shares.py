@@ -6,7 +6,7 @@ a fifth of a corpus of fifteen tags.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +73,25 @@ def speaker_shares(
     total = sum(chosen.values())
     shares = [weight / total for weight in chosen.values()]
     return SpeakerShares(tuple(chosen), tuple(bounded(shares, floor, cap)), source)
+
+
+def voice_shares(weights: Mapping[str, float], voices: Sequence[str]) -> SpeakerShares:
+    """The voices of a reader of texts and their shares; all alike where no weights are given.
+
+    Raises:
+        UserError: an unknown voice, or a weight that is not a positive number.
+    """
+    for name, weight in weights.items():
+        if name not in voices:
+            remedy = f"give some of {', '.join(voices[:NUM_SHOWN])}{', ...' if len(voices) > NUM_SHOWN else ''}"
+            raise UserError(f"option speakers.{name}", found="no such voice", remedy=remedy)
+        if not 0 < weight < float("inf"):
+            found = f"a share of {weight}"
+            raise UserError(f"option speakers.{name}", found=found, remedy="give a positive number")
+    chosen = dict(weights) or dict.fromkeys(voices, 1.0)
+    total = sum(chosen.values())
+    shares = tuple(weight / total for weight in chosen.values())
+    return SpeakerShares(tuple(chosen), shares, "as given" if weights else "alike")
 
 
 def bounded(shares: list[float], floor: float, cap: float) -> list[float]:

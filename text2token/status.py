@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from corpus.audio.files import SAMPLE_RATE
 from runtime.bulk.job import LEASE_SECONDS, Status, UnitFolder
 from runtime.command import Command
 from runtime.config import Options, option
@@ -19,7 +20,7 @@ class StatusConfig(Options):
     """Options of text2token status.
 
     Attributes:
-        folder: output of text2token.synthesize, or of any stage that works in units.
+        folder: output of text2token.synthesize or aloud, or of any stage that works in units.
         lease: the job's bulk.lease_seconds.
     """
 
@@ -40,11 +41,16 @@ def report(folder: Path, lease_seconds: float = LEASE_SECONDS) -> str:
     totals = status.totals
     if "documents" in totals:
         share = totals["spoken_words"] / max(totals["words"], 1)
-        lines.append(f"made     {totals['documents']:,.0f} documents, {totals['tokens']:,.0f} speech tokens")
+        made = f"{totals['tokens']:,.0f} speech tokens"
+        if totals.get("samples"):  # of text2token.aloud
+            made = f"{totals['samples'] / SAMPLE_RATE / 3600:,.2f} hours of audio"
+        lines.append(f"made     {totals['documents']:,.0f} documents, {made}")
         lines.append(f"ratio    {share:.4f} of {totals['words']:,.0f} words are speech")
     if totals.get("worker_seconds"):
         cost = f"{totals['worker_seconds']:,.0f} seconds of workers, {totals['cpu_seconds']:,.0f} CPU seconds"
-        if "tokens" in totals:
+        if totals.get("samples"):
+            cost += f", {totals['samples'] / SAMPLE_RATE / totals['worker_seconds']:,.0f} times real time a worker"
+        elif "tokens" in totals:
             cost += f", {totals['tokens'] / totals['worker_seconds']:,.0f} tokens a second of a worker"
         lines.append(f"cost     {cost}")
     lines += [f"left     {left}" for left in [time_left(status)] if left]

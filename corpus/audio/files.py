@@ -173,17 +173,18 @@ def write_audio(path: Path | str, audio: Samples, sample_rate: int = SAMPLE_RATE
         sample_rate: in Hz.
         is_durable: wait until the disk has it. Bulk writers pass False and flush once at the end.
     """
-    content = _encode(audio, sample_rate, Path(path).suffix.removeprefix(".").upper())
+    content = encode_audio(audio, sample_rate, Path(path).suffix.removeprefix(".").upper())
     with atomic_path(path, is_durable=is_durable) as temporary:
         temporary.write_bytes(content)
 
 
 def encode_wav(audio: Samples, sample_rate: int = SAMPLE_RATE) -> bytes:
     """The bytes of a 16-bit WAV file of (S,) float32 samples."""
-    return _encode(audio, sample_rate, "WAV")
+    return encode_audio(audio, sample_rate, "WAV")
 
 
-def _encode(audio: Samples, sample_rate: int, kind: str) -> bytes:
+def encode_audio(audio: Samples, sample_rate: int, kind: str) -> bytes:
+    """The bytes of a 16-bit file of (S,) float32 samples; ``kind`` is libsndfile's name of the format (``FLAC``)."""
     import soundfile
 
     encoded = io.BytesIO()  # libsndfile hides the operating system's error when a write to a file fails

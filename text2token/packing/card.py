@@ -83,15 +83,23 @@ def span_errors(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def voices(spans: Mapping[str, int], tokens: Mapping[str, int]) -> list[str]:
+def voices(spans: Mapping[str, int], tokens: Mapping[str, int] | None) -> list[str]:
     """A table of the speakers: their spans in speech, and their shares of these and of the model's training speech.
 
     Args:
         spans: speaker -> spans in speech.
-        tokens: speaker -> speech tokens in training; empty where unknown.
+        tokens: speaker -> speech tokens in training; empty where unknown, None where no model speaks.
     """
     if not spans:
         return ["none"]
+    if tokens is None:
+        ranked = sorted(spans.items(), key=lambda pair: (-pair[1], pair[0]))
+        total = sum(spans.values())
+        return [
+            "| voice | spans | share |",
+            "|---|---|---|",
+            *(f"| {name} | {count:,} | {count / total:.1%} |" for name, count in ranked),
+        ]
     total, total_tokens = sum(spans.values()), sum(tokens.values())
     rows = ["| speaker | spans | share | of the training speech |", "|---|---|---|---|"]
     for name in sorted({*spans, *tokens}, key=lambda name: (-spans.get(name, 0), name)):

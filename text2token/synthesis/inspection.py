@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from corpus.audio.files import SAMPLE_RATE
 from runtime.bulk.job import UnitFolder
 from text2token.gate import GOOD
 
@@ -41,9 +42,10 @@ def describe(document: SpokenDocument) -> str:
     """One line with the document's counts."""
     counts = SynthesisCounts()
     counts.add(document)
+    speech = f"{counts.samples / SAMPLE_RATE:.2f} s" if counts.samples else f"{counts.tokens} tokens"
     return (
         f"== {document.id}: {counts.words} words, {counts.spans - counts.num_rejected} of {counts.spans} spans spoken "
-        f"({counts.spoken_words} words, {counts.tokens} tokens)"
+        f"({counts.spoken_words} words, {speech})"
     )
 
 
@@ -60,5 +62,7 @@ def outcome(span: SpokenSpan) -> str:
     """``‹ann, 38 tokens: 17 4 255 …›``, or why the span stays text."""
     if span.verdict != GOOD:
         return f"‹text: {span.verdict}›"
+    if span.clip is not None:
+        return f"‹{span.speaker}, {span.clip.samples / SAMPLE_RATE:.2f} s›"
     codes = " ".join(map(str, span.tokens[:SHOWN_CODES].tolist())) + (" …" if len(span.tokens) > SHOWN_CODES else "")
     return f"‹{span.speaker}, {len(span.tokens)} tokens: {codes}›"

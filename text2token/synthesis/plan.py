@@ -11,13 +11,13 @@ from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 from text2token.texts import RecordRange, cut_file, list_files
 
-from .config import SynthesizeConfig
+from .config import SpokenTextsConfig
 
 SPLITS = ("train", "valid")
 MAX_UNIT_BYTES = 16 << 20  # of JSON lines: units of long documents have fewer of them
 
 
-def open_job(folder: Path, config: SynthesizeConfig) -> UnitFolder:
+def open_job(folder: Path, config: SpokenTextsConfig) -> UnitFolder:
     """The job in ``folder``, planned if no earlier call has planned it.
 
     Raises:
@@ -43,6 +43,6 @@ def record_range(unit: Unit) -> RecordRange:
     return RecordRange(**{name: unit.work[name] for name in ("file", "first", "count", "offset", "skip")})
 
 
-def _cut(source: str, config: SynthesizeConfig) -> Iterator[RecordRange]:
+def _cut(source: str, config: SpokenTextsConfig) -> Iterator[RecordRange]:
     for file in list_files(source):
         yield from cut_file(file, config.columns, most=config.unit_documents, most_bytes=MAX_UNIT_BYTES)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
 from lm.data.readers import TextDocument
 from lm.data.vocabulary import Vocabulary
-from runtime.hashing import seed_of
-from text2token.gate import EMPTY, GOOD, MISREAD, OVERSIZED, judge
-from text2token.spans.policies import choose_spans
+from text2token.gate import GOOD, MISREAD, OVERSIZED, judge
 from text2token.speech_generation import NO_CODES, GeneratedSpeech, SpeechBackend, SynthesisRequest, generate_speech
 from text2token.transcript_check import TranscriptCheck
 
 from .config import SynthesizeConfig
+from .span_plan import plan_spans, reseeded
 from .unit_file import SpokenDocument, SpokenSpan
 
 
@@ -56,7 +53,7 @@ class Synthesiser:
         for attempt in range(self.config.retries + 1):
             if not pending:
                 break
-            requests = [request if not attempt else _reseeded(request, attempt) for _, _, request in pending]
+            requests = [request if not attempt else reseeded(request, attempt) for _, _, request in pending]
             speech = generate_speech(requests, self.backend, self.vocabulary, self.config)
             for (spans, at, request), one in zip(pending, speech, strict=True):
                 spans[at] = self._judged(spans[at], request, one)
@@ -67,15 +64,16 @@ class Synthesiser:
 
     def _plan(self, document: TextDocument, pass_number: int) -> list[tuple[SpokenSpan, SynthesisRequest]]:
         """The spans of a document, without speech, each with its request."""
-        random = np.random.default_rng(seed_of(self.config.seed, pass_number, document.id, "spans"))
-        plan = []
-        for number, span in enumerate(choose_spans(document.text, self.config.spans, random)):
-            speaker = str(random.choice(self.speakers.speakers, p=self.speakers.shares))
-            text = self.config.model_text(document.text[span.start : span.end])
-            seed = seed_of(self.config.seed, pass_number, document.id, "speech", number)
-            blank = SpokenSpan(span.start, span.end, span.num_words, text, speaker, EMPTY, NO_CODES)
-            plan.append((blank, SynthesisRequest(text, speaker, seed)))
-        return plan
+        config = self.config
+        plan = plan_spans(
+            document,
+            pass_number,
+            seed=config.seed,
+            spans=config.spans,
+            speakers=self.speakers,
+            spoken=config.model_text,
+        )
+        return [(SpokenSpan.unspoken(span, request), request) for span, request in plan]
 
     def _judged(self, span: SpokenSpan, request: SynthesisRequest, speech: GeneratedSpeech) -> SpokenSpan:
         if speech.is_oversized:
@@ -91,8 +89,3 @@ class Synthesiser:
         for (spans, at), span, is_understood in zip(good, found, understood, strict=True):
             if not is_understood:
                 spans[at] = dataclasses.replace(span, verdict=MISREAD, tokens=NO_CODES)
-
-
-def _reseeded(request: SynthesisRequest, attempt: int) -> SynthesisRequest:
-    """The request with the seed of a later attempt."""
-    return request._replace(seed=seed_of(request.seed, "again", attempt))

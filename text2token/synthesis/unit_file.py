@@ -2,7 +2,8 @@
 
 Columns: id, text, and for each span ``starts`` and ``ends`` (characters of the text), ``words`` (their number),
 ``spoken`` (the text as the model got it), ``speakers``, ``verdicts`` (``good``, or why the span stays text) and
-``tokens`` (empty unless good). The same documents give the same bytes.
+``tokens`` (empty unless good). A unit of `text2token.aloud` has ``offsets``, ``bytes`` and ``samples`` besides: the
+places of the spans' audio in the unit's tar (0 unless good). The same documents give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpus.audio.archives import ClipPlace
 from corpus.text.words import count_words
 from runtime.errors import UserError
-from text2token.gate import GOOD
-from text2token.speech_generation import Codes
+from text2token.gate import EMPTY, GOOD
+from text2token.spans.layout import Span
+from text2token.speech_generation import NO_CODES, Codes, SynthesisRequest
 
 # One item for each span, in the order of the fields of SpokenSpan.
 LISTS = ("starts", "ends", "words", "spoken", "speakers", "verdicts", "tokens")
-REMAKE = "remove it and run text2token.synthesize again"
+PLACES = ("offsets", "bytes", "samples")  # of audio, in the order of the fields of ClipPlace
+NO_CLIP = ClipPlace(0, 0, 0)
+REMAKE = "remove it and run text2token.synthesize (or aloud) again"
 
 
 @dataclass(frozen=True, eq=False)
 class SpokenSpan:
-    """A span, and its speech tokens if the verdict is ``good``."""
+    """A span, and its speech tokens, or the place of its audio in the unit's tar, if the verdict is ``good``."""
 
     start: int
     end: int
@@ -37,6 +42,12 @@ class SpokenSpan:
     speaker: str
     verdict: str
     tokens: Codes
+    clip: ClipPlace | None = None
+
+    @classmethod
+    def unspoken(cls, span: Span, request: SynthesisRequest) -> SpokenSpan:
+        """A span whose speech is still to be made."""
+        return cls(span.start, span.end, span.num_words, request.text, request.speaker, EMPTY, NO_CODES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +89,7 @@ class SynthesisCounts:
         spoken_words: words of the spans that became speech.
         spans: number of all spans.
         tokens: speech tokens.
+        samples: of audio, at 16 kHz.
         rejected: verdict -> number of spans that stay text for it.
         lengths: number of words -> number of spans of this length that became speech.
         speakers: speaker -> number of spans that became speech.
@@ -89,6 +101,7 @@ class SynthesisCounts:
     spoken_words: int = 0
     spans: int = 0
     tokens: int = 0
+    samples: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     speakers: dict[str, int] = field(default_factory=dict)
@@ -101,6 +114,7 @@ class SynthesisCounts:
             self.spans += 1
             self.chosen_words += span.num_words
             self.tokens += len(span.tokens)
+            self.samples += 0 if span.clip is None else span.clip.samples
             if span.verdict == GOOD:
                 self.spoken_words += span.num_words
                 _count(self.lengths, str(span.num_words))
@@ -116,7 +130,7 @@ class SynthesisCounts:
         """Add the counts of a `record` (its other items are ignored)."""
         for name, mine in vars(self).items():
             if isinstance(mine, int):
-                setattr(self, name, mine + record[name])
+                setattr(self, name, mine + record.get(name, 0))  # samples are missing in older records
             elif isinstance(mine, dict):
                 for key, count in record[name].items():
                     _count(mine, key, count)
@@ -141,16 +155,27 @@ def _count(table: dict[str, int], key: str, count: int = 1) -> None:
     table[key] = table.get(key, 0) + count
 
 
-def write_unit(path: Path, documents: Sequence[SpokenDocument], fingerprints: Fingerprints, num_bad: int) -> None:
-    """Write a unit of which ``num_bad`` records were left out."""
+def write_unit(
+    path: Path,
+    documents: Sequence[SpokenDocument],
+    fingerprints: Fingerprints,
+    num_bad: int,
+    *,
+    has_clips: bool = False,
+) -> None:
+    """Write a unit of which ``num_bad`` records were left out; ``has_clips``: its speech is audio."""
     string, number = pa.string(), pa.int32()
     kinds = dict(zip(LISTS, (number, number, number, string, string, string, pa.list_(pa.uint16())), strict=True))
     metadata = {"text2token": json.dumps(vars(fingerprints) | {"bad_lines": num_bad}, sort_keys=True)}
     columns = [("id", pa.string()), ("text", pa.string()), *((name, pa.list_(kind)) for name, kind in kinds.items())]
     lists = {
         name: [[getattr(span, attribute.name) for span in document.spans] for document in documents]
-        for name, attribute in zip(LISTS, fields(SpokenSpan), strict=True)
+        for name, attribute in zip(LISTS, fields(SpokenSpan)[: len(LISTS)], strict=True)
     }
+    if has_clips:
+        columns += [(name, pa.list_(pa.int64())) for name in PLACES]
+        for at, name in enumerate(PLACES):
+            lists[name] = [[(span.clip or NO_CLIP)[at] for span in document.spans] for document in documents]
     texts = {"id": [document.id for document in documents], "text": [document.text for document in documents]}
     pq.write_table(pa.table(texts | lists, schema=pa.schema(columns, metadata)), path, compression="zstd")
 
@@ -178,10 +203,19 @@ def read_unit(path: Path) -> tuple[list[SpokenDocument], Fingerprints, int]:
     codes, code_bounds = flat["tokens"].flatten().to_numpy(), flat["tokens"].offsets.to_numpy()
     values = [flat[name].to_pylist() for name in LISTS if name != "tokens"]
     code_bounds = code_bounds - code_bounds[0]
+    clips = _clips(table, len(values[0]))
     spans = [
-        SpokenSpan(start, end, words, spoken, speaker, verdict, codes[code_bounds[at] : code_bounds[at + 1]])
+        SpokenSpan(start, end, words, spoken, speaker, verdict, codes[code_bounds[at] : code_bounds[at + 1]], clips[at])
         for at, (start, end, words, spoken, speaker, verdict) in enumerate(zip(*values, strict=True))
     ]
     texts = zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
     documents = [SpokenDocument(id, text, spans[bounds[row] : bounds[row + 1]]) for row, (id, text) in enumerate(texts)]
     return documents, Fingerprints(**record), num_bad
+
+
+def _clips(table: pa.Table, num_spans: int) -> list[ClipPlace | None]:
+    """The place of each span's audio."""
+    if PLACES[0] not in table.column_names:
+        return [None] * num_spans
+    places = zip(*(table[name].combine_chunks().flatten().to_pylist() for name in PLACES), strict=True)
+    return [ClipPlace(*place) if place[1] else None for place in places]

@@ -4,6 +4,7 @@
 
     <corpus>/<split>.jsonl                                     a manifest; units are some utterances of like length
     <corpus>/<split>/cuts.000000.jsonl.gz recording.000000.tar Shar; a unit is a shard
+    <corpus>/<split>/NAME.cuts.jsonl NAME.tar                  the same, as `corpus.audio.archives` writes it
     <corpus>/<split>/audio_0.tar tarred_audio_manifest.json    tarred audio (``shard_id``); a unit is a tar
 """
 
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from corpus.audio.archives import CUTS_SUFFIX
 from corpus.audio.files import Samples, to_mono
 from corpus.audio.room_simulation import RoomConfig, record_in_room
 from corpus.audio.segments import DURATION_TOLERANCE, read_segment
@@ -78,7 +80,7 @@ def find_split(
     if kinds:
         remedy = "leave kinds out: shards are encoded whole"
         raise UserError("option kinds", found=f"shards of speech in {folder}", remedy=remedy)
-    cuts = sorted(folder.glob("cuts.*.jsonl*"))
+    cuts = sorted([*folder.glob("cuts.*.jsonl*"), *folder.glob(f"*{CUTS_SUFFIX}")])
     if cuts:
         works: list[dict[str, Any]] = [{"split": name, "cuts": str(file), "audio": _audio_of(file)} for file in cuts]
     elif (folder / TARRED_MANIFEST).is_file() and (tars := sorted(folder.glob("*.tar"), key=_shard_id)):
@@ -265,6 +267,8 @@ def _by_length(manifest: Manifest, size: int) -> Iterator[list[str]]:
 
 def _audio_of(cuts: Path) -> str:
     """The recordings' tar of a Shar shard."""
+    if cuts.name.endswith(CUTS_SUFFIX):
+        return str(cuts.with_name(cuts.name.removesuffix(CUTS_SUFFIX) + ".tar"))
     tar = cuts.parent / (re.sub(r"^cuts\.(\d+)\.jsonl.*$", r"recording.\1.tar", cuts.name))
     if not tar.is_file():
         raise UserError(

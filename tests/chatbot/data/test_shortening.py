@@ -15,7 +15,7 @@ import pytest
 from chatbot.data.filter import FilterConfig
 from chatbot.data.gathering import Gatherer
 from chatbot.data.shortening import EndpointConfig, LongReply, Shortener
-from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig, UnansweredError
+from runtime.chat_endpoint import ChatEndpoint, RequestConfig, UnansweredError
 from runtime.errors import UserError
 from runtime.journal import Journal
 from runtime.progress import Progress
@@ -140,10 +140,10 @@ class HastyAtFirst(ChatEndpoint):
 
     tries = 0
 
-    def _post(self, request: ChatRequest) -> Any:
+    def _post(self, path: str, body: Any) -> Any:
         self.tries += 1
         self.requests.timeout_seconds = HASTY if self.tries < 3 else 300
-        return super()._post(request)
+        return super()._post(path, body)
 
 
 def test_what_will_never_be_answered_is_not_asked_again(endpoint: Endpoint) -> None:

@@ -40,7 +40,7 @@ def test_round_trip_and_same_bytes(tmp_path: Path) -> None:
     for got, expected in zip(documents, DOCUMENTS, strict=True):
         assert (got.id, got.text, len(got.spans)) == (expected.id, expected.text, len(expected.spans))
         for span, wanted in zip(got.spans, expected.spans, strict=True):
-            assert [*vars(span).values()][:-1] == [*vars(wanted).values()][:-1]
+            assert vars(span) | {"tokens": None} == vars(wanted) | {"tokens": None}
             np.testing.assert_array_equal(span.tokens, wanted.tokens)
     write_unit(tmp_path / "empty.parquet", [], FINGERPRINTS, 5)
     assert read_unit(tmp_path / "empty.parquet") == ([], FINGERPRINTS, 5)
