@@ -41,7 +41,7 @@ class SpokenTotals:
     made: SynthesisCounts = field(default_factory=SynthesisCounts)
 
     def metrics(self) -> dict[str, int | float]:
-        """What every such stage reports of its documents and spans."""
+        """Figures of documents and spans that each such stage reports."""
         counts = self.counts
         return {
             "documents": counts.documents,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ import pytest
 
 from chatbot.engine.pcm import WIRE_RATE, decode_pcm16
 from corpus.audio.files import resample
+from runtime.errors import UserError
+from text2token.gate import GateConfig
+from text2token.reading.config import AloudConfig, ModelReaderConfig, SpeechEndpointConfig
+from text2token.reading.endpoint import EndpointReader
+from text2token.reading.model import ModelReader
+from text2token.speech_generation import SynthesisRequest
 
 from ..conftest import babble  # noqa: TID252
 from .conftest import Live, read_sound, sound_file
@@ -126,3 +133,25 @@ def test_what_cannot_be_written_is_refused(
     with pytest.raises(openai.APIStatusError) as told:
         write(client, live, **changes)
     assert (told.value.status_code, told.value.param) == (status, param)
+
+
+def test_spans_are_read_aloud_by_the_server_as_by_its_models(
+    live: Live, chain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """text2token.aloud with reader=endpoint on this route, and with reader=model on the models behind it."""
+    monkeypatch.setenv("OPENAI_API_KEY", live.options.api_keys[0])
+    voices = [*live.engine.voices]
+    server = SpeechEndpointConfig(url=f"{live.url}/v1", model=live.engine.model_name, voices=voices)
+    reader = EndpointReader(AloudConfig(texts="t", out="o", reader="endpoint", endpoint=server))
+    reader.check()
+    (read,) = reader.read([SynthesisRequest(TEXT, voices[1], 1)])
+    assert read.verdict == "good" and len(read.audio) > 0
+    gate = GateConfig(min_per_letter=0, min_distinct_share=0, allowance=100)
+    models = ModelReaderConfig(model=str(chain / "lm" / "model"), decoder=str(chain / "decoder"), gate=gate)
+    config = AloudConfig(texts="t", out="o", reader="model", model=models)
+    twice = [ModelReader(config).read([SynthesisRequest(TEXT, "anna", seed) for seed in range(8)]) for _ in range(2)]
+    assert [one.audio.tolist() for one in twice[0]] == [one.audio.tolist() for one in twice[1]]
+    good = [one for one in twice[0] if one.verdict == "good"]
+    assert good and all(len(one.audio) % 1280 == 0 and np.abs(one.audio).max() > 0 for one in good)
+    with pytest.raises(UserError, match="no tag for it"):
+        ModelReader(config).read([SynthesisRequest(TEXT, "dora", 1)])

@@ -178,9 +178,9 @@ def test_an_endpoint_is_asked_for_each_span_and_its_refusals_are_verdicts() -> N
         first = next(body for body in server.asked if body["input"] == "one two three")
         assert first == {"model": "tts", "input": "one two three", "voice": "echo", "response_format": "flac"}
         assert sum(body["input"] == "noise" for body in server.asked) == 2  # tried again
-    with chat_server(lambda body: (401, {"error": "no key"})) as server:
-        with pytest.raises(UserError, match=r"status 401.*endpoint\.url, endpoint\.model and the key"):
-            EndpointReader(endpoint_config(server.url)).check()
+    refused = pytest.raises(UserError, match=r"status 401.*endpoint\.url, endpoint\.model and the key")
+    with chat_server(lambda body: (401, {"error": "no key"})) as server, refused:
+        EndpointReader(endpoint_config(server.url)).check()
 
 
 def test_an_endpoint_fills_a_corpus_and_silence_stays_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
