@@ -134,6 +134,7 @@ def identity(config: Any, values: Mapping[str, Any] | None = None) -> dict[str, 
     for option in fields(config):
         value, inner = values[option.name], getattr(config, option.name)
         default = option.default if option.default_factory is MISSING else option.default_factory()
+        default = asdict(default) if is_dataclass(default) and not isinstance(default, type) else default
         if not (option.metadata.get(LATER) and value == default):
             counted[option.name] = identity(inner, value) if is_dataclass(inner) else value
     return counted

@@ -104,15 +104,7 @@ def cut_line(
     return json.dumps(cut, ensure_ascii=False) + "\n"
 
 
-def archive_places(tar: Path) -> dict[str, ClipPlace]:
-    """Member name -> its place, of every audio member of a tar; samples are read from the files' headers."""
-    import soundfile
-
-    places = {}
-    with tarfile.open(tar) as archive, tar.open("rb") as content:
-        for member in archive:
-            if member.isfile() and not member.name.endswith(".json"):
-                content.seek(member.offset_data)
-                info = soundfile.info(io.BytesIO(content.read(member.size)))
-                places[member.name] = ClipPlace(member.offset_data, member.size, info.frames)
-    return places
+def member_places(tar: Path) -> dict[str, tuple[int, int]]:
+    """Member name -> offset and number of bytes of its content, of each file in a tar."""
+    with tarfile.open(tar) as archive:
+        return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}

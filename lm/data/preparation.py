@@ -1,4 +1,4 @@
-"""LM corpora from tokenised speech and texts: the formats text, speech, asr and tts."""
+"""LM corpora from tokenised speech, from clips of speech, and from texts: the formats text, speech, asr and tts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from corpus.tokens import TokenisedUtterance, read_tokens
 from runtime.errors import UserError
 from runtime.stage import Run
 
+from .clip_source import SourceOptions, TranscribedClips
+from .clips import ClipDocument, ClipRecord
 from .corpora import CorpusInfo, finished_corpus, write_corpus
 from .formats import asr_document, speech_document, text_document, tts_document
 from .readers import iterate_texts, split_path
+from .vector_config import VectorsConfig
 from .vocabulary import Ids, Vocabulary
 
 
@@ -29,7 +32,12 @@ class DocumentSource(Protocol):
         """The files or folders that are read."""
         ...
 
-    def documents(self, split: str) -> Iterator[Ids]:
+    @property
+    def clips(self) -> ClipRecord | None:
+        """Of documents with clips; None where there are none."""
+        ...
+
+    def documents(self, split: str) -> Iterator[Ids] | Iterator[ClipDocument]:
         """Documents of ``train`` or ``valid``; raises a `UserError` at the end if too many had to be left out."""
         ...
 
@@ -41,7 +49,9 @@ def prepare_corpora(
     formats: Sequence[str],
     texts: Mapping[str, str],
     tokens: str,
-    token_splits: Mapping[str, str],
+    corpus: str,
+    vectors: VectorsConfig | None,
+    speech_splits: Mapping[str, str],
     kinds: Mapping[str, Sequence[str]],
     spoken: Collection[str],
     max_bad_share: float,
@@ -54,7 +64,9 @@ def prepare_corpora(
         formats: of ``text``, ``speech``, ``asr``, ``tts``.
         texts: ``train`` and ``valid`` -> file or folder of texts ("" = none).
         tokens: output folder of tokenizer.encode.
-        token_splits: ``train`` and ``valid`` -> split of the tokens.
+        corpus: folder of a speech corpus, whose clips an encoder hears.
+        vectors: the encoder, or stored features; None where speech is tokens.
+        speech_splits: ``train`` and ``valid`` -> split of the tokens or of the speech.
         kinds: format -> kinds of utterances (default: all).
         spoken: formats whose transcripts are written out (`corpus.text.spoken_form.in_words`).
         max_bad_share: share of records left out that is tolerated.
@@ -65,22 +77,18 @@ def prepare_corpora(
         for format in formats:
             info = finished_corpus(run.folder / format, own)
             if info is None:
-                source: DocumentSource = (
-                    TextSource(texts, own, max_bad_share)
-                    if format == "text"
-                    else SpeechSource(
-                        format,
-                        tokens,
-                        token_splits,
-                        own,
-                        kinds=kinds.get(format, ()),
-                        is_spoken=format in spoken,
-                        max_bad_share=max_bad_share,
-                    )
-                )
+                wanted, is_spoken = kinds.get(format, ()), format in spoken
+                options = SourceOptions(wanted, is_spoken, max_bad_share)
+                source: DocumentSource
+                if format == "text":
+                    source = TextSource(texts, own, max_bad_share)
+                elif vectors is None:
+                    source = SpeechSource(format, tokens, speech_splits, own, options)
+                else:
+                    source = TranscribedClips(vectors, corpus, speech_splits, own, run.folder / "segments", options)
                 train, valid = source.documents("train"), source.documents("valid")
                 provenance = {"stage": "lm.prepare", "sources": source.paths, "left_out": source.left_out}
-                info = write_corpus(run.folder / format, format, own, train, valid, provenance)
+                info = write_corpus(run.folder / format, format, own, train, valid, provenance, clips=source.clips)
             metrics |= corpus_metrics(info)
             bar.update()
     return metrics
@@ -100,6 +108,8 @@ def corpus_metrics(info: CorpusInfo) -> dict[str, Any]:
 
 class TextSource:
     """Documents of texts; see `DocumentSource`."""
+
+    clips = None
 
     def __init__(self, texts: Mapping[str, str], vocabulary: Vocabulary, max_bad_share: float) -> None:
         self.texts, self.vocabulary, self.max_bad_share = texts, vocabulary, max_bad_share
@@ -126,20 +136,18 @@ class TextSource:
 class SpeechSource:
     """Documents of one format of tokenised utterances; see `DocumentSource`."""
 
+    clips = None
+
     def __init__(
         self,
         format: str,
         tokens: str,
         splits: Mapping[str, str],
         vocabulary: Vocabulary,
-        *,
-        kinds: Sequence[str],
-        is_spoken: bool,
-        max_bad_share: float,
+        options: SourceOptions,
     ) -> None:
-        self.format, self.tokens, self.splits, self.kinds = format, tokens, splits, kinds
-        self.is_spoken = is_spoken
-        self.vocabulary, self.max_bad_share = vocabulary, max_bad_share
+        self.format, self.tokens, self.splits, self.vocabulary = format, tokens, splits, vocabulary
+        self.kinds, self.is_spoken, self.max_bad_share = options
         self.left_out: Counter[str] = Counter()
 
     @property

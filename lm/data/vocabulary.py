@@ -28,6 +28,7 @@ from .text_tokenizers import SETTINGS_FILE, TOKENIZER_FILE, text_prefix
 
 RECORD_FILE, TEMPLATE_FILE = "vocabulary.json", "chat_template.jinja"
 SPEAKER_TOKENS = "speaker_tokens"
+VECTORS = "vectors"  # in place of a speech tokenizer's fingerprint, where one speech token stands for vectors
 Ids = npt.NDArray[np.int32]
 
 
@@ -49,7 +50,7 @@ class Vocabulary:
         speaker_ids: ids of all tags, named or not.
         speaker_tokens: name -> speech tokens with a transcript in the training split; empty where it is unknown. It
             says nothing of the ids, so it has no part in the fingerprint.
-        speech_fingerprint: of the speech tokenizer.
+        speech_fingerprint: of the speech tokenizer; `VECTORS` where speech is read as vectors, of whatever encoder.
         frame_rate: speech tokens a second.
         fingerprint: of all of this; corpora and models carry it.
     """

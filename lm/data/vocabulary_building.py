@@ -7,20 +7,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from corpus.manifest import read_manifest
+from corpus.tokens import TokenisedSpeech
 from runtime.artefact import atomic_folder
 
 from .readers import Texts, read_split, read_texts
 from .special_tokens import SpecialToken
 from .text_tokenizers import base_eos, read_base_tokenizer, train_bpe
-from .vocabulary import build_vocabulary, read_template
+from .vocabulary import VECTORS, build_vocabulary, read_template
 
 NUM_SAMPLES = 1000  # texts, and as many transcripts, on which tokens per word are measured
+# One speech token without a codebook behind it; the frame rate is that of whichever encoder.
+VECTORS_OF_SPEECH = TokenisedSpeech([], VECTORS, codebook_size=1, frame_rate=12.5)
 
 
 def write_vocabulary(
     folder: Path,
     *,
     tokens: str,
+    transcripts: str,
     texts: str,
     base: str,
     eos: str,
@@ -32,13 +37,13 @@ def write_vocabulary(
     base_path = Path(base)
     text_tokenizer = read_base_tokenizer(base_path) if base else None
     eos = eos or (base_eos(base_path, text_tokenizer) if text_tokenizer else SpecialToken.END_OF_TEXT)
-    speech = read_split(tokens, "train")
+    speech = read_split(tokens, "train") if tokens else VECTORS_OF_SPEECH
     documents = read_texts(texts, max_bad_share) if texts else Texts([], [])
-    transcripts = [item.text for item in speech.items]
+    words = [item.text for item in speech.items]
+    if transcripts:
+        words = [item.text for item in read_manifest(transcripts, max_bad_share, should_check_audio=False).utterances]
     if text_tokenizer is None:
-        text_tokenizer = train_bpe(
-            [*(document.text for document in documents.documents), *transcripts], num_text_tokens
-        )
+        text_tokenizer = train_bpe([*(document.text for document in documents.documents), *words], num_text_tokens)
     trained: Counter[str] = Counter()
     for item in speech.items:
         if item.speaker and item.text:
@@ -56,7 +61,7 @@ def write_vocabulary(
     )
     with atomic_folder(folder) as temporary:
         vocabulary.save_pretrained(temporary)
-    samples = [document.text for document in documents.documents[:NUM_SAMPLES]] + transcripts[:NUM_SAMPLES]
+    samples = [document.text for document in documents.documents[:NUM_SAMPLES]] + words[:NUM_SAMPLES]
     num_words = sum(len(text.split()) for text in samples)
     num_tokens = sum(len(ids) for ids in vocabulary.encode_texts(samples))
     return {

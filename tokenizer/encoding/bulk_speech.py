@@ -27,6 +27,7 @@ from corpus.audio.room_simulation import RoomConfig, record_in_room
 from corpus.audio.segments import DURATION_TOLERANCE, read_segment
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import AudioUtterance, BadRecord, Manifest, Utterance, parse_record, read_manifest
+from corpus.speech_clips import audio_of_cuts
 from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 
@@ -82,7 +83,9 @@ def find_split(
         raise UserError("option kinds", found=f"shards of speech in {folder}", remedy=remedy)
     cuts = sorted([*folder.glob("cuts.*.jsonl*"), *folder.glob(f"*{CUTS_SUFFIX}")])
     if cuts:
-        works: list[dict[str, Any]] = [{"split": name, "cuts": str(file), "audio": _audio_of(file)} for file in cuts]
+        works: list[dict[str, Any]] = [
+            {"split": name, "cuts": str(file), "audio": str(audio_of_cuts(file))} for file in cuts
+        ]
     elif (folder / TARRED_MANIFEST).is_file() and (tars := sorted(folder.glob("*.tar"), key=_shard_id)):
         works = [{"split": name, "tar": str(tar), "manifest": str(folder / TARRED_MANIFEST)} for tar in tars]
     else:
@@ -263,18 +266,6 @@ def _by_length(manifest: Manifest, size: int) -> Iterator[list[str]]:
     rows = sorted(manifest.utterances, key=lambda utterance: (utterance.duration, utterance.id))
     for start in range(0, len(rows), size):
         yield [utterance.id for utterance in rows[start : start + size]]
-
-
-def _audio_of(cuts: Path) -> str:
-    """The recordings' tar of a Shar shard."""
-    if cuts.name.endswith(CUTS_SUFFIX):
-        return str(cuts.with_name(cuts.name.removesuffix(CUTS_SUFFIX) + ".tar"))
-    tar = cuts.parent / (re.sub(r"^cuts\.(\d+)\.jsonl.*$", r"recording.\1.tar", cuts.name))
-    if not tar.is_file():
-        raise UserError(
-            str(tar), found="no such file", remedy="a Shar needs the field 'recording' for each shard of cuts"
-        )
-    return str(tar)
 
 
 def _shard_id(tar: Path) -> int:

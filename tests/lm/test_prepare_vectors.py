@@ -1,0 +1,171 @@
+"""lm.prepare speech=vectors: transcripts of clips where they lie, and records that cannot be used, each named."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from corpus.audio.archives import cut_line, write_archive
+from corpus.audio.files import read_audio, write_audio
+from corpus.manifest import Utterance, write_manifest
+from lm.data import formats
+from lm.data.corpora import CorpusInfo, open_corpus
+from lm.data.text_tokenizers import train_bpe
+from lm.data.vector_config import VectorsConfig
+from lm.data.vocabulary import VECTORS, Vocabulary, build_vocabulary
+from lm.prepare import STAGE, LmPrepareConfig
+from lm.vocabulary import STAGE as VOCABULARY
+from lm.vocabulary import VocabularyConfig
+from runtime.errors import UserError
+from tests.support.small_speech_model import make_speech_tokenizer
+from tokenizer.hearing.base import SpeechEncoder
+from tokenizer.hearing.load import load_encoder
+
+TEXTS = ["the capital of france is paris", "the lion sleeps", "what is the capital of france"]
+
+
+def tone(seconds: float, rate: int = 16_000, loudness: float = 0.3) -> np.ndarray:
+    return (loudness * np.sin(2 * np.pi * 300 * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tokenizer/, vocabulary/, and corpus/: train.jsonl with loose files, heldout/ as Shar."""
+    root = tmp_path_factory.mktemp("world")
+    make_speech_tokenizer().save_pretrained(root / "tokenizer")
+    rows = []
+    for number, (text, rate) in enumerate(zip(TEXTS, (16_000, 44_100, 16_000), strict=True)):
+        path = root / f"corpus/audio/{number}.{'wav' if number else 'flac'}"
+        write_audio(path, tone(0.6 + 0.3 * number, rate), rate)
+        rows.append(
+            Utterance(f"u{number}", path, 0.6 + 0.3 * number, text, "ann", kind=("fact", "story", "fact")[number])
+        )
+    rows.append(Utterance("part", rows[2].audio, 0.4, "the lion", "ann", kind="story", offset=0.5))
+    write_manifest(root / "corpus/train.jsonl", rows)
+    (root / "corpus/heldout").mkdir()
+    with write_archive(root / "corpus/heldout/a.tar") as archive:
+        lengths = [archive.add(f"k{number}", tone(0.5 + number)).samples for number in range(2)]
+    lines = [cut_line(f"k{n}", length, text=TEXTS[n], speaker="bob") for n, length in enumerate(lengths)]
+    (root / "corpus/heldout/a.cuts.jsonl").write_text("".join(lines))
+    made = VOCABULARY.execute(
+        VocabularyConfig(num_speech_tokens=1, transcripts=str(root / "corpus/train.jsonl"), out=str(root / "v"))
+    )
+    assert made["speech_tokens"] == 1
+    return root
+
+
+def config(world: Path, out: Path, corpus: str = "", **more: Any) -> LmPrepareConfig:
+    vectors = {"encoder": str(world / "tokenizer"), "stride": 2, "max_seconds": 5.0, **more.pop("vectors", {})}
+    given = {"vocabulary": str(world / "v/vocabulary"), "corpus": corpus or str(world / "corpus"), "out": str(out)}
+    options = {"speech": "vectors", "formats": ["asr"], "valid_split": "heldout", **given, **more}
+    return LmPrepareConfig(vectors=VectorsConfig(**vectors), **options)
+
+
+def heard(info: CorpusInfo, split: str, document: int) -> list[np.ndarray]:
+    """The audio of a document's clips, read as training reads it: by byte range."""
+    table = info.clip_table(split)
+    clips = []
+    for span in table.of(document):
+        with table.shard(int(span["shard"])).open("rb") as file:
+            file.seek(int(span["offset"]))
+            audio, rate = soundfile.read(io.BytesIO(file.read(int(span["bytes"]))), dtype="float32")
+        assert len(audio) == span["samples"]
+        clips.append(audio if rate == 16_000 else read_audio(table.shard(int(span["shard"]))))
+    return clips
+
+
+def test_documents_name_their_clips_and_have_their_positions(world: Path, tmp_path: Path) -> None:
+    metrics = STAGE.execute(config(world, tmp_path / "out"))
+    v = Vocabulary.from_pretrained(world / "v/vocabulary")
+    assert (v.num_speech_tokens, v.speech_fingerprint) == (1, VECTORS)
+    encoder: SpeechEncoder = load_encoder(world / "tokenizer")
+    info = open_corpus(tmp_path / "out/asr", v)
+    assert info.clips is not None and (info.clips.encoder, info.clips.stride) == (encoder.fingerprint, 2)
+    assert info.clips.source == str(world / "tokenizer") and info.clips.kind == "audio"
+    assert metrics["asr_documents"] == 4 and metrics["asr_valid_documents"] == 2 and metrics["asr_left_out"] == 0
+    texts = [*TEXTS, "the lion"]
+    wanted = [tone(0.6), read_audio(world / "corpus/audio/1.wav"), tone(1.2), tone(1.2)[8000:14400]]
+    for split, transcripts, clips in (("train", texts, wanted), ("valid", TEXTS[:2], [tone(0.5), tone(1.5)])):
+        for number, document in enumerate(info.documents(split)):
+            (audio,) = heard(info, split, number)
+            np.testing.assert_allclose(audio, clips[number], atol=1e-4)
+            positions = -(-encoder.num_positions(len(audio)) // 2)
+            codes = np.zeros(positions, dtype=np.uint16)
+            assert document.tolist() == formats.asr_document(codes, transcripts[number], v).tolist()
+    shards = {Path(name).name for name in info.clips.shards}
+    assert shards == {"0.flac", "1.wav", "2.wav", "train.tar", "a.tar"}  # only the segment was copied
+    assert (tmp_path / "out/segments/train.tar").stat().st_size < 60_000
+
+
+def test_kinds_are_chosen(world: Path, tmp_path: Path) -> None:
+    metrics = STAGE.execute(config(world, tmp_path / "out", kinds={"asr": ["story"]}, valid_split=""))
+    assert metrics["asr_documents"] == 2 and metrics["asr_valid_documents"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("missing", "0.flac: no such audio file"),
+        ("broken", "0.flac: not readable as audio"),
+        ("silent", "0.flac: silence"),
+        ("long", r"0.flac: longer than max_seconds=5 \(90.0 s\)"),
+        ("another", r"0.flac: another length than its record says \(2.000 s of audio, not 0.600 s\)"),
+        ("wordless", "u0: no transcript"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_named_and_counted(
+    world: Path, tmp_path: Path, fault: str, message: str
+) -> None:
+    shutil.copytree(world / "corpus", tmp_path / "corpus")
+    audio, manifest = tmp_path / "corpus/audio/0.flac", tmp_path / "corpus/train.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    if fault == "missing":
+        audio.unlink()
+    elif fault == "broken":
+        audio.write_bytes(b"fLaC" + bytes(100))
+    elif fault == "silent":
+        write_audio(audio, np.zeros(9600, dtype=np.float32))
+    elif fault == "long":
+        write_audio(audio, tone(90.0))
+        rows[0]["duration"] = 90.0
+    elif fault == "another":
+        write_audio(audio, tone(2.0))
+    else:
+        rows[0]["text"] = ""
+    manifest.write_text("\n".join(json.dumps(row) for row in rows))
+    given = str(tmp_path / "corpus")
+    with pytest.raises(UserError, match=rf"{message}.*1 of 4 records are bad"):
+        STAGE.execute(config(world, tmp_path / "strict", corpus=given))
+    metrics = STAGE.execute(config(world, tmp_path / "out", corpus=given, max_bad_share=0.3))
+    assert metrics["asr_documents"] == 3 and metrics["asr_left_out"] == 1
+
+
+def test_mistakes(world: Path, tmp_path: Path) -> None:
+    for more, message in (
+        ({"formats": ["asr", "tts"]}, "option formats.*vectors can only be read"),
+        ({"corpus": "", "speech": "tokens"}, "option tokens"),
+        ({"vectors": {"encoder": ""}}, "option vectors.encoder"),
+        ({"vectors": {"features": "f"}}, "not both"),
+        ({"tokens": "t"}, "option tokens"),
+    ):
+        with pytest.raises(UserError, match=message):
+            config(world, tmp_path / "out", **more)
+    with pytest.raises(UserError, match="no speech of a split validation"):
+        STAGE.execute(config(world, tmp_path / "out", valid_split="validation"))
+    with pytest.raises(UserError, match="no speech encoder"):
+        STAGE.execute(config(world, tmp_path / "out", vectors={"encoder": str(world / "corpus")}))
+    codes = build_vocabulary(train_bpe(TEXTS, 280), num_speech_tokens=8, speech_tokenizer="abc")
+    codes.save_pretrained(tmp_path / "codes")
+    with pytest.raises(UserError, match=r"a speech block of 8 tokens.*num_speech_tokens=1"):
+        STAGE.execute(config(world, tmp_path / "out", vocabulary=str(tmp_path / "codes")))
+    with pytest.raises(UserError, match=r"tokens.*num_speech_tokens=1"):
+        VocabularyConfig(out="v", texts="texts")
+    with pytest.raises(UserError, match="option tokens"):
+        VocabularyConfig(out="v", texts="texts", tokens="tokens", num_speech_tokens=1)
