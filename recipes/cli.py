@@ -31,6 +31,7 @@ COMMANDS = (
     Subcommand("corpus facts", "corpus.facts", "made-up facts that only some texts tell, to see what passes to speech"),
     Subcommand("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
     Subcommand("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),
+    Subcommand("tokenizer features", "tokenizer.features", "speech -> continuous vectors of a frozen encoder, stored"),
     Subcommand("tokenizer evaluate", "tokenizer.evaluate", "WER with and without VQ, codebook use, bits per second"),
     Subcommand("lm vocabulary", "lm.vocabulary", "text tokenizer + special tokens + speech tokens"),
     Subcommand("lm prepare", "lm.prepare", "tokens and texts -> LM corpora (text, speech, ASR, TTS)"),

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from runtime.artefact import fingerprint, read_json, write_json
 from runtime.errors import UserError
+from runtime.growing_array import GrowingArray, growing_array
 
 from .vocabulary import Ids, Vocabulary
 
@@ -342,51 +343,6 @@ def read_clip_record(folder: Path) -> ClipRecord | None:
         return ClipRecord(**{**content, "shards": tuple(content["shards"])})
     except (KeyError, TypeError) as error:
         raise UserError(str(path), found=f"incomplete ({error})", remedy=REMEDY) from error
-
-
-class GrowingArray:
-    """A one-dimensional ``.npy`` file that is appended to.
-
-    Args:
-        path: of the file.
-        type: of the elements.
-    """
-
-    def __init__(self, path: Path, type: np.dtype[Any]) -> None:
-        self.type = type
-        self._file, self._length = path.open("wb"), 0
-        self._write_header()
-
-    def __len__(self) -> int:
-        return self._length
-
-    def append(self, values: npt.NDArray[Any]) -> None:
-        """Add values at the end."""
-        assert values.dtype == self.type
-        self._file.write(values.tobytes())
-        self._length += len(values)
-
-    def close(self) -> None:
-        """Write the final length into the header."""
-        end = self._file.tell()
-        self._file.seek(0)
-        self._write_header()
-        assert self._file.tell() + self._length * self.type.itemsize == end  # NumPy's headers leave room to grow
-        self._file.close()
-
-    def _write_header(self) -> None:
-        header = {"descr": np.lib.format.dtype_to_descr(self.type), "fortran_order": False, "shape": (self._length,)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-
-@contextmanager
-def growing_array(path: Path, type: np.dtype[Any]) -> Iterator[GrowingArray]:
-    """A `GrowingArray` that is closed at the end."""
-    array = GrowingArray(path, type)
-    try:
-        yield array
-    finally:
-        array.close()
 
 
 def _open_array(path: Path, type: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Options of ``tokenizer.encode``."""
+"""Options of ``tokenizer.encode`` and ``tokenizer.features``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from runtime.stage import StageConfig
 
 
 @dataclass(kw_only=True)
-class EncodeConfig(StageConfig):
-    """Options of ``tokenizer.encode``.
+class SpeechJobConfig(StageConfig):
+    """Options of a job over a corpus of speech.
 
     Attributes:
-        tokenizer: the artefact folder of ``tokenizer.train``.
         corpus: a folder of ``corpus.build``, or any with NeMo manifests, or with a folder of Shar or tarred audio for
             each split.
         splits: what to encode, names without ``.jsonl``; those that do not exist are left out.
@@ -34,7 +33,6 @@ class EncodeConfig(StageConfig):
         bulk: where the workers run, and how many units may fail.
     """
 
-    tokenizer: str
     corpus: str
     splits: list[str] = field(default_factory=lambda: ["train", "heldout_sentence", "heldout_voice", "heldout_words"])
     kinds: list[str] = option([], is_later=True)
@@ -49,3 +47,34 @@ class EncodeConfig(StageConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_option(len(self.splits) > 0, "splits", self.splits, "name at least one manifest")
+
+
+@dataclass(kw_only=True)
+class EncodeConfig(SpeechJobConfig):
+    """Options of ``tokenizer.encode``.
+
+    Attributes:
+        tokenizer: the artefact folder of ``tokenizer.train``.
+    """
+
+    tokenizer: str
+
+
+@dataclass(kw_only=True)
+class FeaturesConfig(SpeechJobConfig):
+    """Options of ``tokenizer.features``.
+
+    Attributes:
+        encoder: a speech encoder: an artefact of ``tokenizer.train``, a folder of transformers' Whisper, or a .nemo
+            file of a FastConformer.
+        layer: whose vectors are stored; default: the first of a tokenizer's ``back`` (whole clip, without quantising)
+            and ``front`` (streaming), Whisper's ``last`` (50 Hz) and ``pooled`` (25 Hz), FastConformer's ``last``.
+        max_seconds: a longer utterance is a bad record: attention over a whole clip costs the square of its length.
+        unit_utterances: utterances of a unit of work, and so of a shard of vectors (of a manifest; Shar and tarred
+            audio: a shard).
+    """
+
+    encoder: str
+    layer: str = ""
+    unit_utterances: int = option(1024, at_least=1)
+    max_seconds: float = option(240.0, above=0)

@@ -4,93 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corpus.manifest import BadRecord, check_bad_share
 from corpus.tokens import read_tokens, write_tokens
-from runtime.artefact import write_text
 from runtime.bulk.job import UnitFolder
-from runtime.bulk.launch import run_job
-from runtime.bulk.workers import ConfiguredWork, check_failed
-from runtime.errors import UserError
+from runtime.bulk.workers import ConfiguredWork
 from runtime.stage import Run
 from tokenizer.scoring.codebook_use import CodebookUse
 
-from .bulk_speech import Split, find_split
+from .bulk_speech import Split
 from .config import EncodeConfig
+from .speech_job import speech_job
 from .unit_encoder import open_encoder
 
 
 def encode_corpus(config: EncodeConfig, run: Run) -> dict[str, Any]:
     """Encode all units that are not done, then put each split together; returns the stage's metrics."""
-    splits = find_splits(config)
-    units = [unit for split in splits for unit in split.units]
-    job = UnitFolder.create(run.folder / "parts", units, config.bulk.lease_seconds)
     # Workers on other machines may have another working directory.
     work = ConfiguredWork(dataclasses.replace(config, tokenizer=str(Path(config.tokenizer).absolute())), open_encoder)
-    started, audio_seconds = time.monotonic(), 0.0
-    with run.progress(len(units), "encoding", start=len(job.done_names()), unit="unit") as bar:
-        for record in run_job(job, work, config.bulk, processes=config.processes):
-            audio_seconds += record.result["audio_seconds"]
-            bar.update(times_real_time=audio_seconds / (time.monotonic() - started))
-    seconds = time.monotonic() - started
-    check_failed(job, config.bulk.max_failed_share)
-    bad = bad_records(splits, job, config.max_bad_share)
-    lines = [json.dumps(vars(record), ensure_ascii=False) + "\n" for record in bad]
-    write_text(run.folder / "bad_records.jsonl", "".join(lines))
-    for split in splits:
-        join_split(split, job, run.folder)
-    metrics = measure(job) | {"bad_records": len(bad), "failed_units": len(job.failed_names())}
-    shutil.rmtree(run.folder / "parts", ignore_errors=True)
-    return metrics | {"times_real_time": audio_seconds / seconds if audio_seconds else 0.0}
+    with speech_job(config, run, work) as job:
+        for split in job.splits:
+            join_split(split, job.parts(split, "parquet"), run.folder)
+        return measure(job.units) | job.metrics
 
 
-def find_splits(config: EncodeConfig) -> list[Split]:
-    """The splits that the corpus has."""
-    found = [
-        find_split(
-            Path(config.corpus),
-            name,
-            kinds=config.kinds,
-            unit_utterances=config.unit_utterances,
-            max_bad_share=config.max_bad_share,
-        )
-        for name in config.splits
-    ]
-    splits = [split for split in found if split is not None]
-    if not splits:
-        raise UserError(config.corpus, found=f"none of {config.splits}", remedy="run corpus.build, or set splits")
-    return splits
-
-
-def bad_records(splits: list[Split], job: UnitFolder, max_bad_share: float) -> list[BadRecord]:
-    """The records left out, of manifests and of units.
-
-    Raises:
-        UserError: more than ``max_bad_share`` of all records.
-    """
-    bad = [record for split in splits if split.manifest for record in split.manifest.bad]
-    num_records = sum(split.num_records for split in splits if split.manifest)
-    for unit, record in job.records():
-        result = record.result
-        bad += [BadRecord(*entry) for entry in result["bad"]]
-        if "ids" not in unit.work:  # a shard, whose records are counted as it is read
-            num_records += result["utterances"] + len(result["bad"])
-    check_bad_share(bad, num_records, max_bad_share)
-    return bad
-
-
-def join_split(split: Split, job: UnitFolder, folder: Path) -> None:
+def join_split(split: Split, parts: list[Path], folder: Path) -> None:
     """The tokens of a split: in the manifest's order as ``<split>.parquet``, else shard by shard in ``<split>/``."""
-    done = job.done_names()
-    parts = [job.path(unit, "parquet") for unit in split.units if unit.name in done]
     if split.manifest is None:
         (folder / split.name).mkdir(exist_ok=True)
         for part in parts:

@@ -33,7 +33,7 @@ from tests.support.tokenizer_runs import encode_config
 from tokenizer import encode
 from tokenizer.encoding import unit_encoder
 from tokenizer.encoding.bulk_speech import TARRED_MANIFEST, UnitAudioReader, find_split
-from tokenizer.encoding.corpus_encoding import find_splits
+from tokenizer.encoding.speech_job import find_splits
 from tokenizer.model import SpeechTokenizer
 
 
