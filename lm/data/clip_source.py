@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from runtime.errors import UserError
 
 from .clips import ClipDocument, ClipRecord
 from .formats import asr_document
-from .vector_clips import EncodedClips, VectorSpan
+from .vector_clips import EncodedClips, StoredClips, VectorSpan
 from .vector_config import VectorsConfig
 from .vocabulary import Vocabulary
 
@@ -37,8 +38,8 @@ class TranscribedClips:
     """Documents of the format asr with clips; see `lm.data.preparation.DocumentSource`.
 
     Args:
-        vectors: the encoder.
-        corpus: folder of the speech corpus.
+        vectors: the encoder, or stored features.
+        corpus: folder of the speech corpus that the encoder hears.
         splits: ``train`` and ``valid`` -> split of the corpus ("" = none).
         vocabulary: of one speech token.
         segments: folder that receives segments of longer recordings.
@@ -56,18 +57,18 @@ class TranscribedClips:
     ) -> None:
         self.vectors, self.corpus, self.splits, self.vocabulary = vectors, corpus, splits, vocabulary
         self.segments, self.options = segments, options
-        self.encoded = EncodedClips(vectors, vocabulary)
+        self.clip_maker = StoredClips(vectors, vocabulary) if vectors.features else EncodedClips(vectors, vocabulary)
         self.left_out: Counter[str] = Counter()
 
     @property
     def paths(self) -> list[str]:
-        """The speech corpus."""
-        return [self.corpus]
+        """The speech corpus, or its features."""
+        return [self.corpus or self.vectors.features]
 
     @property
     def clips(self) -> ClipRecord:
         """Of all documents."""
-        return self.encoded.record
+        return self.clip_maker.record
 
     def documents(self, split: str) -> Iterator[ClipDocument]:
         """A document for each clip that can be used, in the corpus's order."""
@@ -75,19 +76,20 @@ class TranscribedClips:
             return
         bad: list[BadRecord] = []
         count = 0
-        for item in self._spans(self.splits[split], split):
+        maker, name = self.clip_maker, self.splits[split]
+        spans = self._heard(maker, name, split) if isinstance(maker, EncodedClips) else self._stored(maker, name)
+        for item in spans:
             count += 1
             if isinstance(item, BadRecord):
                 bad.append(item)
                 continue
-            span, text = item
-            words = in_words(text) if self.options.is_spoken else text
-            yield ClipDocument(asr_document(span.codes, words, self.vocabulary), [span.clip])
+            words = in_words(item.text) if self.options.is_spoken else item.text
+            yield ClipDocument(asr_document(item.span.codes, words, self.vocabulary), [item.span.clip])
         self.left_out.update(reason_of(one.reason) for one in bad)
         check_bad_share(bad, count, self.options.max_bad_share)
 
-    def _spans(self, name: str, split: str) -> Iterator[tuple[VectorSpan, str] | BadRecord]:
-        """Speech and transcript of each clip."""
+    def _heard(self, maker: EncodedClips, name: str, split: str) -> Iterator[_Transcribed | BadRecord]:
+        """Recordings of the corpus."""
         with SegmentArchive(self.segments / f"{split}.tar") as segments:
             for clip in find_clips(
                 Path(self.corpus),
@@ -99,13 +101,34 @@ class TranscribedClips:
             ):
                 if isinstance(clip, BadRecord):
                     yield clip
-                elif not clip.text:
-                    yield BadRecord(f"{clip.place.file}, {clip.id}", "no transcript")
                 else:
-                    try:
-                        yield self.encoded.span(clip.place, clip.length), clip.text
-                    except UserError as error:
-                        yield BadRecord(f"{clip.place.file}, {clip.id}", error.found)
+                    where = f"{clip.place.file}, {clip.id}"
+                    yield _transcribed(clip.text, where, partial(maker.span, clip.place, clip.length))
+
+    def _stored(self, maker: StoredClips, name: str) -> Iterator[_Transcribed | BadRecord]:
+        """Utterances of the features."""
+        kinds, most = self.options.kinds, self.vectors.max_seconds
+        for one in maker.features.utterances(name):
+            where = f"{maker.features.file(one)}, {one.id}"
+            if one.duration > most:
+                yield BadRecord(where, f"longer than max_seconds={most:g} ({one.duration:.1f} s)")
+            elif not kinds or one.kind in kinds:
+                yield _transcribed(one.text, where, partial(maker.span, one))
+
+
+class _Transcribed(NamedTuple):
+    span: VectorSpan
+    text: str
+
+
+def _transcribed(text: str, where: str, make: Callable[[], VectorSpan]) -> _Transcribed | BadRecord:
+    """A clip and its transcript; a `BadRecord` where it has none, or no vector."""
+    if not text:
+        return BadRecord(where, "no transcript")
+    try:
+        return _Transcribed(make(), text)
+    except UserError as error:
+        return BadRecord(where, error.found)
 
 
 def reason_of(reason: str) -> str:

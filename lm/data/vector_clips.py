@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from corpus.features import FeatureUtterance, StoredFeatures
 from corpus.speech_clips import FileRange
 from runtime.errors import UserError
-from tokenizer.hearing.load import load_encoder
 
 from .clips import AudioClip, ClipRecord, FeatureClip
 from .formats import Codes
@@ -43,6 +43,8 @@ class EncodedClips:
     """
 
     def __init__(self, config: VectorsConfig, vocabulary: Vocabulary) -> None:
+        from tokenizer.hearing.load import load_encoder  # torch, which corpora of tokens and stored vectors do not need
+
         check_vocabulary(vocabulary)
         encoder = load_encoder(config.encoder, config.layer)
         self.front_end = encoder.front_end
@@ -69,6 +71,41 @@ class EncodedClips:
         positions = self.front_end.num_positions(num_samples)
         clip = AudioClip(place.file, place.offset, place.bytes, place.samples, positions)
         return vector_span(clip, self.record)
+
+
+class StoredClips:
+    """References to the stored vectors of a frozen encoder.
+
+    Args:
+        config: ``features`` and ``stride`` are read.
+        vocabulary: of the ids.
+
+    Attributes:
+        features: output of tokenizer.features.
+        record: of the corpus's clips.
+
+    Raises:
+        UserError: no features there, or a vocabulary whose speech is not read as vectors.
+    """
+
+    def __init__(self, config: VectorsConfig, vocabulary: Vocabulary) -> None:
+        check_vocabulary(vocabulary)
+        self.features = StoredFeatures(config.features)
+        made = self.features.record
+        self.record = ClipRecord(
+            kind="features",
+            encoder=made.encoder,
+            positions_per_second=made.positions_per_second,
+            width=made.width,
+            stride=config.stride,
+            source=made.source,
+            layer=made.layer,
+        )
+
+    def span(self, utterance: FeatureUtterance) -> VectorSpan:
+        """An utterance as speech of a document; raises a `UserError` where it has no vector."""
+        file = self.features.file(utterance).absolute()
+        return vector_span(FeatureClip(file, utterance.first, utterance.frames), self.record)
 
 
 def vector_span(clip: AudioClip | FeatureClip, record: ClipRecord) -> VectorSpan:

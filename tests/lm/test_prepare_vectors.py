@@ -16,6 +16,7 @@ from corpus.audio.archives import cut_line, write_archive
 from corpus.audio.files import read_audio, write_audio
 from corpus.manifest import Utterance, write_manifest
 from lm.data import formats
+from lm.data.clips import FeatureShards
 from lm.data.corpora import CorpusInfo, open_corpus
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vector_config import VectorsConfig
@@ -25,6 +26,7 @@ from lm.vocabulary import STAGE as VOCABULARY
 from lm.vocabulary import VocabularyConfig
 from runtime.errors import UserError
 from tests.support.small_speech_model import make_speech_tokenizer
+from tokenizer.features import STAGE as FEATURES
 from tokenizer.hearing.base import SpeechEncoder
 from tokenizer.hearing.load import load_encoder
 
@@ -63,7 +65,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(world: Path, out: Path, corpus: str = "", **more: Any) -> LmPrepareConfig:
     vectors = {"encoder": str(world / "tokenizer"), "stride": 2, "max_seconds": 5.0, **more.pop("vectors", {})}
-    given = {"vocabulary": str(world / "v/vocabulary"), "corpus": corpus or str(world / "corpus"), "out": str(out)}
+    given = {
+        "vocabulary": str(world / "v/vocabulary"),
+        "corpus": (corpus or str(world / "corpus")).strip(),
+        "out": str(out),
+    }
     options = {"speech": "vectors", "formats": ["asr"], "valid_split": "heldout", **given, **more}
     return LmPrepareConfig(vectors=VectorsConfig(**vectors), **options)
 
@@ -102,6 +108,28 @@ def test_documents_name_their_clips_and_have_their_positions(world: Path, tmp_pa
     shards = {Path(name).name for name in info.clips.shards}
     assert shards == {"0.flac", "1.wav", "2.wav", "train.tar", "a.tar"}  # only the segment was copied
     assert (tmp_path / "out/segments/train.tar").stat().st_size < 60_000
+
+
+def test_stored_features_give_the_same_ids(world: Path, tmp_path: Path) -> None:
+    words = [f"encoder={world / 'tokenizer'}", f"corpus={world / 'corpus'}", "splits=[train,heldout]"]
+    assert FEATURES.main([*words, f"out={tmp_path / 'features'}"]) == 0
+    stored = {"encoder": "", "features": str(tmp_path / "features")}
+    metrics = STAGE.execute(config(world, tmp_path / "stored", corpus=" ", vectors=stored))
+    STAGE.execute(config(world, tmp_path / "heard"))
+    v = Vocabulary.from_pretrained(world / "v/vocabulary")
+    one, other = (open_corpus(tmp_path / name / "asr", v) for name in ("stored", "heard"))
+    assert metrics["asr_documents"] == 4 and metrics["asr_valid_documents"] == 2
+    for split in ("train", "valid"):
+        assert [row.tolist() for row in one.documents(split)] == [row.tolist() for row in other.documents(split)]
+    assert one.clips is not None and other.clips is not None and one.clips.kind == "features"
+    assert one.clips.fingerprint == other.clips.fingerprint
+    vectors = FeatureShards(one.clip_table("train")).read(0, 0)
+    (wanted,) = load_encoder(world / "tokenizer").encode([heard(other, "train", 0)[0]])
+    np.testing.assert_allclose(vectors, wanted.numpy(), atol=2e-3, rtol=2e-3)
+    with pytest.raises(UserError, match=r"u2: longer than max_seconds=1 \(1\.2 s\)"):
+        STAGE.execute(config(world, tmp_path / "long", corpus=" ", vectors={**stored, "max_seconds": 1.0}))
+    with pytest.raises(UserError, match="no features of a split validation"):
+        STAGE.execute(config(world, tmp_path / "no", corpus=" ", vectors=stored, valid_split="validation"))
 
 
 def test_kinds_are_chosen(world: Path, tmp_path: Path) -> None:

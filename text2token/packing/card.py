@@ -20,7 +20,8 @@ def write_card(info: CorpusInfo) -> None:
 def card(info: CorpusInfo) -> str:
     """The card as Markdown."""
     made = info.provenance
-    rows = ["| split | documents | text tokens | speech tokens | longest document |", "|---|---|---|---|---|"]
+    unit = "tokens" if info.clips is None else "positions"
+    rows = [f"| split | documents | text tokens | speech {unit} | longest document |", "|---|---|---|---|---|"]
     rows += [
         f"| {name} | {one.documents:,} | {one.text_tokens:,} | {one.speech_tokens:,} | {one.longest:,} tokens |"
         for name, one in info.splits.items()
@@ -31,8 +32,7 @@ def card(info: CorpusInfo) -> str:
         [
             "# An interleaved speech-text corpus",
             "",
-            "Made by speechweave's `text2token.synthesize` and `text2token.pack`: spans of the texts are speech tokens "
-            "of a text-to-token model; no waveform was made. `train.bin`/`train.idx` are a Megatron IndexedDataset.",
+            *origin(info),
             "",
             *rows,
             "",
@@ -43,8 +43,7 @@ def card(info: CorpusInfo) -> str:
             f"{made['unused_spans']:,}",
             *span_errors(made.get("span_errors", {})),
             f"- records left out of the source: {made['bad_records']:,}; units given up: {made['failed_units']:,}",
-            f"- vocabulary `{info.vocabulary}`, speech tokenizer `{info.speech_tokenizer}`, "
-            f"text-to-token model `{made['model']}`",
+            *sources(info),
             "",
             "## Words of the spans in speech",
             "",
@@ -66,6 +65,38 @@ def card(info: CorpusInfo) -> str:
             "",
         ]
     )
+
+
+def origin(info: CorpusInfo) -> list[str]:
+    """The way in which the corpus was made."""
+    stored = "`train.bin`/`train.idx` are a Megatron IndexedDataset"
+    if info.clips is None:
+        return [
+            "Made by speechweave's `text2token.synthesize` and `text2token.pack`: spans of the texts are speech tokens "
+            f"of a text-to-token model; no waveform was made. {stored}."
+        ]
+    clips = "recordings" if info.clips.kind == "audio" else "stored vectors"
+    return [
+        "Made by speechweave's `text2token.aloud` and `text2token.pack` (InSerter, 2503.02769): spans of the texts are "
+        f"audio, to be read as an encoder's vectors. {stored}; `train.starts.npy`, `train.spans.npy` and `speech.json` "
+        f"name the {clips} of each document, whose positions hold the vocabulary's one speech token."
+    ]
+
+
+def sources(info: CorpusInfo) -> list[str]:
+    """Fingerprints of vocabulary and models, as lines of a Markdown list."""
+    made, clips = info.provenance, info.clips
+    if clips is None:
+        return [
+            f"- vocabulary `{info.vocabulary}`, speech tokenizer `{info.speech_tokenizer}`, "
+            f"text-to-token model `{made['model']}`"
+        ]
+    return [
+        f"- audio of the training split: {made['audio_hours']:,.3f} hours in {len(clips.shards):,} files of all splits",
+        f"- vocabulary `{info.vocabulary}`, reader aloud `{made['model']}`",
+        f"- encoder `{clips.encoder}` (layer {clips.layer}): {clips.positions_per_second:g} vectors a second of "
+        f"{clips.width}, {clips.stride} to a position",
+    ]
 
 
 def span_errors(figures: Mapping[str, Any]) -> list[str]:
@@ -129,6 +160,13 @@ def histogram(counts: Mapping[str, int]) -> list[str]:
 def cost(made: Mapping[str, Any]) -> list[str]:
     """Seconds and tokens a second, as a Markdown list."""
     worker, tokens = made["synthesis_worker_seconds"], made["synthesis_tokens"]
+    audio = made.get("synthesis_audio_seconds", 0.0)
+    if audio:
+        return [
+            f"- reading aloud: {worker:,.1f} seconds of workers, {made['synthesis_cpu_seconds']:,.1f} CPU seconds, "
+            f"{audio:,.1f} seconds of audio: {audio / max(worker, 1e-9):,.0f} times real time a worker",
+            f"- packing: {made['packing_cpu_seconds']:,.1f} CPU seconds",
+        ]
     return [
         f"- synthesis: {worker:,.1f} seconds of workers, {made['synthesis_cpu_seconds']:,.1f} CPU seconds, "
         f"{tokens:,} speech tokens: {tokens / max(worker, 1e-9):,.0f} tokens a second of a worker",

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from corpus.audio.files import SAMPLE_RATE
+from lm.data.clips import ClipWriter
 from lm.data.corpora import SPLITS, CorpusInfo, SplitCounts, finished_corpus, write_record
 from lm.data.indexed import id_type, merge_shards
+from lm.data.vector_config import VectorsConfig
 from lm.data.vocabulary import Vocabulary
 from runtime.artefact import atomic_folder, read_json
 from runtime.bulk.job import UnitFolder
@@ -21,8 +24,9 @@ from text2token.synthesis.inspection import FEW_SPANS, FEW_SPANS_HINT
 from text2token.synthesis.unit_file import read_unit
 
 from .card import write_card
+from .clip_spans import ShardFiles, check_vectors, merge_clips, open_vectors
 from .config import PackConfig
-from .unit_packing import PackedCounts, open_packer
+from .unit_packing import CLIP_LINES, PackedCounts, open_packer
 
 # Of text2token.evaluate_spans, shown on the card.
 SPAN_ERRORS = ("read_spans", "span_wer", "span_wer_of_cut_sentences", "span_wer_of_real_tokens")
@@ -35,7 +39,9 @@ def pack_corpus(config: PackConfig, run: Run) -> dict[str, Any]:
     info = finished_corpus(folder, vocabulary)
     if info is None:
         synthesis = open_synthesis(config.synthesised)
-        check_speech_tokenizer(synthesis, vocabulary)
+        check_vectors(synthesis, config.vectors)
+        if not config.vectors.is_given:
+            check_speech_tokenizer(synthesis, vocabulary)
         check_ratio(synthesis, config)
         read_span_errors(config, synthesis)  # mistakes: before the job
         job = _pack_units(synthesis, config, run)
@@ -68,13 +74,13 @@ def open_synthesis(path: str) -> UnitFolder:
     """
     root = Path(path)
     if not (root / "units.jsonl").is_file() or not (root / "train").is_dir():
-        remedy = "give the output folder of text2token.synthesize"
+        remedy = "give the output folder of text2token.synthesize or aloud"
         raise UserError(str(root), found="no synthesis (no units.jsonl)", remedy=remedy)
     job = UnitFolder(root)
     status = job.status()
     if not status.is_settled or not (root / "done.json").is_file():
         found = f"{status.units - status.done} of {status.units} units are not finished"
-        raise UserError(str(root), found=found, remedy="run text2token.synthesize to its end")
+        raise UserError(str(root), found=found, remedy="run text2token.synthesize (or aloud) to its end")
     return job
 
 
@@ -138,6 +144,7 @@ def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFold
         config,
         synthesised=str(Path(config.synthesised).absolute()),
         vocabulary=str(Path(config.vocabulary).absolute()),
+        vectors=absolute_vectors(config.vectors),
     )
     work = ConfiguredWork(absolute, open_packer)
     with run.progress(len(units), "packing", start=len(job.done_names()), unit="unit") as bar:
@@ -147,27 +154,39 @@ def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFold
     return job
 
 
+def absolute_vectors(config: VectorsConfig) -> VectorsConfig:
+    """The options with absolute paths."""
+    encoder, features = (path and str(Path(path).absolute()) for path in (config.encoder, config.features))
+    return dataclasses.replace(config, encoder=encoder, features=features)
+
+
 def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, config: PackConfig, run: Run) -> CorpusInfo:
     """Merge the shards into one corpus."""
     folder = run.folder / "interleaved"
     counts = {split: PackedCounts() for split in SPLITS}
-    shards: dict[str, list[tuple[Path, Path]]] = {split: [] for split in SPLITS}
+    shards: dict[str, list[ShardFiles]] = {split: [] for split in SPLITS}
+    vectors = open_vectors(absolute_vectors(config.vectors), vocabulary) if config.vectors.is_given else None
     cpu_seconds = 0.0
     for unit, record in job.records():
         split = unit.work["split"]
         counts[split].merge(record.result)
         cpu_seconds += record.cpu_seconds
-        shards[split].append((job.path(unit, "bin"), job.path(unit, "len")))
+        clips = job.path(unit, CLIP_LINES) if vectors else None
+        shards[split].append(ShardFiles(job.path(unit, "bin"), job.path(unit, "len"), clips))
     if not counts["train"].documents:
         remedy = "check the texts: every document was left out, or there were none"
         raise UserError(str(folder), found="no document to pack", remedy=remedy)
     splits: dict[str, SplitCounts] = {}
     with atomic_folder(folder) as temporary:
+        writer = ClipWriter(temporary, folder, vectors.record, vocabulary) if vectors else None
         with run.progress(sum(map(len, shards.values())), "merging", unit="shard") as bar:
             for split in SPLITS:
                 splits[split] = counts[split].of_split()
                 if splits[split].documents:
-                    merge_shards(temporary / split, shards[split], id_type(vocabulary), bar.update)
+                    files = [(shard.ids, shard.lengths) for shard in shards[split]]
+                    merge_shards(temporary / split, files, id_type(vocabulary), bar.update)
+                if writer is not None:
+                    merge_clips(writer, split, shards[split], id_type(vocabulary))
         info = CorpusInfo(
             folder=folder,
             format="interleaved",
@@ -176,9 +195,10 @@ def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, confi
             splits=splits,
             provenance=_provenance(counts["train"], counts["valid"], synthesis, cpu_seconds)
             | {
-                "training_tokens_by_speaker": vocabulary.speaker_tokens,
+                "training_tokens_by_speaker": None if vectors else vocabulary.speaker_tokens,
                 "span_errors": read_span_errors(config, synthesis),
             },
+            clips=writer.finish() if writer else None,
         )
         write_record(temporary, info)
     return info
@@ -187,6 +207,7 @@ def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, confi
 def _provenance(train: PackedCounts, valid: PackedCounts, synthesis: UnitFolder, cpu_seconds: float) -> dict[str, Any]:
     """The corpus's provenance, as ``corpus.json`` states it and `text2token.packing.card` shows it."""
     records = [record for _, record in synthesis.records()]
+    samples = sum(record.result.get("samples", 0) for record in records)  # none in older records
     return {
         "stage": "text2token.pack",
         "model": train.model,
@@ -203,10 +224,12 @@ def _provenance(train: PackedCounts, valid: PackedCounts, synthesis: UnitFolder,
         "words_of_spans": {length: train.lengths[length] for length in sorted(train.lengths, key=int)},
         "bad_records": sum(len(record.result["bad"]) for record in records),
         "failed_units": len(synthesis.failed_names()),
+        "audio_hours": round(train.samples / SAMPLE_RATE / 3600, 4),
         "cost": {
             "synthesis_worker_seconds": round(sum(record.seconds for record in records), 1),
             "synthesis_cpu_seconds": round(sum(record.cpu_seconds for record in records), 1),
             "synthesis_tokens": sum(record.result["tokens"] for record in records),
+            "synthesis_audio_seconds": round(samples / SAMPLE_RATE, 1),
             "packing_cpu_seconds": round(cpu_seconds, 1),
         },
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from corpus.text.words import count_words
@@ -13,11 +12,16 @@ from lm.data.indexed import AddDocument, id_type, write_shard
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.job import UnitFolder
+from runtime.bulk.unit import Unit
 from runtime.bulk.workers import UnitFunction
+from text2token.gate import GOOD
 from text2token.synthesis.unit_file import SynthesisCounts, read_unit
 
+from .clip_spans import as_clips, clip_line, open_vectors
 from .config import PackConfig
 from .subsample import UNUSED, SpanSubsampler
+
+CLIP_LINES = "clips.jsonl"
 
 
 @dataclass
@@ -61,21 +65,28 @@ class UnitPacker:
         self.config = config
         self.synthesis = UnitFolder(config.synthesised)
         self.vocabulary = Vocabulary.from_pretrained(config.vocabulary)
+        self.vectors = open_vectors(config.vectors, self.vocabulary) if config.vectors.is_given else None
 
     def pack(self, attempt: UnitAttempt) -> dict[str, Any]:
         """Write a shard; returns its `PackedCounts`."""
-        counts = PackedCounts()
+        counts, lines = PackedCounts(), list[str]()
         ids, lengths = attempt.path("bin"), attempt.path("len")
         with write_shard(ids, lengths, id_type(self.vocabulary)) as add:
             for number in attempt.unit.work["units"]:
-                self._add_file(self.synthesis.path(self.synthesis.units[number], "parquet"), add, counts)
+                self._add_unit(self.synthesis.units[number], add, lines, counts)
+        if self.vectors is not None:
+            attempt.path(CLIP_LINES).write_text("".join(lines), encoding="utf-8")
         return counts.record()
 
-    def _add_file(self, file: Path, add: AddDocument, counts: PackedCounts) -> None:
-        documents, fingerprints, _ = read_unit(file)
+    def _add_unit(self, unit: Unit, add: AddDocument, lines: list[str], counts: PackedCounts) -> None:
+        """Add a unit's documents, and the lines of their clips."""
+        documents, fingerprints, _ = read_unit(self.synthesis.path(unit, "parquet"))
         counts.model = fingerprints.model
+        clips = None
+        if self.vectors is not None:
+            clips = as_clips(documents, unit, self.synthesis.path(unit, "tar"), self.vectors)
         subsampler = None if self.config.ratio is None else SpanSubsampler(self.config.ratio, self.config.seed)
-        for document in documents:
+        for number, document in enumerate(documents):
             if subsampler is not None:
                 document = subsampler.subsample(document, count_words(document.text))
                 counts.unused += sum(span.verdict == UNUSED for span in document.spans)
@@ -86,3 +97,5 @@ class UnitPacker:
             counts.text_tokens += len(row) - (counts.tokens - speech_tokens_before)
             counts.longest = max(counts.longest, len(row))
             add(row)
+            if clips is not None:
+                lines.append(clip_line([clips[number][one.start] for one in document.spans if one.verdict == GOOD]))

@@ -19,7 +19,14 @@ from text2token.speaker_shares import voice_shares
 from text2token.speech_generation import SynthesisRequest
 from text2token.synthesis.plan import record_range
 from text2token.synthesis.span_plan import PlannedSpan, plan_spans, reseeded
-from text2token.synthesis.unit_file import Fingerprints, SpokenDocument, SpokenSpan, SynthesisCounts, write_unit
+from text2token.synthesis.unit_file import (
+    Fingerprints,
+    SpokenDocument,
+    SpokenSpan,
+    SynthesisCounts,
+    clip_key,
+    write_unit,
+)
 from text2token.texts import TextReader
 
 from .base import ReadSpan, SpanReader
@@ -63,14 +70,14 @@ class SpanAudio:
         self.speakers = voice_shares(config.speakers, reader.voices)
 
     def read(
-        self, documents: Sequence[TextDocument], pass_number: int, key: str, archive: ClipArchive
+        self, documents: Sequence[TextDocument], pass_number: int, unit: str, archive: ClipArchive
     ) -> list[SpokenDocument]:
         """The documents with spans; the audio of the good ones is written into ``archive``, in order.
 
         Args:
             documents: of a unit.
             pass_number: each pass draws other spans.
-            key: beginning of the clips' keys.
+            unit: its name.
             archive: of the unit.
         """
         spoken = [SpokenDocument(one.id, one.text, []) for one in documents]
@@ -93,7 +100,7 @@ class SpanAudio:
             if one.verdict == GOOD:
                 id = f"{pass_number} {documents[number].id} {at}"
                 audio = record_in_room(one.audio, id, self.config.room, self.config.seed)
-                clip = archive.add(clip_key(key, number, at), audio)
+                clip = archive.add(clip_key(unit, number, at), audio)
             spans = spoken[number].spans
             spans[at] = dataclasses.replace(spans[at], verdict=one.verdict, clip=clip)
         return spoken
@@ -121,11 +128,6 @@ class SpanAudio:
         return ReadSpan(read.audio, judge_audio(request.text, read.audio, self.config.max_seconds, self.config.gate))
 
 
-def clip_key(unit: str, document: int, span: int) -> str:
-    """The key of a clip: its unit, the document's number there, the span's number in the document."""
-    return f"{unit}-{document:05d}-{span:04d}"
-
-
 def read_unit_aloud(attempt: UnitAttempt, texts: TextReader, spans: SpanAudio, fingerprint: str) -> dict[str, Any]:
     """Write a unit's files; returns its `SynthesisCounts`, and the records left out as ``bad``."""
     documents: list[TextDocument] = []
@@ -135,16 +137,16 @@ def read_unit_aloud(attempt: UnitAttempt, texts: TextReader, spans: SpanAudio, f
             documents.append(item)
         else:
             bad.append(item)
-    key = attempt.unit.name.replace("/", "-")
+    name = attempt.unit.name
     with write_archive(attempt.path("tar")) as archive:
-        spoken = spans.read(documents, attempt.unit.work["pass"], key, archive)
+        spoken = spans.read(documents, attempt.unit.work["pass"], name, archive)
     counts, cuts = SynthesisCounts(), []
     for number, document in enumerate(spoken):
         counts.add(document)
         for at, span in enumerate(document.spans):
             if span.clip is not None:
                 cut = cut_line(
-                    clip_key(key, number, at), span.clip.samples, text=span.spoken, speaker=span.speaker, kind=KIND
+                    clip_key(name, number, at), span.clip.samples, text=span.spoken, speaker=span.speaker, kind=KIND
                 )
                 cuts.append(cut)
     attempt.path(CUTS).write_text("".join(cuts), encoding="utf-8")

@@ -155,6 +155,11 @@ def _count(table: dict[str, int], key: str, count: int = 1) -> None:
     table[key] = table.get(key, 0) + count
 
 
+def clip_key(unit: str, document: int, span: int) -> str:
+    """The key of a span's audio in a unit's tar: the unit's name, the numbers of the document and of the span in it."""
+    return f"{unit.replace('/', '-')}-{document:05d}-{span:04d}"
+
+
 def write_unit(
     path: Path,
     documents: Sequence[SpokenDocument],
