@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from runtime.command import Command
 from runtime.config import Options, option
 
+from .data.loss_mask import LOSSES
+
 
 @dataclass(kw_only=True)
 class InspectCorpusConfig(Options):
@@ -35,7 +37,7 @@ class InspectCorpusConfig(Options):
     show: str = option("first", one_of=("first", "longest", "shortest", "duplicates"))
     random: int | None = None
     codes: int = option(6, at_least=0)
-    loss: str = option("all", one_of=("all", "text", "speech"))
+    loss: str = option("all", one_of=LOSSES)
     json: bool = False
 
 

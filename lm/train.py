@@ -34,7 +34,7 @@ STAGE = Stage(
     config=LmTrainConfig,
     run=run,
     summary="Train a language model on LM corpora (one process, or many under torchrun).",
-    inputs=lambda config: [config.vocabulary, *config.corpora.values(), config.init],
+    inputs=lambda config: [config.vocabulary, *config.corpora.values(), config.init, config.speech.encoder],
     resumable=Resumable(neutral=NEUTRAL, adjustable=ADJUSTABLE),
     example="vocabulary=runs/vocabulary/vocabulary corpora.tts=runs/corpora/tts train.steps=500 out=runs/lm",
 )

@@ -236,30 +236,19 @@ class ClipTable:
         entries = ", ".join(f"{name} {span[name]}" for name in span.dtype.names[1:])
         return f"{self.shard(int(span['shard']))} ({entries}), clip {number} of {self.split} document {document}"
 
-    def check_runs(self, document: int, lengths: Sequence[int], *, is_cut: bool) -> None:
-        """Raise a `UserError` unless the runs of the speech id in a document are those of its clips.
+    def check_runs(self, document: int, lengths: Sequence[int]) -> None:
+        """Raise a `UserError` unless the runs of the speech id in a document, of these lengths, are its clips.
 
-        Of audio only the number of clips is known before it is encoded.
-
-        Args:
-            document: its number.
-            lengths: of the runs, in order.
-            is_cut: the document's end was not looked at: the last run may be shorter, others may follow.
+        Of audio only the number of clips is known before it is decoded.
         """
         spans = self.of(document)
         if self.record.kind == "features":
             wanted = [self.record.num_placeholders(int(frames)) for frames in spans["frames"]]
         else:
             wanted = [*lengths, *([1] * len(spans))][: len(spans)]
-        found, compared = list(lengths), wanted
-        if is_cut and found and len(found) <= len(wanted):
-            compared = wanted[: len(found)]
-            compared[-1] = min(compared[-1], found[-1])
-        elif is_cut and not found:
-            return
-        if found != compared:
+        if list(lengths) != wanted:
             files = [str(self.shard(int(shard))) for shard in spans["shard"]]
-            raise _differing(f"{self.folder}, {self.split} document {document}", found, wanted, files)
+            raise _differing(f"{self.folder}, {self.split} document {document}", lengths, wanted, files)
 
 
 class FeatureShards:

@@ -19,8 +19,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +31,16 @@ from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from torch import Tensor
 
 from runtime.artefact import write_text
+from runtime.errors import UserError
 
+from .clip_batches import NO_CLIPS, ClipCollation, ClipReader, DocumentSlice, SampleClips
 from .corpora import CorpusInfo
 from .loss_mask import Loss, loss_mask
 from .packing import best_fit
 from .vocabulary import Vocabulary
 
 PADDING = -1  # document number of padding
+CLIPS = "clips"  # a sample's `SampleClips`
 
 
 @dataclass
@@ -56,14 +60,6 @@ class BuilderTokenizer:
         self.unique_identifiers = {"vocabulary": vocabulary.fingerprint}
 
 
-class DocumentSlice(NamedTuple):
-    """A sample's part of a document: tokens ``start`` to ``stop``."""
-
-    document: int
-    start: int
-    stop: int
-
-
 class PackedDataset(GPTDataset):
     """Samples of one corpus: dictionaries of (S,) arrays.
 
@@ -72,11 +68,13 @@ class PackedDataset(GPTDataset):
 
     Attributes:
         loss: which targets count, see `lm.data.loss_mask.loss_mask`.
+        clips: reader of the corpus's clips, None where it has none.
     """
 
     loss: Loss = "all"
+    clips: ClipReader | None = None
 
-    def __getitem__(self, index: int | None) -> dict[str, npt.NDArray[Any]]:
+    def __getitem__(self, index: int | None) -> dict[str, Any]:
         """Sample ``index``; None gives one that only fills a batch (its loss mask is 0)."""
         config = cast(SampleConfig, self.config)
         vocabulary = cast(Vocabulary, config.vocabulary)
@@ -94,13 +92,16 @@ class PackedDataset(GPTDataset):
             counted = np.pad(counted, (0, missing))
             documents = np.pad(documents, (0, missing), constant_values=PADDING)
         mask = counted[1:] * (documents[1:] == documents[:-1])
-        return {
+        sample = {
             "tokens": ids[:-1],
             "labels": ids[1:],
             "loss_mask": (mask if index is not None else np.zeros_like(mask)).astype(np.float32),
             "is_speech": vocabulary.is_speech(ids[1:]),
             "documents": documents[:-1],
         }
+        if self.clips is not None:  # read when samples become a batch, where they are needed
+            sample[CLIPS] = SampleClips(self.clips, parts, [self.dataset.get(part.document) for part in parts])
+        return sample
 
     def parts(self, index: int) -> Iterator[DocumentSlice]:
         """The documents sample ``index`` is cut from; its S + 1 tokens overlap the next sample's by one."""
@@ -156,6 +157,7 @@ def build_training_data(
     cache: Path,
     packing: str = "stream",
     losses: Mapping[str, Loss] | None = None,
+    clips: Mapping[str, ClipReader] | None = None,
 ) -> torch.utils.data.Dataset[Any]:
     """The blend of the corpora's training splits by weight; must be called on all processes.
 
@@ -169,6 +171,7 @@ def build_training_data(
         cache: folder for the indices.
         packing: ``stream`` or ``best_fit``.
         losses: name -> which of the corpus's targets count (default: all).
+        clips: name -> reader of the corpus's clips, of those that have some.
     """
     used = [name for name in corpora if weights.get(name, 0.0) > 0]
     blend = [corpora[name].prefix("train") for name in used], [float(weights[name]) for name in used]
@@ -176,7 +179,7 @@ def build_training_data(
     built = _build(config, packing, [num_samples, 0, 0])[0]
     # The same documents may be there twice, with another loss each: the blend's order tells them apart.
     for name, dataset in zip(used, getattr(built, "datasets", [built]), strict=True):
-        dataset.loss = (losses or {}).get(name, "all")
+        dataset.loss, dataset.clips = (losses or {}).get(name, "all"), (clips or {}).get(name)
     return cast(torch.utils.data.Dataset[Any], built)
 
 
@@ -189,12 +192,13 @@ def build_validation_data(
     cache: Path,
     packing: str = "stream",
     loss: Loss = "all",
+    clips: ClipReader | None = None,
 ) -> PackedDataset:
     """The whole validation split of one corpus, once; the last sequence is padded."""
     blend = [corpus.prefix("valid")], None
     config = _config([None, blend, None], vocabulary, sequence_length, seed, cache)
     built = cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
-    built.loss = loss
+    built.loss, built.clips = loss, clips
     return built
 
 
@@ -259,20 +263,52 @@ class BatchIndices:
 
 
 def read_batches(
-    dataset: torch.utils.data.Dataset[Any], indices: BatchIndices, *, workers: int = 0, pin: bool = False
+    dataset: torch.utils.data.Dataset[Any],
+    indices: BatchIndices,
+    *,
+    workers: int = 0,
+    pin: bool = False,
+    clips: ClipCollation | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """Micro batches: dictionaries of (B, S) tensors."""
+    """Micro batches: dictionaries of (B, S) tensors.
+
+    Args:
+        dataset: of samples.
+        indices: of the samples of each.
+        workers: processes that read ahead.
+        pin: put them into pinned memory.
+        clips: adds the clips of the samples; None where they are not needed.
+
+    Raises:
+        UserError: a clip that cannot be read.
+    """
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_sampler=cast(Any, indices),
         num_workers=workers,
         pin_memory=pin,
-        collate_fn=_stack,
+        collate_fn=_stack if clips is None else partial(_stack_with_clips, clips),
         prefetch_factor=4 if workers else None,
     )
-    return iter(loader)
+    return iter(loader) if clips is None else _without_errors(iter(loader))
 
 
-def _stack(samples: list[dict[str, npt.NDArray[Any]]]) -> dict[str, Tensor]:
-    names = [name for name in samples[0] if name != "dataset_id"]
+def _stack(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    names = [name for name in samples[0] if name not in ("dataset_id", CLIPS)]
     return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in names}
+
+
+def _stack_with_clips(clips: ClipCollation, samples: list[dict[str, Any]]) -> dict[str, Tensor] | UserError:
+    """A user's error is handed over as a result: raised in a worker, it would arrive as a traceback in words."""
+    batch = _stack(samples)
+    try:
+        return batch | clips([sample.get(CLIPS, NO_CLIPS) for sample in samples], batch["tokens"].size(1))
+    except UserError as error:
+        return error
+
+
+def _without_errors(batches: Iterator[dict[str, Tensor] | UserError]) -> Iterator[dict[str, Tensor]]:
+    for batch in batches:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch

@@ -15,8 +15,8 @@ from .formats import Format
 from .special_tokens import SpecialToken
 from .vocabulary import Vocabulary
 
-Loss = Literal["all", "text", "speech"]
-LOSSES: tuple[Loss, ...] = ("all", "text", "speech")
+Loss = Literal["all", "text", "speech", "text_without_marks"]
+LOSSES: tuple[Loss, ...] = ("all", "text", "speech", "text_without_marks")
 
 
 class LossRule(NamedTuple):
@@ -69,7 +69,8 @@ def loss_mask(ids: npt.NDArray[np.integer], vocabulary: Vocabulary, *, loss: Los
         loss: ``text`` or ``speech`` leaves only the targets of that modality. Of interleaved documents ``text`` is the
             choice of InSerter and Baichuan-Audio (2411.17607 counts all); of dialogues they are the two parts into
             which GLM-4-Voice (section 4.2) splits each: text from the question's speech, speech from that and the
-            text. The masks of the two parts are disjoint and are that of ``all`` together.
+            text. The masks of the two parts are disjoint and are that of ``all`` together. ``text_without_marks`` is
+            ``text`` but for the mark that begins speech, which spans drawn at random put at places nobody can predict.
     """
     mask = np.zeros(len(ids), dtype=np.uint8)
     if not len(ids):
@@ -94,7 +95,9 @@ def loss_mask(ids: npt.NDArray[np.integer], vocabulary: Vocabulary, *, loss: Los
     mask[:] = switch[latest]
     mask[ids == vocabulary.pad] = 0
     if loss != "all":
-        mask[is_of_speech(ids, vocabulary) == (loss == "text")] = 0
+        mask[is_of_speech(ids, vocabulary) == (loss != "speech")] = 0
+    if loss == "text_without_marks":
+        mask[ids == vocabulary.special(SpecialToken.BEGIN_OF_AUDIO)] = 0
     return mask
 
 

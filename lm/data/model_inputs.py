@@ -10,11 +10,28 @@ Shapes: B batch, S tokens of a sequence, C context parallel size, P = S / C toke
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from megatron.core import parallel_state
 from megatron.core.packed_seq_params import PackedSeqParams
 from torch import Tensor
+
+POSITION_BITS = 32  # of an entry of `ClipBatch.places`
+
+
+class ClipBatch(NamedTuple):
+    """Speech of a micro batch that is read as vectors.
+
+    Attributes:
+        frames: (clips, frames, values of a frame) or (clips, codes), padded.
+        lengths: (clips,) frames of each.
+        places: as the tokens, (B, P): clip << POSITION_BITS | position within it; -1: the token's own embedding.
+    """
+
+    frames: Tensor
+    lengths: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +46,7 @@ class ModelInputs:
         is_speech: as ``tokens``, bool: which labels are speech.
         attention_mask: (B, 1, P, S), or None for plain causal attention.
         packed: where documents begin, for packed attention.
+        clips: of a model that reads speech as vectors, on its first stage.
     """
 
     tokens: Tensor
@@ -38,6 +56,7 @@ class ModelInputs:
     is_speech: Tensor
     attention_mask: Tensor | None = None
     packed: PackedSeqParams | None = None
+    clips: ClipBatch | None = None
 
 
 def model_inputs(
@@ -46,12 +65,15 @@ def model_inputs(
     """Turn a micro batch (on the device) into the model's inputs.
 
     Args:
-        batch: (B, S) tensors ``tokens``, ``labels``, ``loss_mask``, ``is_speech``, ``documents``.
+        batch: (B, S) tensors ``tokens``, ``labels``, ``loss_mask``, ``is_speech``, ``documents``; with clips those of
+            `lm.data.clip_batches.ClipCollation`.
         reset_attention: keep documents apart.
         has_engine: for Transformer Engine's attention, which takes document boundaries and needs no mask.
         dtype: of an additive mask.
     """
-    columns = {name: batch[name] for name in ("tokens", "labels", "loss_mask", "is_speech")}
+    columns = {
+        name: batch[name] for name in ("tokens", "labels", "loss_mask", "is_speech", "clip_places") if name in batch
+    }
     size = parallel_state.get_context_parallel_world_size()
     mask, packed = None, None
     if has_engine and reset_attention:
@@ -64,7 +86,9 @@ def model_inputs(
         order = local_positions(columns["tokens"].size(1), parallel_state.get_context_parallel_rank(), size)
         columns = {name: tensor[:, order.to(tensor.device)] for name, tensor in columns.items()}
     positions = torch.arange(columns["tokens"].size(1), device=columns["tokens"].device).expand_as(columns["tokens"])
-    return ModelInputs(positions=positions, attention_mask=mask, packed=packed, **columns)
+    places = columns.pop("clip_places", None)
+    clips = None if places is None else ClipBatch(batch["clips"], batch["clip_lengths"], places)
+    return ModelInputs(positions=positions, attention_mask=mask, packed=packed, clips=clips, **columns)
 
 
 def document_mask(documents: Tensor, rank: int, size: int, dtype: torch.dtype) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
+from lm.data.clip_batches import ClipReader
 from lm.data.dataset import (
     BatchIndices,
     build_training_data,
@@ -39,7 +40,7 @@ class CorpusBatches:
     """
 
     def __init__(self, inputs: TrainingInputs) -> None:
-        config, run, processes, vocabulary, corpora, mixture = inputs
+        config, run, processes, vocabulary, corpora, mixture, speech = inputs
         self.parallel, self.loop, self.processes = config.parallel, config.train, processes
         loop, cache, started = self.loop, run.folder / "index", time.monotonic()
         if processes.rank == 0:
@@ -47,13 +48,29 @@ class CorpusBatches:
         processes.barrier()  # the others read the index that the first one builds
         options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": config.seed, "cache": cache}
         options["packing"] = loop.packing
-        losses = cast(dict[str, Loss], config.losses)
+        losses = cast(dict[str, Loss], config.losses) if speech is None else speech.losses(config.losses, corpora)
+        # Only the beginning of the model takes clips.
+        self.clips = speech.collation() if speech is not None and processes.is_first_stage else None
+
+        def readers(split: str) -> dict[str, ClipReader]:
+            found = {name: speech.reader(corpus, split) for name, corpus in corpora.items()} if speech else {}
+            return {name: reader for name, reader in found.items() if reader is not None}
+
         self.num_samples = loop.steps * loop.global_batch
         self.training_data = build_training_data(
-            corpora, mixture.shares, vocabulary, num_samples=self.num_samples, losses=losses, **options
+            corpora,
+            mixture.shares,
+            vocabulary,
+            num_samples=self.num_samples,
+            losses=losses,
+            clips=readers("train"),
+            **options,
         )
+        held_out = readers("valid")
         self.validation_data = {
-            name: build_validation_data(corpus, vocabulary, loss=losses.get(name, "all"), **options)
+            name: build_validation_data(
+                corpus, vocabulary, loss=losses.get(name, "all"), clips=held_out.get(name), **options
+            )
             for name, corpus in corpora.items()
             if corpus.splits["valid"].documents
         }
@@ -100,4 +117,7 @@ class CorpusBatches:
             num_samples=num_samples,
         )
         pin = self.processes.device.type == "cuda"
-        return [read_batches(data, indices, workers=workers, pin=pin) for _ in range(self.parallel.virtual)]
+        return [
+            read_batches(data, indices, workers=workers, pin=pin, clips=None if chunk else self.clips)
+            for chunk in range(self.parallel.virtual)
+        ]

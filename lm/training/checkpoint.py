@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from .model_config import LmModelConfig
 from .optimizer import allocate_states, load_optimizer
 from .parallel import ParallelConfig
 from .processes import Processes
+from .speech_config import SpeechRecord
+from .speech_input import PREFIX
 
 RECORD_FILE = "checkpoint.json"
 # Of megatron-core's shardings of a distributed optimizer's state the default fails on gloo, and only this one loads
@@ -53,6 +55,7 @@ class CheckpointRecord:
         parallel: the layout it was saved under (for information).
         precision: of the weights.
         skipped_steps: steps skipped so far.
+        speech: connector and encoder of a model that reads speech as vectors.
     """
 
     step: int
@@ -63,6 +66,7 @@ class CheckpointRecord:
     parallel: ParallelConfig
     precision: str
     skipped_steps: int = 0
+    speech: SpeechRecord | None = None
 
     @classmethod
     def read(cls, folder: Path) -> CheckpointRecord:
@@ -70,7 +74,8 @@ class CheckpointRecord:
         content = read_json(folder / RECORD_FILE)
         try:
             model, parallel = LmModelConfig(**content.pop("model")), ParallelConfig(**content.pop("parallel"))
-            return cls(model=model, parallel=parallel, **content)
+            speech = SpeechRecord.from_plain(content.pop("speech", None))
+            return cls(model=model, parallel=parallel, speech=speech, **content)
         except (KeyError, TypeError) as error:
             found = f"not a checkpoint of this version ({error})"
             raise UserError(str(folder), found=found, remedy="train again, or use the version that wrote it") from error
@@ -99,9 +104,16 @@ def find_checkpoint(path: Path | str) -> Path:
 
 
 def check_shape(
-    record: CheckpointRecord, model: LmModelConfig, vocabulary: str, vocabulary_size: int, path: Path
+    record: CheckpointRecord,
+    model: LmModelConfig,
+    vocabulary: str,
+    vocabulary_size: int,
+    path: Path,
+    speech: SpeechRecord | None = None,
 ) -> None:
-    """Refuse a checkpoint of another shape or vocabulary, naming what differs.
+    """Refuse a checkpoint of another shape, vocabulary or speech input, naming what differs.
+
+    A text model goes with any speech input, and a model that reads speech goes on as a text model.
 
     Raises:
         UserError: they differ.
@@ -118,6 +130,8 @@ def check_shape(
             f"but this run's is {vocabulary} ({vocabulary_size} rows)"
         )
         raise UserError(str(path), found=found, remedy="give the vocabulary the checkpoint was trained with")
+    if record.speech is not None and speech is not None:
+        record.speech.check_shape(speech, path)
 
 
 def check_optimizer(record: CheckpointRecord, parallel: ParallelConfig, precision: str, path: Path) -> None:
@@ -206,8 +220,20 @@ def load_checkpoint(path: Path, chunks: Sequence[torch.nn.Module], optimizer: Me
 
 
 def load_weights(path: Path, chunks: Sequence[torch.nn.Module]) -> None:
-    """Load weights only, saved under any layout."""
-    _set_model_state(chunks, _load(_model_state(chunks), path))
+    """Load weights only, saved under any layout.
+
+    Of a speech input, what the checkpoint lacks keeps its initial value: connector and encoder where it is a text
+    model, the encoder where that was frozen.
+    """
+    state = _model_state(chunks)
+    lacking: set[str] = set()
+    if any(name.startswith(PREFIX) for part in state.values() for name in part):
+        stored = set(dist_checkpointing.load_tensors_metadata(str(path)))
+        for part in state.values():
+            lacking |= {name for name in part if name.startswith(PREFIX) and name not in stored}
+            for name in lacking & part.keys():
+                del part[name]
+    _set_model_state(chunks, _load(state, path), lacking)
 
 
 def _load(state: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -228,9 +254,11 @@ def _model_state(chunks: Sequence[torch.nn.Module]) -> dict[str, Any]:
     return {name: inner_model(chunk).sharded_state_dict() for name, chunk in zip(_names(chunks), chunks, strict=True)}
 
 
-def _set_model_state(chunks: Sequence[torch.nn.Module], state: dict[str, Any]) -> None:
+def _set_model_state(chunks: Sequence[torch.nn.Module], state: dict[str, Any], lacking: Collection[str] = ()) -> None:
+    """``lacking``: names that ``state`` may be without."""
     for name, chunk in zip(_names(chunks), chunks, strict=True):
-        inner_model(chunk).load_state_dict(state[name])
+        missing, unexpected = inner_model(chunk).load_state_dict(state[name], strict=not lacking)
+        assert not unexpected and set(missing) <= set(lacking), (missing, unexpected)
 
 
 def inner_model(chunk: torch.nn.Module) -> Any:

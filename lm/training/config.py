@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from lm.data.loss_mask import LOSSES
 from lm.data.mixture import RULES, RULES_REMEDY
-from runtime.config import option
+from runtime.config import LATER, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 
 from .loop_config import LoopConfig
 from .model_config import LmModelConfig
 from .parallel import BatchShape, ParallelConfig
+from .speech_config import SpeechConfig
 
 
 @dataclass(kw_only=True)
@@ -23,9 +24,10 @@ class LmTrainConfig(StageConfig):
         vocabulary: vocabulary folder.
         corpora: name -> LM corpus folder.
         weights: name -> share in training (any scale); empty: ``mixture`` decides.
-        losses: name -> which targets count: ``all`` (default), ``text`` or ``speech``. InSerter takes the text of
-            interleaved documents; GLM-4-Voice tunes on dialogues twice, on their text and on their speech (two names
-            of one folder).
+        losses: name -> which targets count: ``all`` (default), ``text``, ``text_without_marks`` (text but for the mark
+            that begins speech) or ``speech``. InSerter takes the text of interleaved documents; GLM-4-Voice tunes on
+            dialogues twice, on their text and on their speech (two names of one folder). Speech read as vectors is no
+            target: there ``text_without_marks`` is the default.
         mixture: ``tokens`` (each corpus by its size) or ``paper`` (text_share text, one epoch of speech, ASR and TTS
             data, the rest interleaved) or ``published_shares`` (arXiv 2412.02612, table 2).
         text_share: share of text of the paper's rule.
@@ -34,6 +36,7 @@ class LmTrainConfig(StageConfig):
         model: shape, see lm/training/model_config.py.
         parallel: layout over processes, see lm/training/parallel.py.
         train: steps, batches, learning rate, see lm/training/loop_config.py.
+        speech: speech read as vectors, where corpora have clips, see lm/training/speech_config.py.
     """
 
     vocabulary: str
@@ -47,6 +50,7 @@ class LmTrainConfig(StageConfig):
     model: LmModelConfig = field(default_factory=LmModelConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     train: LoopConfig = field(default_factory=LoopConfig)
+    speech: SpeechConfig = field(default_factory=SpeechConfig, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         super().__post_init__()

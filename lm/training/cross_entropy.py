@@ -16,15 +16,34 @@ import torch.distributed as dist
 from megatron.core.models.gpt import GPTModel
 from torch import Tensor
 
+from lm.data.model_inputs import ClipBatch
+
+from .speech_input import NAME, merge
+
 
 class LanguageModel(GPTModel):
-    """megatron-core's model with our cross-entropy.
+    """megatron-core's model with our cross-entropy, and with a submodule ``speech_input`` where it reads vectors.
 
     Attributes:
         gives_normaliser: with labels, the forward returns (2, B, S): losses and log normalisers, instead of (B, S).
     """
 
     gives_normaliser = False
+
+    def forward(self, *arguments: Any, clips: ClipBatch | None = None, **options: Any) -> Tensor:
+        """As megatron-core's; ``clips`` are for the chunk with a speech input, and always there (a dummy at least).
+
+        The submodule must not be declared as an attribute of the class: that would hide it.
+        """
+        assert (clips is not None) == (NAME in self._modules), "clips for a model without speech input, or none"
+        if clips is not None:
+            ids, positions = arguments[:2]
+            hidden_SBH = self.embedding(input_ids=ids, position_ids=positions)
+            is_divided = self.config.sequence_parallel
+            options["decoder_input"] = merge(
+                hidden_SBH, self.speech_input(clips), clips.places, is_sequence_parallel=is_divided
+            )
+        return cast(Tensor, super().forward(*arguments, **options))
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Labels (B, S) and logits (S, B, W) to losses."""

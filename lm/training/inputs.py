@@ -12,6 +12,7 @@ from runtime.stage import Run
 
 from .config import LmTrainConfig
 from .processes import Processes
+from .speech_setup import SpeechSetup
 
 
 class TrainingInputs(NamedTuple):
@@ -24,6 +25,7 @@ class TrainingInputs(NamedTuple):
         vocabulary: of the corpora.
         corpora: name -> opened corpus.
         mixture: the corpora's shares.
+        speech: encoder and connector of corpora whose speech is read as vectors.
     """
 
     config: LmTrainConfig
@@ -32,3 +34,4 @@ class TrainingInputs(NamedTuple):
     vocabulary: Vocabulary
     corpora: Mapping[str, CorpusInfo]
     mixture: CorpusMixture
+    speech: SpeechSetup | None = None

@@ -5,10 +5,11 @@ matrix and keeps its part. So tensor, pipeline and plain runs start from the sam
 
 | parameter                       | initial value                                  |
 |---------------------------------|------------------------------------------------|
+| biases                          | 0                                              |
 | norms                           | 1                                              |
-| biases (query, key, value)      | 0                                              |
 | linear_proj, linear_fc2         | normal, init_std / sqrt(2 layers)              |
 | embedding, output_layer, others | normal, init_std                               |
+| a speech encoder's              | as they were loaded                            |
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from .model_config import LmModelConfig
 from .parallel import ParallelConfig
 from .processes import seed_processes
 from .spec import has_transformer_engine, layer_spec
+from .speech_input import ENCODER_PREFIX, freeze
+from .speech_setup import SpeechSetup
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -112,7 +115,13 @@ def transformer_config(
 
 
 def build_model(
-    model: LmModelConfig, config: TransformerConfig, *, vocabulary_size: int, sequence_length: int, seed: int
+    model: LmModelConfig,
+    config: TransformerConfig,
+    *,
+    vocabulary_size: int,
+    sequence_length: int,
+    seed: int,
+    speech: SpeechSetup | None = None,
 ) -> list[MegatronModule]:
     """The chunks of the model this process holds (one but for virtual pipelines), on its device, initialised.
 
@@ -122,6 +131,7 @@ def build_model(
         vocabulary_size: padded number of ids.
         sequence_length: longest sequence.
         seed: of the initial weights.
+        speech: gives the first chunk a speech input, and freezes the parts that do not train.
     """
     seed_processes(seed, 0)  # layers ask for named random states when they are built, on a GPU
     stages = config.virtual_pipeline_model_parallel_size
@@ -130,8 +140,12 @@ def build_model(
         chunk = empty_chunk(
             model, config, vocabulary_size=vocabulary_size, sequence_length=sequence_length, stage=stage
         )
+        if speech is not None and chunk.pre_process:
+            chunk.speech_input = speech.build(model.hidden, is_sequence_parallel=config.sequence_parallel)
         chunk.to(torch.cuda.current_device())
         initialise(chunk, model, seed)
+        if speech is not None:
+            freeze(chunk, speech.config.train)
         chunks.append(Float16Module(config, chunk) if config.bf16 else chunk)
     return chunks
 
@@ -193,11 +207,13 @@ def initialise(chunk: torch.nn.Module, model: LmModelConfig, seed: int) -> None:
     layers = {layer_name: layer.layer_number for layer_name, layer in chunk.named_modules() if _is_layer(layer_name)}
     for name, parameter in chunk.named_parameters():
         with torch.no_grad():
-            if "norm" in name.rsplit(".", 2)[-2] or "layer_norm" in name:
-                parameter.fill_(1.0)
+            if name.startswith(ENCODER_PREFIX):
                 continue
             if name.endswith(".bias"):
                 parameter.zero_()
+                continue
+            if "norm" in name.rsplit(".", 2)[-2] or "layer_norm" in name:
+                parameter.fill_(1.0)
                 continue
             deviation = model.init_std
             if "linear_proj" in name or "linear_fc2" in name:

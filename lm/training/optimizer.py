@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from megatron.core.distributed import DistributedDataParallel
-from megatron.core.optimizer import ChainedOptimizer, MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer import (
+    ChainedOptimizer,
+    MegatronOptimizer,
+    OptimizerConfig,
+    ParamKey,
+    get_megatron_optimizer,
+    get_standard_config_overrides,
+)
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 
 from .loop_config import LoopConfig
 from .model import DTYPES
 from .parallel import ParallelConfig
+from .speech_input import CONNECTOR_PREFIX, ENCODER_PREFIX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +34,20 @@ class UpdateResult:
     is_taken: bool
 
 
+# Parts with a learning rate of their own, by the value of ``lr_mult`` of their parameter groups. megatron-core tells a
+# checkpoint's groups apart by it; as a mark and not a factor, it leaves rates free to change when a run goes on.
+RATE_MARKS = {"lm": 1.0, "connector": 2.0, "encoder": 3.0}
+
+
 def build_optimizer(
-    chunks: list[DistributedDataParallel], config: LoopConfig, parallel: ParallelConfig, precision: str
+    chunks: list[DistributedDataParallel],
+    config: LoopConfig,
+    parallel: ParallelConfig,
+    precision: str,
+    *,
+    has_speech: bool = False,
 ) -> MegatronOptimizer:
-    """AdamW with fp32 master weights; weight decay on matrices only."""
+    """AdamW with fp32 master weights; weight decay on matrices only. ``has_speech``: parts have groups of their own."""
     options = OptimizerConfig(
         optimizer="adam",
         lr=config.learning_rate,
@@ -41,7 +59,14 @@ def build_optimizer(
         params_dtype=DTYPES[precision],
         use_distributed_optimizer=parallel.distributed_optimizer,
     )
-    optimizer = get_megatron_optimizer(options, chunks, use_gloo_process_groups=parallel.distributed_optimizer)
+    overrides = None
+    if has_speech:
+        overrides = get_standard_config_overrides(options)
+        for part, prefix in (("connector", CONNECTOR_PREFIX), ("encoder", ENCODER_PREFIX)):
+            overrides[ParamKey(name=f"*{prefix}*")] = cast(Any, {"lr_mult": RATE_MARKS[part]})
+    optimizer = get_megatron_optimizer(
+        options, chunks, overrides, use_gloo_process_groups=parallel.distributed_optimizer
+    )
     for inner in inner_optimizers(optimizer):
         if isinstance(inner, torch.optim.AdamW):  # neither Transformer Engine's nor Apex's fused one
             for group in inner.param_groups:
@@ -49,10 +74,19 @@ def build_optimizer(
     return optimizer
 
 
-def update(optimizer: MegatronOptimizer, rate: float, clip_norm: float) -> UpdateResult:
-    """Clip the reduced gradients and change the weights, unless a gradient is not finite."""
+def update(
+    optimizer: MegatronOptimizer, rate: float, clip_norm: float, shares: Mapping[float, float] | None = None
+) -> UpdateResult:
+    """Clip the reduced gradients and change the weights, unless a gradient is not finite.
+
+    Args:
+        optimizer: of all parameters.
+        rate: the learning rate.
+        clip_norm: of the gradient.
+        shares: of ``RATE_MARKS`` -> factor of the rate (default: 1).
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * (shares or {}).get(group["lr_mult"], 1.0)
     if optimizer.prepare_grads():
         return UpdateResult(gradient_norm=math.nan, is_taken=False)
     norm = float(optimizer.get_grad_norm())

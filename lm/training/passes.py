@@ -75,6 +75,7 @@ class ForwardBackward:
             inputs.attention_mask,
             labels=inputs.labels,
             packed_seq_params=inputs.packed,
+            **({} if inputs.clips is None else {"clips": inputs.clips}),
         )
         return output, partial(_masked_loss, inputs, self.loop.z_loss)
 

@@ -37,6 +37,7 @@ class Processes:
         rank: number among all processes.
         data_rank: number of the model copy this process belongs to.
         data_size: model copies.
+        is_first_stage: whether this process holds the beginning of the model and so reads clips.
         is_last_stage: whether this process holds the end of the model and so sees the loss.
         virtual: model chunks of this process.
     """
@@ -45,6 +46,7 @@ class Processes:
     rank: int
     data_rank: int
     data_size: int
+    is_first_stage: bool
     is_last_stage: bool
     virtual: int
 
@@ -93,6 +95,7 @@ def open_processes(parallel: ParallelConfig) -> Iterator[Processes]:
                 rank=dist.get_rank(),
                 data_rank=parallel_state.get_data_parallel_rank(),
                 data_size=parallel_state.get_data_parallel_world_size(),
+                is_first_stage=parallel_state.is_pipeline_first_stage(ignore_virtual=True),
                 is_last_stage=parallel_state.is_pipeline_last_stage(ignore_virtual=True),
                 virtual=parallel.virtual,
             )

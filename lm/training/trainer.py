@@ -40,12 +40,14 @@ from .cpu import keep_freed_memory
 from .inputs import TrainingInputs
 from .losses import Losses
 from .model import build_model, resolve_precision, transformer_config, wrap_for_training
-from .optimizer import build_optimizer, update
+from .optimizer import RATE_MARKS, build_optimizer, update
 from .parallel import check_layout, world_size
 from .passes import ForwardBackward
 from .processes import backend_name, open_processes, seed_processes
 from .schedule import learning_rate
 from .spec import check_engine
+from .speech_config import SpeechRecord
+from .speech_setup import open_speech
 from .speed import SpeedMeter
 
 
@@ -70,8 +72,18 @@ def train(config: LmTrainConfig, run: Run) -> dict[str, Any]:
         max_epochs=config.max_epochs,
     )
     run.say(mixture.table())
+    speech = open_speech(config.speech, corpora, vocabulary, config.parallel, begun_speech(config, run))
+    if speech is not None:
+        speech.losses(config.losses, corpora)
+        run.say(speech.summary)
     with open_processes(config.parallel) as processes:
-        return Trainer(TrainingInputs(config, run, processes, vocabulary, corpora, mixture)).train()
+        return Trainer(TrainingInputs(config, run, processes, vocabulary, corpora, mixture, speech)).train()
+
+
+def begun_speech(config: LmTrainConfig, run: Run) -> SpeechRecord | None:
+    """The speech input of the checkpoint that a run goes on from, or begins with."""
+    path = latest_checkpoint(run.folder / "checkpoint") or (find_checkpoint(config.init) if config.init else None)
+    return CheckpointRecord.read(path).speech if path else None
 
 
 class Trainer:
@@ -82,7 +94,7 @@ class Trainer:
     """
 
     def __init__(self, inputs: TrainingInputs) -> None:
-        self.config, self.run, self.processes, self.vocabulary, self.corpora, _ = inputs
+        self.config, self.run, self.processes, self.vocabulary, self.corpora, _, self.speech = inputs
         self.loop = self.config.train
         self.folder = self.run.folder / "checkpoint"
         self.vocabulary_size = self.vocabulary.padded_size(self.config.model.vocabulary_multiple)
@@ -139,7 +151,7 @@ class Trainer:
         if self.loop.z_loss:
             row["z_loss"] = self.loop.z_loss * losses.square
         if losses.is_finite:
-            result = update(self.optimizer, rate, self.loop.clip_norm)
+            result = update(self.optimizer, rate, self.loop.clip_norm, self.rate_shares)
             row["gradient_norm"] = result.gradient_norm
         if not losses.is_finite or not result.is_taken:
             self._skip(step, losses)
@@ -197,6 +209,7 @@ class Trainer:
             vocabulary_size=self.vocabulary_size,
             sequence_length=loop.sequence_length,
             seed=config.seed,
+            speech=self.speech,
         )
         for chunk in chunks:
             inner_model(chunk).gives_normaliser = loop.z_loss > 0
@@ -204,7 +217,11 @@ class Trainer:
         self.passes = ForwardBackward(
             self.chunks, loop, self.processes, has_engine=has_engine, precision=self.precision
         )
-        self.optimizer = build_optimizer(self.chunks, loop, config.parallel, self.precision)
+        self.optimizer = build_optimizer(
+            self.chunks, loop, config.parallel, self.precision, has_speech=self.speech is not None
+        )
+        rates = {"connector": config.speech.learning_rate, "encoder": config.speech.encoder_learning_rate}
+        self.rate_shares = {RATE_MARKS[part]: rate / loop.learning_rate for part, rate in rates.items() if rate}
 
     def _resume(self) -> int:
         """Load the newest checkpoint of this run, else the weights of ``init``; returns the steps done."""
@@ -213,7 +230,8 @@ class Trainer:
         if path is None:
             return 0
         record = CheckpointRecord.read(path)
-        check_shape(record, self.config.model, self.vocabulary.fingerprint, self.vocabulary_size, path)
+        speech = self.speech.record if self.speech else None
+        check_shape(record, self.config.model, self.vocabulary.fingerprint, self.vocabulary_size, path, speech)
         if own:
             check_optimizer(record, self.config.parallel, self.precision, path)
             if record.step > self.loop.steps:
@@ -241,6 +259,7 @@ class Trainer:
             parallel=self.config.parallel,
             precision=self.precision,
             skipped_steps=self.skipped_steps,
+            speech=self.speech.record if self.speech else None,
         )
         self._publish(is_blocking=True)
         with self.speed.paused(), explained_failure(self.folder):

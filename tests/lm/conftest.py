@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
 import random
+import tarfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from corpus.audio.files import write_audio
+from lm.data.clips import AudioClip, ClipDocument, ClipRecord, FeatureClip
 from lm.data.corpora import write_corpus
 from lm.data.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
 from lm.data.text_tokenizers import train_bpe
@@ -22,6 +26,7 @@ from lm.training.config import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
+from lm.training.speech_config import ConnectorConfig, SpeechConfig
 from runtime.stage import Run
 
 SPEAKERS = ("anna", "bert")
@@ -105,6 +110,123 @@ class TinyData:
         metrics = run(self.config(out, **changes), Run(out))
         rows = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
         return Trained(losses=[row["loss"] for row in rows if "loss" in row], metrics=metrics, rows=rows)
+
+
+WIDTH = 12
+
+
+class VectorData(TinyData):
+    """The same words in a vocabulary whose speech is read as vectors, stored ones: 2 or 3 noisy ones of each word."""
+
+    def __init__(self, folder: Path, num_texts: int = 60, stride: int = 1) -> None:
+        super().__init__(folder / "codes", num_texts)
+        self.folder, self.stride = folder, stride
+        self.vocabulary = build_vocabulary(train_bpe(self.texts, 300), num_speech_tokens=1, speech_tokenizer="hearing")
+        self.vocabulary.save_pretrained(folder / "vocabulary")
+        self.random = np.random.default_rng(1)
+        self.table = self.random.standard_normal((32, WIDTH))
+        self.begin()
+        for form in ("asr", "interleaved"):
+            documents = [self.clip_document(form, number) for number in range(num_texts)]
+            write_corpus(folder / form, form, self.vocabulary, documents[10:], documents[:10], {}, clips=self.record)
+        self.finish()
+        texts = [text_document(text, self.vocabulary) for text in self.texts]
+        write_corpus(folder / "text", "text", self.vocabulary, texts[10:], texts[:10], {})
+
+    def begin(self) -> None:
+        self.stored: list[np.ndarray] = []
+        self.record = ClipRecord(
+            kind="features", encoder="hearing", positions_per_second=12.5, width=WIDTH, stride=self.stride
+        )
+
+    def clip(self, text: str) -> FeatureClip | AudioClip:
+        """Store the speech of a text."""
+        codes = [code for word in text.split() for code in self.spoken[word][self.random.integers(2) :]]
+        first = sum(map(len, self.stored))
+        self.stored.append(self.table[codes] + 0.1 * self.random.standard_normal((len(codes), WIDTH)))
+        return FeatureClip(self.folder / "features.bin", first, len(codes))
+
+    def finish(self) -> None:
+        np.concatenate(self.stored).astype(np.float16).tofile(self.folder / "features.bin")
+
+    def clip_document(self, form: str, number: int) -> ClipDocument:
+        text = self.texts[number]
+        first, rest = text.split(" ", 1)
+        clips = [self.clip(text)] if form == "asr" else [self.clip(first), self.clip(rest)]
+        runs = [np.zeros(-(-clip.positions // self.stride), dtype=np.uint16) for clip in clips]
+        if form == "asr":
+            return ClipDocument(asr_document(runs[0], text, self.vocabulary), clips)
+        return ClipDocument(interleaved_document([runs[0], rest, runs[1], first], self.vocabulary), clips)
+
+    def config(self, out: Path, **changes: Any) -> LmTrainConfig:
+        """As `TinyData.config`; ``speech`` and ``connector`` hold the options of those groups."""
+        speech = changes.pop("speech", {}) | {"connector": ConnectorConfig(**changes.pop("connector", {}))}
+        return super().config(
+            out, **{"forms": ("text", "asr", "interleaved"), "speech": SpeechConfig(**speech)} | changes
+        )
+
+
+class AudioData(VectorData):
+    """The words as recordings in a tar, for the encoder of a tiny tokenizer in ``folder/tokenizer``."""
+
+    def begin(self) -> None:
+        import torch
+
+        from tokenizer.backbones.config import TokenizerModelConfig
+        from tokenizer.hearing.load import load_encoder
+        from tokenizer.labels import Labels
+        from tokenizer.model import SpeechTokenizer
+        from tokenizer.quantisers.config import QuantiserConfig
+
+        torch.manual_seed(0)
+        sizes: dict[str, Any] = {"backbone": "whisper", "positions": 96, "upsampling": 1, "width": 16, "heads": 2}
+        sizes |= {"subsampling_channels": 8, "feed_forward": 2, "chunk": 4, "left_context": 8, "num_labels": 40}
+        model = TokenizerModelConfig(**sizes)
+        made = SpeechTokenizer(model, QuantiserConfig(codebook_size=32), Labels.from_texts(self.texts, 40))
+        made.front.initialise()
+        made.save_pretrained(self.folder / "tokenizer")
+        self.encoder = load_encoder(self.folder / "tokenizer", "front")
+        self.tar = tarfile.open(self.folder / "speech.tar", "w")  # noqa: SIM115
+        self.record = ClipRecord(
+            kind="audio",
+            encoder=self.encoder.fingerprint,
+            positions_per_second=self.encoder.positions_per_second,
+            width=self.encoder.width,
+            stride=self.stride,
+            source=str(self.folder / "tokenizer"),
+            layer="front",
+        )
+
+    def clip(self, text: str) -> FeatureClip | AudioClip:
+        time = np.arange(2400) / 16_000
+        hertz = [200 + 100 * code for word in text.split() for code in self.spoken[word][:1]]
+        samples = np.concatenate([0.3 * np.sin(2 * np.pi * each * time) for each in hertz])
+        write_audio(self.folder / "one.flac", samples.astype(np.float32))
+        content = (self.folder / "one.flac").read_bytes()
+        member = tarfile.TarInfo(f"{self.tar.offset}.flac")
+        member.size = len(content)
+        start = self.tar.offset + tarfile.BLOCKSIZE  # behind the member's header
+        self.tar.addfile(member, io.BytesIO(content))
+        positions = self.encoder.num_positions(len(samples))
+        return AudioClip(self.folder / "speech.tar", start, len(content), len(samples), positions)
+
+    def finish(self) -> None:
+        self.tar.close()
+
+
+@pytest.fixture(scope="session")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> VectorData:
+    return VectorData(tmp_path_factory.mktemp("vectors"))
+
+
+@pytest.fixture(scope="session")
+def strided(tmp_path_factory: pytest.TempPathFactory) -> VectorData:
+    return VectorData(tmp_path_factory.mktemp("strided"), stride=2)
+
+
+@pytest.fixture(scope="session")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> AudioData:
+    return AudioData(tmp_path_factory.mktemp("audio"))
 
 
 @pytest.fixture(scope="session")

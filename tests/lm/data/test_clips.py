@@ -64,7 +64,7 @@ def test_each_run_of_the_speech_id_finds_its_vectors(stored: Stored, tmp_path: P
         assert np.array_equal(shards.read(document, number), stored.rows[shard][first : first + frames])
     for number, ids in enumerate(info.documents("train")):
         runs = [stop - start for start, stop in speech_runs(ids, V)]
-        table.check_runs(number, runs, is_cut=False)
+        table.check_runs(number, runs)
     assert info.splits["valid"].documents == 0 and len(info.clip_table("valid").spans) == 0
     assert "clips" not in json.loads((tmp_path / "moved/corpus.json").read_text())
 
@@ -78,26 +78,22 @@ def test_spans_of_audio(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "is_cut", "words"),
+    ("runs", "words"),
     [
-        ([2, 4], False, ""),
-        ([2, 3], True, ""),
-        ([2], True, ""),
-        ([], True, ""),
-        ([2], False, "1 runs of the speech id and 2 clips"),
-        ([3, 4], False, "a run of 3 speech ids where the clip has 2 positions"),
-        ([1, 4], True, "a run of 1 speech ids where the clip has 2 positions"),
-        ([2, 5], True, "a run of 5 .*4 positions"),
-        ([2, 4, 1], True, "3 runs of the speech id and 2 clips"),
+        ([2, 4], ""),
+        ([2], "span 1, .*1 runs of the speech id and 2 clips"),
+        ([3, 4], "span 0, .*a run of 3 speech ids where the clip has 2 positions"),
+        ([2, 5], r"span 1, .*a\.npy: a run of 5 .*4 positions"),
+        ([2, 4, 1], "span 2: 3 runs of the speech id and 2 clips"),
     ],
 )
-def test_runs_are_checked_when_read(runs: list[int], is_cut: bool, words: str, stored: Stored, tmp_path: Path) -> None:
+def test_runs_are_checked_when_read(runs: list[int], words: str, stored: Stored, tmp_path: Path) -> None:
     table = stored.write(tmp_path / "corpus").clip_table("train")
     if not words:
-        table.check_runs(2, runs, is_cut=is_cut)
+        table.check_runs(2, runs)
         return
-    with pytest.raises(UserError, match=f"train document 2, span .*{words}"):
-        table.check_runs(2, runs, is_cut=is_cut)
+    with pytest.raises(UserError, match=f"train document 2, {words}"):
+        table.check_runs(2, runs)
 
 
 def test_refusals_when_written(stored: Stored, tmp_path: Path) -> None:

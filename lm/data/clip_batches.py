@@ -1,0 +1,221 @@
+"""Clips of a micro batch: frames read, and the places of their vectors among the tokens.
+
+A sample names the documents that it is cut from; their clips are read when samples become a micro batch, in a data
+worker, and only for processes that need them (the first pipeline stage's first chunk). A clip that a sequence cuts is
+read whole, since its encoder may look at all of it, and only its positions in the sequence are used.
+
+Shapes: B batch, S tokens of a sequence, C clips, F frames (log-mel frames, stored vectors, or codes), M values of one.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from corpus.audio.files import open_audio, to_mono
+from runtime.errors import UserError
+
+from .clips import ClipTable, FeatureShards, speech_runs
+from .model_inputs import POSITION_BITS
+from .vocabulary import Vocabulary
+
+Array = npt.NDArray[Any]
+
+
+class DocumentSlice(NamedTuple):
+    """A sample's part of a document: tokens ``start`` to ``stop``."""
+
+    document: int
+    start: int
+    stop: int
+
+
+class SampleClips(NamedTuple):
+    """References to the clips of a sample.
+
+    Attributes:
+        reader: of the sample's corpus; None: text alone.
+        parts: the slices that the sample is made of, in order.
+        documents: the ids of each part's document, whole.
+    """
+
+    reader: ClipReader | None
+    parts: Sequence[DocumentSlice]
+    documents: Sequence[Array]
+
+
+NO_CLIPS = SampleClips(None, (), ())
+
+
+class ClipReader(ABC):
+    """Frames of the clips of one split of a corpus."""
+
+    @abstractmethod
+    def check(self, document: int, lengths: Sequence[int]) -> None:
+        """Raise a `UserError` unless the runs of speech in a document are its clips, see `ClipTable.check_runs`."""
+
+    @abstractmethod
+    def read(self, document: int, number: int, ids: Array) -> Array:
+        """Frames (F, M) or codes (F,) of the ``number``-th clip.
+
+        Args:
+            document: its number in the split.
+            number: of the clip, from 0.
+            ids: the run of speech ids that stands for it.
+
+        Raises:
+            UserError: the clip cannot be read, or is not as long as the ids say; names document, clip and file.
+        """
+
+
+class FeatureReader(ClipReader):
+    """Stored vectors."""
+
+    def __init__(self, table: ClipTable) -> None:
+        self.table, self.shards = table, FeatureShards(table)
+
+    def check(self, document: int, lengths: Sequence[int]) -> None:
+        """Compare the runs with the stored vectors' numbers."""
+        self.table.check_runs(document, lengths)
+
+    def read(self, document: int, number: int, ids: Array) -> Array:
+        """(F, E) float16."""
+        return self.shards.read(document, number)
+
+
+class FrontEnd(Protocol):
+    """Samples to frames: `tokenizer.hearing.base.SpeechFrontEnd`."""
+
+    sample_rate: int
+    frame_width: int
+
+    def num_positions(self, num_samples: int) -> int:
+        """Positions of a clip of ``num_samples``."""
+        ...
+
+    def mel(self, samples: npt.NDArray[np.float32]) -> Tensor:
+        """(S,) samples to (F, M)."""
+        ...
+
+
+class AudioReader(ClipReader):
+    """Recordings in tars or files, decoded and turned into an encoder's frames.
+
+    Args:
+        table: the references.
+        front_end: of the encoder.
+    """
+
+    def __init__(self, table: ClipTable, front_end: FrontEnd) -> None:
+        self.table, self.front_end = table, front_end
+
+    def check(self, document: int, lengths: Sequence[int]) -> None:
+        """Compare the number of runs with that of the clips."""
+        self.table.check_runs(document, lengths)
+
+    def read(self, document: int, number: int, ids: Array) -> Array:
+        """(F, M) float32."""
+        span, where = self.table.of(document)[number], self.table.where(document, number)
+        shard, size = self.table.shard(int(span["shard"])), int(span["bytes"])
+        remedy = "restore the file, or write the corpus again"
+        try:
+            with shard.open("rb") as file:
+                file.seek(int(span["offset"]))
+                encoded = file.read(size)
+        except OSError as error:
+            raise UserError(where, found=f"cannot be read ({error})", remedy=remedy) from error
+        if len(encoded) != size:
+            found = f"the file ends {size - len(encoded)} bytes before the clip does"
+            raise UserError(where, found=found, remedy=remedy)
+        with open_audio(io.BytesIO(encoded), where) as audio:
+            channels_SC, rate = audio.read(), audio.rate
+        if len(channels_SC) != int(span["samples"]):
+            raise UserError(where, found=f"{len(channels_SC)} samples", remedy="write the corpus again")
+        samples = to_mono(channels_SC, rate, where, self.front_end.sample_rate)
+        positions = self.table.record.num_placeholders(self.front_end.num_positions(len(samples)))
+        if len(ids) != positions:
+            found = f"{positions} positions where the document has {len(ids)} speech ids"
+            raise UserError(where, found=found, remedy="write the corpus again")
+        return self.front_end.mel(samples).numpy()
+
+
+def shortest_silence(front_end: FrontEnd) -> Array:
+    """Frames (F, M) of the shortest silence, to a factor of 2, that has a position."""
+    length = 1
+    while not front_end.num_positions(length):
+        length *= 2
+    return front_end.mel(np.zeros(length, dtype=np.float32)).numpy()
+
+
+class CodeReader(ClipReader):
+    """Codes that a corpus holds itself.
+
+    Args:
+        vocabulary: the corpus's.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    def check(self, document: int, lengths: Sequence[int]) -> None:
+        """Any run is a clip."""
+
+    def read(self, document: int, number: int, ids: Array) -> Array:
+        """(F,) int64."""
+        return self.vocabulary.codes(ids).astype(np.int64)
+
+
+class ClipCollation:
+    """Collation of clips: ``clips`` (C, F, M) or (C, F), ``clip_lengths`` (C,) and ``clip_places`` (B, S).
+
+    A micro batch without speech gets a clip that nothing refers to: the connector takes part in every step, or the
+    reduction of gradients, which overlaps with their computation, waits for ever.
+
+    Args:
+        vocabulary: of the ids.
+        unused: that clip, (F, M) or (F,), of one position at least.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, unused: Array) -> None:
+        self.vocabulary, self.unused = vocabulary, unused
+
+    def __call__(self, samples: Sequence[SampleClips], length: int) -> dict[str, Tensor]:
+        """The tensors of a micro batch of sequences of ``length`` tokens."""
+        places_BS = np.full((len(samples), length), -1, dtype=np.int64)
+        clips: list[Array] = []
+        for places, sample in zip(places_BS, samples, strict=True):
+            if sample.reader is not None:
+                self._add(sample, sample.reader, places, clips)
+        clips = clips or [self.unused]
+        lengths = [len(clip) for clip in clips]
+        padded = np.zeros((len(clips), max(lengths), *self.unused.shape[1:]), dtype=self.unused.dtype)
+        for row, clip in zip(padded, clips, strict=True):
+            row[: len(clip)] = clip
+        return {
+            "clips": torch.from_numpy(padded),
+            "clip_lengths": torch.tensor(lengths, dtype=torch.int64),
+            "clip_places": torch.from_numpy(places_BS),
+        }
+
+    def _add(self, sample: SampleClips, reader: ClipReader, places: Array, clips: list[Array]) -> None:
+        """Append a sample's clips, and enter where their positions are."""
+        at = 0  # of the part, in the sequence
+        for part, ids in zip(sample.parts, sample.documents, strict=True):
+            runs = speech_runs(ids, self.vocabulary)
+            reader.check(part.document, [stop - start for start, stop in runs])
+            for number, (begin, end) in enumerate(runs):
+                first, last = max(begin, part.start), min(end, part.stop)  # the sequence may begin within the clip
+                place = at + first - part.start
+                count = min(last - first, len(places) - place)  # the last token of a sample is a label only
+                if count > 0:
+                    positions = np.arange(first - begin, first - begin + count)
+                    places[place : place + count] = positions + (len(clips) << POSITION_BITS)
+                    clips.append(reader.read(part.document, number, ids[begin:end]))
+            at += part.stop - part.start
