@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from corpus.audio.files import Samples
+from corpus.audio.frame_rate import FrameRate
 from corpus.audio.mel import LogMel
+from corpus.audio.mel_config import LogMelConfig
 from runtime.artefact import artefact_folder, identity
 from tokenizer.model import SpeechTokenizer
 from tokenizer.pretrained import state_digest
@@ -34,13 +36,14 @@ class TokenizerFrontEnd(SpeechFrontEnd):
     where it begins within the audio, and 0 in padding.
 
     Args:
-        tokenizer: it gives mel and frame rate.
+        mel: options of the log-mel.
+        time: frame-rate arithmetic.
+        marks_padding: whether frames have that last value.
     """
 
-    def __init__(self, tokenizer: SpeechTokenizer) -> None:
-        self.log_mel, self.time = LogMel(tokenizer.log_mel.config), tokenizer.time
+    def __init__(self, mel: LogMelConfig, time: FrameRate, *, marks_padding: bool = False) -> None:
+        self.log_mel, self.time, self.marks_padding = LogMel(mel), time, marks_padding
         self.positions_per_second = self.time.frame_rate
-        self.marks_padding = tokenizer.config.released_rules
         self.frame_width = self.log_mel.config.num_mels + self.marks_padding
 
     def num_positions(self, num_samples: int) -> int:
@@ -51,9 +54,9 @@ class TokenizerFrontEnd(SpeechFrontEnd):
         """(S,) samples to (F, M), the frames of whole tokens."""
         if not len(samples):
             return torch.zeros(0, self.frame_width)
-        padded = torch.from_numpy(self.time.pad(samples).astype("float32", copy=False))
+        num_frames = self.time.num_tokens(len(samples)) * self.time.frames_per_token
         with torch.no_grad():
-            frames_FM = self.log_mel(padded[None])[0].T
+            frames_FM = self.log_mel.of_clip(samples, num_frames).T
         if self.marks_padding:
             marks_F1 = torch.ones(len(frames_FM), 1)
             marks_F1[len(frames_FM) - self.time.num_padding_frames(len(samples)) :] = 0
@@ -77,7 +80,9 @@ class TokenizerEncoder(SpeechEncoder):
     def __init__(self, tokenizer: SpeechTokenizer, layer: str) -> None:
         super().__init__()
         self.layer, self.width = layer, tokenizer.config.width
-        self.front_end: TokenizerFrontEnd = TokenizerFrontEnd(tokenizer)
+        self.front_end: TokenizerFrontEnd = TokenizerFrontEnd(
+            tokenizer.log_mel.config, tokenizer.time, marks_padding=tokenizer.config.released_rules
+        )
         self.front = tokenizer.front
         self.back = tokenizer.back if layer == "back" else None
         self.is_exact = not tokenizer.log_mel.config.dynamic_range

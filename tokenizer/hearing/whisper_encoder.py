@@ -61,13 +61,11 @@ class WhisperFrontEnd(SpeechFrontEnd):
         """(S,) samples to (F, M)."""
         positions = -(-len(samples) // SAMPLES_PER_POSITION)
         is_open = positions % self.window > 0
-        end = (positions + is_open) * SAMPLES_PER_POSITION  # an open window has room for one more position
-        padded = torch.zeros(end)
-        padded[: len(samples)] = torch.from_numpy(samples)
-        if not end:
+        if not positions:
             return torch.zeros(0, self.frame_width)
-        with torch.no_grad():
-            return self.log_mel(padded[None])[0].T[: 2 * positions + is_open].contiguous()
+        with torch.no_grad():  # an open window has room for one more position
+            frames_FM = self.log_mel.of_clip(samples, 2 * (positions + is_open)).T
+        return frames_FM[: 2 * positions + is_open].contiguous()
 
 
 class WhisperEncoder(SpeechEncoder):

@@ -68,3 +68,22 @@ def test_bf16_autocast_and_silence_are_harmless() -> None:
         mel = LogMel()(torch.zeros(1, 1280))
     assert mel.dtype == torch.float32
     assert torch.isfinite(mel).all()
+
+
+@pytest.mark.parametrize("config", [LogMelConfig(), LogMelConfig(power=2.0, n_fft=400, before=200)])
+def test_silence_has_a_gradient_and_the_same_frames_with_one(config: LogMelConfig) -> None:
+    """Criteria on spectrograms go through silence, where the root of a sum of squares has none."""
+    log_mel = LogMel(config)
+    audio_BS = torch.cat([torch.zeros(1, 3200), 0.1 * torch.randn(1, 3200)], dim=1).requires_grad_()
+    with_gradient = log_mel(audio_BS)
+    with_gradient.sum().backward()
+    assert audio_BS.grad is not None and audio_BS.grad.isfinite().all() and audio_BS.grad.abs().max() > 0
+    torch.testing.assert_close(log_mel(audio_BS.detach()), with_gradient.detach(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [LogMelConfig(), LogMelConfig(before=200, piece=3200, dynamic_range=4.0)])
+def test_a_clip_by_itself_has_the_frames_of_the_batch(config: LogMelConfig) -> None:
+    log_mel = LogMel(config)
+    samples = np.random.default_rng(0).normal(0, 0.1, 6_001).astype(np.float32)
+    padded = np.pad(samples, (0, 6_400 - len(samples)))
+    assert torch.equal(log_mel.of_clip(samples, 40), log_mel(torch.from_numpy(padded)[None])[0])
