@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.audio.segments import AudioSegment
+from corpus.features import FeatureUtterance
 from corpus.json_lines import numbered_lines, parse_json_line, without_mark
 from corpus.manifest import BadRecord, check_bad_share, is_number
 from runtime.artefact import write_text
@@ -34,6 +35,7 @@ from runtime.errors import UserError
 VERSION = 1
 ROLES = ("user", "assistant")
 Codes = npt.NDArray[np.uint16]
+TurnPart = str | AudioSegment | FeatureUtterance
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,6 +51,8 @@ class DialogueTurn:
         duration: seconds of it; None where unknown.
         speaker: the voice; "" where unknown.
         style: manner of speaking in plain words ("slowly"); "" for nothing in particular.
+        parts: texts and recordings (or stored vectors of them) in their order, of a question that is read as vectors;
+            they are not written to files.
     """
 
     role: str
@@ -59,6 +63,7 @@ class DialogueTurn:
     duration: float | None = None
     speaker: str = ""
     style: str = ""
+    parts: tuple[TurnPart, ...] = ()
 
     @property
     def segment(self) -> AudioSegment | None:
@@ -151,6 +156,16 @@ def dialogue_files(path: Path | str) -> list[Path]:
         remedy = "give a file of dialogues, or a folder of them: chatbot.dialogues writes <out>/dialogues"
         raise UserError(str(root), found="no dialogues", remedy=remedy)
     return files
+
+
+def is_dialogue_file(path: Path | str) -> bool:
+    """Whether a source is of this kind, by its first line."""
+    root = Path(path)
+    files = [root] if root.is_file() else sorted(root.rglob("*.jsonl"))
+    if not files:
+        return False
+    with files[0].open("rb") as lines:
+        return b'"dialogues"' in lines.readline()
 
 
 def read_fingerprints(line: bytes, file: Path) -> DialogueFingerprints:

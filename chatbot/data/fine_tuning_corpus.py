@@ -6,23 +6,31 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from corpus.features import StoredFeatures
+from corpus.manifest import BadRecord, read_manifest
+from corpus.speech_clips import SegmentArchive
 from corpus.world.dialogues import read_question_dialogues
 from corpus.world.questions import read_questions
-from lm.data.corpora import write_corpus
+from lm.data.clips import ClipDocument
+from lm.data.corpora import CorpusInfo, write_corpus
 from lm.data.formats import Ids
 from lm.data.readers import read_split
+from lm.data.vector_config import VECTORS
 from lm.data.vocabulary import Vocabulary
 from runtime.artefact import artefact_folder
 from runtime.errors import UserError
 from runtime.stage import Run
 
-from .dialogue_files import Dialogue, read_dialogues
+from .clip_documents import ClipDialogueDocuments, QuestionClips
+from .dialogue_files import Dialogue, is_dialogue_file, read_dialogues
 from .lm_documents import DialogueDocuments
 from .prepare_config import ChatPrepareConfig
-from .question_dialogues import asked_dialogues, joined_dialogues, reply_voice, spoken_replies
+from .question_dialogues import SpokenItem, asked_dialogues, joined_dialogues, reply_voice, spoken_replies
+from .text_dialogues import read_text_dialogues
 
+Document = TypeVar("Document", Ids, ClipDocument)
 SPLITS = {"train": "train", "valid": "heldout_sentence"}
 
 
@@ -38,6 +46,7 @@ def prepare(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
         max_tokens=config.max_tokens,
         seed=config.seed,
         skipped=sources.skipped,
+        needs_speech=config.speech != VECTORS,
     )
     provenance: dict[str, Any] = {
         "voice": sources.voice,
@@ -46,13 +55,10 @@ def prepare(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
         "text_block": config.text_block,
         "speech_block": config.speech_block,
         "system": config.system,
-        "speech": [one for one in (config.tokens, *config.takes, config.dialogues) if one],
     }
     with run.progress(1, "chat corpus", unit="corpus") as bar:
-        train, valid = (maker.documents(sources.dialogues[split]) for split in SPLITS)
-        info = write_corpus(
-            run.folder / "chat", "chat", vocabulary, train, noting(valid, maker, provenance), provenance
-        )
+        write = write_clip_corpus if config.speech == VECTORS else write_token_corpus
+        info = write(config, run.folder, sources, maker, provenance)
         bar.update()
     check_skipped(maker, config)
     return {
@@ -65,6 +71,28 @@ def prepare(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
         "typed": maker.made["typed"],
         "skipped": sum(maker.skipped.values()),
     }
+
+
+def write_token_corpus(
+    config: ChatPrepareConfig, folder: Path, sources: Sources, maker: DialogueDocuments, provenance: dict[str, Any]
+) -> CorpusInfo:
+    """Write ``<out>/chat`` of dialogues in speech tokens."""
+    provenance["speech"] = [one for one in (config.tokens, *config.takes, config.dialogues) if one]
+    train, valid = (maker.documents(sources.dialogues[split]) for split in SPLITS)
+    return write_corpus(folder / "chat", "chat", maker.vocabulary, train, noting(valid, maker, provenance), provenance)
+
+
+def write_clip_corpus(
+    config: ChatPrepareConfig, folder: Path, sources: Sources, maker: DialogueDocuments, provenance: dict[str, Any]
+) -> CorpusInfo:
+    """Write ``<out>/chat`` of dialogues whose questions are clips."""
+    provenance["speech"] = [one for one in (config.corpus, config.vectors.features, config.dialogues) if one]
+    clips = QuestionClips(config.vectors, maker.vocabulary)
+    with SegmentArchive(folder / "segments.tar") as segments:
+        of_clips = ClipDialogueDocuments(maker, clips, segments)
+        train, valid = (of_clips.documents(sources.dialogues[split]) for split in SPLITS)
+        valid = noting(valid, maker, provenance)
+        return write_corpus(folder / "chat", "chat", maker.vocabulary, train, valid, provenance, clips=clips.record)
 
 
 class Sources:
@@ -80,10 +108,15 @@ class Sources:
         self.skipped: Counter[str] = Counter()
         self.voice = config.voice
         parts: dict[str, list[Iterable[Dialogue]]] = {split: [] for split in SPLITS}
-        if config.corpus:
+        of_vectors = config.speech == VECTORS
+        if config.corpus and of_vectors:
+            self._add_recorded_questions(config, parts)
+        elif config.corpus:
             self._add_questions(config, vocabulary, parts)
         for split, path in (("train", config.dialogues), ("valid", config.dialogues_heldout)):
-            if path:
+            if path and of_vectors:
+                parts[split].append(self._recorded(path, config.max_skipped_share))
+            elif path:
                 parts[split].append(self._read(path, config.max_skipped_share, vocabulary))
         self.dialogues = {split: chain(*parts[split]) for split in SPLITS}
 
@@ -107,6 +140,35 @@ class Sources:
             else:
                 parts[split].append(asked_dialogues(one.items, questions, replies, self.voice, self.skipped))
 
+    def _add_recorded_questions(self, config: ChatPrepareConfig, parts: dict[str, list[Iterable[Dialogue]]]) -> None:
+        """Questions as recordings of the corpus, or as their stored vectors; replies are text."""
+        questions = read_questions(config.corpus)
+        asked = read_question_dialogues(Path(config.corpus) / "dialogues.jsonl") if config.multi_turn else []
+        stored = StoredFeatures(config.vectors.features) if config.vectors.features else None
+        for split, name in SPLITS.items():
+            items: list[SpokenItem] = (
+                [*stored.utterances(name)]
+                if stored
+                else [*read_manifest(Path(config.corpus, f"{name}.jsonl")).utterances]
+            )
+            if config.multi_turn and split == "train":
+                parts[split].append(joined_dialogues(items, asked, None, "", self.skipped))
+            else:
+                parts[split].append(asked_dialogues(items, questions, None, "", self.skipped))
+
+    def _recorded(self, path: str, max_bad_share: float) -> Iterator[Dialogue]:
+        """Dialogues with recordings, of our files or of others' layouts."""
+        if is_dialogue_file(path):
+            found = read_dialogues(path, max_bad_share)
+            self.skipped.update(record.reason for record in found.bad)
+            yield from found.dialogues
+            return
+        for item in read_text_dialogues(path, takes_audio=True):
+            if isinstance(item, BadRecord):
+                self.skipped[item.reason] += 1
+            else:
+                yield item
+
     def _read(self, path: str, max_bad_share: float, vocabulary: Vocabulary) -> list[Dialogue]:
 
         found = read_dialogues(path, max_bad_share)
@@ -118,7 +180,7 @@ class Sources:
         return found.dialogues
 
 
-def noting(documents: Iterable[Ids], maker: DialogueDocuments, provenance: dict[str, Any]) -> Iterator[Ids]:
+def noting(documents: Iterable[Document], maker: DialogueDocuments, provenance: dict[str, Any]) -> Iterator[Document]:
     """The last documents; when they are drawn it is known how all texts are written."""
     yield from documents
     provenance["plain_words"] = maker.is_plain

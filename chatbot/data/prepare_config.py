@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatbot.settings import ReplyTraining
-from runtime.config import option
+from lm.data.vector_config import SPEECH_INPUTS, TOKENS, VECTORS, VectorsConfig
+from runtime.config import LATER, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 
@@ -27,6 +28,10 @@ class ChatPrepareConfig(ReplyTraining, StageConfig):
             that one after another) instead of on every question by itself.
         dialogues: a file of dialogues with speech tokens, or a folder of them; "" for none.
         dialogues_heldout: the same, for the validation split.
+        speech: tokens, or vectors of an encoder: then questions are recordings and replies text. ``corpus`` is asked by
+            its recordings, without ``tokens``; ``dialogues`` may be of others: NeMo's conversations, ShareGPT with
+            sound, messages with audios (`chatbot.data.audio_layouts`).
+        vectors: the encoder, or for ``corpus`` its stored features (speech=vectors).
         typed_share: share of the training dialogues whose questions are typed, too.
         max_tokens: longest document; the oldest turns of a longer dialogue become documents of their own.
         voice: the voice that replies are spoken in; empty takes the one that speaks most replies.
@@ -41,6 +46,8 @@ class ChatPrepareConfig(ReplyTraining, StageConfig):
     multi_turn: bool = False
     dialogues: str = ""
     dialogues_heldout: str = ""
+    speech: str = option(TOKENS, one_of=SPEECH_INPUTS, is_later=True)
+    vectors: VectorsConfig = field(default_factory=VectorsConfig, metadata={LATER: True})
     typed_share: float = option(
         0.0, at_least=0, at_most=0.5, remedy="give at most 0.5: there is no more than one typed version of each"
     )
@@ -50,8 +57,12 @@ class ChatPrepareConfig(ReplyTraining, StageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        is_whole = bool(self.corpus) == bool(self.tokens)
-        check_option(is_whole, "tokens", self.tokens, "give corpus and tokens together")
+        if self.speech == VECTORS:
+            self._check_vectors()
+        else:
+            is_whole = bool(self.corpus) == bool(self.tokens)
+            check_option(is_whole, "tokens", self.tokens, "give corpus and tokens together")
+            check_option(not self.vectors.is_given, "vectors", self.vectors, "give speech=vectors, too")
         check_option(bool(self.tokens) or not self.takes, "takes", self.takes, "give corpus and tokens, too")
         is_built_in = bool(self.corpus) or not self.multi_turn
         check_option(
@@ -63,3 +74,13 @@ class ChatPrepareConfig(ReplyTraining, StageConfig):
         has_source = bool(self.corpus or self.dialogues)
         check_option(has_source, "dialogues", self.dialogues, "give dialogues, or corpus and tokens")
         self.reply_format()
+
+    def _check_vectors(self) -> None:
+        check_option(not self.tokens, "tokens", self.tokens, "speech=vectors reads recordings, or stored features")
+        is_given = self.vectors.is_given
+        check_option(is_given, "vectors.encoder", self.vectors.encoder, "give it, or vectors.features of the corpus")
+        is_text = self.format == "text_guided"
+        check_option(is_text, "format", self.format, "give text_guided: replies to vectors are text")
+        needs_audio = bool(self.dialogues or self.dialogues_heldout)
+        remedy = "dialogues have no stored features: give vectors.encoder"
+        check_option(not (needs_audio and self.vectors.features), "vectors.features", self.vectors.features, remedy)

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from corpus.features import FeatureUtterance
+from corpus.manifest import Utterance
 from corpus.text.spoken_words import spoken_words
 from corpus.tokens import TokenisedUtterance
 from corpus.world.dialogues import QuestionDialogue, QuestionTurn
@@ -19,19 +22,21 @@ from runtime.errors import UserError
 from .dialogue_files import Dialogue, DialogueTurn
 
 QUESTION, REPLY = "question", "reply"
+SpokenItem = TokenisedUtterance | Utterance | FeatureUtterance  # an utterance as tokens, a recording, or vectors
+Replies = Mapping[str, npt.NDArray[np.uint16]] | None  # a reply's text -> its speech tokens; None: replies are text
 
 
 def asked_dialogues(
-    items: Sequence[TokenisedUtterance],
+    items: Sequence[SpokenItem],
     questions: Mapping[str, QuestionAnswer],
-    replies: Mapping[str, npt.NDArray[np.uint16]],
+    replies: Replies,
     voice: str,
     skipped: Counter[str],
 ) -> Iterator[Dialogue]:
-    """One dialogue for each spoken question that has a spoken reply.
+    """One dialogue for each spoken question that has a spoken reply (or any, where replies are text).
 
     Args:
-        items: tokenised utterances; those of kind question are taken.
+        items: utterances; those of kind question are taken.
         questions: by their words (`corpus.world.questions.read_questions`).
         replies: reply text -> its speech tokens (`spoken_replies`).
         voice: of the replies.
@@ -41,24 +46,24 @@ def asked_dialogues(
         if item.kind != QUESTION:
             continue
         asked = questions.get(spoken_words(item.text))
-        speech = replies.get(spoken_words(asked.reply)) if asked else None
-        if asked is None or speech is None:
+        speech = replies.get(spoken_words(asked.reply)) if asked and replies is not None else None
+        if asked is None or (speech is None and replies is not None):
             skipped["no such question in questions.jsonl" if asked is None else "no spoken reply"] += 1
             continue
         yield Dialogue(id=item.id, turns=exchange(item, asked.reply, speech, voice))
 
 
 def joined_dialogues(
-    items: Sequence[TokenisedUtterance],
+    items: Sequence[SpokenItem],
     dialogues: Iterable[QuestionDialogue],
-    replies: Mapping[str, npt.NDArray[np.uint16]],
+    replies: Replies,
     voice: str,
     skipped: Counter[str],
 ) -> Iterator[Dialogue]:
     """The dialogues of a corpus, in speech; those of which a recording or a spoken reply is missing are left out.
 
     Args:
-        items: tokenised utterances.
+        items: utterances.
         dialogues: that name them (`corpus.world.dialogues.read_question_dialogues`).
         replies: reply text -> its speech tokens (`spoken_replies`).
         voice: of the replies.
@@ -67,8 +72,9 @@ def joined_dialogues(
     by_id = {item.id: item for item in items}
 
     def spoken(turn: QuestionTurn) -> list[DialogueTurn]:
-        item, speech = by_id.get(turn.utterance), replies.get(spoken_words(turn.reply))
-        if item is None or speech is None:
+        item = by_id.get(turn.utterance)
+        speech = None if replies is None else replies.get(spoken_words(turn.reply))
+        if item is None or (speech is None and replies is not None):
             raise LookupError("no tokens of a question" if item is None else "no spoken reply")
         return exchange(item, turn.reply, speech, voice)
 
@@ -79,12 +85,14 @@ def joined_dialogues(
             skipped[str(error)] += 1
 
 
-def exchange(item: TokenisedUtterance, reply: str, speech: npt.NDArray[np.uint16], voice: str) -> list[DialogueTurn]:
-    """A spoken question and the reply, whose speech tokens are of ``voice``."""
-    return [
-        DialogueTurn(role="user", text=item.text, tokens=item.tokens, speaker=item.speaker),
-        DialogueTurn(role="assistant", text=reply, tokens=speech, speaker=voice),
-    ]
+def exchange(item: SpokenItem, reply: str, speech: npt.NDArray[np.uint16] | None, voice: str) -> list[DialogueTurn]:
+    """A spoken question and the reply, whose speech tokens (if any) are of ``voice``."""
+    asked = DialogueTurn(role="user", text=item.text, speaker=item.speaker)
+    if isinstance(item, TokenisedUtterance):
+        asked = replace(asked, tokens=item.tokens)
+    else:
+        asked = replace(asked, parts=(item if isinstance(item, FeatureUtterance) else item.segment,))
+    return [asked, DialogueTurn(role="assistant", text=reply, tokens=speech, speaker=voice)]
 
 
 def reply_voice(items: Sequence[TokenisedUtterance], subject: str) -> str:

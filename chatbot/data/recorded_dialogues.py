@@ -22,7 +22,7 @@ from runtime.stage import Run
 from tokenizer.model import SpeechTokenizer
 
 from .bulk_job import check_left_out, finish_job, open_job, read_part, result_of, write_part
-from .dialogue_files import Dialogue, DialogueFingerprints, dialogue_files, read_dialogues, record_of
+from .dialogue_files import Dialogue, DialogueFingerprints, is_dialogue_file, read_dialogues, record_of
 from .import_config import DialogueImportConfig
 from .recorded_turns import read_turns
 
@@ -64,8 +64,7 @@ def gather(source: str, folder: Path, split: str, max_bad_share: float) -> dict[
 
 def recorded(source: str, max_bad_share: float) -> Iterator[Dialogue | BadRecord]:
     """The dialogues of a source of either kind, without tokens of their own."""
-    first = dialogue_files(source)[0].open("rb").readline()
-    if not Path(source).is_dir() and b'"dialogues"' not in first:
+    if not Path(source).is_dir() and not is_dialogue_file(source):
         yield from read_turns(source)
         return
     found = read_dialogues(source, max_bad_share)

@@ -39,6 +39,7 @@ ROLES: dict[Role, SpecialToken] = {
 }
 
 Codes = npt.NDArray[np.uint16]
+Said = Codes | str | Sequence[Codes | str]  # the content of a message
 Parameters = ParamSpec("Parameters")
 
 
@@ -121,15 +122,23 @@ def interleaved_document(
     The one space that parts a text from a speech span takes no token; all else of the texts is kept. ``has_marks``:
     BOA and EOA around each span; without them the ids alone tell speech from text.
     """
+    for ids in piece_rows(pieces, vocabulary, has_marks=has_marks):
+        yield Segment(ids, True)
+    yield Segment([vocabulary.eos], True)
+
+
+def piece_rows(
+    pieces: Sequence[str | Codes], vocabulary: Vocabulary, *, has_marks: bool = True
+) -> Iterator[Sequence[int] | Ids]:
+    """The ids of texts and speech spans that alternate, see `interleaved_document`."""
     for at, piece in enumerate(pieces):
         if not isinstance(piece, str):
-            yield Segment(speech_span(piece, vocabulary) if has_marks else vocabulary.speech_ids(piece), True)
+            yield speech_span(piece, vocabulary) if has_marks else vocabulary.speech_ids(piece)
             continue
         text = piece if at == 0 else piece.removeprefix(" ")
         text = text if at == len(pieces) - 1 else text.removesuffix(" ")
         if text:
-            yield Segment(vocabulary.encode_text(text), True)
-    yield Segment([vocabulary.eos], True)
+            yield vocabulary.encode_text(text)
 
 
 def speech_span(codes: Codes, vocabulary: Vocabulary) -> Ids:
@@ -146,13 +155,13 @@ class ChatTurn:
     """One exchange: a spoken (or typed) question and its reply in text and speech.
 
     Attributes:
-        user: what the user says: speech codes, or a typed text.
+        user: what the user says: speech codes, a typed text, or several of both.
         reply: the reply's text.
         speech: the reply's speech codes, None for a reply in text only.
         transcript: the words of a spoken question, which the model writes down first; None to leave that out.
     """
 
-    user: Codes | str
+    user: Said
     reply: str
     speech: Codes | None = None
     transcript: str | None = None
@@ -178,7 +187,7 @@ def chat_turn(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEXT
     return _row(chat_prompt(turn.user, vocabulary), chat_reply(turn, vocabulary, format))
 
 
-def chat_prompt(user: Codes | str, vocabulary: Vocabulary) -> Ids:
+def chat_prompt(user: Said, vocabulary: Vocabulary) -> Ids:
     """``<|user|> question <|assistant|>``: the model goes on with its reply."""
     return _row(chat_message("user", user, vocabulary), [vocabulary.special(ROLES["assistant"])])
 
@@ -188,10 +197,10 @@ def system_row(system: str, vocabulary: Vocabulary) -> Ids:
     return chat_message("system", system, vocabulary)
 
 
-def chat_message(role: Role, content: Codes | str, vocabulary: Vocabulary) -> Ids:
-    """``<|role|> text`` or ``<|role|> BOA speech EOA``."""
-    ids = vocabulary.encode_text(content) if isinstance(content, str) else speech_span(content, vocabulary)
-    return _row([vocabulary.special(ROLES[role])], ids)
+def chat_message(role: Role, content: Said, vocabulary: Vocabulary) -> Ids:
+    """``<|role|> text`` or ``<|role|> BOA speech EOA``, or several of both after ``<|role|>``."""
+    pieces = [content] if isinstance(content, str | np.ndarray) else content
+    return _row([vocabulary.special(ROLES[role])], *piece_rows(pieces, vocabulary))
 
 
 def chat_reply(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat = TEXT_GUIDED) -> Ids:
