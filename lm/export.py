@@ -3,7 +3,9 @@
     python -m lm.export checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export
 
 writes ``<out>/model/``: ``config.json``, ``model*.safetensors``, ``generation_config.json``, the vocabulary's files and
-the chat template. The options stand in `lm.huggingface.config`, the model families in `lm.huggingface.families`.
+the chat template; and of a model that reads speech as vectors ``<out>/hearing/``: its connector and its speech encoder
+(`lm.huggingface.speech_export`). The options stand in `lm.huggingface.config`, the model families in
+`lm.huggingface.families`.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from runtime.stage import Run
 from .config import ExportConfig
 from .mappings import weight_mappings
 from .model_configs import LLAMA3_ROPE, huggingface_config
+from .speech_export import export_speech
 from .streamed_checkpoint import CheckpointTensors
 from .weights import SafetensorsWriter
 
@@ -77,6 +78,9 @@ def export_checkpoint(config: ExportConfig, run: Run) -> dict[str, Any]:
         pad=vocabulary.pad,
     )
     metrics: dict[str, Any] = {"parameters": size, "step": record.step}
+    if record.speech is not None:
+        with open_processes(ParallelConfig()):
+            metrics |= export_speech(path, record, run)
     with atomic_folder(run.folder / "model") as folder, open_processes(ParallelConfig()):
         write_weights(folder, source, vocabulary.size, int(config.shard_gigabytes * 1e9), run)
         write_json(folder / "config.json", settings)

@@ -138,7 +138,19 @@ class CheckpointTensors:
         parts = [self._read(piece) for piece in entry.pieces]
         return (parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])).view(entry.shape)
 
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """All tensors whose keys begin with ``prefix``, whole, each in its own type."""
+        found = {}
+        for key, stored in self.metadata.state_dict_metadata.items():
+            if key.startswith(prefix) and isinstance(stored, TensorStorageMetadata):
+                shape = tuple(stored.size)
+                found[key] = self._stored(TensorChunk(key, (0,) * len(shape), shape, shape))
+        return found
+
     def _read(self, piece: TensorChunk) -> Tensor:
+        return self._stored(piece).to(self.dtype)
+
+    def _stored(self, piece: TensorChunk) -> Tensor:
         stored = self.metadata.state_dict_metadata.get(piece.key)
         if not isinstance(stored, TensorStorageMetadata) or tuple(stored.size) != piece.whole:
             found = f"{piece.key} of shape {getattr(stored, 'size', None)} where {piece.whole} is expected"
@@ -148,7 +160,7 @@ class CheckpointTensors:
         with explained_damage(self.path):
             items = create_read_items_for_chunk_list(piece.key, stored, [wanted])
             self.reader.read_data(LoadPlan(items), _TensorTarget(target)).wait()
-        return target.to(self.dtype)
+        return target
 
 
 def _piece(tensor: ShardedTensor) -> TensorChunk:
