@@ -76,6 +76,9 @@ COMMANDS = (
     Subcommand("evaluate base", "evaluation.base", "a base model on a set by likelihood: raw sums, and accuracies"),
     Subcommand("evaluate chat", "evaluation.chat_set", "a chatbot on a set in text and speech: one table"),
     Subcommand("evaluate run", "evaluation.run", "judge resynthesised speech and answers independently"),
+    Subcommand(
+        "evaluate recognition", "evaluation.recognition", "word errors of a recogniser or a hearing LM on a manifest"
+    ),
     Subcommand("evaluate load", "evaluation.chat", "load-test a served chatbot: right answers, latency, gaps"),
     Subcommand(
         "evaluate rejection", "evaluation.rejection", "sounds without speech and questions a chatbot cannot answer"

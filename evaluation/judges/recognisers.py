@@ -3,6 +3,7 @@
   runs/quickstart/corpus      the closed-world judge of a built-in corpus (its folder has sentences.txt)
   model.nemo                  a NeMo ASR model
   whisper-base/               a folder that transformers saved a recogniser to (Whisper and its like)
+  runs/inserter_export        a language model that hears: what lm.export wrote, with hearing/
   http://localhost:8000/v1    ``/audio/transcriptions`` of an OpenAI-compatible server; ``#model`` names its model
 
 Nothing is downloaded: a path must be a local file or folder.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corpus.audio.files import SAMPLE_RATE, read_audio
+from lm.inference.hearing_folder import is_listening_model
 from runtime.artefact import file_digest
 from runtime.errors import UserError
 
@@ -59,6 +61,10 @@ def find_recogniser(source: str, option: str = "recogniser") -> Recogniser:
         return ClosedWorldRecogniser(path)
     if path.is_file() and path.suffix == ".nemo":
         return NemoRecogniser(path)
+    if is_listening_model(path):
+        from .listening_recogniser import ListeningRecogniser  # a language model, which other recognisers do not need
+
+        return ListeningRecogniser(path)
     if (path / "config.json").is_file():
         return TransformersRecogniser(path)
     remedy = (

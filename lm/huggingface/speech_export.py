@@ -1,11 +1,4 @@
-"""Export of a checkpoint's speech input as a folder beside the language model, ``hearing/``.
-
-::
-
-    hearing/hearing.json              kind, width, connector's shape, encoder's fingerprint and layer
-            connector.safetensors     encoder's vectors -> vectors as wide as the model's embeddings
-            encoder/ (or a file)      the encoder as it was loaded in training; absent where its path is unknown
-            encoder.safetensors       weights of an encoder that was trained, to be loaded over those
+"""Export of a checkpoint's speech input as a folder beside the language model (`lm.inference.hearing_folder`).
 
 `lm.inference.listening_model` reads it. The vectors go to any engine that takes embeddings in place of ids:
 ``inputs_embeds`` of transformers, prompt embeddings of vLLM.
@@ -21,6 +14,13 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lm.inference.hearing_folder import (
+    CONNECTOR_FILE,
+    ENCODER_FILE,
+    ENCODER_NAME,
+    HEARING_FOLDER,
+    RECORD_FILE,
+)
 from lm.training.checkpoint import CheckpointRecord
 from lm.training.speech_config import SpeechRecord
 from lm.training.speech_input import CONNECTOR_PREFIX, ENCODER_PREFIX
@@ -30,9 +30,6 @@ from runtime.stage import Run
 from tokenizer.hearing.load import load_encoder
 
 from .streamed_checkpoint import CheckpointTensors
-
-RECORD_FILE, CONNECTOR_FILE, ENCODER_FILE = "hearing.json", "connector.safetensors", "encoder.safetensors"
-ENCODER_NAME = "encoder"
 
 
 def export_speech(path: Path, record: CheckpointRecord, run: Run) -> dict[str, Any]:
@@ -45,7 +42,7 @@ def export_speech(path: Path, record: CheckpointRecord, run: Run) -> dict[str, A
     assert speech is not None
     stored = CheckpointTensors(path, record)
     connector = named(stored.below(CONNECTOR_PREFIX), CONNECTOR_PREFIX)
-    with atomic_folder(run.folder / "hearing") as folder:
+    with atomic_folder(run.folder / HEARING_FOLDER) as folder:
         save_file({name: tensor.float() for name, tensor in connector.items()}, folder / CONNECTOR_FILE)
         if speech.holds_encoder:
             save_file(named(stored.below(ENCODER_PREFIX), ENCODER_PREFIX), folder / ENCODER_FILE)

@@ -25,7 +25,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from corpus.audio.files import Samples
 from lm.data.vocabulary import Ids, Vocabulary
-from lm.huggingface.speech_export import CONNECTOR_FILE, ENCODER_FILE, ENCODER_NAME, RECORD_FILE
 from lm.training.connector import Connector
 from lm.training.speech_config import SpeechRecord
 from runtime.artefact import read_json
@@ -34,10 +33,18 @@ from tokenizer.hearing.base import SpeechEncoder
 from tokenizer.hearing.load import load_encoder
 
 from .generation import Generator
+from .hearing_folder import (
+    CONNECTOR_FILE,
+    ENCODER_FILE,
+    ENCODER_NAME,
+    HEARING_FOLDER,
+    MODEL_FOLDER,
+    RECORD_FILE,
+    is_listening_model,
+)
 from .lent_vectors import fill_placeholders
 from .output_head import Allowed
 
-MODEL_FOLDER, HEARING_FOLDER = "model", "hearing"
 REMEDY = "give the output folder of lm.export, of a checkpoint that reads speech as vectors"
 
 
@@ -84,7 +91,7 @@ class ListeningModel:
         """
         root = Path(folder)
         hearing = root / HEARING_FOLDER
-        if not (hearing / RECORD_FILE).is_file():
+        if not is_listening_model(root):
             raise UserError(str(root), found=f"no speech input (no {HEARING_FOLDER}/{RECORD_FILE})", remedy=REMEDY)
         generator = Generator.from_pretrained(root / MODEL_FOLDER, batch_size=batch_size, dtype=dtype, device=device)
         try:
