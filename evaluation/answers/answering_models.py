@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import httpx
 
 from evaluation.served_chat.server import serve_bundle
-from lm.inference.hearing_folder import is_listening_model
+from lm.data.hearing_folder import is_listening_model
 from runtime.artefact import file_digest
 from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig, UnansweredError
 from runtime.errors import UserError

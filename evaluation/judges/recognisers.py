@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corpus.audio.files import SAMPLE_RATE, read_audio
-from lm.inference.hearing_folder import is_listening_model
+from lm.data.hearing_folder import is_listening_model
 from runtime.artefact import file_digest
 from runtime.errors import UserError
 

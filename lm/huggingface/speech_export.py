@@ -1,4 +1,4 @@
-"""Export of a checkpoint's speech input as a folder beside the language model (`lm.inference.hearing_folder`).
+"""Export of a checkpoint's speech input as a folder beside the language model (`lm.data.hearing_folder`).
 
 `lm.inference.listening_model` reads it. The vectors go to any engine that takes embeddings in place of ids:
 ``inputs_embeds`` of transformers, prompt embeddings of vLLM.
@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm.inference.hearing_folder import (
+from lm.data.hearing_folder import (
     CONNECTOR_FILE,
     ENCODER_FILE,
     ENCODER_NAME,

@@ -24,6 +24,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from corpus.audio.files import Samples
+from lm.data.hearing_folder import (
+    CONNECTOR_FILE,
+    ENCODER_FILE,
+    ENCODER_NAME,
+    HEARING_FOLDER,
+    MODEL_FOLDER,
+    RECORD_FILE,
+    is_listening_model,
+)
 from lm.data.vocabulary import Ids, Vocabulary
 from lm.training.connector import Connector
 from lm.training.speech_config import SpeechRecord
@@ -33,15 +42,6 @@ from tokenizer.hearing.base import SpeechEncoder
 from tokenizer.hearing.load import load_encoder
 
 from .generation import Generator
-from .hearing_folder import (
-    CONNECTOR_FILE,
-    ENCODER_FILE,
-    ENCODER_NAME,
-    HEARING_FOLDER,
-    MODEL_FOLDER,
-    RECORD_FILE,
-    is_listening_model,
-)
 from .lent_vectors import fill_placeholders
 from .output_head import Allowed
 
