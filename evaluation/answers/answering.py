@@ -16,6 +16,7 @@ from evaluation.judges.recognisers import Recogniser, find_recogniser
 from evaluation.judges.transcription import transcribe_kept
 from evaluation.sets.item import EvaluationItem, EvaluationSet
 from evaluation.sets.reading import choose_items, read_set
+from lm.data.hearing_folder import is_listening_model
 from runtime.artefact import atomic_path
 from runtime.chat_endpoint import FailureTally
 from runtime.errors import UserError
@@ -97,6 +98,10 @@ def asked_model(config: AnswerConfig, benchmark: Benchmark, run: Run) -> Abstrac
             remedy = f"choose generation: {benchmark.name} has no written options"
             raise UserError("option answer_by", found="likelihood", remedy=remedy)
         return nullcontext(BaseSpeechModel(config, run, benchmark.choices))
+    if is_listening_model(Path(config.model)):
+        from .listening_answers import ListeningAnswers  # torch, too
+
+        return nullcontext(ListeningAnswers(Path(config.model), config.threads))
     log = run.folder / "server.log"
     return open_model(config.model, config.served_model, config.requests, threads=config.threads, log=log)
 

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import httpx
 
 from evaluation.served_chat.server import serve_bundle
-from lm.data.hearing_folder import is_listening_model
 from runtime.artefact import file_digest
 from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig, UnansweredError
 from runtime.errors import UserError
@@ -247,10 +246,6 @@ def open_model(
     """
     if source.startswith(("http://", "https://")):
         yield EndpointModel(source, served_name, requests)
-    elif is_listening_model(Path(source)):
-        from .listening_answers import ListeningAnswers  # torch, which other models do not need
-
-        yield ListeningAnswers(Path(source), threads)
     elif (Path(source) / TRANSFORMERS_FILE).is_file():
         yield TransformersModel(Path(source), threads)
     elif Path(source).is_dir():
