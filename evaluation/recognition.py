@@ -14,12 +14,12 @@ from typing import Any
 
 from runtime.stage import Headline, Run, Stage
 
-from .judges.recognition_config import RecognitionConfig
+from .speech.recognition_config import RecognitionConfig
 
 
 def run(config: RecognitionConfig, run: Run) -> dict[str, Any]:
     """Transcribe and compare; returns the word error rate."""
-    from .judges.recognition import measure_recognition
+    from .speech.recognition import measure_recognition
 
     return measure_recognition(config, run)
 

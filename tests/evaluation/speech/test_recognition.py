@@ -11,7 +11,7 @@ from corpus.audio.files import write_audio
 from evaluation import recognition
 from evaluation.judges import listening_recogniser
 from evaluation.judges.recognisers import find_recogniser
-from evaluation.judges.recognition_config import RecognitionConfig
+from evaluation.speech.recognition_config import RecognitionConfig
 from runtime.artefact import read_json
 from runtime.errors import UserError
 from tests.support.small_listening_model import save_small_listening_model

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from corpus.audio.segments import DURATION_TOLERANCE
-from evaluation.speech.config import NORMALISERS, WHISPER
 from runtime.config import option
 from runtime.stage import StageConfig
+
+from .config import NORMALISERS, WHISPER
 
 
 @dataclass(kw_only=True)

@@ -13,17 +13,17 @@ import torch
 from corpus.audio.files import write_audio
 from corpus.audio.segments import read_segment
 from corpus.manifest import BadRecord, Utterance, check_bad_share, read_manifest
+from evaluation.judges.recognisers import find_recogniser
+from evaluation.judges.transcription import transcribe_kept
 from evaluation.rules.measure import ItemScore, Measure, score_set
-from evaluation.speech.measured_speech import digest_of, utterance_digest
-from evaluation.speech.speech_columns import check_normaliser, normaliser_of
 from runtime.artefact import write_json, write_text
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 from runtime.stage import Run
 
-from .recognisers import find_recogniser
+from .measured_speech import digest_of, utterance_digest
 from .recognition_config import RecognitionConfig
-from .transcription import transcribe_kept
+from .speech_columns import check_normaliser, normaliser_of
 
 KEPT, ROWS, SCORES = "transcribed.jsonl", "transcripts.jsonl", "scores.json"
 
