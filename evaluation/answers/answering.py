@@ -91,17 +91,10 @@ def ended(answers: Sequence[ModelAnswer]) -> dict[str, int]:
 
 def asked_model(config: AnswerConfig, benchmark: Benchmark, run: Run) -> AbstractContextManager[AnsweringModel]:
     """The model that is asked, while the context is open."""
-    if config.prompt:
-        from .base_speech_model import BaseSpeechModel  # torch and the model's parts: other models need none of them
+    if config.prompt or is_listening_model(Path(config.model)):
+        from .speech_models import open_speech_model  # torch and the models' parts: others need none of them
 
-        if config.answer_by == "likelihood" and not benchmark.choices:
-            remedy = f"choose generation: {benchmark.name} has no written options"
-            raise UserError("option answer_by", found="likelihood", remedy=remedy)
-        return nullcontext(BaseSpeechModel(config, run, benchmark.choices))
-    if is_listening_model(Path(config.model)):
-        from .listening_answers import ListeningAnswers  # torch, too
-
-        return nullcontext(ListeningAnswers(Path(config.model), config.threads))
+        return nullcontext(open_speech_model(config, benchmark, run))
     log = run.folder / "server.log"
     return open_model(config.model, config.served_model, config.requests, threads=config.threads, log=log)
 

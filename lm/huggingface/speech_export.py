@@ -1,4 +1,4 @@
-"""Export of a checkpoint's speech input as a folder beside the language model (`lm.data.hearing_folder`).
+"""Export of a checkpoint's speech input as a folder next to the language model (`lm.data.hearing_folder`).
 
 `lm.inference.listening_model` reads it. The vectors go to any engine that takes embeddings in place of ids:
 ``inputs_embeds`` of transformers, prompt embeddings of vLLM.

@@ -4,7 +4,7 @@
     replies = model.generate([HeardPrompt(asr_prompt_of(model, 1), [audio])], max_new_tokens=60, stop=[...])
 
 A prompt is ids with one run of placeholders a clip, as in the corpora that the model was trained on, and the clips'
-vectors. Encoder and connector are run without gradients; vectors of a clip do not depend on the clips beside it.
+vectors. Encoder and connector are run without gradients; vectors of a clip do not depend on other clips.
 
 C clips, T vectors of the encoder, E their width, P positions (T by the connector's stride), H width of the model.
 """
