@@ -52,7 +52,8 @@ def inspect_corpora(
             continue
         show_counts(console, corpus, found, split)
         for number in choose_documents(found, documents, show, seed):
-            show_document(console, corpus, own, split, number, codes, cast(Loss, loss))
+            counted = "text_without_marks" if corpus.clips is not None and loss == "all" else loss  # as lm.train does
+            show_document(console, corpus, own, split, number, codes, cast(Loss, counted))
     if is_json:
         print(json.dumps(reports, indent=2))
 
@@ -103,7 +104,16 @@ def report(corpus: CorpusInfo, found: CorpusStatistics, split: str) -> dict[str,
         "duplicates": found.duplicates.duplicates,
         "is_duplicate_count_exact": found.duplicates.is_exact,
         "provenance": corpus.provenance,
-    }
+    } | ({} if corpus.clips is None else {"clips": clip_counts(corpus, found, split)})
+
+
+def clip_counts(corpus: CorpusInfo, found: CorpusStatistics, split: str) -> dict[str, Any]:
+    """Counts of the clips of a corpus whose speech is read as vectors, and where they come from."""
+    record = corpus.clips
+    assert record is not None
+    seconds = found.total.speech_tokens * record.stride / record.positions_per_second
+    about = {name: value for name, value in asdict(record).items() if name != "shards"}
+    return about | {"clips": len(corpus.clip_table(split).spans), "shards": len(record.shards), "hours": seconds / 3600}
 
 
 def show_counts(console: Console, corpus: CorpusInfo, found: CorpusStatistics, split: str) -> None:
@@ -117,6 +127,14 @@ def show_counts(console: Console, corpus: CorpusInfo, found: CorpusStatistics, s
         share = f"{counts.speech_tokens / counts.tokens:.1%}"
         table.add_row(name, *(f"{number:,}" for number in numbers), share)
     console.print(table)
+    if corpus.clips is not None:
+        clips = clip_counts(corpus, found, split)
+        console.print(
+            f"speech as vectors: {clips['clips']:,} clips ({clips['kind']}) in {clips['shards']:,} files, about "
+            f"{clips['hours']:.3g} hours; encoder {clips['encoder']} {clips['layer']}, {clips['width']} wide, "
+            f"{clips['positions_per_second']:g} a second, {clips['stride']} to a position",
+            soft_wrap=True,
+        )
     most = max(found.lengths.values())
     lengths = Table("tokens", title="lengths", title_justify="left")
     lengths.add_column("documents", justify="right")
@@ -154,3 +172,7 @@ def show_document(
     marked = "green" if console.is_terminal else f"{TARGET_BEGIN} {TARGET_END}"
     title = f"no. {number:,}: {len(ids):,} tokens, {int(mask.sum()):,} targets of the loss ({marked})"
     console.print(Panel(text, title=title, title_align="left"))
+    if corpus.clips is not None:
+        table = corpus.clip_table(split)
+        for clip in range(len(table.of(number))):
+            console.print(f"  {table.where(number, clip)}", soft_wrap=True)

@@ -42,6 +42,9 @@ def runs(
         run, is_target = row[start:stop], bool(targets[start])
         if kind[start] == 1:
             codes = vocabulary.codes(run)
+            if vocabulary.num_speech_tokens == 1:  # places of vectors
+                yield RenderedRun(f"‹{len(codes)} vectors›", "speech", is_target)
+                continue
             shown = " ".join(map(str, codes[:num_shown])) + (" …" if len(codes) > num_shown else "")
             yield RenderedRun(f"‹{len(codes)} speech: {shown}›", "speech", is_target)
         elif kind[start] == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,17 @@ def test_mistakes_are_told(
         arguments = ["deep/er/and/deeper/alone"]
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_clips_are_counted_and_named(vectors: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(vectors.folder / "interleaved")
+    assert main([folder, "--documents", "1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "100 clips (features) in 1 files" in shown and "12 wide, 12.5 a second, 1 to a position" in shown
+    assert re.search(r"‹\d vectors›", shown) and "clip 1 of train document 0" in shown
+    assert not re.search(r"▸[^◂]*(vectors|begin_of_audio)", shown)  # neither is a target
+    assert main([folder, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    clips = found["clips"]
+    assert (clips["clips"], clips["kind"], clips["shards"]) == (100, "features", 1)
+    assert clips["hours"] == pytest.approx(found["total"]["speech_tokens"] / 12.5 / 3600)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from lm.data.corpora import open_corpus
+from corpus.audio.files import read_audio
+from lm.data.clips import AudioClip, ClipDocument
+from lm.data.corpora import open_corpus, write_corpus
+from lm.data.formats import asr_document
+from runtime.errors import UserError
 
 S = 24
 
@@ -75,3 +79,56 @@ def test_text_alone_gets_one_clip_of_one_frame(vectors: Any) -> None:
     batch = collation([NO_CLIPS, NO_CLIPS], S)
     assert batch["clips"].shape == (1, 1, 12) and batch["clip_lengths"].tolist() == [1]
     assert batch["clip_places"].shape == (2, S) and (batch["clip_places"] == -1).all()
+
+
+class Recording(NamedTuple):
+    file: Path
+    samples: int
+    length: int  # samples at 16 kHz
+
+
+def record(folder: Path, seconds: float, rate: int, channels: int) -> Recording:
+    import soundfile
+
+    count = int(seconds * rate)
+    sound = 0.1 * np.random.default_rng(0).standard_normal((count, channels))
+    soundfile.write(folder / "one.flac", sound, rate)
+    return Recording(folder / "one.flac", count, len(read_audio(folder / "one.flac")))
+
+
+def reader_of(audio: Any, folder: Path, recording: Recording, *, more: int = 0, **changes: Any) -> tuple[Any, Any]:
+    """A corpus of one clip, its reader, and the run of ids that stands for the clip."""
+    from lm.data.clip_batches import AudioReader
+
+    positions = audio.encoder.num_positions(recording.length) + more
+    whole = {"offset": 0, "bytes": recording.file.stat().st_size, "samples": recording.samples} | changes
+    clip = AudioClip(file=recording.file, positions=positions, **whole)
+    ids = asr_document(np.zeros(positions, dtype=np.uint16), "bada", audio.vocabulary)
+    options = {"provenance": {}, "clips": audio.record, "valid": []}
+    info = write_corpus(folder / "corpus", "asr", audio.vocabulary, [ClipDocument(ids, [clip])], **options)
+    run = np.full(positions, audio.vocabulary.speech_offset)
+    return AudioReader(info.clip_table("train"), audio.encoder.front_end), run
+
+
+@pytest.mark.parametrize(("seconds", "rate", "channels"), [(0.5, 16_000, 1), (1.23, 44_100, 2), (90, 8_000, 1)])
+def test_recordings_of_any_rate(seconds: float, rate: int, channels: int, audio: Any, tmp_path: Path) -> None:
+    recording = record(tmp_path, seconds, rate, channels)
+    reader, run = reader_of(audio, tmp_path, recording)
+    wanted = audio.encoder.front_end.mel(read_audio(recording.file)).numpy()
+    np.testing.assert_array_equal(reader.read(0, 0, run), wanted)
+
+
+def test_recordings_that_are_not_as_they_were(audio: Any, tmp_path: Path) -> None:
+    recording = record(tmp_path, 0.5, 16_000, 1)
+    for words, changes in (
+        ("the file ends 9 bytes before the clip does", {"bytes": recording.file.stat().st_size + 9}),
+        ("not readable as audio", {"offset": 10, "bytes": 200}),
+        ("8000 samples", {"samples": 8001}),
+        ("7 positions where the document has 8 speech ids", {"more": 1}),
+    ):
+        reader, run = reader_of(audio, tmp_path, recording, **changes)
+        with pytest.raises(UserError, match=rf"one\.flac .*clip 0 of train document 0: .*{words}"):
+            reader.read(0, 0, run)
+    recording.file.unlink()
+    with pytest.raises(UserError, match=r"clip 0 of train document 0: cannot be read .*No such file"):
+        reader.read(0, 0, run)

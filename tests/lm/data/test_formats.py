@@ -88,6 +88,13 @@ def test_the_two_parts_are_disjoint_and_together_the_whole(names: list[str]) -> 
     assert not (text & V.is_speech(packed)).any() and not (speech & V.is_text(packed)).any()
 
 
+def test_text_without_the_marks_that_begin_speech() -> None:
+    ids = documents()["interleaved"]
+    text, without = loss_mask(ids, V, loss="text"), loss_mask(ids, V, loss="text_without_marks")
+    assert "".join(map(str, text)) == "11" + "10000" + "1" + "10000" + "0"
+    assert "".join(map(str, without)) == "11" + "00000" + "1" + "00000" + "0"
+
+
 SPEECH_PARTS = {  # of the masks above, what remains of them with loss=speech
     "text": "000",
     "speech": "011111",  # BOA could follow a text

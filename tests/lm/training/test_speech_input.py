@@ -233,6 +233,35 @@ def test_only_the_first_chunk_of_the_first_stage_reads_clips(vectors: Any, run_r
     assert pipeline == [alone, 0] and alone > 0
 
 
+@pytest.mark.parametrize("layer", ["front", "back"])
+def test_codes_are_read_as_the_vectors_of_their_tokenizer(
+    layer: str, audio: Any, run_ranks: Any, tmp_path: Path
+) -> None:
+    """A corpus of codes needs no waveform; its codes are inputs and no targets."""
+    speech = {"source": "codes", "encoder": str(audio.folder / "tokenizer"), "layer": layer}
+    options = {"forms": ("text", "asr", "interleaved"), "speech": SpeechConfig(**speech)}
+    one = train(audio.codes_data, run_ranks, tmp_path / "one", **options)
+    two = train(audio.codes_data, run_ranks, tmp_path / "two", size=2, tensor=2, sequence=True, **options)
+    assert two.losses == pytest.approx(one.losses, rel=1e-5)
+    assert not any("speech" in name for row in one.rows for name in row)
+
+
+def test_a_table_of_codes_is_the_codebook(audio: Any) -> None:
+    from lm.data.model_inputs import ClipBatch
+    from lm.training.speech_config import SpeechRecord
+    from lm.training.speech_input import SpeechInput
+
+    encoder = audio.encoder
+    about = {"kind": "codes", "encoder": "", "source": "", "layer": "front", "positions_per_second": 12.5}
+    record = SpeechRecord(**about, width=16, connector=ConnectorConfig(kind="linear"))
+    speech = SpeechInput(record, encoder, 32, is_sequence_parallel=False)
+    clips = ClipBatch(torch.tensor([[3, 5, 31], [7, 0, 0]]), torch.tensor([3, 1]), torch.zeros(0))
+    table = speech(clips)
+    for place, code in {(0, 0): 3, (0, 2): 31, (1, 0): 7}.items():
+        torch.testing.assert_close(table[place], speech.connector.down(encoder.codebook[code]))
+    assert not any(name.startswith("encoder") for name, _ in speech.named_parameters())
+
+
 # -- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +270,7 @@ def refused(data: Any, run_ranks: Any, out: Path, words: str, size: int = 1, **o
         train(data, run_ranks, out, size, **options)
 
 
-def test_runs_that_cannot_be(vectors: Any, strided: Any, audio: Any, run_ranks: Any, tmp_path: Path) -> None:
+def test_runs_that_cannot_be(tiny: Any, vectors: Any, strided: Any, audio: Any, run_ranks: Any, tmp_path: Path) -> None:
     frozen = {"pipeline": 2, "distributed_optimizer": True, "speech": {"train": ["connector"]}}
     refused(vectors, run_ranks, tmp_path, "stages without trained parameters cannot be saved", 2, **frozen)
     refused(strided, run_ranks, tmp_path, r"connector\.stride: 1, but .* every 2 vectors")
@@ -249,6 +278,9 @@ def test_runs_that_cannot_be(vectors: Any, strided: Any, audio: Any, run_ranks: 
     refused(vectors, run_ranks, tmp_path, r"losses\.asr: all, but .*no target", losses={"asr": "all"})
     refused(vectors, run_ranks, tmp_path, "no corpus with clips", forms=("text",), connector={"kind": "linear"})
     refused(audio, run_ranks, tmp_path, r"but the corpora were written for", speech={"layer": "back"})
+    codes = SpeechConfig(source="codes", encoder=str(audio.folder / "tokenizer"))
+    refused(tiny, run_ranks, tmp_path, "codes of tokenizer .*vocabulary's are of abc", forms=("asr",), speech=codes)
+    refused(audio.codes_data, run_ranks, tmp_path, "corpus tts: format tts", forms=("asr", "tts"), speech=codes)
     train(vectors, run_ranks, tmp_path / "linear", connector={"kind": "linear"}, forms=("asr",), steps=2)
     words = r"speech connector\.kind=linear \(this run: mlp\)"
     refused(vectors, run_ranks, tmp_path / "on", words, init=str(tmp_path / "linear"))

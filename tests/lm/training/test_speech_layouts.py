@@ -9,19 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
-    "tensor": (2, {"tensor": 2}),
-    "tensor and sequence": (2, {"tensor": 2, "sequence": True}),
-    "pipeline": (2, {"pipeline": 2}),
-    "virtual pipeline": (2, {"pipeline": 2, "virtual": 2}),
-    "context": (2, {"context": 2}),
-    "data": (2, {}),
-    "data, distributed optimizer": (2, {"distributed_optimizer": True}),
-    "tensor, pipeline and sequence": (4, {"tensor": 2, "pipeline": 2, "sequence": True}),
-}
-EVERYTHING: dict[str, Any] = {"speech": {"train": ["encoder", "connector", "lm"]}}
-CONNECTOR: dict[str, Any] = {"speech": {"train": ["connector"], "learning_rate": 0.05}}
-STEPS = {"steps": 20, "micro_batch": 4, "global_batch": 8}
+from tests.support.speech_layout_table import LAYOUTS, MODES, STEPS
+
+EVERYTHING, CONNECTOR = {"speech": MODES["encoder, connector and lm"]}, {"speech": MODES["connector"]}
 
 
 def numbers(trained: Any) -> list[float]:
