@@ -46,7 +46,7 @@ def prepare(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
         max_tokens=config.max_tokens,
         seed=config.seed,
         skipped=sources.skipped,
-        needs_speech=config.speech != VECTORS,
+        needs_speech=config.is_spoken_reply,
     )
     provenance: dict[str, Any] = {
         "voice": sources.voice,
@@ -130,8 +130,10 @@ class Sources:
         takes = [read_split(folder, SPLITS["train"]) for folder in config.takes]
         for folder, one in zip(config.takes, takes, strict=True):
             vocabulary.check_speech_tokenizer(one.tokenizer, folder)
-        self.voice = self.voice or reply_voice(speech["train"].items, config.tokens)
-        replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
+        replies = None
+        if config.is_spoken_reply:
+            self.voice = self.voice or reply_voice(speech["train"].items, config.tokens)
+            replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
         questions = read_questions(config.corpus)
         asked = read_question_dialogues(Path(config.corpus) / "dialogues.jsonl") if config.multi_turn else []
         for split, one in [*speech.items(), *(("train", take) for take in takes)]:

@@ -31,7 +31,7 @@ class DialogueDocuments:
         seed: of the choice of those that are typed.
         skipped: why exchanges or dialogues were left out -> how many.
         made: ``spoken`` and ``typed`` dialogues.
-        needs_speech: replies are spoken.
+        needs_speech: replies are spoken; else they are text alone.
         is_plain: all texts so far are lower-case words without punctuation and digits, so typed ones should be, too.
     """
 
@@ -110,7 +110,7 @@ class DialogueDocuments:
         transcript = question.text if self.format.transcribes and not isinstance(user, str) else None
         if transcript == "":
             raise ValueError("a question without words to transcribe")
-        return ChatTurn(user, reply.text, reply.tokens, transcript)
+        return ChatTurn(user, reply.text, reply.tokens if self.needs_speech else None, transcript)
 
 
 def reason_of(error: str) -> str:

@@ -10,6 +10,8 @@ from runtime.config import LATER, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 
+REPLIES = ("auto", "speech", "text")
+
 
 @dataclass(kw_only=True)
 class ChatPrepareConfig(ReplyTraining, StageConfig):
@@ -31,6 +33,8 @@ class ChatPrepareConfig(ReplyTraining, StageConfig):
         speech: tokens, or vectors of an encoder: then questions are recordings and replies text. ``corpus`` is asked by
             its recordings, without ``tokens``; ``dialogues`` may be of others: NeMo's conversations, ShareGPT with
             sound, messages with audios (`chatbot.data.audio_layouts`).
+        reply: speech (and its text, by ``format``), or text alone: of vectors, and of tokens that lm.train reads as
+            vectors (``speech.source=codes``). auto: speech where speech is tokens.
         vectors: the encoder, or for ``corpus`` its stored features (speech=vectors).
         typed_share: share of the training dialogues whose questions are typed, too.
         max_tokens: longest document; the oldest turns of a longer dialogue become documents of their own.
@@ -47,6 +51,7 @@ class ChatPrepareConfig(ReplyTraining, StageConfig):
     dialogues: str = ""
     dialogues_heldout: str = ""
     speech: str = option(TOKENS, one_of=SPEECH_INPUTS, is_later=True)
+    reply: str = option("auto", one_of=REPLIES, is_later=True)
     vectors: VectorsConfig = field(default_factory=VectorsConfig, metadata={LATER: True})
     typed_share: float = option(
         0.0, at_least=0, at_most=0.5, remedy="give at most 0.5: there is no more than one typed version of each"
@@ -74,13 +79,20 @@ class ChatPrepareConfig(ReplyTraining, StageConfig):
         has_source = bool(self.corpus or self.dialogues)
         check_option(has_source, "dialogues", self.dialogues, "give dialogues, or corpus and tokens")
         self.reply_format()
+        if not self.is_spoken_reply:
+            is_text = self.format == "text_guided"
+            check_option(is_text, "format", self.format, "give text_guided: replies are text")
+
+    @property
+    def is_spoken_reply(self) -> bool:
+        """Whether replies are spoken."""
+        return self.reply == "speech" or (self.reply == "auto" and self.speech == TOKENS)
 
     def _check_vectors(self) -> None:
+        check_option(self.reply != "speech", "reply", self.reply, "give auto or text: vectors can only be read")
         check_option(not self.tokens, "tokens", self.tokens, "speech=vectors reads recordings, or stored features")
         is_given = self.vectors.is_given
         check_option(is_given, "vectors.encoder", self.vectors.encoder, "give it, or vectors.features of the corpus")
-        is_text = self.format == "text_guided"
-        check_option(is_text, "format", self.format, "give text_guided: replies to vectors are text")
         needs_audio = bool(self.dialogues or self.dialogues_heldout)
         remedy = "dialogues have no stored features: give vectors.encoder"
         check_option(not (needs_audio and self.vectors.features), "vectors.features", self.vectors.features, remedy)

@@ -15,6 +15,7 @@ from chatbot.data.text_dialogues import read_text_dialogues
 from chatbot.prepare import STAGE, ChatPrepareConfig
 from corpus.audio.files import write_audio
 from corpus.manifest import BadRecord
+from corpus.tokens import read_tokens
 from lm.data.clips import FeatureShards, speech_runs
 from lm.data.corpora import CorpusInfo, open_corpus
 from lm.data.rendering import render
@@ -252,11 +253,25 @@ def test_typed_questions_and_long_dialogues(world: Path, chain: Path, tmp_path: 
     assert [seconds_of(cut, number) for number in range(2)] == [[0.5, 0.4], [0.8]]  # each turn with its own clips
 
 
+def test_replies_to_tokens_can_be_text_alone_for_codes_that_are_read_as_vectors(chain: Path, tmp_path: Path) -> None:
+    config = {name: str(chain / name) for name in ("corpus", "tokens", "vocabulary")}
+    metrics = STAGE.execute(ChatPrepareConfig(**config, reply="text", out=str(tmp_path / "out")))
+    v = Vocabulary.from_pretrained(chain / "vocabulary/vocabulary")
+    info = open_corpus(tmp_path / "out/chat", v)
+    asked = [one for one in read_tokens(chain / "tokens/train.parquet").items if one.kind == "question"]
+    assert metrics["train_documents"] == len(asked) and info.clips is None
+    for row, question in zip(info.documents("train"), asked, strict=True):
+        assert v.codes(row).tolist() == question.tokens.tolist() and len(speech_runs(row, v)) == 1
+    with pytest.raises(UserError, match="option format"):
+        ChatPrepareConfig(**config, reply="text", format="streaming", transcribe_first=False, out="o")
+
+
 def test_mistakes(world: Path, chain: Path, tmp_path: Path) -> None:
     for options, message in (
         ({"tokens": "t", "corpus": "c"}, "option tokens"),
         ({"vectors": {"encoder": ""}, "corpus": "c"}, "option vectors.encoder"),
         ({"format": "speech", "corpus": "c"}, "option format"),
+        ({"reply": "speech", "corpus": "c"}, "option reply"),
         ({"dialogues": "d", "vectors": {"encoder": "", "features": "f"}}, "option vectors.features"),
         ({"corpus": str(chain / "corpus"), "vectors": {"encoder": str(world)}}, "no speech encoder"),
     ):
