@@ -5,6 +5,7 @@
     <corpus>/<split>.jsonl                                     a manifest of audio files, or of segments of longer ones
     <corpus>/<split>/NAME.cuts.jsonl NAME.tar                  lhotse's Shar, as `corpus.audio.archives` writes it
     <corpus>/<split>/cuts.000000.jsonl.gz recording.000000.tar and as lhotse writes it
+    <corpus>/<split>/audio_0.tar tarred_audio_manifest.json    NeMo's tarred audio
 
 Nothing is copied but segments, which no byte range of a file is: they are written into a tar of their own.
 """
@@ -29,6 +30,7 @@ from .audio.archives import CUTS_SUFFIX, ClipArchive, member_places, write_archi
 from .audio.files import SAMPLE_RATE, Samples, open_audio, to_mono
 from .audio.segments import DURATION_TOLERANCE, AudioSegment, read_segment
 from .manifest import BadRecord, Utterance, read_manifest
+from .tarred_manifest import TARRED_MANIFEST, TarredManifest, shard_number
 
 SILENCE = 1e-3  # largest sample of a recording in which nothing is said
 ROUNDING = 0.002  # seconds by which a cut of a whole recording may differ from it
@@ -127,8 +129,10 @@ def find_clips(
         yield from read.bad
     elif cuts := sorted([*folder.glob("cuts.*.jsonl*"), *folder.glob(f"*{CUTS_SUFFIX}")]):
         found = (one for file in cuts for one in _of_cuts(file, segments, max_seconds))
+    elif (folder / TARRED_MANIFEST).is_file():
+        found = _of_tars(folder, segments, max_seconds)
     else:
-        remedy = f"give a folder with a manifest {split}.jsonl, or with a folder {split}/ of lhotse's Shar"
+        remedy = f"give a folder with a manifest {split}.jsonl, or a folder {split}/ of lhotse's Shar or NeMo's tars"
         raise UserError(str(corpus), found=f"no speech of a split {split}", remedy=remedy)
     for one in found:
         if isinstance(one, BadRecord) or not kinds or one.kind in kinds:
@@ -189,6 +193,43 @@ def _of_manifest(
             yield BadRecord(error.subject, error.found)
             continue
         yield SpeechClip(one.id, one.text, one.kind, place, length)
+
+
+def _of_tars(folder: Path, segments: SegmentArchive, max_seconds: float) -> Iterator[SpeechClip | BadRecord]:
+    """The records of NeMo's tarred audio, tar after tar."""
+    manifest = TarredManifest.read(folder / TARRED_MANIFEST)
+    for tar in sorted(folder.glob("*.tar"), key=shard_number):
+        missing, bad = manifest.of_shard(shard_number(tar))
+        yield from bad
+        missing = dict(missing)
+        with tar.open("rb") as archive:
+            for name, (offset, size) in member_places(tar).items():
+                utterances = missing.pop(manifest.name_of(name), [])
+                if utterances:
+                    archive.seek(offset)
+                    content = archive.read(size)
+                for one in utterances:
+                    try:
+                        yield _of_member(
+                            one, content, FileRange(tar.absolute(), offset, size, 0), segments, max_seconds
+                        )
+                    except UserError as error:
+                        yield BadRecord(error.subject, error.found)
+        yield from (BadRecord(f"{tar}, {name}", "not in the archive") for name in missing)
+
+
+def _of_member(
+    one: Utterance, content: bytes, place: FileRange, segments: SegmentArchive, max_seconds: float
+) -> SpeechClip:
+    name = f"{place.file}, {one.id}"
+    if one.offset is None:
+        audio, samples = _read_whole(io.BytesIO(content), name)
+        _check_duration(len(audio), one.duration, name)
+        length = check_clip(audio, name, max_seconds)
+        return SpeechClip(one.id, one.text, one.kind, place._replace(samples=samples), length)
+    audio = read_segment(one.segment, content=io.BytesIO(content), name=name)
+    length = check_clip(audio, name, max_seconds)
+    return SpeechClip(one.id, one.text, one.kind, segments.add(audio), length)
 
 
 def _of_cuts(cuts: Path, segments: SegmentArchive, max_seconds: float) -> Iterator[SpeechClip | BadRecord]:

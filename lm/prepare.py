@@ -31,7 +31,8 @@ class LmPrepareConfig(StageConfig):
         vocabulary: folder of the vocabulary.
         tokens: output folder of tokenizer.encode (needed for speech, asr and tts).
         speech: tokens, or vectors of an encoder: then text and asr can be made, of the vocabulary's one speech token.
-        corpus: folder of a speech corpus, for vectors of audio: NeMo manifests, or folders of lhotse's Shar.
+        corpus: folder of a speech corpus, for vectors of audio: NeMo manifests, or folders of lhotse's Shar or NeMo's
+            tars.
         vectors: the encoder, or its stored features (speech=vectors).
         texts: JSON lines {"id", "text"} for training, or a folder of such files (needed for text).
         texts_heldout: the same, held out ("" = no held-out split for text).

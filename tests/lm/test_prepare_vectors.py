@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,30 @@ def test_stored_features_give_the_same_ids(world: Path, tmp_path: Path) -> None:
         STAGE.execute(config(world, tmp_path / "long", corpus=" ", vectors={**stored, "max_seconds": 1.0}))
     with pytest.raises(UserError, match="no features of a split validation"):
         STAGE.execute(config(world, tmp_path / "no", corpus=" ", vectors=stored, valid_split="validation"))
+
+
+def test_tarred_audio_of_nemo_is_read_in_its_place(world: Path, tmp_path: Path) -> None:
+    folder, rows = tmp_path / "corpus/train", []
+    folder.mkdir(parents=True)
+    for number in range(2):
+        with tarfile.open(folder / f"audio_{number}.tar", "w") as tar:
+            for name in (f"{number}-a.flac", f"{number}-b.flac"):
+                tar.add(world / "corpus/audio/0.flac", name)
+                row = {"audio_filepath": name, "duration": 0.6, "text": f"the {name[:3]}", "shard_id": number}
+                rows.append(row | {"id": name[:3]})
+    rows[1] |= {"offset": 0.2, "duration": 0.3}
+    rows.append({"audio_filepath": "1-c.flac", "duration": 0.6, "text": "lost", "shard_id": 1, "id": "lost"})
+    (folder / "tarred_audio_manifest.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"corpus": str(tmp_path / "corpus"), "valid_split": "", "kinds": {}}
+    with pytest.raises(UserError, match=r"audio_1\.tar, 1-c\.flac: not in the archive; 1 of 5"):
+        STAGE.execute(config(world, tmp_path / "strict", **given))
+    metrics = STAGE.execute(config(world, tmp_path / "out", **given, max_bad_share=0.2))
+    info = open_corpus(tmp_path / "out/asr", Vocabulary.from_pretrained(world / "v/vocabulary"))
+    assert metrics["asr_documents"] == 4 and metrics["asr_left_out"] == 1
+    for number, seconds in enumerate((0.6, 0.3, 0.6, 0.6)):
+        (audio,) = heard(info, "train", number)
+        start = 3200 if number == 1 else 0
+        np.testing.assert_allclose(audio, tone(0.6)[start : start + round(seconds * 16_000)], atol=1e-4)
 
 
 def test_kinds_are_chosen(world: Path, tmp_path: Path) -> None:

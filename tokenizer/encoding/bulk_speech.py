@@ -12,26 +12,23 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
-import re
 import tarfile
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from corpus.audio.archives import CUTS_SUFFIX
 from corpus.audio.files import Samples, to_mono
 from corpus.audio.room_simulation import RoomConfig, record_in_room
 from corpus.audio.segments import DURATION_TOLERANCE, read_segment
-from corpus.json_lines import numbered_lines, parse_json_line
-from corpus.manifest import AudioUtterance, BadRecord, Manifest, Utterance, parse_record, read_manifest
+from corpus.manifest import AudioUtterance, BadRecord, Manifest, Utterance, read_manifest
 from corpus.speech_clips import audio_of_cuts
+from corpus.tarred_manifest import TARRED_MANIFEST, TarredManifest, shard_number
 from runtime.bulk.unit import Unit
 from runtime.errors import UserError
 
-TARRED_MANIFEST = "tarred_audio_manifest.json"
 OVERLAP = 0.01  # seconds by which neighbouring supervisions may overlap: rounding of their times
 
 
@@ -86,7 +83,7 @@ def find_split(
         works: list[dict[str, Any]] = [
             {"split": name, "cuts": str(file), "audio": str(audio_of_cuts(file))} for file in cuts
         ]
-    elif (folder / TARRED_MANIFEST).is_file() and (tars := sorted(folder.glob("*.tar"), key=_shard_id)):
+    elif (folder / TARRED_MANIFEST).is_file() and (tars := sorted(folder.glob("*.tar"), key=shard_number)):
         works = [{"split": name, "tar": str(tar), "manifest": str(folder / TARRED_MANIFEST)} for tar in tars]
     else:
         remedy = f"it must hold lhotse Shar (cuts.*.jsonl.gz) or tarred audio ({TARRED_MANIFEST}, *.tar)"
@@ -108,7 +105,7 @@ class UnitAudioReader:
         self.tolerance = tolerance
         self.sample_rate, self.room, self.seed = sample_rate, room, seed
         self._manifests: dict[str, dict[str, Utterance]] = {}
-        self._tarred: dict[str, _TarredManifest] = {}
+        self._tarred: dict[str, TarredManifest] = {}
 
     def read(self, unit: Unit) -> Iterator[AudioUtterance | BadRecord]:
         """The unit's utterances; one whose audio cannot be read comes as a `BadRecord`."""
@@ -170,9 +167,9 @@ class UnitAudioReader:
 
     def _read_tar(self, tar: str, manifest: str) -> Iterator[AudioUtterance | BadRecord]:
         if manifest not in self._tarred:
-            self._tarred[manifest] = _TarredManifest.read(Path(manifest))
+            self._tarred[manifest] = TarredManifest.read(Path(manifest))
         tarred = self._tarred[manifest]
-        rows, bad = tarred.of_shard(_shard_id(Path(tar)))
+        rows, bad = tarred.of_shard(shard_number(Path(tar)))
         yield from bad
         missing = dict(rows)
         with tarfile.open(tar) as archive:
@@ -220,55 +217,7 @@ def with_samples(utterance: Utterance, load: Callable[[], Samples]) -> AudioUtte
     return AudioUtterance(utterance.id, utterance.text, utterance.speaker, utterance.lang, utterance.kind, samples)
 
 
-@dataclass
-class _TarredManifest:
-    """The records of a tarred set by shard: file name in the tar -> the utterances in that file."""
-
-    folder: Path
-    rows: dict[int, dict[str, list[Utterance]]] = field(default_factory=dict)
-    bad: dict[int, list[BadRecord]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, file: Path) -> _TarredManifest:
-        found = cls(Path(os.path.normpath(file.parent.absolute())))
-        seen: set[str] = set()
-        with file.open("rb") as lines:
-            for number, line in numbered_lines(lines):
-                shard = 0
-                try:
-                    record = parse_json_line(line)
-                    shard = int(record.get("shard_id") or 0) if isinstance(record, dict) else 0
-                    utterance = parse_record(line, file, number, needs_text=False)
-                    if utterance.id in seen:
-                        raise ValueError(f"id {utterance.id!r} was used before")
-                except (ValueError, TypeError) as error:
-                    found.bad.setdefault(shard, []).append(BadRecord(f"{file}, line {number}", str(error)))
-                else:
-                    seen.add(utterance.id)
-                    name = found.name_of(str(utterance.audio.absolute()))
-                    found.rows.setdefault(shard, {}).setdefault(name, []).append(utterance)
-        return found
-
-    def of_shard(self, shard: int) -> tuple[dict[str, list[Utterance]], list[BadRecord]]:
-        return self.rows.get(shard, {}), self.bad.get(shard, [])
-
-    def name_of(self, path: str) -> str:
-        """A path of the manifest or of a tar in one form: relative to the manifest's folder, without ``./`` and ``/``.
-
-        Tars hold absolute paths without the first slash.
-        """
-        absolute = PurePosixPath(os.path.normpath("/" + path.lstrip("/")))
-        is_below = absolute.is_relative_to(self.folder)
-        return str(absolute.relative_to(self.folder) if is_below else absolute.relative_to("/"))
-
-
 def _by_length(manifest: Manifest, size: int) -> Iterator[list[str]]:
     rows = sorted(manifest.utterances, key=lambda utterance: (utterance.duration, utterance.id))
     for start in range(0, len(rows), size):
         yield [utterance.id for utterance in rows[start : start + size]]
-
-
-def _shard_id(tar: Path) -> int:
-    """The number in the name of a tar (``audio_17.tar``)."""
-    digits = re.findall(r"\d+", tar.stem)
-    return int(digits[-1]) if digits else 0
