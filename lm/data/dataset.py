@@ -17,7 +17,7 @@ Shapes: S tokens of a sequence.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -200,6 +200,28 @@ def build_validation_data(
     built = cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
     built.loss, built.clips = loss, clips
     return built
+
+
+def documents_of(dataset: torch.utils.data.Dataset[Any], numbers: Sequence[int], most: int = 40) -> str:
+    """Words for the documents that samples are cut from: each corpus's folder and split, and their numbers.
+
+    Args:
+        dataset: of `build_training_data`.
+        numbers: of the samples.
+        most: documents of a corpus that are named.
+    """
+    found: dict[str, dict[int, None]] = {}
+    for number in numbers:
+        own, place = cast(Any, dataset), number
+        if hasattr(own, "datasets"):
+            own, place = own.datasets[own.dataset_index[number]], int(own.dataset_sample_index[number])
+        documents = found.setdefault(own.dataset_path, {})
+        documents.update(dict.fromkeys(part.document for part in own.parts(place)))
+    words = []
+    for path, documents in found.items():
+        named = ", ".join(map(str, list(documents)[:most])) + (" ..." if len(documents) > most else "")
+        words.append(f"of {path} documents {named}")
+    return "; ".join(words)
 
 
 def prepare_cache(cache: Path) -> None:

@@ -14,6 +14,7 @@ from lm.data.dataset import (
     BatchIndices,
     build_training_data,
     build_validation_data,
+    documents_of,
     finish_cache,
     prepare_cache,
     read_batches,
@@ -90,6 +91,12 @@ class CorpusBatches:
             workers=loop.data_workers,
         )
 
+    def describe_step(self, step: int) -> str:
+        """Words for the documents that this process reads in a step of the training."""
+        indices = self._indices(step, step + 1, self.loop.global_batch, self.num_samples)
+        numbers = [number for batch in indices for number in batch if number is not None]
+        return f"it reads {documents_of(self.training_data, numbers)}"
+
     def validation(self, name: str) -> ValidationBatches:
         """This process's micro batches of the validation samples of corpus ``name``."""
         data = self.validation_data[name]
@@ -107,7 +114,15 @@ class CorpusBatches:
         self, data: Any, *, first_step: int, last_step: int, global_batch: int, num_samples: int, workers: int = 0
     ) -> Batches:
         """One reader for each chunk of the model: the interleaved schedule reads for each on its own."""
-        indices = BatchIndices(
+        indices = self._indices(first_step, last_step, global_batch, num_samples)
+        pin = self.processes.device.type == "cuda"
+        return [
+            read_batches(data, indices, workers=workers, pin=pin, clips=None if chunk else self.clips)
+            for chunk in range(self.parallel.virtual)
+        ]
+
+    def _indices(self, first_step: int, last_step: int, global_batch: int, num_samples: int) -> BatchIndices:
+        return BatchIndices(
             first_step=first_step,
             last_step=last_step,
             global_batch=global_batch,
@@ -116,8 +131,3 @@ class CorpusBatches:
             data_size=self.processes.data_size,
             num_samples=num_samples,
         )
-        pin = self.processes.device.type == "cuda"
-        return [
-            read_batches(data, indices, workers=workers, pin=pin, clips=None if chunk else self.clips)
-            for chunk in range(self.parallel.virtual)
-        ]

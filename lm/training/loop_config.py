@@ -18,7 +18,16 @@ NEUTRAL = (
         f"train.{name}"
         for name in (
             *("micro_batch", "recompute", "log_every", "validate_every", "validation_samples", "checkpoint_every"),
-            *("keep", "keep_every", "async_save", "data_workers", "threads", "peak_tflops", "max_skipped_steps"),
+            *(
+                "keep",
+                "keep_every",
+                "async_save",
+                "data_workers",
+                "threads",
+                "peak_tflops",
+                "max_skipped_steps",
+                "stall_seconds",
+            ),
         )
     ),
 )
@@ -71,6 +80,7 @@ class LoopConfig(Options):
         data_workers: processes that read batches ahead; 0 reads in the training process.
         threads: CPU threads of a process.
         peak_tflops: an accelerator's peak, for the model FLOPs utilisation; 0 looks it up by the device's name.
+        stall_seconds: a step that takes longer is named on stderr, with its documents and where the program is; 0: off.
     """
 
     steps: int = option(1000, at_least=1)
@@ -106,6 +116,7 @@ class LoopConfig(Options):
     data_workers: int = option(0, at_least=0)
     threads: int = option(1, at_least=1)
     peak_tflops: float = option(0.0, at_least=0)
+    stall_seconds: float = option(900.0, at_least=0, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -49,6 +49,7 @@ from .spec import check_engine
 from .speech_config import SpeechRecord
 from .speech_setup import open_speech
 from .speed import SpeedMeter
+from .stall_watch import StallWatch
 
 
 def train(config: LmTrainConfig, run: Run) -> dict[str, Any]:
@@ -112,9 +113,11 @@ class Trainer:
         batches = self.data.training(first_step)
         curve = Curve(self.run.folder, first_step=first_step, is_written=self.run.is_main)
         bar = self.run.progress(loop.steps, "training", start=first_step, unit="step")
-        with bar, termination() as is_terminated:
+        watch = StallWatch(loop.stall_seconds, self.data.describe_step, self.processes.rank)
+        with bar, watch, termination() as is_terminated:
             for step in range(first_step, loop.steps):
-                losses, row = self._step(step, batches)
+                with watch.over(step):
+                    losses, row = self._step(step, batches)
                 done = step + 1
                 self.speed.count(loop.tokens_per_step)
                 bar.update(loss=losses.total)
