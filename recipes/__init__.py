@@ -1,1 +1,1 @@
-"""Floor 6: configs, the command line, launchers, the quickstart and its report."""
+"""Floor 7: configs, the command line, launchers, the quickstart and its report."""

@@ -65,6 +65,15 @@ COMMANDS = (
     Subcommand("chatbot bundle", "chatbot.bundle", "tokenizer + LM + decoder in one folder"),
     Subcommand("chatbot calibrate", "chatbot.calibrate", "set the confidence below which a chatbot does not answer"),
     Subcommand("chatbot respond", "chatbot.respond", "answer a manifest of spoken questions"),
+    Subcommand(
+        "imitation ask", "imitation.ask", "a text model's answers about transcripts, for a connector to imitate"
+    ),
+    Subcommand(
+        "imitation prepare", "imitation.prepare", "those answers -> a corpus about speech, to train a connector on"
+    ),
+    Subcommand(
+        "imitation generalisation", "imitation.generalisation", "a model that hears, on unseen prompts and unseen tasks"
+    ),
     Subcommand("chat", "chatbot.chat", "talk to a chatbot in the terminal, or answer sound files"),
     Subcommand(
         "serve", "chatbot.server.command", "serve a chatbot: a page to talk to it, OpenAI's HTTP and Realtime API"

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from runtime.errors import UserError
 
-from .formats import ChatTurn, ReplyPart, reply_parts
+from .formats import ChatTurn, Codes, ReplyPart, parted, reply_parts
 from .reply_format import TEXT_GUIDED, ReplyFormat
 from .vocabulary import Vocabulary
 
@@ -60,12 +62,18 @@ def chat_messages(
     """
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for turn in turns:
-        said = turn.user if isinstance(turn.user, str) else [_audio(turn.user)]
+        said = turn.user if isinstance(turn.user, str) else _said(turn.user)
         reply: dict[str, Any] = {"role": "assistant", "content": _reply(turn, vocabulary, format)}
         if turn.transcript is not None and format.kind != "speech":
             reply["transcript"] = turn.transcript
         messages += [{"role": "user", "content": said}, reply]
     return messages
+
+
+def _said(content: Codes | Sequence[str | Codes]) -> list[dict[str, Any]]:
+    if isinstance(content, np.ndarray):
+        return [_audio(content)]
+    return [{"type": "text", "text": one} if isinstance(one, str) else _audio(one) for one in parted(content)]
 
 
 def _reply(turn: ChatTurn, vocabulary: Vocabulary, format: ReplyFormat) -> str | list[dict[str, Any]]:

@@ -131,14 +131,23 @@ def piece_rows(
     pieces: Sequence[str | Codes], vocabulary: Vocabulary, *, has_marks: bool = True
 ) -> Iterator[Sequence[int] | Ids]:
     """The ids of texts and speech spans that alternate, see `interleaved_document`."""
+    for piece in parted(pieces):
+        if isinstance(piece, str):
+            yield vocabulary.encode_text(piece)
+        else:
+            yield speech_span(piece, vocabulary) if has_marks else vocabulary.speech_ids(piece)
+
+
+def parted(pieces: Sequence[str | Codes]) -> Iterator[str | Codes]:
+    """Texts and speech without the one space that parts a text from speech; texts of which nothing is left go."""
     for at, piece in enumerate(pieces):
         if not isinstance(piece, str):
-            yield speech_span(piece, vocabulary) if has_marks else vocabulary.speech_ids(piece)
+            yield piece
             continue
         text = piece if at == 0 else piece.removeprefix(" ")
         text = text if at == len(pieces) - 1 else text.removesuffix(" ")
         if text:
-            yield vocabulary.encode_text(text)
+            yield text
 
 
 def speech_span(codes: Codes, vocabulary: Vocabulary) -> Ids:

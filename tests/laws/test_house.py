@@ -13,7 +13,18 @@ import pytest
 from recipes.cli import COMMANDS, Subcommand, main
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("runtime", "corpus", "tokenizer", "text2token", "lm", "decoder", "chatbot", "evaluation", "recipes")
+ROOMS = (
+    "runtime",
+    "corpus",
+    "tokenizer",
+    "text2token",
+    "lm",
+    "decoder",
+    "chatbot",
+    "evaluation",
+    "imitation",
+    "recipes",
+)
 HEAVY = ("torch", "nemo", "megatron", "transformers", "lhotse", "matplotlib", "vector_quantize_pytorch")
 
 

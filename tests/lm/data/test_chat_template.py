@@ -23,6 +23,7 @@ TURNS = [
     ChatTurn(CODES[:3], "the capital of france is paris", CODES, transcript="france"),
     ChatTurn("france sleeps", "paris sleeps", CODES[:5]),
     ChatTurn(CODES[4:6], "is", CODES[:1]),
+    ChatTurn(("of the ", CODES[:2], " capital", CODES[3:5], "  is"), "paris", CODES[:2]),
 ]
 
 

@@ -1,0 +1,192 @@
+"""Answers of a model that hears to held-out prompts and tasks, under each condition, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corpus.audio.segments import read_segment
+from corpus.manifest import Utterance, read_manifest
+from evaluation.judges.recognisers import find_recogniser
+from evaluation.judges.transcription import transcribe_kept
+from imitation.documents import mixed_content
+from imitation.pairs import ImitationPair, PairsFile, read_pairs
+from imitation.tasks.task_file import PLACE, TaskFile, read_tasks
+from lm.data.formats import Codes, Said, chat_prompt, system_row
+from lm.data.vocabulary import Ids
+from lm.inference.listening_model import HeardPrompt, ListeningModel
+from runtime.artefact import file_digest, write_json
+from runtime.errors import UserError
+from runtime.hashing import seed_of
+from runtime.journal import Journal
+from runtime.stage import Run
+
+from .config import CASCADE, INTERLEAVED, SPEECH, TRANSCRIPT, BenchmarkConfig
+from .generalisation import SEEN, UNSEEN_PROMPTS, UNSEEN_TASKS, GroupScore, ScoredAnswer, group_scores, imitation_gap
+from .table import write_figure, write_table
+from .task_metrics import TASK_METRICS
+
+ANSWERED, SCORES = "answered.jsonl", "scores.json"
+
+
+def measure(config: BenchmarkConfig, run: Run) -> dict[str, Any]:
+    """Ask under each condition, score, and write the table; returns its numbers."""
+    torch.set_num_threads(config.threads)
+    tasks, asked = read_tasks(config.tasks), read_pairs(config.pairs)
+    if asked.header.tasks != tasks.digest:
+        found = f"tasks {tasks.digest}, where the pairs were asked with {asked.header.tasks}"
+        raise UserError(f"option tasks={config.tasks}", found=found, remedy="give the task file of imitation.ask")
+    pairs = chosen(asked.pairs, config)
+    manifest = read_manifest(config.manifest, config.max_bad_share, needs_text=False)
+    known = {one.id: one for one in manifest.utterances}
+    for pair in pairs:
+        if missing := set(pair.utterances) - set(known):
+            remedy = "give the manifest that imitation.ask read"
+            raise UserError(config.manifest, found=f"no utterance {min(missing)}, which a pair is about", remedy=remedy)
+    benchmark = GeneralisationBenchmark(config, run, asked, tasks, known)
+    scores = {name: group_scores(benchmark.scored(name, benchmark.pairs_of(name, pairs))) for name in config.conditions}
+    stamp = {
+        "pairs": asked.digest,
+        "tasks": tasks.digest,
+        "text_model": asked.header.model,
+        "model_digest": file_digest(config.model),
+        "recogniser": benchmark.recogniser_name,
+        "limit": config.limit,
+        "seed": config.seed,
+    }
+    plain = {name: {group: asdict(one) for group, one in groups.items()} for name, groups in scores.items()}
+    write_json(run.folder / SCORES, {"stamp": stamp, "scores": plain})
+    write_table(run.folder, scores)
+    write_figure(run.folder, scores)
+    return flat(scores)
+
+
+def flat(scores: Mapping[str, Mapping[str, GroupScore]]) -> dict[str, Any]:
+    """Metrics: ``<condition>.<group>`` with its interval, worst prompt, and gap to the transcript."""
+    found: dict[str, Any] = {}
+    for condition, groups in scores.items():
+        for group, one in groups.items():
+            name = f"{condition}.{group}"
+            found |= {name: one.mean, f"{name}.low": one.interval[0], f"{name}.high": one.interval[1]}
+            found[f"{name}.worst_prompt"] = one.worst_prompt[0]
+            if condition != TRANSCRIPT and TRANSCRIPT in scores:
+                found[f"{name}.gap"] = imitation_gap(scores, condition, group)
+    return found
+
+
+def chosen(pairs: Sequence[ImitationPair], config: BenchmarkConfig) -> list[ImitationPair]:
+    """The pairs to measure on: all, or a seeded choice, in their order."""
+    if not config.limit or config.limit >= len(pairs):
+        return list(pairs)
+    order = sorted(range(len(pairs)), key=lambda at: seed_of(config.seed, "pair", at))
+    return [pairs[at] for at in sorted(order[: config.limit])]
+
+
+class GeneralisationBenchmark:
+    """The model, what it is asked, and its answers, which are kept.
+
+    Args:
+        config: of the stage.
+        run: its folder keeps answers and transcripts.
+        asked: the pairs' file.
+        tasks: that they were asked with.
+        known: utterances by id.
+    """
+
+    def __init__(
+        self, config: BenchmarkConfig, run: Run, asked: PairsFile, tasks: TaskFile, known: Mapping[str, Utterance]
+    ) -> None:
+        self.config, self.run, self.asked, self.tasks, self.known = config, run, asked, tasks, known
+        self.model = ListeningModel.from_pretrained(config.model, batch_size=config.batch_size)
+        self.recogniser_name = ""
+        self._heard: dict[str, str] = {}
+        system = asked.header.system
+        self._system: Ids = system_row(system, self.model.vocabulary) if system else np.zeros(0, dtype=np.int32)
+
+    def pairs_of(self, condition: str, pairs: Sequence[ImitationPair]) -> list[ImitationPair]:
+        """The pairs that a condition is measured on.
+
+        Raises:
+            UserError: none is about several utterances, for interleaved inputs.
+        """
+        several = [pair for pair in pairs if len(pair.utterances) > 1]
+        if condition == INTERLEAVED and not several:
+            remedy = "ask with most_utterances=2 or more, or leave interleaved out of conditions"
+            raise UserError(self.config.pairs, found="no pair about several utterances", remedy=remedy)
+        return several if condition == INTERLEAVED else list(pairs)
+
+    def scored(self, condition: str, pairs: Sequence[ImitationPair]) -> list[ScoredAnswer]:
+        """The score of the answer to each pair."""
+        if condition == CASCADE:
+            self._transcribe(pairs)
+        found = []
+        for pair, answer in zip(pairs, self._answers(condition, pairs), strict=True):
+            task = self.tasks.tasks[pair.task]
+            rule = task.reference
+            reference = pair.response if rule is None else rule.answer(pair.content)
+            if reference is not None:
+                score = TASK_METRICS[task.metric](reference, answer)
+                group = UNSEEN_TASKS if task.is_heldout else SEEN if pair.is_seen else UNSEEN_PROMPTS
+                found.append(ScoredAnswer(pair.task, pair.prompt, group, pair.utterances[0], score))
+        return found
+
+    def _transcribe(self, pairs: Sequence[ImitationPair]) -> None:
+        recogniser = find_recogniser(self.config.recogniser)
+        self.recogniser_name = recogniser.name
+        ids = sorted({one for pair in pairs for one in pair.utterances})
+        for one in ids:
+            if self.known[one].offset is not None:
+                found = f"{one}, a segment of a longer file, which a recogniser would hear whole"
+                remedy = "leave cascade out of conditions, or cut the files"
+                raise UserError(self.config.manifest, found=found, remedy=remedy)
+        self._heard = transcribe_kept(
+            ids, lambda id: self.known[id].audio, recogniser, self.run, "heard.jsonl", "transcripts of the cascade"
+        )
+
+    def _answers(self, condition: str, pairs: Sequence[ImitationPair]) -> Iterator[str]:
+        """The answer to each pair, those of earlier calls included."""
+        with Journal(self.run.folder / ANSWERED) as journal:
+            known = {str(record["name"]): str(record["text"]) for record in journal.records}
+            names = [f"{condition} {pair.task}/{pair.prompt} {' '.join(pair.utterances)}" for pair in pairs]
+            left = [(name, pair) for name, pair in zip(names, pairs, strict=True) if name not in known]
+            with self.run.progress(len(pairs), condition, start=len(pairs) - len(left), unit="answer") as bar:
+                for begin in range(0, len(left), self.config.batch_size):
+                    block = left[begin : begin + self.config.batch_size]
+                    texts = self._generate(condition, [pair for _, pair in block])
+                    rows = [{"name": name, "text": text} for (name, _), text in zip(block, texts, strict=True)]
+                    journal.append(*rows)
+                    known |= {row["name"]: row["text"] for row in rows}
+                    bar.update(len(block))
+        yield from (known[name] for name in names)
+
+    def _generate(self, condition: str, pairs: Sequence[ImitationPair]) -> list[str]:
+        vocabulary = self.model.vocabulary
+        rows = self.model.generate(
+            [self._prompt(condition, pair) for pair in pairs],
+            max_new_tokens=[self.tasks.tasks[pair.task].max_new_tokens for pair in pairs],
+            stop=vocabulary.end_ids,
+        )
+        return [vocabulary.decode_text(row).strip() for row in rows]
+
+    def _prompt(self, condition: str, pair: ImitationPair) -> HeardPrompt:
+        clips: list[Tensor] = []
+        if condition in (SPEECH, INTERLEAVED):
+            first = 0 if condition == SPEECH else seed_of(self.config.seed, "forms", *pair.utterances) % 2
+            placeholders: list[Codes | None] = []
+            for number, one in enumerate(pair.utterances):
+                if condition == INTERLEAVED and number % 2 != first:
+                    placeholders.append(None)
+                    continue
+                (vectors,) = self.model.hear([read_segment(self.known[one].segment)])
+                clips.append(vectors)
+                placeholders.append(self.model.placeholders(vectors))
+            content: Said = mixed_content(pair, placeholders)
+        else:
+            heard = [self._heard[one] for one in pair.utterances] if condition == CASCADE else pair.transcripts
+            content = pair.text.replace(PLACE, " ".join(heard), 1)
+        return HeardPrompt(np.concatenate([self._system, chat_prompt(content, self.model.vocabulary)]), clips)

@@ -1,0 +1,57 @@
+"""Options of imitation.prepare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lm.data.vector_config import VectorsConfig
+from runtime.config import option
+from runtime.errors import check_option
+from runtime.stage import StageConfig
+
+SPEECH, TEXT = INPUTS = ("speech", "text")
+
+
+@dataclass(kw_only=True)
+class ImitationPrepareConfig(StageConfig):
+    """Options of imitation.prepare.
+
+    Attributes:
+        pairs: output folder of imitation.ask.
+        vocabulary: of the text model that is frozen; for speech one whose speech block is 1 (lm.vocabulary
+            num_speech_tokens=1).
+        input: speech: in the place of the transcripts; text: the transcripts, to teach a text model of one's own the
+            tasks before it is frozen.
+        prompts: seen: pairs that may be trained on; all: held-out prompts and tasks, too (text only).
+        interleaved_share: of the pairs about several utterances, those whose utterances are speech and text in turn,
+            as many as that allows (2505.18644: interleaved inputs); all utterances of the others are speech.
+        corpus: folder of the speech corpus, for vectors.encoder.
+        vectors: the encoder, or its stored features.
+        splits: of the corpus or the features, in which the utterances are looked for.
+        valid_share: of the utterances; all pairs that begin with one of them are held out.
+        max_missing_share: share of the pairs whose speech may be missing; they are left out and counted.
+        max_bad_share: share of the corpus's records that may be bad.
+    """
+
+    pairs: str
+    vocabulary: str
+    input: str = option(SPEECH, one_of=INPUTS)
+    prompts: str = option("seen", one_of=("seen", "all"))
+    interleaved_share: float = option(0.5, at_least=0, at_most=1)
+    corpus: str = ""
+    vectors: VectorsConfig = field(default_factory=VectorsConfig)
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    valid_share: float = option(0.02, at_least=0, below=1)
+    max_missing_share: float = option(0.01, at_least=0, at_most=1)
+    max_bad_share: float = option(0.01, at_least=0, at_most=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_heard = self.input == SPEECH
+        remedy = "leave it out: what is held out must not be heard in training"
+        check_option(not is_heard or self.prompts == "seen", "prompts", self.prompts, remedy)
+        given = "give it, or vectors.features"
+        check_option(self.vectors.is_given == is_heard, "vectors.encoder", self.vectors.encoder, given)
+        needed = "vectors.encoder hears it, vectors.features has no need of it"
+        check_option(bool(self.corpus) == bool(self.vectors.encoder), "corpus", self.corpus, needed)
+        check_option(bool(self.splits), "splits", self.splits, "name at least one")

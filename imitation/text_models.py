@@ -1,0 +1,157 @@
+"""Text models that answer prompts about transcripts: an OpenAI-compatible endpoint, an exported LM, and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from corpus.manifest import Utterance
+from evaluation.answers.answering_models import CUT, MAX_SEED, ReceivedReply, read_reply, served_model
+from lm.data.formats import chat_prompt, system_row
+from lm.data.vocabulary import Ids, Vocabulary
+from lm.inference.generation import Generator
+from runtime.artefact import file_digest
+from runtime.chat_endpoint import ChatEndpoint, ChatRequest, UnansweredError
+from runtime.errors import UserError
+from runtime.hashing import seed_of
+
+from .ask_config import RULES_MODEL, AskConfig
+from .tasks.task_file import ContentTask, TaskPrompt
+
+
+class TextRequest(NamedTuple):
+    """A prompt about the transcripts of one utterance or several.
+
+    Attributes:
+        name: unique in a run: the first utterance and the prompt.
+        utterances: their ids and transcripts.
+        task: of the prompt.
+        prompt: the wording.
+    """
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    task: ContentTask
+    prompt: TaskPrompt
+
+    @property
+    def transcript(self) -> str:
+        """All transcripts as one text."""
+        return " ".join(utterance.text for utterance in self.utterances)
+
+    @property
+    def text(self) -> str:
+        """The text that the model reads."""
+        return self.prompt.with_transcript(self.transcript)
+
+
+class TextModel(Protocol):
+    """A text model.
+
+    Attributes:
+        name: of the model.
+        digest: of its files, or what an endpoint says of itself.
+    """
+
+    name: str
+    digest: str
+
+    def answers(self, requests: Sequence[TextRequest]) -> Iterator[ReceivedReply]:
+        """The answers to requests, in order, as they come; a failure is a reply that says so.
+
+        Raises:
+            UserError: there would be none to any request.
+        """
+        ...
+
+
+def open_text_model(config: AskConfig) -> TextModel:
+    """The model that ``config.model`` names."""
+    if config.model == RULES_MODEL:
+        return RuleAnswers()
+    if config.model.startswith(("http://", "https://")):
+        return EndpointText(config)
+    if Path(config.model).is_dir():
+        return ExportedText(config)
+    remedy = f"give a URL up to the /v1, a folder that lm.export wrote, or {RULES_MODEL}"
+    raise UserError(f"option model={config.model}", found="no such folder", remedy=remedy)
+
+
+class RuleAnswers:
+    """Answers by the rules of the tasks (`imitation.tasks.references`)."""
+
+    name, digest = RULES_MODEL, "1"
+
+    def answers(self, requests: Sequence[TextRequest]) -> Iterator[ReceivedReply]:
+        """See `TextModel`; a task without a rule, or without an answer for a transcript, is a failure."""
+        for request in requests:
+            rule = request.task.reference
+            answer = rule.answer(request.transcript) if rule is not None else None
+            reason = f"task {request.task.name} has no rule" if rule is None else "no answer by the rule"
+            yield ReceivedReply(answer, failure="" if answer is not None else reason)
+
+
+class EndpointText:
+    """A model behind an OpenAI-compatible endpoint; several requests at once."""
+
+    def __init__(self, config: AskConfig) -> None:
+        self.config = config
+        self.name, self.digest = served_model(config.model, config.served_model)
+        self.endpoint = ChatEndpoint(config.model, self.name, config.requests, ("model", "served_model"))
+
+    def answers(self, requests: Sequence[TextRequest]) -> Iterator[ReceivedReply]:
+        """See `TextModel`."""
+        with self.endpoint.pool() as pool:
+            yield from pool.map(self._answer, requests)
+
+    def _answer(self, request: TextRequest) -> ReceivedReply:
+        config = self.config
+        fields: dict[str, Any] = {
+            "temperature": config.temperature,
+            "max_completion_tokens": request.task.max_new_tokens,
+        }
+        if config.temperature > 0:
+            fields["seed"] = seed_of(config.seed, request.name) % MAX_SEED
+        system = [{"role": "system", "content": config.system}] if config.system else []
+        messages: list[dict[str, Any]] = [*system, {"role": "user", "content": request.text}]
+        try:
+            return self.endpoint.ask(ChatRequest(request.name, messages, fields), lambda body: read_reply(body, False))
+        except UnansweredError as error:
+            return ReceivedReply(None, failure=str(error))
+
+
+class ExportedText:
+    """A model that lm.export wrote, by the built-in generation, in the chat format of `lm.data.formats`."""
+
+    def __init__(self, config: AskConfig) -> None:
+        folder = Path(config.model)
+        self.config, self.name, self.digest = config, folder.name, file_digest(folder)
+        self.generator = Generator.from_pretrained(folder, batch_size=config.batch_size)
+        vocabulary = self.generator.vocabulary
+        if vocabulary.chat_template is not None:
+            remedy = "serve it (vLLM, SGLang) and give the URL"
+            raise UserError(str(folder), found="a model with a chat template of its own", remedy=remedy)
+        self.system: Ids = system_row(config.system, vocabulary) if config.system else np.zeros(0, dtype=np.int32)
+
+    def answers(self, requests: Sequence[TextRequest]) -> Iterator[ReceivedReply]:
+        """See `TextModel`."""
+        vocabulary = self.generator.vocabulary
+        for begin in range(0, len(requests), 8 * self.config.batch_size):
+            some = requests[begin : begin + 8 * self.config.batch_size]
+            rows = self.generator.generate(
+                [self._prompt(request, vocabulary) for request in some],
+                max_new_tokens=[request.task.max_new_tokens for request in some],
+                stop=vocabulary.end_ids,
+                allowed="text",
+                temperature=self.config.temperature,
+                seeds=[seed_of(self.config.seed, request.name) for request in some],
+            )
+            for row in rows:
+                is_ended = bool(len(row)) and int(row[-1]) in vocabulary.end_ids
+                yield ReceivedReply(vocabulary.decode_text(row), end="" if is_ended else CUT)
+
+    def _prompt(self, request: TextRequest, vocabulary: Vocabulary) -> Ids:
+        return np.concatenate([self.system, chat_prompt(request.text, vocabulary)])
