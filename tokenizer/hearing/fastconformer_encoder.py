@@ -34,19 +34,33 @@ class NemoFrontEnd(SpeechFrontEnd):
     """
 
     def __init__(self, nemo: NemoEncoder, subsampling: Any) -> None:
-        quiet_nemo()
-        from nemo.collections.asr.modules import AudioToMelSpectrogramPreprocessor
-
         options = {name: value for name, value in nemo.preprocessor.items() if not name.startswith("_")}
-        self.preprocessor = AudioToMelSpectrogramPreprocessor(**options | {"pad_to": 0, "dither": 0.0}).eval()
-        if nemo.mel_weights:
-            self.preprocessor.load_state_dict(nemo.mel_weights, strict=False)
+        self.options, self.weights = options | {"pad_to": 0, "dither": 0.0}, nemo.mel_weights
+        self.preprocessor = self._preprocessor()
         featurizer = self.preprocessor.featurizer
         self.sample_rate, self.hop, self.frame_width = featurizer.sample_rate, featurizer.hop_length, featurizer.nfilt
         self.positions_per_second = self.sample_rate / self.hop / subsampling.subsampling_factor
         self.padding = subsampling._left_padding + subsampling._right_padding
         self.kernel, self.stages = subsampling._kernel_size, subsampling._sampling_num
         self.rounds_up = subsampling._ceil_mode
+
+    def _preprocessor(self) -> Any:
+        quiet_nemo()
+        from nemo.collections.asr.modules import AudioToMelSpectrogramPreprocessor
+
+        preprocessor = AudioToMelSpectrogramPreprocessor(**self.options).eval()
+        if self.weights:
+            preprocessor.load_state_dict(self.weights, strict=False)
+        return preprocessor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """NeMo's module cannot be pickled: it is built anew where the front end arrives."""
+        return {name: value for name, value in vars(self).items() if name != "preprocessor"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the module."""
+        vars(self).update(state)
+        self.preprocessor = self._preprocessor()
 
     def num_frames(self, num_samples: int) -> int:
         """Mel frames F."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,13 @@ def test_vectors_are_nemos_own(tmp_path: Path, options: dict[str, Any]) -> None:
         torch.testing.assert_close(given, expected[0, :, : int(length)].T, atol=1e-5, rtol=0)
     assert [encoder.num_positions(size) for size in (0, 100, 160)] == [0, 0, 1]
     assert encoder.encode([AUDIOS[0][:100]])[0].shape == (0, 32)
+
+
+def test_the_front_end_travels_without_weights(tmp_path: Path) -> None:
+    save_nemo(tmp_path / "tiny.nemo")
+    front_end = load_encoder(tmp_path / "tiny.nemo").front_end
+    travelled = pickle.loads(pickle.dumps(front_end))
+    assert torch.equal(travelled.mel(AUDIOS[0]), front_end.mel(AUDIOS[0])) and travelled.num_positions(16_000) == 13
 
 
 def test_batch_mates_change_no_vector_also_in_training(tmp_path: Path) -> None:

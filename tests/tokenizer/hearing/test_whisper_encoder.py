@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ def test_padding_and_batch_mates_change_no_vector_and_windows_are_apart(saved: P
     whole, parts = encoder.encode([long]), encoder.encode([long[at : at + 32_000] for at in range(0, 100_001, 32_000)])
     torch.testing.assert_close(whole[0], torch.cat(parts), atol=1e-5, rtol=0)
     assert len(whole[0]) == encoder.num_positions(100_001) and not encoder.is_streaming
+    travelled = pickle.loads(pickle.dumps(encoder.front_end))
+    assert torch.equal(travelled.mel(long), encoder.mel(long))
 
 
 def assert_alone_is_together(encoder: SpeechEncoder, audios: list[Samples]) -> None:
