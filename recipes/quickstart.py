@@ -15,10 +15,11 @@ from collections.abc import Sequence
 
 from runtime.artefact import read_json, write_json
 from runtime.errors import UserError
+from runtime.fork_server import ForkServer
 from runtime.stage import exclusive
 
 from .display import Display
-from .launch import Ranks
+from .launch import Ranks, fork_server
 from .plan import RecipePlan, Step, load_recipe, make_plan
 from .recipe_command import RecipeCommand
 from .reporting.run_results import HEADLINE_ORDER
@@ -37,6 +38,7 @@ class Runner:
 
     def __init__(self, plan: RecipePlan, *, keeps_going: bool = False) -> None:
         self.plan, self.keeps_going = plan, keeps_going
+        self.server: ForkServer | None = None
         self.running: dict[str, Ranks] = {}
         self.finished: set[str] = set()
         self.failed: dict[str, str] = {}
@@ -51,7 +53,7 @@ class Runner:
         Raises:
             UserError: a step failed; names its log (not with ``keeps_going``).
         """
-        with Display(self.plan) as display:
+        with Display(self.plan) as display, fork_server() as self.server:
             try:
                 while len(self.finished) + len(self.failed) < len(self.plan.steps):
                     for step in self.ready_steps():
@@ -88,8 +90,9 @@ class Runner:
         threads = max(1, min(step.config.cores, self.plan.cores) // step.config.processes)
         log = self.plan.out / "logs" / f"{step.name}.log"
         arguments = ["--config", str(step.config_file)]
+        processes = step.config.processes
         self.running[step.name] = Ranks(
-            step.config.run, arguments, processes=step.config.processes, threads=threads, log=log
+            step.config.run, arguments, processes=processes, threads=threads, log=log, server=self.server
         )
 
     def settle(self, step: Step, ranks: Ranks, display: Display) -> None:

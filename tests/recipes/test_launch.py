@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from recipes.launch import Ranks, reserve_port
+from recipes.launch import PRELOAD_VARIABLE, Ranks, fork_server, reserve_port
 from recipes.plan import load_recipe, make_plan
 from recipes.quickstart import Runner
 from runtime.errors import UserError
+from runtime.fork_server import ForkServer
 from tests.support.permits import is_running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,22 +40,32 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "toy_rank"
 
 
+@pytest.fixture(params=["forks", "fresh interpreters"])
+def server(request: pytest.FixtureRequest, module: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer | None]:
+    """The parent of the ranks, or none."""
+    monkeypatch.setattr("recipes.launch.LIBRARIES", ("json",))
+    monkeypatch.setenv(PRELOAD_VARIABLE, "0" if request.param == "fresh interpreters" else "1")
+    with fork_server() as server:
+        assert (server is None) == (request.param == "fresh interpreters")
+        yield server
+
+
 def end_of(ranks: Ranks) -> int | None:
     statuses: list[int | None] = []
     wait_for(lambda: statuses.append(ranks.poll()) or statuses[-1] is not None)  # type: ignore[func-returns-value]
     return statuses[-1]
 
 
-def test_ranks_get_their_numbers(module: str, tmp_path: Path) -> None:
-    ranks = Ranks(module, ["end"], processes=2, threads=1, log=tmp_path / "log")
+def test_ranks_get_their_numbers(module: str, server: ForkServer | None, tmp_path: Path) -> None:
+    ranks = Ranks(module, ["end"], processes=2, threads=1, log=tmp_path / "log", server=server)
     assert end_of(ranks) == 0
     printed = (tmp_path / "log").read_text()
     assert "rank 0 of 2" in printed
     assert "rank 1 of 2" in printed
 
 
-def test_one_failed_rank_ends_the_others(module: str, tmp_path: Path) -> None:
-    ranks = Ranks(module, ["fail"], processes=2, threads=1, log=tmp_path / "log")
+def test_one_failed_rank_ends_the_others(module: str, server: ForkServer | None, tmp_path: Path) -> None:
+    ranks = Ranks(module, ["fail"], processes=2, threads=1, log=tmp_path / "log", server=server)
     assert end_of(ranks) == 3
     assert all(process.poll() is not None for process in ranks.processes)
 
