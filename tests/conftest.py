@@ -11,9 +11,14 @@ order, and files that take longest begin first. Each worker has folders and serv
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.support.commands import Commands
 
 SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
 LONGEST = ("laws/test_chain.py", "training/test_resume.py", "decoder/test_ranks.py")
@@ -31,3 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if SIDE_BY_SIDE:  # a long file that begins last leaves the other worker idle
         rank = {ending: at for at, ending in enumerate(LONGEST)}
         items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Command lines of stages, as forks of a process that has imported their libraries."""
+    from tests.support.commands import open_commands
+
+    with open_commands() as commands:
+        yield commands

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,31 +14,11 @@ import torch
 
 from decoder.training.recordings import WaveformCache, read_split
 from recipes.launch import Ranks
+from tests.support.commands import Commands
 
 SIZES = [f"{part}.{name}" for part in ("encoder", "flow.estimator") for name in ("width=32", "layers=1", "heads=2")]
 DROPOUT = ["encoder.dropout=0.2", "flow.estimator.dropout=0.2"]
 FIT = ["fit.warmup_steps=2", "fit.checkpoint_every=3", "fit.log_every=1", "fit.precision=fp32", "batch=4"]
-# A stage that keeps each rank's weights at every checkpoint, and may be killed after the first.
-PROGRAM = """
-import importlib, os, sys
-import torch
-from runtime.fit import FittingLoop
-
-module, folder, last, *words = sys.argv[1:]
-save, advance = FittingLoop.save, FittingLoop.advance
-
-def keep(loop):
-    save(loop)
-    torch.save(loop.model.state_dict(), f"{folder}-rank-{os.environ.get('RANK', '0')}.pt")
-
-def advance_until(loop, loss):
-    if loop.step == int(last):
-        os._exit(9)
-    return advance(loop, loss)
-
-FittingLoop.save, FittingLoop.advance = keep, advance_until
-importlib.import_module(module).STAGE.main(words) and sys.exit(1)
-"""
 
 
 def vocoder_words(spoken: Path) -> list[str]:
@@ -51,21 +32,30 @@ def decoder_words(spoken: Path) -> list[str]:
     return [*words, "crop_tokens=5", "flow.steps=4", "flow.guidance=0.7", *SIZES, *DROPOUT, *FIT]
 
 
-def start(module: str, words: list[str], out: Path, *, ranks: int, last: int = -1) -> int:
-    """Run a stage; the exit status."""
-    (out.parent / "kept_ranks.py").write_text(PROGRAM)
-    arguments = [module, str(out), str(last), *words, f"out={out}"]
-    running = Ranks("kept_ranks", arguments, processes=ranks, threads=1, log=out.parent / "log")
-    statuses = [process.wait(timeout=600) for process in running.processes]
-    running.stop()
-    if last < 0:
-        assert statuses == [0] * ranks, (out.parent / "log").read_text()[-2000:]
-    return max(statuses)
+Start = Callable[..., int]
 
 
-@pytest.fixture(autouse=True)
-def path_of_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+@pytest.fixture
+def start(commands: Commands) -> Start:
+    """``start(module, words, out, ranks=, last=-1)`` runs a stage, up to a step; the exit status."""
+
+    def run(module: str, words: list[str], out: Path, *, ranks: int, last: int = -1) -> int:
+        arguments = [module, str(out), str(last), *words, f"out={out}"]
+        running = Ranks(
+            "tests.support.kept_ranks",
+            arguments,
+            processes=ranks,
+            threads=1,
+            log=out.parent / "log",
+            server=commands.server,
+        )
+        statuses = [process.wait(timeout=600) for process in running.processes]
+        running.stop()
+        if last < 0:
+            assert statuses == [0] * ranks, (out.parent / "log").read_text()[-2000:]
+        return max(statuses)
+
+    return run
 
 
 def curve(out: Path) -> list[dict[str, float]]:
@@ -87,7 +77,7 @@ def assert_alike(out: Path, alone: Path) -> None:
         torch.testing.assert_close(value, single[name], rtol=1e-3, atol=1e-4)
 
 
-def test_two_ranks_train_as_one_process_does(spoken: Path) -> None:
+def test_two_ranks_train_as_one_process_does(spoken: Path, start: Start) -> None:
     adversary = ["adversary.weight=1.0", "adversary.is_small=true", "adversary.start_step=3"]
     vocoder = [*vocoder_words(spoken), *adversary, "fit.steps=6"]
     for ranks, out in ((1, "vocoder"), (2, "vocoder_2")):
@@ -103,7 +93,7 @@ def test_two_ranks_train_as_one_process_does(spoken: Path) -> None:
     assert_alike(spoken / "student_2", spoken / "student")
 
 
-def test_two_ranks_resume_exactly_and_one_writes(spoken: Path) -> None:
+def test_two_ranks_resume_exactly_and_one_writes(spoken: Path, start: Start) -> None:
     words = [*vocoder_words(spoken), "fit.steps=6"]
     start("decoder.train_vocoder", words, spoken / "whole", ranks=2)
     assert start("decoder.train_vocoder", words, spoken / "broken", ranks=2, last=5) != 0
@@ -115,7 +105,7 @@ def test_two_ranks_resume_exactly_and_one_writes(spoken: Path) -> None:
     assert len(list((spoken / "whole/tensorboard").iterdir())) == 1
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(spoken: Path) -> None:
+def test_a_batch_that_cannot_be_shared_out_is_refused(spoken: Path, start: Start) -> None:
     words = [word for word in vocoder_words(spoken) if not word.startswith("batch=")]
     with pytest.raises(AssertionError, match="give a multiple of the 2 processes"):
         start("decoder.train_vocoder", [*words, "batch=3", "fit.steps=2"], spoken / "odd", ranks=2)

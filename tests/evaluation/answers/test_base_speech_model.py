@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from runtime.artefact import read_json
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 from runtime.stage import Run
+from tests.support.commands import Commands
 from tests.support.small_speech_model import SmallModel, noise
 from tokenizer.model import SpeechTokenizer
 
@@ -277,13 +276,12 @@ def test_the_likeliest_option_is_that_by_hand(small: SmallModel, tmp_path: Path)
         assert read_json(out / "answers.json")["settings"]["answer_by"] == "likelihood"
 
 
-def run_stage(module: str, *words: str) -> None:
-    """Run a stage as a command: a group of processes that Megatron opens here would hang the forks of other tests."""
-    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_a_checkpoint_answers_as_its_export(small: SmallModel, data: Path, tmp_path: Path, commands: Commands) -> None:
+    def run_stage(module: str, *words: str) -> None:
+        """As a command: a group of processes that Megatron opens here would hang the forks of other tests."""
+        done = commands.run(module, *words)
+        assert done.returncode == 0, done.stderr
 
-
-def test_a_checkpoint_answers_as_its_export(small: SmallModel, data: Path, tmp_path: Path) -> None:
     vocabulary = f"vocabulary={small.folder}"
     run_stage("lm.import_hf", f"model={small.folder}", vocabulary, f"out={tmp_path / 'lm'}")
     run_stage("lm.export", f"checkpoint={tmp_path / 'lm'}", vocabulary, f"out={tmp_path / 'export'}")

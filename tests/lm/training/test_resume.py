@@ -15,9 +15,8 @@ import pytest
 
 from lm.training.config import LmTrainConfig
 from tests.support.changed_options import check_changed_options
+from tests.support.commands import Commands
 from tests.support.permits import is_running, wait_for
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) -> Any:
@@ -216,7 +215,7 @@ def test_an_optimizer_state_of_another_kind_is_refused(
         run_ranks(lambda: tiny.train(whole, layers=2, steps=13, **options), 1)
 
 
-def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path) -> None:
+def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path, commands: Commands) -> None:
     """kill -9 of the whole command, while it trains; the same command then finishes the job."""
     out = tmp_path / "out"
     options = tiny.config(out, layers=2, steps=40, warmup_steps=4, checkpoint_every=2)
@@ -235,8 +234,8 @@ def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path) -> None:
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert not (out / "done.json").exists()
-    command = [*python, "-m", "lm.train", *arguments]
-    second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    second = commands.run("lm.train", *arguments)
+    assert second.returncode == 0, second.stderr
     assert "resumed at step" in second.stdout
     assert (out / "done.json").exists() and (out / "checkpoint/step_00000040").is_dir()
     rows = (out / "curve.jsonl").read_text().splitlines()
@@ -251,12 +250,14 @@ def words_of(config: LmTrainConfig, *left_out: str) -> list[str]:
     return [word for word in words if word.split("=")[0] not in left_out]
 
 
-def test_changed_options(tiny: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_changed_options(tiny: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], commands: Commands) -> None:
     """By the command line, each call a process of its own; another layout goes on, too."""
     words = words_of(tiny.config(tmp_path, layers=2, warmup_steps=1), "train.steps")
 
     def main(arguments: list[str]) -> int:
-        return subprocess.run([sys.executable, "-W", "ignore", "-m", "lm.train", *arguments], cwd=ROOT).returncode
+        done = commands.run("lm.train", *arguments)
+        print(done.stdout, done.stderr)
+        return done.returncode
 
     neutral = ["train.micro_batch=4", "train.checkpoint_every=3", "parallel.sequence=false"]
     check_changed_options(main, words, tmp_path / "run", capfd, steps="train.steps", neutral=neutral)
