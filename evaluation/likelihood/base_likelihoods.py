@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evaluation.sets.reading import choose_in_order
 from lm.data.formats import Codes
 from lm.inference.likelihood import TargetModality
 from runtime.errors import UserError
@@ -77,10 +77,9 @@ def chosen_items(config: BaseConfig, codes: SpeechCodes) -> ChoiceSet:
         has_codes=codes.has,
         max_bad_share=config.max_bad_share,
     )
-    if not config.limit or config.limit >= len(found.items):
+    items = choose_in_order(found.items, config.limit, f"evaluation.base {config.seed}")
+    if items is found.items:
         return found
-    kept = set(random.Random(f"evaluation.base {config.seed}").sample(range(len(found.items)), config.limit))
-    items = tuple(item for number, item in enumerate(found.items) if number in kept)
     return replace(found, items=items, digest=choice_digest(items), repeated=count_repeated(items))
 
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from corpus.manifest import BadRecord, check_bad_share
 from runtime.errors import UserError
@@ -15,6 +16,7 @@ from runtime.errors import UserError
 from .item import EvaluationItem, EvaluationSet
 from .rows import Row, read_rows
 
+Chosen = TypeVar("Chosen")
 ItemReader = Callable[[Row], EvaluationItem | None]  # None: the row belongs to another part; ValueError: it is bad
 
 
@@ -75,11 +77,16 @@ def read_set(
 
 def choose_items(found: EvaluationSet, limit: int, seed: int) -> EvaluationSet:
     """A seeded choice of ``limit`` items in the order of the set; all of them with 0."""
-    if not limit or limit >= len(found.items):
-        return found
-    kept = set(random.Random(f"evaluation set {seed}").sample(range(len(found.items)), limit))
-    items = tuple(item for number, item in enumerate(found.items) if number in kept)
-    return replace(found, items=items, digest=set_digest(items))
+    items = choose_in_order(found.items, limit, f"evaluation set {seed}")
+    return found if items is found.items else replace(found, items=items, digest=set_digest(items))
+
+
+def choose_in_order(items: tuple[Chosen, ...], limit: int, seed: str) -> tuple[Chosen, ...]:
+    """A seeded choice of ``limit`` items in their order; the same tuple where all are wanted, as with 0."""
+    if not limit or limit >= len(items):
+        return items
+    kept = set(random.Random(seed).sample(range(len(items)), limit))
+    return tuple(item for number, item in enumerate(items) if number in kept)
 
 
 def set_digest(items: Iterable[EvaluationItem]) -> str:

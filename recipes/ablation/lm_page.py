@@ -1,21 +1,19 @@
-"""Files of an ablation of the language model: ``ablation.md``, ``.html`` (opens offline), ``.png`` and ``.json``."""
+"""Content of the files of an ablation of the language model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-
 from corpus.world.made_up_facts import GROUPS
-from recipes.reporting.blocks import Section, png_uri
+from recipes.reporting.blocks import Section
 from recipes.reporting.page import render_page
-from runtime.artefact import atomic_path, read_json, write_json, write_text
+from runtime.artefact import read_json
 from runtime.stage import Stage
 
+from .files import closing_sections, failures_in_markdown, markdown_table, write_ablation_files
 from .lm_figure import LABELS, lm_figure
 from .lm_plan import LmAblation
 from .lm_table import PAPER_HEADS, PAPER_ROWS, PAPER_TITLE, Setting, gather_settings, group_table, source_table
-from .page import markdown_table
 
 READING = (
     "Share of false answers that the true one beats, in per cent, with a 95 % interval over entities (all seeds"
@@ -36,14 +34,15 @@ def write_lm_ablation(ablation: LmAblation, failed: Mapping[str, str], command: 
         command: the command line that made it.
     """
     settings = gather_settings(ablation)
-    with atomic_path(ablation.out / "ablation.png") as temporary:
-        FigureCanvasAgg(lm_figure(settings)).print_png(str(temporary), metadata={"Software": None})
     about = provenance_of(ablation, command)
     rows = [setting.as_plain() for setting in settings]
-    write_json(ablation.out / "ablation.json", {"about": about, "settings": rows, "failed": dict(failed)})
-    write_text(ablation.out / "ablation.md", markdown(ablation, settings, about, failed))
-    picture = png_uri((ablation.out / "ablation.png").read_bytes())
-    write_text(ablation.out / "ablation.html", html(ablation, settings, about, failed, picture))
+    write_ablation_files(
+        ablation.out,
+        figure=lm_figure(settings),
+        report={"about": about, "settings": rows, "failed": dict(failed)},
+        text=markdown(ablation, settings, about, failed),
+        page=lambda picture: html(ablation, settings, about, failed, picture),
+    )
 
 
 def provenance_of(ablation: LmAblation, command: str) -> dict[str, str]:
@@ -77,9 +76,7 @@ def markdown(
     if rows:
         lines += ["## Spans", "", *markdown_table(heads, rows), ""]
     lines += [f"## {PAPER_TITLE}", "", *markdown_table(PAPER_HEADS, PAPER_ROWS), ""]
-    if failed:
-        lines += ["## Failed", "", *(f"- {name}: {reason}" for name, reason in failed.items()), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *failures_in_markdown(failed)])
 
 
 def html(
@@ -90,7 +87,7 @@ def html(
     picture: str,
 ) -> str:
     """The text of ``ablation.html``, in the report's template."""
-    scores, runs, paper, how = Section("Scores"), Section("Runs"), Section("Paper"), Section("How it was made")
+    scores, runs, paper = Section("Scores"), Section("Runs"), Section("Paper")
     scores.text(READING)
     scores.image(picture, "share of false answers beaten, by group and direction")
     for group in GROUPS:
@@ -104,10 +101,5 @@ def html(
     runs.table(["point", "folder"], [[point.label, f"points/{point.name}"] for point in ablation.points])
     paper.text(PAPER_TITLE)
     paper.table(PAPER_HEADS, [list(row) for row in PAPER_ROWS])
-    how.table(["what", ""], [[name, value] for name, value in about.items()])
-    sections = [scores, runs, paper, how]
-    if failed:
-        missing = Section("Failed")
-        missing.table(["step", "why"], [[name, reason] for name, reason in failed.items()])
-        sections.append(missing)
+    sections = [scores, runs, paper, *closing_sections(about, failed)]
     return render_page("speechweave: ablation of the language model", about["command"], sections)

@@ -1,16 +1,14 @@
-"""Files of an ablation: ``ablation.md``, ``ablation.html`` (one file, opens offline), ``.png`` and ``.json``."""
+"""Content of the files of a tokenizer ablation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-from recipes.reporting.blocks import Section, png_uri
+from recipes.reporting.blocks import Section
 from recipes.reporting.page import render_page
-from runtime.artefact import atomic_path, write_json, write_text
 
 from .figure import ablation_figure
+from .files import closing_sections, failures_in_markdown, markdown_table, write_ablation_files
 from .plan import Ablation
 from .table import PAPER_HEADS, PAPER_NOTE, PAPER_ROWS, PAPER_TITLE, Scores, gather, table
 
@@ -33,15 +31,14 @@ def write_ablation(ablation: Ablation, failed: Mapping[str, str], command: str) 
         command: the command line that made it.
     """
     rows = gather(ablation)
-    figure = ablation_figure(rows)
-    with atomic_path(ablation.out / "ablation.png") as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary), metadata={"Software": None})
     facts = about(ablation, rows, command)
-    report = {"about": facts, "points": [row.plain() for row in rows], "failed": dict(failed)}
-    write_json(ablation.out / "ablation.json", report)
-    write_text(ablation.out / "ablation.md", markdown(rows, facts, failed))
-    picture = png_uri((ablation.out / "ablation.png").read_bytes())
-    write_text(ablation.out / "ablation.html", html(rows, facts, failed, picture))
+    write_ablation_files(
+        ablation.out,
+        figure=ablation_figure(rows),
+        report={"about": facts, "points": [row.plain() for row in rows], "failed": dict(failed)},
+        text=markdown(rows, facts, failed),
+        page=lambda picture: html(rows, facts, failed, picture),
+    )
 
 
 def about(ablation: Ablation, rows: Sequence[Scores], command: str) -> dict[str, str]:
@@ -71,23 +68,12 @@ def markdown(rows: Sequence[Scores], facts: Mapping[str, str], failed: Mapping[s
     lines = ["# Tokenizer ablation", "", *(f"- {name}: `{fact}`" for name, fact in facts.items()), ""]
     lines += [*markdown_table(*table(rows)), "", "![plot](ablation.png)", "", READING, ""]
     lines += [f"## {PAPER_TITLE}", "", *markdown_table(PAPER_HEADS, PAPER_ROWS), "", PAPER_NOTE, ""]
-    if failed:
-        lines += ["## Failed", "", *(f"- {name}: {reason}" for name, reason in failed.items()), ""]
-    return "\n".join(lines)
-
-
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown, its columns aligned for reading as text."""
-    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
-    lines = [heads, ["-" * width for width in widths], *rows]
-    return [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    ]
+    return "\n".join([*lines, *failures_in_markdown(failed)])
 
 
 def html(rows: Sequence[Scores], facts: Mapping[str, str], failed: Mapping[str, str], picture: str) -> str:
     """The text of ``ablation.html``, in the report's template."""
-    ours, paper, how = Section("Points"), Section("Paper"), Section("How it was made")
+    ours, paper = Section("Points"), Section("Paper")
     heads, cells = table(rows)
     ours.table(heads, [list(line) for line in cells])
     ours.image(picture, "word error rates, bit rates and token edit distances of all points")
@@ -95,10 +81,5 @@ def html(rows: Sequence[Scores], facts: Mapping[str, str], failed: Mapping[str, 
     paper.text(PAPER_TITLE)
     paper.table(PAPER_HEADS, [list(line) for line in PAPER_ROWS])
     paper.text(PAPER_NOTE)
-    how.table(["what", ""], [[name, fact] for name, fact in facts.items()])
-    sections = [ours, paper, how]
-    if failed:
-        missing = Section("Failed")
-        missing.table(["step", "why"], [[name, reason] for name, reason in failed.items()])
-        sections.append(missing)
+    sections = [ours, paper, *closing_sections(facts, failed)]
     return render_page("speechweave: tokenizer ablation", facts["command"], sections)

@@ -12,7 +12,7 @@ import pytest
 
 from recipes import quickstart
 from recipes.ablate_tokenizer import load_ablation, main
-from recipes.ablation import page as ablate_page
+from recipes.ablation.files import markdown_table
 from recipes.ablation.grid import make_points, parse_overrides
 from recipes.ablation.plan import AblateConfig
 from recipes.ablation.table import PAPER_HEADS, PAPER_ROWS, Scores, table
@@ -276,6 +276,6 @@ def test_points_without_codebook_or_results_have_dashes(tmp_path: Path) -> None:
     heads, rows = table([Scores(points[0]), Scores(points[1], metrics={"frame_rate_hz": 12.5}, splits=splits)])
     assert dict(zip(heads, rows[0], strict=True))["… without VQ"] == "–"
     assert dict(zip(heads, rows[1], strict=True))["… without VQ"] == "25.0 %"
-    assert ablate_page.markdown_table(["a", "b"], [["1", "22"]])[-1] == "| 1 | 22 |"
+    assert markdown_table(["a", "b"], [["1", "22"]])[-1] == "| 1 | 22 |"
     with pytest.raises(UserError, match="warmup_share"):
         AblateConfig(out="x", warmup_share=1.0)
