@@ -5,7 +5,8 @@
     speechweave quickstart --recipe smallest                 two minutes; the recipe of the tests
     speechweave quickstart 'quickstart.also=[without_interleaving]'
 
-Killed at any moment and called again, it goes on from the last checkpoint and ends with the same numbers.
+Killed at any moment and called again, it goes on from the last checkpoint and ends with the same numbers. Steps are
+forks of one process that has imported torch, where that is safe; SPEECHWEAVE_PRELOAD=0 starts fresh interpreters.
 """
 
 from __future__ import annotations

@@ -195,6 +195,7 @@ class ForkServer:
         if self._requests is not None:
             self._requests.close()
         if self._process is not None:
+            self._process.kill()  # the kernel kills its forks
             self._process.wait()
         self._requests = self._process = None
 
@@ -250,7 +251,8 @@ class Forker:
                         os._exit(0)  # the kernel kills what still runs
                     request = self.read(HEADER.unpack(header)[0])
                     output, errors, status = descriptors
-                    self.prepare(request.libraries, output, errors)
+                    if request.shares_environment:
+                        self.prepare(request.libraries, output, errors)
                     is_sound = request.shares_environment and num_threads() == 1 and not is_built_for_gpus()
                     pid = os.fork()
                     if pid == 0:
@@ -349,8 +351,8 @@ def run_request(request: ForkRequest, *, is_fork: bool) -> None:
 
 def draw_new_seeds() -> None:
     """Seed the global generators that libraries seeded by chance at their import (``random`` does it by itself)."""
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
     if "torch" in sys.modules:
         sys.modules["torch"].default_generator.seed()
 

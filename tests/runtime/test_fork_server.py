@@ -22,7 +22,7 @@ SECONDS = 300.0
 # Says in JSON what it is, then does what its first argument says. ``slow_library`` counts its imports in a file.
 TOY = """
 import json, os, random, signal, sys, time
-import numpy
+import numpy.random
 import slow_library
 
 is_main = sys.modules["__main__"].__dict__ is globals()
@@ -30,6 +30,7 @@ print(json.dumps({
     "argv": sys.argv, "name": __name__, "spec": __spec__.name, "is_main": is_main, "path": sys.path[0],
     "folder": os.getcwd(), "environment": dict(os.environ), "stdin": sys.stdin.read(), "imported_by": slow_library.PID,
     "pid": os.getpid(), "parent": os.getppid(), "draws": [random.random(), float(numpy.random.random())],
+    "torch": float(sys.modules["torch"].rand(1)) if "torch" in sys.modules else None,
     "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
     "descriptors": len(os.listdir("/proc/self/fd")),
 }), flush=True)
@@ -113,10 +114,12 @@ def test_it_is_the_command_that_a_fresh_interpreter_runs(toys: Toys, tmp_path: P
 
 
 def test_no_two_draw_the_same(toys: Toys) -> None:
-    commands = [toys.start("a", name=name) for name in "xyz"]
+    libraries = ["numpy.random", "torch", "slow_library"]  # each seeds a generator at its import
+    commands = [toys.start("a", name=name, libraries=libraries) for name in "xyz"]
     assert [command.wait(SECONDS) for command in commands] == [0, 0, 0]
-    for first, second in zip(toys.said("x")["draws"], toys.said("y")["draws"], strict=True):
-        assert first != second
+    said = [toys.said(name) for name in "xyz"]
+    for draws in zip(*([*one["draws"], one["torch"]] for one in said), strict=True):
+        assert None not in draws and len(set(draws)) == 3
     assert (toys.folder / "y.err").read_text() == "a word to stderr\n"  # the notice stands in the first output only
 
 

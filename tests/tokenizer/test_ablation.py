@@ -25,7 +25,9 @@ STEPS = 12
 class HereRanks:
     """Runs a stage in this process, which has NeMo imported; otherwise as `recipes.launch.Ranks`."""
 
-    def __init__(self, module: str, arguments: list[str], *, processes: int, threads: int, log: Path) -> None:
+    def __init__(
+        self, module: str, arguments: list[str], *, processes: int, threads: int, log: Path, server: object
+    ) -> None:
         assert processes == 1 and threads >= 1
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as self.output, redirect_stderr(self.output):
