@@ -157,6 +157,29 @@ def test_tarred_audio_of_nemo_is_read_in_its_place(world: Path, tmp_path: Path) 
         np.testing.assert_allclose(audio, tone(0.6)[start : start + round(seconds * 16_000)], atol=1e-4)
 
 
+def test_a_cut_of_several_supervisions_is_that_many_segments(world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus/train"
+    folder.mkdir(parents=True)
+    rising = tone(1.0) * np.linspace(0.2, 1, 16_000, dtype=np.float32)
+    with write_archive(folder / "a.tar") as archive:
+        archive.add("k", rising)
+    cut = json.loads(cut_line("k", 16_000, text="", speaker="bob"))
+    parts = [("one", 0.1, 0.3, "the lion"), ("two", 0.5, 0.4, "sleeps")]
+    whole = cut["supervisions"][0]
+    cut["supervisions"] = [
+        whole | {"id": id, "start": start, "duration": seconds, "text": text} for id, start, seconds, text in parts
+    ]
+    (folder / "a.cuts.jsonl").write_text(json.dumps(cut) + "\n")
+    STAGE.execute(config(world, tmp_path / "out", corpus=str(tmp_path / "corpus"), valid_split=""))
+    v = Vocabulary.from_pretrained(world / "v/vocabulary")
+    info = open_corpus(tmp_path / "out/asr", v)
+    for number, (_, start, seconds, text) in enumerate(parts):
+        (audio,) = heard(info, "train", number)
+        begin = round(start * 16_000)
+        np.testing.assert_allclose(audio, rising[begin : begin + round(seconds * 16_000)], atol=1e-4)
+        assert v.decode_text(info.document("train", number)) == text
+
+
 def test_kinds_are_chosen(world: Path, tmp_path: Path) -> None:
     metrics = STAGE.execute(config(world, tmp_path / "out", kinds={"asr": ["story"]}, valid_split=""))
     assert metrics["asr_documents"] == 2 and metrics["asr_valid_documents"] == 0

@@ -38,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bpe = train_bpe(texts, 300)
     build_vocabulary(bpe, num_speech_tokens=1, speech_tokenizer=VECTORS).save_pretrained(root / "vocabulary")
     arguments = [f"texts={root / 'texts.jsonl'}", f"texts_heldout={root / 'heldout.jsonl'}", f"out={root / 'aloud'}"]
-    voices = ["voices.engines=espeak", "voices.count=2", "unit_documents=5"]
+    voices = ["voices.engines=espeak", "voices.count=2", "unit_documents=5", "spans.mean_words=5", "spans.ratio=0.5"]
     assert aloud.STAGE.main([*arguments, *voices]) == 0
     assert run_features(root, root / "aloud", "features") == 0
     return root
@@ -93,6 +93,7 @@ def test_text_is_kept_and_each_run_of_positions_is_a_spans_audio(world: Path, he
                 audio, _ = soundfile.read(io.BytesIO(encoded))
                 assert planned.clip is not None and len(audio) == planned.clip.samples == span["samples"]
                 assert stop - start == -(-encoder.num_positions(len(audio)) // STRIDE)
+    assert max(len(one.spans) for one in spoken) > 1
     assert all(name.startswith("../../aloud/") for name in heard.clips.shards)  # both can be moved together
     card = (heard.folder / "README.md").read_text()
     made = heard.provenance
