@@ -28,8 +28,8 @@ from lm.training.model_config import LmModelConfig
 from lm.training.speech_config import ConnectorConfig, SpeechConfig
 from runtime.errors import UserError
 from runtime.stage import Run
-from tests.lm.conftest import LOOP, MODEL
 from tests.support.small_speech_model import TEXTS, make_speech_tokenizer, noise
+from tests.support.tiny_lm import LOOP, MODEL
 from tokenizer.hearing.load import load_encoder
 
 # One document is never cut, and no row of the embedding is padding, which would have a share in the losses of training.
