@@ -21,6 +21,7 @@ class AskConfig(StageConfig):
         limit: number of utterances, a seeded choice; 0 takes all.
         tasks: a task file (YAML), or a built-in one: content (English, for a text model that follows instructions),
             closed_world (exact answers about the sentences of the built-in world).
+        only: names of the tasks to ask; none named means all.
         prompts: seen: only what may be trained on; all: held-out wordings and tasks, too (to teach a text model of
             one's own the tasks, or to look at its answers).
         requests_per_utterance: prompts about each utterance; tasks come as often as their weights say.
@@ -43,6 +44,7 @@ class AskConfig(StageConfig):
     kinds: list[str] = field(default_factory=list)
     limit: int = option(0, at_least=0)
     tasks: str = "content"
+    only: list[str] = field(default_factory=list)
     prompts: str = option("seen", one_of=("seen", "all"))
     requests_per_utterance: int = option(1, at_least=1)
     most_utterances: int = option(1, at_least=1)

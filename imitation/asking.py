@@ -128,9 +128,13 @@ def plan_requests(utterances: Sequence[Utterance], tasks: TaskFile, config: AskC
         task.name: [prompt for prompt in task.prompts if prompt.is_seen or config.prompts == "all"]
         for task in tasks.tasks.values()
     }
-    used = [task for task in tasks.tasks.values() if allowed[task.name]]
+    for name in config.only:
+        if not allowed.get(name):
+            remedy = f"choose from {', '.join(one for one, prompts in allowed.items() if prompts)}"
+            raise UserError("option only", found=f"no task {name} that has prompts={config.prompts}", remedy=remedy)
+    used = [task for task in tasks.tasks.values() if allowed[task.name] and task.name in (config.only or allowed)]
     total = sum(task.weight for task in used)
-    num_prompts = sum(map(len, allowed.values()))
+    num_prompts = sum(len(allowed[task.name]) for task in used)
     if config.requests_per_utterance > num_prompts:
         remedy = f"ask for at most {num_prompts}, or write more prompts"
         found = f"{config.requests_per_utterance} of {num_prompts} prompts"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from corpus.manifest import BadRecord
 from corpus.speech_clips import FileRange, SegmentArchive, find_clips
+from lm.data.chat_template import has_foreign_template
 from lm.data.clips import ClipDocument, ClipRecord
 from lm.data.corpora import finished_corpus, write_corpus
 from lm.data.formats import ChatTurn, Codes, chat_document
@@ -34,7 +35,7 @@ SCALE = 1 << 64
 def write_documents(config: ImitationPrepareConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/imitation`` unless it is there; returns its numbers."""
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
-    if vocabulary.chat_template is not None:
+    if has_foreign_template(vocabulary):
         found = "a text model with a chat template of its own, where dialogues are written in our format"
         raise UserError(config.vocabulary, found=found, remedy="tune the text model on our chat format first")
     info = finished_corpus(run.folder / CORPUS, vocabulary)

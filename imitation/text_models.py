@@ -10,6 +10,7 @@ import numpy as np
 
 from corpus.manifest import Utterance
 from evaluation.answers.answering_models import CUT, MAX_SEED, ReceivedReply, read_reply, served_model
+from lm.data.chat_template import has_foreign_template
 from lm.data.formats import chat_prompt, system_row
 from lm.data.vocabulary import Ids, Vocabulary
 from lm.inference.generation import Generator
@@ -131,7 +132,7 @@ class ExportedText:
         self.config, self.name, self.digest = config, folder.name, file_digest(folder)
         self.generator = Generator.from_pretrained(folder, batch_size=config.batch_size)
         vocabulary = self.generator.vocabulary
-        if vocabulary.chat_template is not None:
+        if has_foreign_template(vocabulary):
             remedy = "serve it (vLLM, SGLang) and give the URL"
             raise UserError(str(folder), found="a model with a chat template of its own", remedy=remedy)
         self.system: Ids = system_row(config.system, vocabulary) if config.system else np.zeros(0, dtype=np.int32)

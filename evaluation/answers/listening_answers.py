@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lm.data.chat_template import has_foreign_template
 from lm.data.formats import ROLES, chat_message, speech_span, system_row
 from lm.data.vocabulary import Ids
 from lm.inference.listening_model import HeardPrompt, ListeningModel
@@ -31,7 +32,7 @@ class ListeningAnswers:
         torch.set_num_threads(threads)
         self.name, self.digest = folder.name, file_digest(folder)
         self.model = ListeningModel.from_pretrained(folder, batch_size=UNIT)
-        if self.model.vocabulary.chat_template is not None:
+        if has_foreign_template(self.model.vocabulary):
             remedy = "ask a model that was tuned on our chat format"
             raise UserError(str(folder), found="a model with a chat template of its own", remedy=remedy)
 

@@ -53,6 +53,11 @@ def our_template(vocabulary: Vocabulary) -> str:
     return OURS.replace("PREFIX", json.dumps(vocabulary.text_prefix)).replace("EOS", json.dumps(vocabulary.eos_token))
 
 
+def has_foreign_template(vocabulary: Vocabulary) -> bool:
+    """Whether dialogues are written in a base model's chat template, not in the format of `lm.data.formats`."""
+    return vocabulary.chat_template not in (None, our_template(vocabulary))
+
+
 def chat_messages(
     turns: Sequence[ChatTurn], vocabulary: Vocabulary, *, system: str = "", format: ReplyFormat = TEXT_GUIDED
 ) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from .sections.benchmarks import benchmarks_section
 from .sections.browser_page import browser_section
 from .sections.dialogues import dialogue_section
 from .sections.further_evaluations import further_section
+from .sections.hearing import generalisation_section, hearing_section
 from .sections.interleaving import interleaving_section
 from .sections.language_model import language_model_section
 from .sections.loss_curves import curves_section
@@ -36,6 +37,8 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     dialogue_section,
     served_section,
     browser_section,
+    hearing_section,
+    generalisation_section,
     steps_section,
     curves_section,
     tokenizer_section,

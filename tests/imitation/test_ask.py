@@ -53,6 +53,11 @@ def test_rules_answer_seen_prompts(manifest: Path) -> None:
     assert {metrics[f"agrees.{pair.task}"] for pair in found.pairs} == {1.0}
 
 
+def test_only_some_tasks(manifest: Path) -> None:
+    metrics = ask.STAGE.execute(config(manifest, only=["repeat", "people"], requests_per_utterance=2))
+    assert metrics["pairs.repeat"] == metrics["pairs.people"] == 40 == metrics["pairs"] / 2
+
+
 def test_requests_about_several_utterances(manifest: Path) -> None:
     ask.STAGE.execute(config(manifest, most_utterances=3, requests_per_utterance=4))
     pairs = read_pairs(manifest.parent / "pairs").pairs
@@ -148,6 +153,8 @@ def test_an_exported_model_answers_the_same_in_any_batch(manifest: Path) -> None
         ({"tasks": "nothing.yaml"}, "no such file"),
         ({"kinds": ["song"]}, "no utterance of the kinds song"),
         ({"requests_per_utterance": 19}, "19 of 18 prompts"),
+        ({"requests_per_utterance": 4, "only": ["repeat"]}, "4 of 3 prompts"),
+        ({"only": ["colors"]}, "no task colors that has prompts=seen"),
     ],
 )
 def test_refusals(options: dict[str, Any], found: str, manifest: Path) -> None:

@@ -20,6 +20,17 @@ def test_recipes_are_whole(name: str, tmp_path: Path) -> None:
     assert plan.steps["lm"].config.processes == plan.steps["lm"].options.parallel.tensor == 2  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("name", ["inserter", "mtbi"])
+def test_recipes_of_continuous_speech_are_whole(name: str, tmp_path: Path) -> None:
+    every = {"inserter": "without_interleaving,without_pretraining", "mtbi": "one_task,not_interleaved"}[name]
+    given = [f"recipe={name}", f"quickstart.out={tmp_path}"]
+    steps = make_plan(load_recipe(given)).steps
+    assert list(steps)[-1] == "report"
+    whole = make_plan(load_recipe([*given, f"quickstart.also=[{every}]"])).steps
+    shapes = {repr(step.options.model) for step in whole.values() if step.config.run == "lm.train"}  # type: ignore[attr-defined]
+    assert len(shapes) == 1 and len(whole) > len(steps)
+
+
 def test_a_section_of_no_step_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="section tokeniser of the recipe: no step of that name"):
         make_plan(load_recipe([f"quickstart.out={tmp_path}", "+tokeniser.fit.steps=3"]))

@@ -1,6 +1,7 @@
 """A language model that hears, asked a benchmark's questions in speech and in text."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from corpus.audio.files import read_audio, write_audio
 from evaluation import answer
 from evaluation.answers.config import AnswerConfig
+from lm.data.chat_template import our_template
 from lm.data.formats import chat_prompt
+from lm.data.vocabulary import Vocabulary
 from lm.inference.listening_model import HeardPrompt, ListeningModel
 from runtime.errors import UserError
 from tests.support.small_listening_model import save_small_listening_model
@@ -19,7 +22,8 @@ from tests.support.small_speech_model import noise
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("listening")
-    save_small_listening_model(made / "model")
+    vocabulary = save_small_listening_model(made / "model")
+    vocabulary.save_pretrained(made / "model" / "model", chat_template=our_template(vocabulary))  # as lm.export does
     rows = []
     for number in range(40):
         write_audio(made / "set" / f"{number}.wav", noise(number, 0.5 + number / 20))
@@ -31,9 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(folder: Path, out: Path, **options: Any) -> AnswerConfig:
     defaults: dict[str, Any] = {"benchmark": "trivia_qa", "direction": "s2t", "max_new_tokens": 6}
-    return AnswerConfig(
-        out=str(out), data=str(folder / "set"), model=str(folder / "model"), **(defaults | options)
-    )  # fmt: skip
+    defaults |= {"data": str(folder / "set"), "model": str(folder / "model")}
+    return AnswerConfig(out=str(out), **(defaults | options))
 
 
 def answers(out: Path) -> list[str]:
@@ -60,6 +63,14 @@ def test_typed_questions_and_system(folder: Path, tmp_path: Path) -> None:
     answer.STAGE.execute(config(folder, tmp_path / "typed", direction="t2t", limit=4))
     answer.STAGE.execute(config(folder, tmp_path / "system", direction="t2t", limit=4, system="be short"))
     assert answers(tmp_path / "typed") != answers(tmp_path / "system")
+
+
+def test_a_base_model_s_template_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "model", tmp_path / "other")
+    vocabulary = Vocabulary.from_pretrained(tmp_path / "other" / "model")
+    vocabulary.save_pretrained(tmp_path / "other" / "model", chat_template="{{ messages }}")
+    with pytest.raises(UserError, match="a chat template of its own"):
+        answer.STAGE.execute(config(folder, tmp_path / "out", model=str(tmp_path / "other")))
 
 
 def test_speech_is_refused_where_it_is_not_made(folder: Path, tmp_path: Path) -> None:
