@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from tests.support.commands import Commands
 
 SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
-LONGEST = ("laws/test_chain.py", "training/test_resume.py", "decoder/test_ranks.py")
+LONGEST = (
+    "laws/test_chain.py",
+    "training/test_resume.py",
+    "training/test_speech_layouts.py",
+    "training/test_layouts.py",
+    "decoder/test_ranks.py",
+)
 
 if SIDE_BY_SIDE:  # before anything imports numpy or torch; the processes that tests start inherit it
     for library in ("OMP", "MKL", "OPENBLAS"):
