@@ -41,6 +41,7 @@ COMMANDS = (
     Subcommand("lm import", "lm.import_hf", "weights of a Hugging Face model (Llama, Qwen2, Qwen3, GLM) to begin from"),
     Subcommand("lm train", "lm.train", "train a language model with Megatron (text2token, pre-training, fine-tuning)"),
     Subcommand("lm export", "lm.export", "Megatron checkpoint -> Hugging Face folder"),
+    Subcommand("lm export-audio", "lm.export_audio", "a model that hears by Whisper -> transformers' Qwen2-Audio"),
     Subcommand("lm generate", "lm.generate", "continue a prompt with an exported model of any family, text or speech"),
     Subcommand("text2token evaluate", "text2token.evaluate", "read generated speech tokens back as text"),
     Subcommand(

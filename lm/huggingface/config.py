@@ -1,4 +1,4 @@
-"""The options of lm.export and lm.import_hf."""
+"""The options of lm.export, lm.export_audio and lm.import_hf."""
 
 from __future__ import annotations
 
@@ -54,3 +54,19 @@ class ImportHfConfig(StageConfig):
     noise: float = option(0.02, at_least=0)
     vocabulary_multiple: int = option(128, at_least=1)
     sequence_length: int = option(8192, at_least=1)
+
+
+@dataclass(kw_only=True)
+class ExportAudioConfig(StageConfig):
+    """Options of lm.export_audio.
+
+    Attributes:
+        model: output folder of lm.export, of a model that hears by Whisper's encoder (layer pooled) and a linear
+            connector.
+        shard_gigabytes: most of one safetensors file.
+        check: compare the logits after a clip; holds both models in fp32.
+    """
+
+    model: str
+    shard_gigabytes: float = option(2.0, above=0)
+    check: bool = True
