@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def shown(info: CorpusInfo, document: int, world: Path) -> str:
     kept = np.ones(len(row), dtype=bool)
     for start, stop in speech_runs(row, v):
         kept[start + 1 : stop] = False
-    return render(row[kept], v).replace("‹1 speech: 0›", "*").replace("\n", " ")
+    return re.sub(r"‹\d+ vectors›", "*", render(row[kept], v)).replace("\n", " ")
 
 
 NEMO = [

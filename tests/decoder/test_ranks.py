@@ -69,7 +69,9 @@ def assert_alike(out: Path, alone: Path) -> None:
     for row, other in zip(rows, expected, strict=True):
         assert row.keys() == other.keys()
         for name, value in row.items():
-            assert math.isclose(value, other[name], rel_tol=1e-5, abs_tol=1e-5), (row["step"], name)
+            # Gradients are summed in another order; under an adversary fp32 keeps five digits of their norm, not six.
+            bound = 1e-4 if name == "gradient_norm" else 1e-5
+            assert math.isclose(value, other[name], rel_tol=bound, abs_tol=1e-5), (row["step"], name)
     first, second = (torch.load(f"{out}-rank-{rank}.pt", weights_only=True) for rank in (0, 1))
     single = torch.load(f"{alone}-rank-0.pt", weights_only=True)
     for name, value in first.items():

@@ -11,20 +11,9 @@ from pathlib import Path
 import pytest
 
 from recipes.cli import COMMANDS, Subcommand, main
+from tests.support.rooms import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = (
-    "runtime",
-    "corpus",
-    "tokenizer",
-    "text2token",
-    "lm",
-    "decoder",
-    "chatbot",
-    "evaluation",
-    "imitation",
-    "recipes",
-)
 HEAVY = ("torch", "nemo", "megatron", "transformers", "lhotse", "matplotlib", "vector_quantize_pytorch")
 
 

@@ -10,20 +10,9 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from recipes.cli import find_command
+from tests.support.rooms import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = (
-    "runtime",
-    "corpus",
-    "tokenizer",
-    "lm",
-    "decoder",
-    "text2token",
-    "chatbot",
-    "evaluation",
-    "imitation",
-    "recipes",
-)
 OWN = (*ROOMS, "benchmarks", "tests")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "docs/*.md", "benchmarks/*.py")
 PARTS = ("*.py", "*.yaml", "*.j2", "*.html", "Dockerfile")

@@ -15,20 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recipes.cli import COMMANDS
+from tests.support.rooms import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = (
-    "runtime",
-    "corpus",
-    "tokenizer",
-    "lm",
-    "decoder",
-    "text2token",
-    "chatbot",
-    "evaluation",
-    "imitation",
-    "recipes",
-)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Words that hide a technical term, or that a reader of today's technical English stumbles over.
 BANNED = re.compile(r"\b(told|put up with|so many|mend(?:s|ed)?|beside|whoever|lest|bears)\b", re.IGNORECASE)

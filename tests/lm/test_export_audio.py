@@ -19,8 +19,8 @@ from lm.training.connector import Connector
 from lm.training.speech_config import ConnectorConfig, SpeechRecord
 from runtime.artefact import read_json, write_json
 from runtime.errors import UserError
-from tests.support.small_listening_model import HIDDEN, save_small_listening_model
-from tests.support.small_speech_model import noise
+from tests.support.small_listening_model import save_small_listening_model
+from tests.support.small_speech_model import HIDDEN, noise
 from tokenizer.hearing.load import load_encoder
 
 

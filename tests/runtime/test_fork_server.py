@@ -25,6 +25,7 @@ import json, os, random, signal, sys, time
 import numpy.random
 import slow_library
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's background job
 is_main = sys.modules["__main__"].__dict__ is globals()
 print(json.dumps({
     "argv": sys.argv, "name": __name__, "spec": __spec__.name, "is_main": is_main, "path": sys.path[0],

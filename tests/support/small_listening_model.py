@@ -15,36 +15,17 @@ from lm.training.speech_config import ConnectorConfig, SpeechRecord
 from runtime.artefact import write_json
 from tokenizer.hearing.load import load_encoder
 
-from .small_speech_model import TEXTS, make_speech_tokenizer
-
-HIDDEN = 32
+from .small_speech_model import HIDDEN, TEXTS, make_speech_tokenizer, save_small_llama
 
 
 def save_small_listening_model(folder: Path) -> Vocabulary:
     """Write ``model/`` and ``hearing/``."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     torch.set_num_threads(1)
     hearing = folder / "hearing"
     make_speech_tokenizer().save_pretrained(hearing / "encoder")
     encoder = load_encoder(hearing / "encoder", layer="back")
     vocabulary = build_vocabulary(train_bpe(TEXTS * 4, 300), num_speech_tokens=1, speech_tokenizer="none")
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=vocabulary.size,
-        hidden_size=HIDDEN,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        pad_token_id=vocabulary.pad,
-        bos_token_id=None,
-        eos_token_id=vocabulary.eos,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder / "model")
-    vocabulary.save_pretrained(folder / "model")
+    save_small_llama(folder / "model", vocabulary, max_positions=512)
     shape = ConnectorConfig(kind="stack", stride=2)
     save_file(Connector(shape, encoder.width, HIDDEN).state_dict(), hearing / "connector.safetensors")
     record = SpeechRecord(

@@ -20,6 +20,7 @@ from tokenizer.model import SpeechTokenizer
 from tokenizer.quantisers.config import QuantiserConfig
 
 CODES = 32
+HIDDEN = 32
 TEXTS = ["now the ball is in the box", "the capital of france is paris"]
 
 
@@ -52,32 +53,37 @@ def make_speech_tokenizer() -> SpeechTokenizer:
     return made
 
 
-def save_small_model(folder: Path) -> SmallModel:
-    """Write all its parts below a folder."""
+def save_small_llama(folder: Path, vocabulary: Vocabulary, *, max_positions: int) -> None:
+    """A language model of `HIDDEN` wide layers and random weights, with its vocabulary."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=vocabulary.size,
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=max_positions,
+        initializer_range=0.3,
+        pad_token_id=vocabulary.pad,
+        bos_token_id=None,
+        eos_token_id=vocabulary.eos,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    vocabulary.save_pretrained(folder)
+
+
+def save_small_model(folder: Path) -> SmallModel:
+    """Write all its parts below a folder."""
     torch.set_num_threads(1)
     speech = make_speech_tokenizer()
     speech.save_pretrained(folder / "tokenizer")
     vocabulary = build_vocabulary(
         train_bpe(TEXTS * 4, 300), num_speech_tokens=CODES, speech_tokenizer=speech.fingerprint
     )
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=vocabulary.size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-        pad_token_id=vocabulary.pad,
-        bos_token_id=None,
-        eos_token_id=vocabulary.eos,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder / "model")
-    vocabulary.save_pretrained(folder / "model")
+    save_small_llama(folder / "model", vocabulary, max_positions=256)
     small = BackboneConfig(width=32, layers=2, heads=2, expansion=2, kernel=3)
     decoder = DecoderConfig(
         encoder=small,
