@@ -9,6 +9,7 @@ from typing import Any
 
 from corpus.manifest import Utterance, read_manifest
 from evaluation.answers.answering_models import CUT, ReceivedReply
+from evaluation.sets.reading import choose_in_order
 from runtime.chat_endpoint import FailureTally
 from runtime.errors import UserError
 from runtime.hashing import seed_of
@@ -28,7 +29,8 @@ def ask_all(config: AskConfig, run: Run) -> dict[str, Any]:
     """Ask what is not asked yet, and write the pairs; returns their numbers."""
     tasks = read_tasks(config.tasks)
     manifest = read_manifest(config.manifest, config.max_bad_share, should_check_audio=False).of_kinds(config.kinds)
-    requests = list(plan_requests(chosen(manifest.utterances, config), tasks, config))
+    utterances = choose_in_order(tuple(manifest.utterances), config.limit, f"{config.seed} utterances")
+    requests = list(plan_requests(utterances, tasks, config))
     model = open_text_model(config)
     tally = FailureTally(config.model, "requests have no answer", config.requests.max_failed_share)
     with Journal(run.folder / ASKED) as journal, run.progress(len(requests), "answers", unit="answer") as bar:
@@ -107,14 +109,6 @@ def agreement(whole: Sequence[tuple[TextRequest, str]]) -> dict[str, float]:
         if wanted is not None:
             equal[request.task.name].append(text.strip().lower() == wanted.lower())
     return {f"agrees.{task}": round(sum(hits) / len(hits), 4) for task, hits in equal.items()}
-
-
-def chosen(utterances: Sequence[Utterance], config: AskConfig) -> list[Utterance]:
-    """The utterances to ask about: all, or a seeded choice, in the manifest's order."""
-    if not config.limit or config.limit >= len(utterances):
-        return list(utterances)
-    kept = random.Random(f"{config.seed} utterances").sample(range(len(utterances)), config.limit)
-    return [utterances[number] for number in sorted(kept)]
 
 
 def plan_requests(utterances: Sequence[Utterance], tasks: TaskFile, config: AskConfig) -> Iterator[TextRequest]:

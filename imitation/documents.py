@@ -111,7 +111,7 @@ class PairDocuments:
         system = self.pairs.header.system
         if self.speech is None:
             self.counts["text"] += 1
-            asked = pair.text.replace(PLACE, pair.content, 1)
+            asked = pair.with_transcript(pair.content)
             return chat_document([ChatTurn(asked, pair.response)], self.vocabulary, system=system)
         is_spoken = self.forms(pair)
         spans = [self.speech.span(one) if said else None for one, said in zip(pair.utterances, is_spoken, strict=True)]
@@ -128,8 +128,12 @@ class PairDocuments:
         draw = random.Random(seed_of(self.config.seed, "forms", *pair.utterances, pair.task, pair.prompt))
         if len(pair.utterances) == 1 or draw.random() >= self.config.interleaved_share:
             return [True] * len(pair.utterances)
-        first = draw.randrange(2)
-        return [number % 2 == first for number in range(len(pair.utterances))]
+        return in_turn(len(pair.utterances), draw.randrange(2))
+
+
+def in_turn(count: int, first: int) -> list[bool]:
+    """For each of ``count`` utterances whether it is speech: every second one, from number ``first`` (0 or 1) on."""
+    return [number % 2 == first for number in range(count)]
 
 
 def mixed_content(pair: ImitationPair, speech: list[Codes | None]) -> tuple[str | Codes, ...]:

@@ -16,6 +16,8 @@ from corpus.json_lines import numbered_lines, parse_json_line
 from runtime.artefact import file_digest, read_json, write_json, write_text
 from runtime.errors import UserError
 
+from .tasks.task_file import PLACE
+
 LINES, HEADER = "pairs.jsonl", "pairs.json"
 
 
@@ -48,6 +50,10 @@ class ImitationPair:
         if not utterances or len(utterances) != len(transcripts):
             raise ValueError(f"{len(utterances)} utterances and {len(transcripts)} transcripts")
         return cls(**{**row, "utterances": utterances, "transcripts": transcripts})
+
+    def with_transcript(self, transcript: str) -> str:
+        """The prompt as a text model reads it."""
+        return self.text.replace(PLACE, transcript, 1)
 
     @property
     def content(self) -> str:

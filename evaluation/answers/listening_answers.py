@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lm.data.chat_template import has_foreign_template
-from lm.data.formats import ROLES, chat_message, speech_span, system_row
+from lm.data.formats import Said, chat_message, chat_prompt, system_row
 from lm.data.vocabulary import Ids
 from lm.inference.listening_model import HeardPrompt, ListeningModel
 from runtime.artefact import file_digest
@@ -71,13 +71,13 @@ class ListeningAnswers:
         for shot in prompt.shots:
             rows += [chat_message("user", shot.prompt, vocabulary), chat_message("assistant", shot.answer, vocabulary)]
         clips: list[torch.Tensor] = []
+        content: Said
         if prompt.text is not None:
-            rows.append(chat_message("user", prompt.text, vocabulary))
+            content = prompt.text
         else:
             assert prompt.audio is not None
             clips = self.model.hear([prompt.audio.read()])
-            said = speech_span(self.model.placeholders(clips[0]), vocabulary)
-            told = vocabulary.encode_text(prompt.instruction) if prompt.instruction else []
-            rows.append(np.array([vocabulary.special(ROLES["user"]), *told, *said], dtype=np.int32))
-        rows.append(np.array([vocabulary.special(ROLES["assistant"])], dtype=np.int32))
+            said = self.model.placeholders(clips[0])
+            content = (f"{prompt.instruction} ", said) if prompt.instruction else said
+        rows.append(chat_prompt(content, vocabulary))
         return HeardPrompt(np.concatenate(rows), clips)

@@ -27,6 +27,7 @@ from runtime.hashing import seed_of
 from .config import TRANSCRIPT
 
 SEEN, UNSEEN_PROMPTS, UNSEEN_TASKS = GROUPS = ("seen", "unseen_prompts", "unseen_tasks")
+TITLES = {SEEN: "seen prompts", UNSEEN_PROMPTS: "unseen prompts", UNSEEN_TASKS: "unseen tasks"}
 Floats = npt.NDArray[np.float64]
 
 

@@ -14,9 +14,9 @@ from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance, read_manifest
 from evaluation.judges.recognisers import find_recogniser
 from evaluation.judges.transcription import transcribe_kept
-from imitation.documents import mixed_content
+from imitation.documents import in_turn, mixed_content
 from imitation.pairs import ImitationPair, PairsFile, read_pairs
-from imitation.tasks.task_file import PLACE, TaskFile, read_tasks
+from imitation.tasks.task_file import TaskFile, read_tasks
 from lm.data.formats import Codes, Said, chat_prompt, system_row
 from lm.data.vocabulary import Ids
 from lm.inference.listening_model import HeardPrompt, ListeningModel
@@ -165,28 +165,29 @@ class GeneralisationBenchmark:
         yield from (known[name] for name in names)
 
     def _generate(self, condition: str, pairs: Sequence[ImitationPair]) -> list[str]:
-        vocabulary = self.model.vocabulary
+        vocabulary, heard = self.model.vocabulary, dict[str, Tensor]()
         rows = self.model.generate(
-            [self._prompt(condition, pair) for pair in pairs],
+            [self._prompt(condition, pair, heard) for pair in pairs],
             max_new_tokens=[self.tasks.tasks[pair.task].max_new_tokens for pair in pairs],
             stop=vocabulary.end_ids,
         )
         return [vocabulary.decode_text(row).strip() for row in rows]
 
-    def _prompt(self, condition: str, pair: ImitationPair) -> HeardPrompt:
+    def _prompt(self, condition: str, pair: ImitationPair, heard: dict[str, Tensor]) -> HeardPrompt:
+        """A pair's prompt; ``heard`` keeps the vectors of its utterances for the pairs that follow."""
         clips: list[Tensor] = []
         if condition in (SPEECH, INTERLEAVED):
-            first = 0 if condition == SPEECH else seed_of(self.config.seed, "forms", *pair.utterances) % 2
+            is_spoken = [True] * len(pair.utterances)
+            if condition == INTERLEAVED:
+                is_spoken = in_turn(len(is_spoken), seed_of(self.config.seed, "forms", *pair.utterances) % 2)
             placeholders: list[Codes | None] = []
-            for number, one in enumerate(pair.utterances):
-                if condition == INTERLEAVED and number % 2 != first:
-                    placeholders.append(None)
-                    continue
-                (vectors,) = self.model.hear([read_segment(self.known[one].segment)])
-                clips.append(vectors)
-                placeholders.append(self.model.placeholders(vectors))
+            for one, said in zip(pair.utterances, is_spoken, strict=True):
+                if said and one not in heard:
+                    (heard[one],) = self.model.hear([read_segment(self.known[one].segment)])
+                clips += [heard[one]] if said else []
+                placeholders.append(self.model.placeholders(heard[one]) if said else None)
             content: Said = mixed_content(pair, placeholders)
         else:
-            heard = [self._heard[one] for one in pair.utterances] if condition == CASCADE else pair.transcripts
-            content = pair.text.replace(PLACE, " ".join(heard), 1)
+            texts = [self._heard[one] for one in pair.utterances] if condition == CASCADE else pair.transcripts
+            content = pair.with_transcript(" ".join(texts))
         return HeardPrompt(np.concatenate([self._system, chat_prompt(content, self.model.vocabulary)]), clips)

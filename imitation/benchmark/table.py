@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from runtime.artefact import atomic_path, write_text
 
 from .config import TRANSCRIPT
-from .generalisation import GROUPS, GroupScore, imitation_gap
+from .generalisation import GROUPS, TITLES, GroupScore, imitation_gap
 
-TITLES = {"seen": "seen prompts", "unseen_prompts": "unseen prompts", "unseen_tasks": "unseen tasks"}
 COLOURS = {"transcript": "#8d99ae", "speech": "#0b6e99", "interleaved": "#59a5c2", "cascade": "#d1495b"}
 Scores = Mapping[str, Mapping[str, GroupScore]]
 

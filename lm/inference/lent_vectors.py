@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lm.data.clips import speech_runs
 from lm.data.vocabulary import Ids, Vocabulary
 
 FIRST_ROWS = 1024
@@ -93,11 +94,10 @@ def fill_placeholders(row: npt.NDArray[np.integer], spans: Sequence[Ids], vocabu
         ValueError: runs and spans differ in number or length.
     """
     filled = row.astype(np.int32)
-    is_speech = vocabulary.is_speech(row)
-    edges = np.flatnonzero(np.diff(is_speech.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
-    if len(edges) != len(spans):
-        raise ValueError(f"{len(spans)} spans of vectors for a document with {len(edges)} runs of placeholders")
-    for number, ((begin, end), span) in enumerate(zip(edges.tolist(), spans, strict=True)):
+    runs = speech_runs(row, vocabulary)
+    if len(runs) != len(spans):
+        raise ValueError(f"{len(spans)} spans of vectors for a document with {len(runs)} runs of placeholders")
+    for number, ((begin, end), span) in enumerate(zip(runs, spans, strict=True)):
         if len(span) != end - begin:
             raise ValueError(f"span {number} has {len(span)} vectors for {end - begin} placeholders")
         filled[begin:end] = span

@@ -107,10 +107,6 @@ class ListeningModel:
 
     # -- speech -------------------------------------------------------------------------------------------------
 
-    def num_positions(self, num_samples: int) -> int:
-        """Places that a clip of ``num_samples`` at the encoder's sample rate takes in a prompt."""
-        return -(-self._encoder.num_positions(num_samples) // self.record.connector.stride)
-
     def placeholders(self, vectors: Tensor) -> npt.NDArray[np.uint16]:
         """Codes that stand for a clip's vectors (P, H) in the layouts of `lm.data.formats`."""
         return np.zeros(len(vectors), dtype=np.uint16)

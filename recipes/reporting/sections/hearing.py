@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from imitation.benchmark.generalisation import TITLES
 from recipes.reporting.blocks import Section, percent, png_uri
 from recipes.reporting.run_results import Results
 
@@ -15,7 +16,6 @@ CONTROLS = {
     "one": "a connector trained on repeating alone",
     "speech": "a connector trained on speech alone",
 }
-GROUPS = {"seen": "seen prompts", "unseen_prompts": "unseen prompts", "unseen_tasks": "unseen tasks"}
 
 
 def control_of(step: str) -> str:
@@ -77,12 +77,12 @@ def generalisation_section(results: Results) -> Section | None:
             if condition in ("transcript", "cascade") and step != measured[0]:
                 continue  # the same text model in every row
             cells = []
-            for group in GROUPS:
+            for group in TITLES:
                 one = groups.get(group)
                 bounds = f"({percent(one['interval'][0])} to {percent(one['interval'][1])})" if one else ""
                 cells.append(f"{percent(one['mean'])} {bounds}" if one else "")
             rows.append([control_of(step) or "this recipe", condition, *cells])
-    section.table(["connector", "input", *GROUPS.values()], rows)
+    section.table(["connector", "input", *TITLES.values()], rows)
     folder = results.folder(measured[0])
     if folder is not None and (folder / "generalisation.png").is_file():
         section.image(png_uri((folder / "generalisation.png").read_bytes()), "means over tasks by group and input")
