@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.mapping import CheckpointingException
+from megatron.core.dist_checkpointing.dict_utils import extract_matching_values, nested_values
+from megatron.core.dist_checkpointing.mapping import CheckpointingException, ShardedBase, ShardedTensorFactory
+from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
 from megatron.core.optimizer import MegatronOptimizer
 from torch.distributed.checkpoint.api import CheckpointException
@@ -40,6 +43,8 @@ RECORD_FILE = "checkpoint.json"
 # Of megatron-core's shardings of a distributed optimizer's state the default fails on gloo, and only this one loads
 # under another pipeline layout.
 SHARDING = {"distrib_optim_sharding_type": "fully_reshardable"}
+EXTRA_STATE = "_extra_state"  # end of the keys of what modules keep besides parameters
+MOST_NAMED = 8  # keys in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +215,11 @@ def _drop_old(folder: Path, keep: int, keep_every: int) -> None:
 
 
 def load_checkpoint(path: Path, chunks: Sequence[torch.nn.Module], optimizer: MegatronOptimizer) -> None:
-    """Load weights and optimizer, saved under any layout."""
+    """Load weights and optimizer, saved under any layout and by local or Transformer Engine's layers.
+
+    Raises:
+        UserError: a damaged checkpoint, or one that lacks a weight or an optimizer state.
+    """
     allocate_states(optimizer)
     state = _model_state(chunks)
     state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=dict(SHARDING))
@@ -220,28 +229,50 @@ def load_checkpoint(path: Path, chunks: Sequence[torch.nn.Module], optimizer: Me
 
 
 def load_weights(path: Path, chunks: Sequence[torch.nn.Module]) -> None:
-    """Load weights only, saved under any layout.
+    """Load weights only, saved under any layout and by local or Transformer Engine's layers.
 
     Of a speech input, what the checkpoint lacks keeps its initial value: connector and encoder where it is a text
     model, the encoder where that was frozen.
+
+    Raises:
+        UserError: a damaged checkpoint, or one that lacks a weight.
     """
-    state = _model_state(chunks)
-    lacking: set[str] = set()
-    if any(name.startswith(PREFIX) for part in state.values() for name in part):
-        stored = set(dist_checkpointing.load_tensors_metadata(str(path)))
-        for part in state.values():
-            lacking |= {name for name in part if name.startswith(PREFIX) and name not in stored}
-            for name in lacking & part.keys():
-                del part[name]
-    _set_model_state(chunks, _load(state, path), lacking)
+    _set_model_state(chunks, _load(_model_state(chunks), path, optional=(PREFIX,)))
 
 
-def _load(state: dict[str, Any], path: Path) -> dict[str, Any]:
+def _load(state: dict[str, Any], path: Path, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The checkpoint's content for ``state``, without what it may lack: extra states, and keys that begin so."""
     try:
+        stored = {entry.key for entry in load_sharded_metadata(str(path)).values()}
+        absent, state = extract_matching_values(state, lambda value: not _keys(value) <= stored)
+        _check_absent({key for value in nested_values(absent) for key in _keys(value)} - stored, optional, path)
         return dist_checkpointing.load(state, str(path))
-    except (CheckpointException, CheckpointingException, OSError, EOFError, KeyError) as error:
-        remedy = "delete this checkpoint's folder: an older one is used then, or training begins again"
+    except (CheckpointException, CheckpointingException, OSError, EOFError) as error:
+        remedy = "see whether its files can be read; without this folder (move it away) the run begins at an older one"
         raise damaged_checkpoint(path, error, remedy) from error
+
+
+def _keys(value: object) -> set[str]:
+    """The keys of a checkpoint that a leaf of a sharded state is read from."""
+    if isinstance(value, ShardedTensorFactory):
+        return {part.key for part in nested_values(value.build())}
+    return {value.key} if isinstance(value, ShardedBase) else set()
+
+
+def _check_absent(absent: set[str], optional: tuple[str, ...], path: Path) -> None:
+    """Refuse a checkpoint that lacks more than it may; on all processes, of which each asks for its own keys.
+
+    Transformer Engine's modules ask for extra states (scales of FP8) that checkpoints of other layers or of another
+    precision do not hold; they then begin as those of a new model.
+    """
+    everywhere: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everywhere, {key for key in absent if not key.endswith(EXTRA_STATE)})
+    lacking = sorted(key for key in set().union(*everywhere) if not key.startswith(optional))
+    if lacking:
+        more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+        found = f"no {', '.join(lacking[:MOST_NAMED])}{more}, which this run's model or optimizer has"
+        remedy = "the checkpoint is of another model or version: begin with one of this shape, or change model.* to its"
+        raise UserError(str(path), found=found, remedy=remedy)
 
 
 def damaged_checkpoint(path: Path, error: BaseException, remedy: str) -> UserError:
@@ -254,11 +285,11 @@ def _model_state(chunks: Sequence[torch.nn.Module]) -> dict[str, Any]:
     return {name: inner_model(chunk).sharded_state_dict() for name, chunk in zip(_names(chunks), chunks, strict=True)}
 
 
-def _set_model_state(chunks: Sequence[torch.nn.Module], state: dict[str, Any], lacking: Collection[str] = ()) -> None:
-    """``lacking``: names that ``state`` may be without."""
+def _set_model_state(chunks: Sequence[torch.nn.Module], state: dict[str, Any]) -> None:
+    """``state`` lacks nothing but what `_load` lets a checkpoint lack."""
     for name, chunk in zip(_names(chunks), chunks, strict=True):
-        missing, unexpected = inner_model(chunk).load_state_dict(state[name], strict=not lacking)
-        assert not unexpected and set(missing) <= set(lacking), (missing, unexpected)
+        _, unexpected = inner_model(chunk).load_state_dict(state[name], strict=False)
+        assert not unexpected, unexpected
 
 
 def inner_model(chunk: torch.nn.Module) -> Any:
