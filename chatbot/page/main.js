@@ -1,5 +1,6 @@
 /** Joins the page's parts: what the user does goes to the dialogue, what the dialogue tells is shown. */
 
+import { closePanel } from "./appearance.js";
 import { Connection } from "./connection.js";
 import { Dialogue } from "./dialogue.js";
 import { KeyDialog } from "./key-dialog.js";
@@ -128,8 +129,7 @@ find("new").addEventListener("click", () => {
 });
 document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]")) return;
-  if (event.key === "Escape" && find("panel").classList.contains("open")) showPanel(false);
-  else if (event.key === "Escape") dialogue.stop();
+  if (event.key === "Escape" && !closePanel()) dialogue.stop();
   if (event.key === "/" && !event.target.closest("input, select")) {
     event.preventDefault();
     find("question").focus();
@@ -193,30 +193,6 @@ for (const id of ["echo", "noise"])
     talk.drop();
     microphone.close(); // opened anew, with the other setting, at the next turn
   });
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const root = document.documentElement;
-const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
-const showTheme = () => find("theme").setAttribute("aria-pressed", isDark());
-find("theme").addEventListener("click", () => {
-  root.dataset.theme = isDark() ? "light" : "dark";
-  showTheme();
-  try {
-    localStorage.setItem("theme", root.dataset.theme);
-  } catch {
-    // storage is forbidden: the choice lasts as long as the page
-  }
-});
-dark.addEventListener("change", showTheme);
-showTheme();
-
-function showPanel(isOpen) {
-  find("panel").classList.toggle("open", isOpen);
-  find("panel-button").setAttribute("aria-expanded", isOpen);
-  find(isOpen ? "panel" : "panel-button").focus();
-}
-find("panel-button").addEventListener("click", () => showPanel(!find("panel").classList.contains("open")));
-find("panel-close").addEventListener("click", () => showPanel(false));
 
 animate([
   new Level(find("level-in"), () => microphone.analyser),

@@ -82,7 +82,7 @@ def test_everybody_can_use_it(visit, scheme: str) -> None:
 
 
 def test_colours_can_be_switched_and_stay(visit, url: str) -> None:
-    page = visit(color_scheme="light").page
+    page = visit(color_scheme="light").ready().page
     ground = "() => getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
     page.get_by_role("button", name="Dark colours").click()
@@ -90,6 +90,20 @@ def test_colours_can_be_switched_and_stay(visit, url: str) -> None:
     assert dark != light
     page.goto(url)
     assert page.evaluate(ground) == dark
+
+
+def test_colours_and_panel_answer_before_the_server_has(visit, url: str) -> None:
+    talk = visit("about:blank", color_scheme="light")
+    page = talk.page
+    page.route("**/page/settings.json", lambda _: None)  # never answered
+    page.goto(url)
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="Dark colours").click()
+    assert page.evaluate(ground) != light
+    page.set_viewport_size({"width": 360, "height": 800})  # the panel is a drawer there
+    page.get_by_role("button", name="Settings and timings").click()
+    talk.wait("#panel.open")
 
 
 def test_a_key_is_asked_for_and_a_wrong_one_refused(visit, locked_url: str) -> None:
