@@ -27,7 +27,7 @@ from lm.data.corpora import write_corpus
 from lm.data.formats import text_document
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import build_vocabulary
-from lm.train import run
+from lm.train import STAGE
 from lm.training.config import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
@@ -104,10 +104,10 @@ def peak_of_training(config: LmTrainConfig) -> int:
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
-        run(config, Run(out))
+        STAGE.run(config, Run(out))
         return int(torch.cuda.max_memory_allocated())
     with LiveStorages() as live:
-        run(config, Run(out))
+        STAGE.run(config, Run(out))
     return live.most
 
 

@@ -9,24 +9,14 @@ for each other are refused: the tokens of one speech tokenizer mean nothing to a
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .engine.bundle_config import BundleConfig
-
-
-def run(config: BundleConfig, run: Run) -> dict[str, Any]:
-    """Copy the parts, check that they load and belong together, and put the bundle in place."""
-    from .engine.bundling import bundle_parts
-
-    return bundle_parts(config, run)
-
 
 STAGE = Stage(
     name="chatbot.bundle",
     config=BundleConfig,
-    run=run,
+    implementation="chatbot.engine.bundling:bundle_parts",
     summary="Put speech tokenizer, language model and speech decoder into one chatbot folder.",
     inputs=lambda config: [
         config.tokenizer,

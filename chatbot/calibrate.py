@@ -10,24 +10,14 @@ copy with ``reply.min_confidence`` in chat.yaml, and <out>/confidences.jsonl (qu
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .answers.calibration_config import CalibrateConfig
-
-
-def run(config: CalibrateConfig, run: Run) -> dict[str, Any]:
-    """Ask the questions, set the threshold; returns it and the shares lost."""
-    from .answers.calibration import calibrate
-
-    return calibrate(config, run)
-
 
 STAGE = Stage(
     name="chatbot.calibrate",
     config=CalibrateConfig,
-    run=run,
+    implementation="chatbot.answers.calibration:calibrate",
     summary="Set the confidence below which a chatbot says that it did not understand, from held-out questions.",
     inputs=lambda config: [config.bundle, config.manifest],
     example="bundle=runs/quickstart/bundle manifest=runs/quickstart/corpus/heldout_sentence.jsonl "

@@ -8,24 +8,14 @@ audio. Works in units like `chatbot.dialogues`: kill it at any moment and call i
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .data.import_config import DialogueImportConfig
-
-
-def run(config: DialogueImportConfig, run: Run) -> dict[str, Any]:
-    """Gather the dialogues, then finish the units that are not finished yet; returns what they hold."""
-    from .data.recorded_dialogues import import_dialogues
-
-    return import_dialogues(config, run)
-
 
 STAGE = Stage(
     name="chatbot.dialogue_import",
     config=DialogueImportConfig,
-    run=run,
+    implementation="chatbot.data.recorded_dialogues:import_dialogues",
     summary="Recorded dialogues -> dialogues with speech tokens that chatbot.prepare takes.",
     inputs=lambda config: [*filter(None, (config.turns, config.turns_heldout)), config.tokenizer],
     example="turns=recordings.jsonl tokenizer=runs/quickstart/tokenizer out=runs/recorded",

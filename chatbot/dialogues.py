@@ -13,25 +13,15 @@ at any moment and call it again: what is finished is kept, and the output is byt
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 from text2token.texts import is_url
 
 from .data.dialogues_config import DialoguesConfig
 
-
-def run(config: DialoguesConfig, run: Run) -> dict[str, Any]:
-    """Gather what can be spoken, then finish the units that are not finished yet; returns what they hold."""
-    from .data.dialogue_synthesis import synthesise_dialogues
-
-    return synthesise_dialogues(config, run)
-
-
 STAGE = Stage(
     name="chatbot.dialogues",
     config=DialoguesConfig,
-    run=run,
+    implementation="chatbot.data.dialogue_synthesis:synthesise_dialogues",
     summary="Text dialogues -> filtered, shortened, spoken dialogues that chatbot.prepare takes.",
     inputs=lambda config: [
         *(one for one in (config.texts, config.texts_heldout) if one and not is_url(one)),

@@ -21,24 +21,14 @@ sample (GLM-4-Voice) instead of from all at once.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .data.prepare_config import ChatPrepareConfig
-
-
-def run(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
-    """Join questions with replies, read dialogues, and write the LM corpus."""
-    from .data.fine_tuning_corpus import prepare
-
-    return prepare(config, run)
-
 
 STAGE = Stage(
     name="chatbot.prepare",
     config=ChatPrepareConfig,
-    run=run,
+    implementation="chatbot.data.fine_tuning_corpus:prepare",
     summary="Spoken questions, dialogues -> the LM corpus that fine-tunes a spoken chatbot.",
     inputs=lambda config: [
         config.vocabulary,

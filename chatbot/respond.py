@@ -12,24 +12,14 @@ same as alone. After a kill, finished batches are kept.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .answers.config import RespondConfig
-
-
-def run(config: RespondConfig, run: Run) -> dict[str, Any]:
-    """Answer all questions; returns how many and how fast."""
-    from .answers.answering import respond
-
-    return respond(config, run)
-
 
 STAGE = Stage(
     name="chatbot.respond",
     config=RespondConfig,
-    run=run,
+    implementation="chatbot.answers.answering:respond",
     summary="Answer spoken questions with a chatbot, in speech.",
     inputs=lambda config: [config.bundle, config.manifest, config.dialogues or None],
     example="bundle=runs/quickstart/bundle manifest=runs/quickstart/corpus/heldout_sentence.jsonl "

@@ -11,23 +11,14 @@ Writes into ``out``: ``train.jsonl``, ``heldout_sentence.jsonl`` (seen voices, u
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .world.build_config import BuildConfig
-from .world.spoken_corpus import build_corpus
-
-
-def run(config: BuildConfig, run: Run) -> dict[str, Any]:
-    """Import the user's recordings, plan and synthesise the built-in speech, write the lists; returns the metrics."""
-    return build_corpus(config, run)
-
 
 STAGE = Stage(
     name="corpus.build",
     config=BuildConfig,
-    run=run,
+    implementation="corpus.world.spoken_corpus:build_corpus",
     summary="Make a spoken corpus on the spot (and add your own recordings to it).",
     inputs=lambda config: [config.manifest],
     example="out=runs/corpus num_utterances=6000",

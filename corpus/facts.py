@@ -12,24 +12,14 @@ Writes into ``out``: ``facts.jsonl``; ``texts.jsonl`` (all groups) and ``texts_<
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .world.fact_config import FactCorpusConfig
-
-
-def run(config: FactCorpusConfig, run: Run) -> dict[str, Any]:
-    """Compose and speak; returns the metrics."""
-    from .world.fact_corpus import build_fact_corpus
-
-    return build_fact_corpus(config, run)
-
 
 STAGE = Stage(
     name="corpus.facts",
     config=FactCorpusConfig,
-    run=run,
+    implementation="corpus.world.fact_corpus:build_fact_corpus",
     summary="Make texts and speech about made-up facts, in groups by what tells them.",
     inputs=lambda config: [config.corpus],
     example="corpus=runs/quickstart/corpus out=runs/facts",

@@ -9,25 +9,15 @@ after a kill, finished batches are kept and the rest is made as it would have be
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .config import VOCODERS
 from .resynthesis_config import ResynthesiseConfig
 
-
-def run(config: ResynthesiseConfig, run: Run) -> dict[str, Any]:
-    """Decode all chosen utterances; returns their number and seconds of audio."""
-    from .resynthesis import resynthesise
-
-    return resynthesise(config, run)
-
-
 STAGE = Stage(
     name="decoder.resynthesise",
     config=ResynthesiseConfig,
-    run=run,
+    implementation="decoder.resynthesis:resynthesise",
     summary="Speak tokenised utterances with a decoder: audio files and a manifest that a judge can transcribe.",
     inputs=lambda config: [config.tokens, config.decoder, *({config.vocoder} - set(VOCODERS))],
     example="tokens=runs/quickstart/tokens/heldout_sentence.parquet decoder=runs/quickstart/decoder "

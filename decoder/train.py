@@ -9,25 +9,15 @@ The paper's two stages are two calls: voices=[all] first, then voices=[answer] i
 
 from __future__ import annotations
 
-from typing import Any
-
 from runtime.fit_config import ADJUSTABLE, NEUTRAL
-from runtime.stage import Resumable, Run, Stage
+from runtime.stage import Resumable, Stage
 
 from .training.config import DecoderTrainConfig
-
-
-def run(config: DecoderTrainConfig, run: Run) -> dict[str, Any]:
-    """Train and save the decoder; returns its distances on held-out speech."""
-    from .training.decoder_training import train_decoder
-
-    return train_decoder(config, run)
-
 
 STAGE = Stage(
     name="decoder.train",
     config=DecoderTrainConfig,
-    run=run,
+    implementation="decoder.training.decoder_training:train_decoder",
     summary="Train the decoder (speech tokens to waveform) on tokenised speech and pack it with a vocoder.",
     inputs=lambda config: [config.corpus, config.tokens, config.vocoder, config.init, config.distil_from],
     resumable=Resumable(neutral=NEUTRAL, adjustable=("evaluate", *ADJUSTABLE)),

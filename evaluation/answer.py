@@ -18,24 +18,14 @@ is a failure with its reason, never an empty success.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .answers.config import AnswerConfig
-
-
-def run(config: AnswerConfig, run: Run) -> dict[str, Any]:
-    """Ask every item; transcribe spoken replies."""
-    from .answers.answering import answer_set
-
-    return answer_set(config, run)
-
 
 STAGE = Stage(
     name="evaluation.answer",
     config=AnswerConfig,
-    run=run,
+    implementation="evaluation.answers.answering:answer_set",
     summary="Let a model answer an evaluation set; raw answers are kept for any rule to score.",
     inputs=lambda config: config.local_inputs,
     example="benchmark=trivia_qa data=sets/trivia_qa direction=s2s model=runs/quickstart/bundle "

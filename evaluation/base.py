@@ -17,24 +17,14 @@ After a kill it goes on, and ends with the same bytes.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .likelihood.config import BaseConfig
-
-
-def run(config: BaseConfig, run: Run) -> dict[str, Any]:
-    """Score every candidate in every direction, then by every rule."""
-    from .likelihood.base_likelihoods import score_base_model
-
-    return score_base_model(config, run)
-
 
 STAGE = Stage(
     name="evaluation.base",
     config=BaseConfig,
-    run=run,
+    implementation="evaluation.likelihood.base_likelihoods:score_base_model",
     summary="Score the candidates of a set by a base model's likelihood (StoryCloze, sBLIMP, SALMon, HellaSwag, ...).",
     inputs=lambda config: [config.data, config.model, config.vocabulary, config.tokenizer, config.tokens],
     example="benchmark=story_cloze data=sets/sStoryCloze directions=[s2s] model=runs/quickstart/lm "

@@ -11,24 +11,14 @@ Writes <out>/scores.json, scores.md (the table, published rows below ours) and i
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .likelihood.config import BaseScoreConfig
-
-
-def run(config: BaseScoreConfig, run: Run) -> dict[str, Any]:
-    """Score all directions by all rules."""
-    from .likelihood.choice_scoring import score_likelihoods
-
-    return score_likelihoods(config, run)
-
 
 STAGE = Stage(
     name="evaluation.base_score",
     config=BaseScoreConfig,
-    run=run,
+    implementation="evaluation.likelihood.choice_scoring:score_likelihoods",
     summary="Score a base model's likelihoods by every rule, with stamps.",
     inputs=lambda config: [config.likelihoods],
     example="likelihoods=runs/base out=runs/base_scores",

@@ -15,24 +15,14 @@ the judge's transcripts), interruptions.jsonl and audio/. Finished conditions ar
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .served_chat.config import ChatEvaluationConfig
-
-
-def run(config: ChatEvaluationConfig, run: Run) -> dict[str, Any]:
-    """Ask under every condition, let the judge transcribe, write table and picture."""
-    from .served_chat.chat_evaluation import evaluate_chat
-
-    return evaluate_chat(config, run)
-
 
 STAGE = Stage(
     name="evaluation.chat",
     config=ChatEvaluationConfig,
-    run=run,
+    implementation="evaluation.served_chat.chat_evaluation:evaluate_chat",
     summary="Load-test a served chatbot with spoken questions: right answers, latency, gaps, interruptions.",
     inputs=lambda config: [config.corpus, config.manifest, config.bundle],
     example="bundle=runs/quickstart/bundle corpus=runs/quickstart/corpus out=runs/chat_evaluation",

@@ -15,24 +15,14 @@ spoken/scores/scores.json.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .scores.chat_config import ChatSetConfig
-
-
-def run(config: ChatSetConfig, run: Run) -> dict[str, Any]:
-    """Ask, judge and score in every direction."""
-    from .scores.chat_set import evaluate_chat_set
-
-    return evaluate_chat_set(config, run)
-
 
 STAGE = Stage(
     name="evaluation.chat_set",
     config=ChatSetConfig,
-    run=run,
+    implementation="evaluation.scores.chat_set:evaluate_chat_set",
     summary="Score a chatbot on a benchmark's set in T->T, T->S, S->T and S->S: answers, judgements, one table.",
     inputs=lambda config: config.local_inputs,
     example="benchmark=world_questions data=runs/quickstart/question_set/questions.jsonl "

@@ -10,24 +10,14 @@ same form, spoken by the corpus's own voices.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .likelihood.cloze_config import ClozeSetConfig
-
-
-def run(config: ClozeSetConfig, run: Run) -> dict[str, Any]:
-    """Compose, speak and encode the pairs."""
-    from .likelihood.world_cloze import make_cloze_set
-
-    return make_cloze_set(config, run)
-
 
 STAGE = Stage(
     name="evaluation.cloze_set",
     config=ClozeSetConfig,
-    run=run,
+    implementation="evaluation.likelihood.world_cloze:make_cloze_set",
     summary="Make StoryCloze-like pairs of the built-in world, in text and in speech tokens.",
     inputs=lambda config: [config.corpus, config.tokenizer],
     example="corpus=runs/quickstart/corpus tokenizer=runs/quickstart/tokenizer/artefact out=runs/cloze_set",

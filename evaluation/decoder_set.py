@@ -16,24 +16,14 @@ speech/ and listening.html.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .reconstruction.config import DecoderSetConfig
-
-
-def run(config: DecoderSetConfig, run: Run) -> dict[str, Any]:
-    """Speak the set again and measure it; write scores, table and page."""
-    from .reconstruction.set_measurement import measure_decoder
-
-    return measure_decoder(config, run)
-
 
 STAGE = Stage(
     name="evaluation.decoder_set",
     config=DecoderSetConfig,
-    run=run,
+    implementation="evaluation.reconstruction.set_measurement:measure_decoder",
     summary="Measure a speech decoder on any manifest: WER, voices, STOI, PESQ, MCD, DNSMOS, buzz, real-time factor.",
     inputs=lambda config: config.local_inputs,
     example="decoder=runs/quickstart/decoder tokenizer=runs/quickstart/tokenizer/artefact "

@@ -9,24 +9,14 @@ unchanged. An item without an answer has an empty one.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .answers.config import OfficialFilesConfig
-
-
-def run(config: OfficialFilesConfig, run: Run) -> dict[str, Any]:
-    """Write the files."""
-    from .answers.official_files import write_official_files
-
-    return write_official_files(config, run)
-
 
 STAGE = Stage(
     name="evaluation.export",
     config=OfficialFilesConfig,
-    run=run,
+    implementation="evaluation.answers.official_files:write_official_files",
     summary="Write a model's answers in the files that a benchmark's own scripts read.",
     inputs=lambda config: [config.data, config.answers],
     example="benchmark=speech_instruct_bench data=sets/speech_instruct answers=runs/sib/answers out=runs/sib/official",

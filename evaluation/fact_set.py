@@ -13,24 +13,14 @@ statement's last word) and statements.jsonl (true and false ones, without a cont
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .likelihood.fact_config import FactSetConfig
-
-
-def run(config: FactSetConfig, run: Run) -> dict[str, Any]:
-    """Compose, speak and encode the choices."""
-    from .likelihood.fact_choices import make_fact_sets
-
-    return make_fact_sets(config, run)
-
 
 STAGE = Stage(
     name="evaluation.fact_set",
     config=FactSetConfig,
-    run=run,
+    implementation="evaluation.likelihood.fact_choices:make_fact_sets",
     summary="Make choices about made-up facts, in text and in speech tokens.",
     inputs=lambda config: [config.facts, config.tokenizer],
     example="facts=runs/facts tokenizer=runs/quickstart/tokenizer/artefact out=runs/fact_set",

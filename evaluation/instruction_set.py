@@ -11,24 +11,14 @@ it compare models and conditions, not papers.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .spoken_instructions.config import InstructionSetConfig
-
-
-def run(config: InstructionSetConfig, run: Run) -> dict[str, Any]:
-    """Compose and speak the requests."""
-    from .spoken_instructions.writing import make_instruction_set
-
-    return make_instruction_set(config, run)
-
 
 STAGE = Stage(
     name="evaluation.instruction_set",
     config=InstructionSetConfig,
-    run=run,
+    implementation="evaluation.spoken_instructions.writing:make_instruction_set",
     summary="Make a set of spoken instructions in SpeechInstructBench's layout with the built-in voices.",
     inputs=lambda config: [],
     example="closed=25 out=runs/instructions",

@@ -9,24 +9,14 @@ Any OpenAI-compatible endpoint; its key is taken from the environment (``request
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .answers.config import JudgeConfig
-
-
-def run(config: JudgeConfig, run: Run) -> dict[str, Any]:
-    """Request all judgements; returns how many there are, and their tokens."""
-    from .answers.judging import judge
-
-    return judge(config, run)
-
 
 STAGE = Stage(
     name="evaluation.judge",
     config=JudgeConfig,
-    run=run,
+    implementation="evaluation.answers.judging:judge",
     summary="Let an LLM judge the answers of a model to an evaluation set; raw replies are kept.",
     inputs=lambda config: [config.data, config.answers],
     example="benchmark=trivia_qa data=sets/trivia_qa answers=runs/trivia/answers url=http://localhost:8000/v1 "

@@ -9,24 +9,14 @@ anything but the model (data, rule, judge, recogniser, shots, failures) are show
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .overview.config import OverviewConfig
-
-
-def run(config: OverviewConfig, run: Run) -> dict[str, Any]:
-    """Collect the scores and write the page."""
-    from .overview.page import write_overview
-
-    return write_overview(config, run)
-
 
 STAGE = Stage(
     name="evaluation.paper",
     config=OverviewConfig,
-    run=run,
+    implementation="evaluation.overview.page:write_overview",
     summary="All scores on one page, with the paper's and its peers' rows; each cell is linked to its stamp.",
     inputs=lambda config: config.scores,
     example="'scores=[runs/trivia/scores,runs/webq/scores]' out=runs/paper",

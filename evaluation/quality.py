@@ -20,24 +20,14 @@ sounds of that row.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .speech.config import QualityConfig
-
-
-def run(config: QualityConfig, run: Run) -> dict[str, Any]:
-    """Measure every source; write table, details and listening page."""
-    from .speech.quality_measurement import measure
-
-    return measure(config, run)
-
 
 STAGE = Stage(
     name="evaluation.quality",
     config=QualityConfig,
-    run=run,
+    implementation="evaluation.speech.quality_measurement:measure",
     summary="Measure resynthesised speech: recognisers, spectra, pitch, voices; a table and a listening page.",
     inputs=lambda config: config.local_inputs,
     example="corpus=runs/quickstart/corpus resynthesis.flow=runs/quickstart/resynthesis out=runs/quickstart/quality",

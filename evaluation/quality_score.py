@@ -10,24 +10,14 @@ Writes <out>/scores.json and quality.md (the table).
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .speech.config import QualityScoreConfig
-
-
-def run(config: QualityScoreConfig, run: Run) -> dict[str, Any]:
-    """Score all sources by all metrics."""
-    from .speech.quality_measurement import score_again
-
-    return score_again(config, run)
-
 
 STAGE = Stage(
     name="evaluation.quality_score",
     config=QualityScoreConfig,
-    run=run,
+    implementation="evaluation.speech.quality_measurement:score_again",
     summary="Score measured speech again, with stamps; no model is needed.",
     inputs=lambda config: [config.measured],
     example="measured=runs/quickstart/quality out=runs/quickstart/quality_scores normaliser=whisper",

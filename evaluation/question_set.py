@@ -9,24 +9,14 @@ The laptop twin of spoken Web Questions: distinct questions, each in one voice, 
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .question_answering.question_set_config import QuestionSetConfig
-
-
-def run(config: QuestionSetConfig, run: Run) -> dict[str, Any]:
-    """Choose the questions and write the set."""
-    from .question_answering.question_set import write_question_set
-
-    return write_question_set(config, run)
-
 
 STAGE = Stage(
     name="evaluation.question_set",
     config=QuestionSetConfig,
-    run=run,
+    implementation="evaluation.question_answering.question_set:write_question_set",
     summary="Write the held-out spoken questions of a built-in corpus as an evaluation set.",
     inputs=lambda config: [config.corpus, config.manifest],
     example="corpus=runs/quickstart/corpus out=runs/quickstart/question_set",

@@ -10,24 +10,14 @@ Writes <out>/scores.json (the rate with its 95 % interval and stamp) and transcr
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .speech.recognition_config import RecognitionConfig
-
-
-def run(config: RecognitionConfig, run: Run) -> dict[str, Any]:
-    """Transcribe and compare; returns the word error rate."""
-    from .speech.recognition import measure_recognition
-
-    return measure_recognition(config, run)
-
 
 STAGE = Stage(
     name="evaluation.recognition",
     config=RecognitionConfig,
-    run=run,
+    implementation="evaluation.speech.recognition:measure_recognition",
     summary="Measure the word errors of a recogniser, or of a language model that hears, on any manifest.",
     inputs=lambda config: [config.data, None if config.recogniser.startswith("http") else config.recogniser],
     example="recogniser=runs/inserter_export data=runs/quickstart/corpus/heldout_sentence.jsonl out=runs/heard",

@@ -14,24 +14,14 @@ is asked.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .unanswerable.config import RejectionConfig
-
-
-def run(config: RejectionConfig, run: Run) -> dict[str, Any]:
-    """Send every prompt, count, write the table."""
-    from .unanswerable.rejection import measure_rejection
-
-    return measure_rejection(config, run)
-
 
 STAGE = Stage(
     name="evaluation.rejection",
     config=RejectionConfig,
-    run=run,
+    implementation="evaluation.unanswerable.rejection:measure_rejection",
     summary="Count answers to sounds without speech and to questions that the model cannot know, and the price.",
     inputs=lambda config: [config.corpus, config.manifest, config.bundle, config.outside],
     example="bundle=runs/quickstart/bundle corpus=runs/quickstart/corpus out=runs/rejection",

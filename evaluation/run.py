@@ -14,24 +14,14 @@ resynthesis, griffin_lim, answer or dialogue).
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .speech.config import EvaluationConfig
-
-
-def run(config: EvaluationConfig, run: Run) -> dict[str, Any]:
-    """Transcribe everything with the judge, then score."""
-    from .speech.judged_speech import judge_speech
-
-    return judge_speech(config, run)
-
 
 STAGE = Stage(
     name="evaluation.run",
     config=EvaluationConfig,
-    run=run,
+    implementation="evaluation.speech.judged_speech:judge_speech",
     summary="Judge resynthesised speech and spoken answers with an independent recogniser.",
     inputs=lambda config: [
         config.corpus,

@@ -13,24 +13,14 @@ Writes <out>/scores.json, scores.md (the table) and items.jsonl (each item's sco
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .answers.config import ScoreConfig
-
-
-def run(config: ScoreConfig, run: Run) -> dict[str, Any]:
-    """Score all answers by all rules."""
-    from .scores.scoring import score_answers
-
-    return score_answers(config, run)
-
 
 STAGE = Stage(
     name="evaluation.score",
     config=ScoreConfig,
-    run=run,
+    implementation="evaluation.scores.scoring:score_answers",
     summary="Score the answers of a model to an evaluation set: every rule, every mean, with a stamp.",
     inputs=lambda config: [config.data, config.answers, config.judgements],
     example="benchmark=trivia_qa data=sets/trivia_qa answers=runs/trivia/answers out=runs/trivia/scores",

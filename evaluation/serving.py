@@ -12,24 +12,14 @@ request). Finished measurements are kept after a kill.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .load_test.config import ServingConfig
-
-
-def run(config: ServingConfig, run: Run) -> dict[str, Any]:
-    """Measure at every number of talkers; write tables and page."""
-    from .load_test.measurement import measure_serving
-
-    return measure_serving(config, run)
-
 
 STAGE = Stage(
     name="evaluation.serving",
     config=ServingConfig,
-    run=run,
+    implementation="evaluation.load_test.measurement:measure_serving",
     summary="Latency of a served model under load: ttft, audio_ttfp, audio_rtf, e2el and gaps, p50 to p99.",
     inputs=lambda config: [config.data, None if config.url else config.model],
     example="model=runs/quickstart/bundle data=runs/quickstart/corpus out=runs/serving",

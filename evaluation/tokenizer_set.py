@@ -17,24 +17,14 @@ speech/ and listening.html.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .reconstruction.config import TokenizerSetConfig
-
-
-def run(config: TokenizerSetConfig, run: Run) -> dict[str, Any]:
-    """Measure tokens and the speech made of them; write scores, tables and page."""
-    from .reconstruction.set_measurement import measure_tokenizer
-
-    return measure_tokenizer(config, run)
-
 
 STAGE = Stage(
     name="evaluation.tokenizer_set",
     config=TokenizerSetConfig,
-    run=run,
+    implementation="evaluation.reconstruction.set_measurement:measure_tokenizer",
     summary="Measure a speech tokenizer on any manifest: WER through tokens and through speech, UED, codebook, rates.",
     inputs=lambda config: config.local_inputs,
     example="tokenizer=runs/quickstart/tokenizer/artefact data=runs/quickstart/corpus/heldout_sentence.jsonl "

@@ -8,24 +8,14 @@ it comes: after a kill only what is missing is asked again.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .ask_config import AskConfig
-
-
-def run(config: AskConfig, run: Run) -> dict[str, Any]:
-    """Ask, and write ``pairs.jsonl``; returns the numbers of answers, by task."""
-    from .asking import ask_all
-
-    return ask_all(config, run)
-
 
 STAGE = Stage(
     name="imitation.ask",
     config=AskConfig,
-    run=run,
+    implementation="imitation.asking:ask_all",
     summary="Ask a text model many tasks about transcripts: the answers that a connector learns to imitate (MTBI).",
     inputs=lambda config: [
         config.manifest,

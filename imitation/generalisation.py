@@ -12,24 +12,14 @@ Writes <out>/scores.json, generalisation.md and generalisation.png.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .benchmark.config import BenchmarkConfig
-
-
-def run(config: BenchmarkConfig, run: Run) -> dict[str, Any]:
-    """Measure; returns the mean of each condition and group of prompts."""
-    from .benchmark.measuring import measure
-
-    return measure(config, run)
-
 
 STAGE = Stage(
     name="imitation.generalisation",
     config=BenchmarkConfig,
-    run=run,
+    implementation="imitation.benchmark.measuring:measure",
     summary="Measure a model that hears on unseen prompts and unseen tasks: speech against transcript and cascade.",
     inputs=lambda config: [
         config.model,

@@ -9,24 +9,14 @@ Train the connector alone on it: ``lm.train corpora.imitation=runs/mtbi/corpus/i
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .prepare_config import ImitationPrepareConfig
-
-
-def run(config: ImitationPrepareConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/imitation``; returns its numbers."""
-    from .documents import write_documents
-
-    return write_documents(config, run)
-
 
 STAGE = Stage(
     name="imitation.prepare",
     config=ImitationPrepareConfig,
-    run=run,
+    implementation="imitation.documents:write_documents",
     summary="Make the corpus on which a connector learns to imitate a text model's answers, in speech (MTBI).",
     inputs=lambda config: [config.pairs, config.vocabulary, config.corpus, *config.vectors.inputs],
     example="pairs=runs/mtbi/pairs vocabulary=runs/vocabulary/vocabulary vectors.features=runs/features "

@@ -10,24 +10,14 @@ the chat template; and of a model that reads speech as vectors ``<out>/hearing/`
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .huggingface.config import ExportConfig
-
-
-def run(config: ExportConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/model``; metrics hold the largest difference of a logit."""
-    from .huggingface.checkpoint_export import export_checkpoint
-
-    return export_checkpoint(config, run)
-
 
 STAGE = Stage(
     name="lm.export",
     config=ExportConfig,
-    run=run,
+    implementation="lm.huggingface.checkpoint_export:export_checkpoint",
     summary="Export a language model checkpoint as a Hugging Face folder (Llama, Qwen2, Qwen3, GLM).",
     inputs=lambda config: [config.checkpoint, config.vocabulary],
     example="checkpoint=runs/lm vocabulary=runs/vocabulary/vocabulary out=runs/lm_export",

@@ -8,24 +8,14 @@ the architecture, too. For other encoders and connectors use the parts that lm.e
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .huggingface.config import ExportAudioConfig
-
-
-def run(config: ExportAudioConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/model``; metrics hold the largest difference of a logit."""
-    from .inference.qwen2_audio import export_qwen2_audio
-
-    return export_qwen2_audio(config, run)
-
 
 STAGE = Stage(
     name="lm.export_audio",
     config=ExportAudioConfig,
-    run=run,
+    implementation="lm.inference.qwen2_audio:export_qwen2_audio",
     summary="Export a model that hears (Whisper's encoder, linear connector) as transformers' Qwen2-Audio.",
     inputs=lambda config: [config.model],
     example="model=runs/hearing_lm out=runs/hearing_lm_qwen2_audio",

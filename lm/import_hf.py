@@ -10,24 +10,14 @@ lm.train. The options stand in `lm.huggingface.config`, the model families in `l
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .huggingface.config import ImportHfConfig
-
-
-def run(config: ImportHfConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/checkpoint`` (weights only, step 0) and ``<out>/model.yaml``."""
-    from .huggingface.checkpoint_import import import_checkpoint
-
-    return import_checkpoint(config, run)
-
 
 STAGE = Stage(
     name="lm.import_hf",
     config=ImportHfConfig,
-    run=run,
+    implementation="lm.huggingface.checkpoint_import:import_checkpoint",
     summary="Turn a Hugging Face model into a checkpoint to begin training with, its vocabulary grown by speech.",
     inputs=lambda config: [config.model, config.vocabulary],
     example="model=GLM vocabulary=runs/vocabulary/vocabulary out=runs/base",

@@ -14,25 +14,15 @@ The options stand in `lm.training.config`, the loop in `lm.training.trainer`.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Resumable, Run, Stage
+from runtime.stage import Resumable, Stage
 
 from .training.config import LmTrainConfig
 from .training.loop_config import ADJUSTABLE, NEUTRAL
 
-
-def run(config: LmTrainConfig, run: Run) -> dict[str, Any]:
-    """Train into ``<out>/checkpoint``; metrics hold ``val_loss.<corpus>``, also by modality."""
-    from .training.trainer import train
-
-    return train(config, run)
-
-
 STAGE = Stage(
     name="lm.train",
     config=LmTrainConfig,
-    run=run,
+    implementation="lm.training.trainer:train",
     summary="Train a language model on LM corpora (one process, or many under torchrun).",
     inputs=lambda config: [config.vocabulary, *config.corpora.values(), config.init, config.speech.encoder],
     resumable=Resumable(neutral=NEUTRAL, adjustable=ADJUSTABLE),

@@ -6,26 +6,12 @@ It reads nothing but what the steps left in their folders, so that it can be mad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runtime.artefact import read_json
-from runtime.config import option
-from runtime.stage import Run, Stage, StageConfig
+from runtime.stage import Stage
 
-
-@dataclass(kw_only=True)
-class ReportConfig(StageConfig):
-    """Options of the report.
-
-    Attributes:
-        run: run folder of a recipe; report.html and metrics.json are written into it.
-        examples: how many spoken questions and answers to show with sound in the proportion of right and wrong ones.
-    """
-
-    run: str
-    examples: int = option(12, at_least=1)
+from .reporting.config import ReportConfig
 
 
 def sources(config: ReportConfig) -> list[str | None]:
@@ -37,20 +23,10 @@ def sources(config: ReportConfig) -> list[str | None]:
     return [*finished, str(page)] if page.exists() else finished
 
 
-def run(config: ReportConfig, run: Run) -> dict[str, Any]:
-    """Gather, draw and write."""
-    from .reporting.contents import write_report
-
-    with run.progress(1, "writing the report") as bar:
-        write_report(Path(config.run), num_examples=config.examples)
-        bar.update()
-    return {"bytes": (Path(config.run) / "report.html").stat().st_size}
-
-
 STAGE = Stage(
     name="recipes.report",
     config=ReportConfig,
-    run=run,
+    implementation="recipes.reporting.contents:write_report",
     summary="Write the one-file HTML report and metrics.json of a run",
     inputs=sources,
     example="run=runs/quickstart out=runs/quickstart/report",

@@ -1,8 +1,10 @@
 """Stages, the steps of a chain: command line, run folder, skipping, resuming and errors.
 
-A stage is one module with a config dataclass and a ``run`` function::
+A stage is one module with a config dataclass and a reference to the function that does the work::
 
-    STAGE = Stage(name="tokenizer.train", config=TrainConfig, run=run, summary="...", inputs=lambda c: [c.corpus])
+    STAGE = Stage(
+        name="tokenizer.train", config=TrainConfig, implementation="tokenizer.training.trainer:train", ...
+    )
 
     if __name__ == "__main__":
         STAGE.exit()
@@ -19,6 +21,7 @@ import contextlib
 import fcntl
 import importlib.metadata
 import os
+import pkgutil
 import platform
 import re
 import subprocess
@@ -125,12 +128,13 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Generic[Config]):
-    """One step of the chain: its config class, its function and its inputs.
+    """One step of the chain: its config class, its implementation and its inputs.
 
     Attributes:
         name: module path, e.g. ``"tokenizer.train"``.
         config: dataclass derived from `StageConfig`; its docstring's ``Attributes`` are the option help.
-        run: does the work; returns flat metrics (names without the stage's own name).
+        implementation: ``"module:function"`` of what does the work, imported when it begins: ``(config, Run)`` to flat
+            metrics (names without the stage's own name).
         summary: one line for ``--help``.
         inputs: the files or stage folders read; a changed input reruns the stage.
         example: overrides shown in ``--help``.
@@ -142,7 +146,7 @@ class Stage(Generic[Config]):
 
     name: str
     config: type[Config]
-    run: Callable[[Config, Run], dict[str, Any]]
+    implementation: str
     summary: str
     inputs: Callable[[Config], Sequence[str | None]]
     example: str
@@ -156,6 +160,11 @@ class Stage(Generic[Config]):
     def exit(self) -> None:
         """Run with the process's arguments and leave with the exit status (0 good, 2 user error, 1 defect)."""
         sys.exit(self.main(sys.argv[1:]))
+
+    def run(self, config: Config, run: Run) -> dict[str, Any]:
+        """Import the implementation and do the work in an open run folder; returns the metrics."""
+        implementation: Callable[[Config, Run], dict[str, Any]] = pkgutil.resolve_name(self.implementation)
+        return implementation(config, run)
 
     def main(self, arguments: Sequence[str], words: str = "") -> int:
         """Parse, run and report as ``speechweave WORDS`` (none: the stage's name); returns the exit status."""

@@ -10,24 +10,14 @@ recording is cut in the middle of the silence between a span and the words befor
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .alignment.config import AlignedConfig
-
-
-def run(config: AlignedConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/interleaved``; returns its metrics."""
-    from .alignment.aligned_corpus import write_aligned_corpus
-
-    return write_aligned_corpus(config, run)
-
 
 STAGE = Stage(
     name="text2token.aligned",
     config=AlignedConfig,
-    run=run,
+    implementation="text2token.alignment.aligned_corpus:write_aligned_corpus",
     summary="Make interleaved documents of real speech whose words have times; nothing is generated.",
     inputs=lambda config: [config.tokens, config.words, config.vocabulary],
     example="tokens=runs/tokens words=words.jsonl vocabulary=runs/vocabulary/vocabulary out=runs/aligned",

@@ -15,25 +15,15 @@ like `text2token.synthesize`: kill it at any moment and call it again.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .reading.config import AloudConfig
 from .texts import is_url
 
-
-def run(config: AloudConfig, run: Run) -> dict[str, Any]:
-    """Finish the units that are not done; returns the metrics of all units together."""
-    from .reading.corpus_reading import read_corpus_aloud
-
-    return read_corpus_aloud(config, run)
-
-
 STAGE = Stage(
     name="text2token.aloud",
     config=AloudConfig,
-    run=run,
+    implementation="text2token.reading.corpus_reading:read_corpus_aloud",
     summary="Read spans of texts aloud, as audio, in bulk (InSerter's interleaved corpus).",
     inputs=lambda config: [
         *(one for one in (config.texts, config.texts_heldout) if not is_url(one)),

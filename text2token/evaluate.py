@@ -17,24 +17,14 @@ independent recogniser can judge them:
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .readback.config import ReadbackConfig
-
-
-def run(config: ReadbackConfig, run: Run) -> dict[str, Any]:
-    """Generate, read back, compare; returns the metrics."""
-    from .readback.readback import evaluate_readback
-
-    return evaluate_readback(config, run)
-
 
 STAGE = Stage(
     name="text2token.evaluate",
     config=ReadbackConfig,
-    run=run,
+    implementation="text2token.readback.readback:evaluate_readback",
     summary="Read the text-to-token model's speech tokens back as text: its word error rate without a waveform.",
     inputs=lambda config: [config.model, config.tokens, config.tokenizer],
     example="model=runs/text2token_export/model tokens=runs/tokens tokenizer=runs/tokenizer/artefact out=runs/readback",

@@ -12,24 +12,14 @@ voice, without a room: the errors of their tokens are the floor.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .readback.config import SpanReadbackConfig
-
-
-def run(config: SpanReadbackConfig, run: Run) -> dict[str, Any]:
-    """Draw spans, read them back, write the tables; returns the metrics."""
-    from .readback.span_readback import evaluate_spans
-
-    return evaluate_spans(config, run)
-
 
 STAGE = Stage(
     name="text2token.evaluate_spans",
     config=SpanReadbackConfig,
-    run=run,
+    implementation="text2token.readback.span_readback:evaluate_spans",
     summary="Read the spans of a synthesis back as text: their word error rate by length, place and novelty.",
     inputs=lambda config: [config.synthesised, config.tokenizer, config.tokens or None, config.corpus or None],
     example="synthesised=runs/synthesis tokenizer=runs/tokenizer/artefact out=runs/span_readback",

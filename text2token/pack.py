@@ -13,24 +13,14 @@ later still, when training (``losses`` of lm.train). Works in units like the syn
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .packing.config import PackConfig
-
-
-def run(config: PackConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/interleaved``; returns its metrics."""
-    from .packing.corpus_packing import pack_corpus
-
-    return pack_corpus(config, run)
-
 
 STAGE = Stage(
     name="text2token.pack",
     config=PackConfig,
-    run=run,
+    implementation="text2token.packing.corpus_packing:pack_corpus",
     summary="Pack synthesised units into an LM corpus of interleaved documents.",
     inputs=lambda config: [config.synthesised, config.vocabulary, config.span_readback or None, *config.vectors.inputs],
     example="synthesised=runs/synthesis vocabulary=runs/vocabulary/vocabulary out=runs/interleaved processes=2",

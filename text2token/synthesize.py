@@ -11,25 +11,15 @@ output is byte for byte that of an unbroken run. On a cluster add
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .synthesis.config import SynthesizeConfig
 from .texts import is_url
 
-
-def run(config: SynthesizeConfig, run: Run) -> dict[str, Any]:
-    """Finish the units that are not done; returns the metrics of all units together."""
-    from .synthesis.corpus_synthesis import synthesise_corpus
-
-    return synthesise_corpus(config, run)
-
-
 STAGE = Stage(
     name="text2token.synthesize",
     config=SynthesizeConfig,
-    run=run,
+    implementation="text2token.synthesis.corpus_synthesis:synthesise_corpus",
     summary="Make speech tokens for spans of texts, with a text-to-token model, in bulk.",
     inputs=lambda config: [
         *(one for one in (config.texts, config.texts_heldout) if not is_url(one)),

@@ -9,24 +9,14 @@ any of its workers, at any moment and call it again.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .encoding.config import EncodeConfig
-
-
-def run(config: EncodeConfig, run: Run) -> dict[str, Any]:
-    """Encode all units that are not done, then put each split together."""
-    from .encoding.corpus_encoding import encode_corpus
-
-    return encode_corpus(config, run)
-
 
 STAGE = Stage(
     name="tokenizer.encode",
     config=EncodeConfig,
-    run=run,
+    implementation="tokenizer.encoding.corpus_encoding:encode_corpus",
     summary="Encode a corpus of speech to speech tokens (Parquet).",
     inputs=lambda config: [config.tokenizer, config.corpus],
     example="tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokens processes=2",

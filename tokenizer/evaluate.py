@@ -9,24 +9,14 @@ noise the tokens are compared with those of the clean audio (`tokenizer.scoring.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Headline, Run, Stage
+from runtime.stage import Headline, Stage
 
 from .scoring.config import TokenizerEvaluateConfig
-
-
-def run(config: TokenizerEvaluateConfig, run: Run) -> dict[str, Any]:
-    """Score each split; write ``report.json`` (per voice, histogram of the codes, example transcripts)."""
-    from .scoring.report import evaluate
-
-    return evaluate(config, run)
-
 
 STAGE = Stage(
     name="tokenizer.evaluate",
     config=TokenizerEvaluateConfig,
-    run=run,
+    implementation="tokenizer.scoring.report:evaluate",
     summary="Score a speech tokenizer: WER with and without VQ, steadiness under noise, codebook use, speed, latency.",
     inputs=lambda config: [config.tokenizer, config.corpus],
     example="tokenizer=runs/tokenizer/artefact corpus=runs/corpus out=runs/tokenizer-evaluation",

@@ -9,24 +9,14 @@ moment and call it again.
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .encoding.config import FeaturesConfig
-
-
-def run(config: FeaturesConfig, run: Run) -> dict[str, Any]:
-    """Encode all units that are not done, then put each split in place."""
-    from .encoding.feature_encoding import encode_features
-
-    return encode_features(config, run)
-
 
 STAGE = Stage(
     name="tokenizer.features",
     config=FeaturesConfig,
-    run=run,
+    implementation="tokenizer.encoding.feature_encoding:encode_features",
     summary="Encode a corpus of speech to continuous vectors of a frozen encoder (float16 shards and an index).",
     inputs=lambda config: [config.encoder, config.corpus],
     example="encoder=runs/tokenizer/artefact layer=back corpus=runs/corpus out=runs/features processes=2",

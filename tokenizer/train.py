@@ -8,25 +8,16 @@ torchrun --nproc-per-node 8 -m tokenizer.train corpus=... out=...     (data para
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from runtime.fit_config import ADJUSTABLE, NEUTRAL
-from runtime.stage import Resumable, Run, Stage
+from runtime.stage import Resumable, Stage
 
 from .training.config import TokenizerTrainConfig
-
-
-def run(config: TokenizerTrainConfig, run: Run) -> dict[str, Any]:
-    """Train, save ``<out>/artefact`` and score it on the held-out manifests."""
-    from .training.trainer import train
-
-    return train(config, run)
-
 
 STAGE = Stage(
     name="tokenizer.train",
     config=TokenizerTrainConfig,
-    run=run,
+    implementation="tokenizer.training.trainer:train",
     summary="Train the speech tokenizer (ASR encoder with a VQ bottleneck) on speech with transcripts.",
     inputs=lambda config: [config.corpus, *config.manifests, config.init if Path(config.init).exists() else None],
     resumable=Resumable(neutral=("device", *NEUTRAL), adjustable=("max_scored", *ADJUSTABLE)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +17,9 @@ from .clip_source import SourceOptions, TranscribedClips
 from .clips import ClipDocument, ClipRecord
 from .corpora import CorpusInfo, finished_corpus, write_corpus
 from .formats import asr_document, speech_document, text_document, tts_document
+from .preparation_config import LmPrepareConfig
 from .readers import iterate_texts, split_path
-from .vector_config import VectorsConfig
+from .vector_config import VECTORS
 from .vocabulary import Ids, Vocabulary
 
 
@@ -42,56 +43,35 @@ class DocumentSource(Protocol):
         ...
 
 
-def prepare_corpora(
-    run: Run,
-    *,
-    vocabulary: str,
-    formats: Sequence[str],
-    texts: Mapping[str, str],
-    tokens: str,
-    corpus: str,
-    vectors: VectorsConfig | None,
-    speech_splits: Mapping[str, str],
-    kinds: Mapping[str, Sequence[str]],
-    spoken: Collection[str],
-    max_bad_share: float,
-) -> dict[str, Any]:
-    """Write ``<out>/<format>`` for each format that is not finished; returns documents and tokens of each.
-
-    Args:
-        run: its folder holds the corpora.
-        vocabulary: folder.
-        formats: of ``text``, ``speech``, ``asr``, ``tts``.
-        texts: ``train`` and ``valid`` -> file or folder of texts ("" = none).
-        tokens: output folder of tokenizer.encode.
-        corpus: folder of a speech corpus, whose clips an encoder hears.
-        vectors: the encoder, or stored features; None where speech is tokens.
-        speech_splits: ``train`` and ``valid`` -> split of the tokens or of the speech.
-        kinds: format -> kinds of utterances (default: all).
-        spoken: formats whose transcripts are written out (`corpus.text.spoken_form.in_words`).
-        max_bad_share: share of records left out that is tolerated.
-    """
-    own = Vocabulary.from_pretrained(vocabulary)
+def prepare_corpora(config: LmPrepareConfig, run: Run) -> dict[str, Any]:
+    """Write ``<out>/<format>`` for each format that is not finished; returns documents and tokens of each."""
+    vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     metrics: dict[str, Any] = {}
-    with run.progress(len(formats), "corpora", unit="corpus") as bar:
-        for format in formats:
-            info = finished_corpus(run.folder / format, own)
+    with run.progress(len(config.formats), "corpora", unit="corpus") as bar:
+        for format in config.formats:
+            info = finished_corpus(run.folder / format, vocabulary)
             if info is None:
-                wanted, is_spoken = kinds.get(format, ()), format in spoken
-                options = SourceOptions(wanted, is_spoken, max_bad_share)
-                source: DocumentSource
-                if format == "text":
-                    source = TextSource(texts, own, max_bad_share)
-                elif vectors is None:
-                    source = SpeechSource(format, tokens, speech_splits, own, options)
-                else:
-                    source = TranscribedClips(vectors, corpus, speech_splits, own, run.folder / "segments", options)
+                source = open_source(config, format, vocabulary, run.folder / "segments")
                 train, valid = source.documents("train"), source.documents("valid")
                 provenance = {"stage": "lm.prepare", "sources": source.paths, "left_out": source.left_out}
-                info = write_corpus(run.folder / format, format, own, train, valid, provenance, clips=source.clips)
+                folder = run.folder / format
+                info = write_corpus(folder, format, vocabulary, train, valid, provenance, clips=source.clips)
             metrics |= corpus_metrics(info)
             bar.update()
     return metrics
+
+
+def open_source(config: LmPrepareConfig, format: str, vocabulary: Vocabulary, segments: Path) -> DocumentSource:
+    """The documents of a format: of texts, of speech tokens, or of clips, whose cut segments lie in ``segments``."""
+    if format == "text":
+        texts = {"train": config.texts, "valid": config.texts_heldout}
+        return TextSource(texts, vocabulary, config.max_bad_share)
+    splits = {"train": config.train_split, "valid": config.valid_split}
+    is_spoken = {"tts": config.spoken_tts, "asr": config.spoken_asr}.get(format, False)
+    options = SourceOptions(config.kinds.get(format, ()), is_spoken, config.max_bad_share)
+    if config.speech == VECTORS:
+        return TranscribedClips(config.vectors, config.corpus, splits, vocabulary, segments, options)
+    return SpeechSource(format, config.tokens, splits, vocabulary, options)
 
 
 def corpus_metrics(info: CorpusInfo) -> dict[str, Any]:

@@ -10,40 +10,33 @@ from typing import Any
 from corpus.manifest import read_manifest
 from corpus.tokens import TokenisedSpeech
 from runtime.artefact import atomic_folder
+from runtime.stage import Run
 
 from .readers import Texts, read_split, read_texts
 from .special_tokens import SpecialToken
 from .text_tokenizers import base_eos, read_base_tokenizer, train_bpe
 from .vocabulary import VECTORS, build_vocabulary, read_template
+from .vocabulary_config import VocabularyConfig
 
 NUM_SAMPLES = 1000  # texts, and as many transcripts, on which tokens per word are measured
 # One speech token without a codebook behind it; the frame rate is that of whichever encoder.
 VECTORS_OF_SPEECH = TokenisedSpeech([], VECTORS, codebook_size=1, frame_rate=12.5)
 
 
-def write_vocabulary(
-    folder: Path,
-    *,
-    tokens: str,
-    transcripts: str,
-    texts: str,
-    base: str,
-    eos: str,
-    num_text_tokens: int,
-    num_speakers: int,
-    max_bad_share: float,
-) -> dict[str, Any]:
-    """Build the vocabulary into ``folder``; the arguments are the options of `lm.vocabulary`. Returns its metrics."""
-    base_path = Path(base)
-    text_tokenizer = read_base_tokenizer(base_path) if base else None
-    eos = eos or (base_eos(base_path, text_tokenizer) if text_tokenizer else SpecialToken.END_OF_TEXT)
-    speech = read_split(tokens, "train") if tokens else VECTORS_OF_SPEECH
-    documents = read_texts(texts, max_bad_share) if texts else Texts([], [])
+def write_vocabulary(config: VocabularyConfig, run: Run) -> dict[str, Any]:
+    """Build the vocabulary into ``<out>/vocabulary``; returns its metrics."""
+    base_path = Path(config.base)
+    text_tokenizer = read_base_tokenizer(base_path) if config.base else None
+    eos = config.eos or (base_eos(base_path, text_tokenizer) if text_tokenizer else SpecialToken.END_OF_TEXT)
+    speech = read_split(config.tokens, "train") if config.tokens else VECTORS_OF_SPEECH
+    documents = read_texts(config.texts, config.max_bad_share) if config.texts else Texts([], [])
     words = [item.text for item in speech.items]
-    if transcripts:
-        words = [item.text for item in read_manifest(transcripts, max_bad_share, should_check_audio=False).utterances]
+    if config.transcripts:
+        spoken = read_manifest(config.transcripts, config.max_bad_share, should_check_audio=False)
+        words = [utterance.text for utterance in spoken.utterances]
     if text_tokenizer is None:
-        text_tokenizer = train_bpe([*(document.text for document in documents.documents), *words], num_text_tokens)
+        trained_on = [*(document.text for document in documents.documents), *words]
+        text_tokenizer = train_bpe(trained_on, config.num_text_tokens)
     trained: Counter[str] = Counter()
     for item in speech.items:
         if item.speaker and item.text:
@@ -53,13 +46,13 @@ def write_vocabulary(
         num_speech_tokens=speech.codebook_size,
         speech_tokenizer=speech.tokenizer,
         frame_rate=speech.frame_rate,
-        speakers=most_frequent((item.speaker for item in speech.items if item.speaker), num_speakers or None),
-        num_speakers=num_speakers or None,
+        speakers=most_frequent((item.speaker for item in speech.items if item.speaker), config.num_speakers or None),
+        num_speakers=config.num_speakers or None,
         speaker_tokens=trained,
         eos=eos,
-        chat_template=read_template(base_path if base_path.is_dir() else base_path.parent) if base else None,
+        chat_template=read_template(base_path if base_path.is_dir() else base_path.parent) if config.base else None,
     )
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(run.folder / "vocabulary") as temporary:
         vocabulary.save_pretrained(temporary)
     samples = [document.text for document in documents.documents[:NUM_SAMPLES]] + words[:NUM_SAMPLES]
     num_words = sum(len(text.split()) for text in samples)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from runtime.artefact import write_json, write_text
+from runtime.stage import Run
 
 from .blocks import Section, figure_text, percent
+from .config import ReportConfig
 from .page import Tile, render_page
 from .run_results import Results
 from .sections.answers import answers_section, spoken_example
@@ -64,10 +67,14 @@ def headline_tiles(results: Results) -> list[Tile]:
     return tiles
 
 
-def write_report(root: Path, *, num_examples: int) -> None:
-    """Write ``report.html`` and ``metrics.json`` into the run folder ``root``, atomically."""
-    results = Results(root, num_examples=num_examples)
-    made = (section(results) for section in SECTIONS)
+def write_report(config: ReportConfig, run: Run) -> dict[str, Any]:
+    """Write ``report.html`` and ``metrics.json`` into the recipe's run folder, atomically; returns the page's size."""
+    results = Results(Path(config.run), num_examples=config.examples)
+    with run.progress(len(SECTIONS), "writing the report", unit="section") as bar:
+        made = []
+        for section in SECTIONS:
+            made.append(section(results))
+            bar.update()
     page = render_page(
         f"speechweave: {results.recipe}",
         f"{len(results.steps)} steps on {platform.machine()}, Python {platform.python_version()}",
@@ -77,3 +84,4 @@ def write_report(root: Path, *, num_examples: int) -> None:
     metrics = results.metrics | {f"chat.example.{key}": value for key, value in spoken_example(results).items()}
     write_text(results.root / "report.html", page)
     write_json(results.root / "metrics.json", dict(sorted(metrics.items())))
+    return {"bytes": (results.root / "report.html").stat().st_size}

@@ -15,7 +15,7 @@ work: `ConfiguredWork` pairs it with a module-level function, so that no record 
 
     run_job(job, ConfiguredWork(config, open_encoder), config.bulk, processes=config.processes)
 
-The function stands in the implementation module, which only the stage's `run` and the workers import. Workers that
+The function stands in the implementation module, which only the running stage and its workers import. Workers that
 SLURM or Ray starts may have another working directory: make the paths in the config absolute before
 (``dataclasses.replace(config, tokenizer=str(Path(config.tokenizer).absolute()))``).
 """

@@ -12,7 +12,7 @@ import torch
 
 from lm.data.chat_template import find_template
 from lm.data.vocabulary import Vocabulary
-from lm.export import run
+from lm.export import STAGE
 from lm.huggingface.checkpoint_export import default_positions
 from lm.huggingface.config import ExportConfig
 from lm.huggingface.model_configs import huggingface_config
@@ -28,7 +28,7 @@ def export(tiny: Any, folder: Path, **options: Any) -> dict[str, Any]:
     config = ExportConfig(
         out=str(folder / "export"), checkpoint=str(folder), vocabulary=str(tiny.folder / "vocabulary"), **options
     )
-    return run(config, Run(folder / "export"))
+    return STAGE.run(config, Run(folder / "export"))
 
 
 @pytest.mark.parametrize(

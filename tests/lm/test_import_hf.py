@@ -17,10 +17,10 @@ from torch import Tensor
 
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
-from lm.export import run as export
+from lm.export import STAGE as EXPORT
 from lm.huggingface.config import ExportConfig, ImportHfConfig
 from lm.huggingface.weights import HuggingFaceWeights, SafetensorsWriter
-from lm.import_hf import run as import_foreign
+from lm.import_hf import STAGE as IMPORT
 from lm.training.model_config import LmModelConfig
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -98,7 +98,7 @@ def convert(foreign: Foreign, run_ranks: Any, **options: Any) -> dict[str, Any]:
         sequence_length=64, **options,
     )  # fmt: skip
     foreign.out.mkdir()
-    metrics: dict[str, Any] = run_ranks(lambda: import_foreign(config, Run(foreign.out)), 1)[0]
+    metrics: dict[str, Any] = run_ranks(lambda: IMPORT.run(config, Run(foreign.out)), 1)[0]
     return metrics
 
 
@@ -154,7 +154,7 @@ def test_logits_weights_and_layouts(name: str, tiny: Any, run_ranks: Any, tmp_pa
     config = ExportConfig(
         out=str(tmp_path / "export"), checkpoint=str(foreign.out), vocabulary=str(foreign.grown), dtype="checkpoint"
     )
-    assert run_ranks(lambda: export(config, Run(tmp_path / "export")), 1)[0]["logit_difference"] < 1e-4
+    assert run_ranks(lambda: EXPORT.run(config, Run(tmp_path / "export")), 1)[0]["logit_difference"] < 1e-4
     exported, original = load_file(tmp_path / "export/model/model.safetensors"), HuggingFaceWeights(foreign.folder)
     assert sorted(exported) == sorted(original.files)
     for key, weight in exported.items():
@@ -202,7 +202,7 @@ def test_what_cannot_be_imported_is_named(tiny: Any, run_ranks: Any, tmp_path: P
     def refused(words: str, **changes: Any) -> None:
         changed = replace(config, **changes)
         with pytest.raises(RuntimeError, match=words):
-            run_ranks(lambda: import_foreign(changed, Run(foreign.out)), 1)
+            run_ranks(lambda: IMPORT.run(changed, Run(foreign.out)), 1)
 
     other = build_vocabulary(train_bpe(["other words"] * 3, 270), num_speech_tokens=8, speech_tokenizer="abc")
     other.save_pretrained(tmp_path / "other")
@@ -230,8 +230,8 @@ MEASURE = """
 import json, resource, sys, torch
 from pathlib import Path
 from runtime.stage import Run
-from lm.export import run as export
-from lm.import_hf import run as import_foreign
+from lm.export import STAGE as EXPORT
+from lm.import_hf import STAGE as IMPORT
 from lm.huggingface.config import ExportConfig, ImportHfConfig
 import lm.huggingface.checkpoint_export, lm.huggingface.checkpoint_import, safetensors.torch
 
@@ -240,11 +240,11 @@ folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 (out / "in").mkdir(parents=True)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-import_foreign(ImportHfConfig(out=str(out / "in"), model=str(folder / "foreign"), vocabulary=str(folder / "grown")),
-               Run(out / "in"))
+IMPORT.run(ImportHfConfig(out=str(out / "in"), model=str(folder / "foreign"), vocabulary=str(folder / "grown")),
+           Run(out / "in"))
 imported = peak()
-export(ExportConfig(out=str(out / "ex"), checkpoint=str(out / "in"), vocabulary=str(folder / "grown"), check_length=0,
-                    dtype="checkpoint", shard_gigabytes=0.02), Run(out / "ex"))
+EXPORT.run(ExportConfig(out=str(out / "ex"), checkpoint=str(out / "in"), vocabulary=str(folder / "grown"),
+                        check_length=0, dtype="checkpoint", shard_gigabytes=0.02), Run(out / "ex"))
 print(json.dumps([imported - before, peak() - imported]))
 """
 

@@ -17,11 +17,11 @@ from lm.data.formats import asr_document, asr_prompt
 from lm.data.loss_mask import loss_mask
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
-from lm.export import run
+from lm.export import STAGE as EXPORT
 from lm.huggingface.config import ExportConfig
 from lm.inference.lent_vectors import fill_placeholders
 from lm.inference.listening_model import HeardPrompt, ListeningModel
-from lm.train import run as train_lm
+from lm.train import STAGE as TRAIN
 from lm.training.config import LmTrainConfig
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
@@ -38,7 +38,7 @@ WHOLE = {"packing": "best_fit", "sequence_length": 64, "steps": 8, "vocabulary_m
 
 def export(trained: Path, vocabulary: Path) -> dict[str, Any]:
     config = ExportConfig(out=str(trained / "export"), checkpoint=str(trained), vocabulary=str(vocabulary))
-    return run(config, Run(trained / "export"))
+    return EXPORT.run(config, Run(trained / "export"))
 
 
 def heard_loss(model: ListeningModel, folder: Path, vectors: Any) -> float:
@@ -120,7 +120,7 @@ def test_an_exported_model_hears_what_it_heard_in_training(
             train=LoopConfig(**LOOP | {"sequence_length": 64, "steps": 6, "packing": "best_fit"}),
             speech=SpeechConfig(train=parts, connector=ConnectorConfig(kind="stack", stride=2)),
         )
-        return train_lm(config, Run(tmp_path))
+        return TRAIN.run(config, Run(tmp_path))
 
     metrics = run_ranks(train, 1)[0]
     assert run_ranks(lambda: export(tmp_path, recorded.folder / "vocabulary"), 1)[0]["encoder"]

@@ -51,12 +51,12 @@ def test_refuses_another_shape_or_vocabulary(tiny: Any, run_ranks: Any, tmp_path
     write_corpus(tmp_path / "text", "text", other, [text_document("bada", other)], [], {})
 
     def with_other_corpus() -> None:
-        from lm.train import run
+        from lm.train import STAGE
         from runtime.stage import Run
 
         config = tiny.config(tmp_path / "fourth", forms=())
         config.corpora = {"text": str(tmp_path / "text")}
-        run(config, Run(tmp_path / "fourth"))
+        STAGE.run(config, Run(tmp_path / "fourth"))
 
     with pytest.raises(RuntimeError, match=other.fingerprint):
         run_ranks(with_other_corpus, 1)
@@ -85,12 +85,12 @@ def test_refuses_a_damaged_corpus(damage: str, tiny: Any, run_ranks: Any, tmp_pa
         binary.unlink()
 
     def train() -> None:
-        from lm.train import run
+        from lm.train import STAGE
         from runtime.stage import Run
 
         config = tiny.config(tmp_path / "out", forms=())
         config.corpora = {"text": str(tmp_path / "text")}
-        run(config, Run(tmp_path / "out"))
+        STAGE.run(config, Run(tmp_path / "out"))
 
     words = {"truncated": r"train.bin: \d+ bytes where \d+ tokens", "missing": r"train.bin: no such file"}
     with pytest.raises(RuntimeError, match=words[damage]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import warnings
 from dataclasses import dataclass
@@ -64,7 +65,18 @@ def run_odd(config: OddConfig, run: Run) -> dict[str, Any]:
     return {"units": 4}
 
 
-STAGE = Stage(name="odd", config=OddConfig, run=run_odd, summary="", inputs=lambda config: [], example="")
+def do_nothing(config: OddConfig, run: Run) -> dict[str, Any]:
+    return {"a": 1}
+
+
+STAGE = Stage(
+    name="odd",
+    config=OddConfig,
+    implementation=f"{__name__}:run_odd",
+    summary="",
+    inputs=lambda config: [],
+    example="",
+)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -81,8 +93,6 @@ def test_a_bulk_stage_counts_those_of_its_workers(
 
 
 def test_a_stage_without_warnings_says_nothing(tmp_path: Path) -> None:
-    quiet = Stage(
-        name="quiet", config=OddConfig, run=lambda config, run: {"a": 1}, summary="", inputs=lambda _: [], example=""
-    )
+    quiet = dataclasses.replace(STAGE, name="quiet", implementation=f"{__name__}:do_nothing")
     assert quiet.execute(OddConfig(out=str(tmp_path / "out"))) == {"a": 1}
     assert not (tmp_path / "out/warnings.txt").exists()

@@ -8,6 +8,7 @@ import json
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +58,9 @@ class GrownConfig(ToyConfig):
     kinds: list[str] = option([], is_later=True)
 
 
+RUNS = SimpleNamespace()  # the implementations of `make_stage`
+
+
 def make_stage(calls: list[int], failure: Exception | None = None) -> Stage[ToyConfig]:
     def run(config: ToyConfig, run: Run) -> dict[str, Any]:
         with run.progress(config.part.steps, "counting") as bar:
@@ -68,8 +72,15 @@ def make_stage(calls: list[int], failure: Exception | None = None) -> Stage[ToyC
         (run.folder / "output.txt").write_text(str(config.part.steps))
         return {"steps": config.part.steps}
 
+    name = f"run_{len(vars(RUNS))}"
+    setattr(RUNS, name, run)
     return Stage(
-        name="toy.stage", config=ToyConfig, run=run, summary="toy", inputs=lambda c: [c.source], example="out=x"
+        name="toy.stage",
+        config=ToyConfig,
+        implementation=f"{__name__}:RUNS.{name}",
+        summary="toy",
+        inputs=lambda c: [c.source],
+        example="out=x",
     )
 
 

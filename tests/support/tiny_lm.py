@@ -108,10 +108,10 @@ class TinyData:
 
     def train(self, out: Path, **changes: Any) -> Trained:
         """Train in this process (one of `run_ranks`)."""
-        from lm.train import run
+        from lm.train import STAGE
 
         out.mkdir(parents=True, exist_ok=True)
-        metrics = run(self.config(out, **changes), Run(out))
+        metrics = STAGE.run(self.config(out, **changes), Run(out))
         rows = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
         return Trained(losses=[row["loss"] for row in rows if "loss" in row], metrics=metrics, rows=rows)
 

@@ -5,6 +5,7 @@ B batch, M mel bands, F mel frames, T tokens, D width, K codes.
 
 from __future__ import annotations
 
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +16,7 @@ from corpus.audio.frame_rate import FrameRate
 from corpus.audio.mel_config import LogMelConfig
 
 from .config import TokenizerModelConfig
-from .table import BACKBONES, imported
+from .table import BACKBONES
 
 
 class PreVQEncoder(nn.Module, ABC):
@@ -113,19 +114,19 @@ class WarmStart(Protocol):
 
 def make_pre_vq(config: TokenizerModelConfig) -> PreVQEncoder:
     """The encoder before the quantiser, of ``config.backbone``."""
-    encoder = imported(BACKBONES[config.backbone].pre_vq)(config)
+    encoder = pkgutil.resolve_name(BACKBONES[config.backbone].pre_vq)(config)
     assert isinstance(encoder, PreVQEncoder)
     return encoder
 
 
 def make_post_vq(config: TokenizerModelConfig) -> PostVQEncoder:
     """The encoder after the quantiser, of ``config.backbone``."""
-    encoder = imported(BACKBONES[config.backbone].post_vq)(config)
+    encoder = pkgutil.resolve_name(BACKBONES[config.backbone].post_vq)(config)
     assert isinstance(encoder, PostVQEncoder)
     return encoder
 
 
 def warm_start_of(backbone: str) -> WarmStart:
     """The mapping of published weights onto a backbone."""
-    warm_start: WarmStart = imported(BACKBONES[backbone].warm_start)
+    warm_start: WarmStart = pkgutil.resolve_name(BACKBONES[backbone].warm_start)
     return warm_start

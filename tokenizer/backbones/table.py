@@ -6,8 +6,6 @@ A new backbone is one module with a `PreVQEncoder` and a `PostVQEncoder` (`token
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +25,6 @@ class Backbone:
     post_vq: str
     warm_start: str
     options: tuple[str, ...]
-
-
-def imported(reference: str) -> Any:
-    """The object that ``module:name`` refers to."""
-    module, _, name = reference.partition(":")
-    return getattr(import_module(module), name)
 
 
 BACKBONES = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 
 from runtime.errors import UserError
-from tokenizer.backbones.table import imported
 
 from .base import SpeechEncoder
 from .table import ENCODERS, EncoderKind
@@ -27,7 +27,7 @@ def load_encoder(source: Path | str, layer: str = "", device: str = "cpu") -> Sp
     if layer and layer not in kind.layers:
         found = f"layer {layer} of {kind.title}"
         raise UserError(str(path), found=found, remedy=f"its layers are {', '.join(kind.layers)}")
-    encoder = imported(kind.load)(path, layer or kind.layers[0])
+    encoder = pkgutil.resolve_name(kind.load)(path, layer or kind.layers[0])
     assert isinstance(encoder, SpeechEncoder)
     return encoder.to(device).eval()
 

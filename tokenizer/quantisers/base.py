@@ -8,8 +8,8 @@ B batch, T tokens, D width, K codes, N frames.
 
 from __future__ import annotations
 
+import pkgutil
 from abc import ABC, abstractmethod
-from importlib import import_module
 from typing import NamedTuple
 
 import torch
@@ -120,7 +120,7 @@ def make_quantiser(config: QuantiserConfig, width: int, frames_per_batch: float 
         frames_per_batch: valid frames of a training batch, all ranks together; scales the running use of the codes.
     """
     kind = QUANTISERS[config.kind]
-    quantiser = getattr(import_module(kind.module), kind.name)(config, width, frames_per_batch)
+    quantiser = pkgutil.resolve_name(kind.quantiser)(config, width, frames_per_batch)
     assert isinstance(quantiser, Quantiser)
     return quantiser
 

@@ -13,22 +13,20 @@ class QuantiserKind:
     """One kind of quantiser.
 
     Attributes:
-        module: where its class is; imported when needed.
-        name: of the class.
+        quantiser: its class, as ``module:name``, imported when needed.
         has_levels: whether it rounds numbers to levels (``vq.levels``), whose product is the codebook's size.
         has_commitment: whether training adds a commitment loss.
     """
 
-    module: str
-    name: str
+    quantiser: str
     has_levels: bool = False
     has_commitment: bool = True
 
 
 QUANTISERS = {
-    "vq": QuantiserKind(module="tokenizer.quantisers.ema", name="EmaQuantiser"),
+    "vq": QuantiserKind(quantiser="tokenizer.quantisers.ema:EmaQuantiser"),
     "fsq": QuantiserKind(
-        module="tokenizer.quantisers.fsq", name="FiniteScalarQuantiser", has_levels=True, has_commitment=False
+        quantiser="tokenizer.quantisers.fsq:FiniteScalarQuantiser", has_levels=True, has_commitment=False
     ),
-    "simvq": QuantiserKind(module="tokenizer.quantisers.simvq", name="SimQuantiser"),
+    "simvq": QuantiserKind(quantiser="tokenizer.quantisers.simvq:SimQuantiser"),
 }

@@ -72,12 +72,12 @@ def test_validation_by_corpus_format_and_modality(tiny: Any, run_ranks: Any, tmp
     """Two corpora of one format and one of another: sums over labels, not means of means."""
 
     def train() -> dict[str, Any]:
-        from lm.train import run
+        from lm.train import STAGE
         from runtime.stage import Run
 
         config = tiny.config(tmp_path, layers=1, steps=5, forms=("tts", "text"))
         config.corpora["more"] = config.corpora["tts"]
-        return run(config, Run(tmp_path))
+        return STAGE.run(config, Run(tmp_path))
 
     metrics = run_ranks(train, 1)[0]
     assert metrics["val_loss.more"] == pytest.approx(metrics["val_loss.tts"])

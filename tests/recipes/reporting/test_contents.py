@@ -70,8 +70,8 @@ def test_an_evaluation_is_shown_by_declaring_its_headlines(tmp_path: Path, monke
         Headline("absent", "-"),
     )
     stage = Stage(
-        name="new.evaluation", config=StageConfig, run=lambda config, run: {}, summary="", inputs=lambda config: [],
-        example="", headlines=headlines,
+        name="new.evaluation", config=StageConfig, implementation="new_evaluation:run", summary="",
+        inputs=lambda config: [], example="", headlines=headlines,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "new_evaluation", SimpleNamespace(STAGE=stage))
     modules = {"new": "new_evaluation", "baseline": "new_evaluation", "tokenizer": "tokenizer.evaluate"}

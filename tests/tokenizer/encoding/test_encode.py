@@ -135,7 +135,7 @@ def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Pa
         worker.kill()
         worker.join()
     assert 5 <= len(job.done_names()) < len(parts)
-    encode.run(config, Run(tmp_path / "broken"))
+    encode.STAGE.run(config, Run(tmp_path / "broken"))
     assert same_tokens(tmp_path / "unbroken", tmp_path / "broken")
 
 

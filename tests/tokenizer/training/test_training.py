@@ -131,7 +131,7 @@ def one_rank(rank: int, folder: str, corpus: str, last: int | None) -> None:
 
     TokenizerObjective.__init__, FittingLoop.advance = keep, advance_until  # type: ignore[method-assign]
     try:
-        train.run(written, Run(Path(folder)))
+        train.STAGE.run(written, Run(Path(folder)))
         torch.save(fitted[0].state_dict(), f"{folder}/rank-{rank}.pt")
     except Killed:
         pass
