@@ -55,7 +55,7 @@ class LoopConfig(Options):
         schedule: ``linear`` (the paper), ``cosine``, ``wsd`` (warm-up, stable, decay) or ``constant``.
         decay_steps: steps of wsd's decay, the last of the run; 0: a tenth of the steps.
         decay_shape: of wsd's decay: ``linear``, ``cosine`` or ``sqrt`` (1 - sqrt of the progress).
-        weight_decay: AdamW's, on matrices only.
+        weight_decay: AdamW's, on matrices only (not on biases, norms or other vectors).
         beta1: AdamW's first-moment decay.
         beta2: AdamW's second-moment decay.
         clip_norm: gradient norm above which gradients are scaled down; 0 never.

@@ -1,4 +1,8 @@
-"""AdamW under megatron-core: its master weights and clipping, our learning rate and the skipping of bad steps."""
+"""AdamW under megatron-core: its master weights and clipping; our rates, weight decay and skipping of bad steps.
+
+megatron-core marks the groups of parameters without weight decay (biases and all of one dimension, norms among them) by
+``wd_mult`` = 0 and leaves it to its scheduler to honour the mark; here `update` does.
+"""
 
 from __future__ import annotations
 
@@ -75,33 +79,39 @@ def build_optimizer(
 
 
 def update(
-    optimizer: MegatronOptimizer, rate: float, clip_norm: float, shares: Mapping[float, float] | None = None
+    optimizer: MegatronOptimizer, rate: float, config: LoopConfig, shares: Mapping[float, float] | None = None
 ) -> UpdateResult:
     """Clip the reduced gradients and change the weights, unless a gradient is not finite.
 
     Args:
         optimizer: of all parameters.
         rate: the learning rate.
-        clip_norm: of the gradient.
+        config: ``clip_norm`` of the gradient and ``weight_decay`` of matrices are read.
         shares: of ``RATE_MARKS`` -> factor of the rate (default: 1).
     """
     for group in optimizer.param_groups:
         group["lr"] = rate * (shares or {}).get(group["lr_mult"], 1.0)
+        group["weight_decay"] = config.weight_decay * group["wd_mult"]
     if optimizer.prepare_grads():
         return UpdateResult(gradient_norm=math.nan, is_taken=False)
     norm = float(optimizer.get_grad_norm())
     if not math.isfinite(norm):
         return UpdateResult(gradient_norm=norm, is_taken=False)
-    if clip_norm > 0:
+    if config.clip_norm > 0:
         for part in _parts(optimizer):
             if part.get_parameters():
-                clip_grad_by_total_norm_fp32(part.get_parameters(), max_norm=clip_norm, total_norm=norm)
+                clip_grad_by_total_norm_fp32(part.get_parameters(), max_norm=config.clip_norm, total_norm=norm)
     return UpdateResult(gradient_norm=norm, is_taken=bool(optimizer.step_with_ready_grads()))
 
 
 def inner_optimizers(optimizer: MegatronOptimizer) -> Iterator[torch.optim.Optimizer]:
     """The torch optimizers inside megatron-core's wrappers."""
     return (part.optimizer for part in _parts(optimizer) if part.optimizer is not None)
+
+
+def decays_vectors(optimizer: MegatronOptimizer) -> bool:
+    """Whether its state is of a training whose last step took weight decay off norms and biases, too (till 0.1.0)."""
+    return any(group["weight_decay"] > 0 and not group["wd_mult"] for group in optimizer.param_groups)
 
 
 def allocate_states(optimizer: MegatronOptimizer) -> None:

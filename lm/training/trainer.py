@@ -40,7 +40,7 @@ from .cpu import keep_freed_memory
 from .inputs import TrainingInputs
 from .losses import Losses
 from .model import build_model, resolve_precision, transformer_config, wrap_for_training
-from .optimizer import RATE_MARKS, build_optimizer, update
+from .optimizer import RATE_MARKS, build_optimizer, decays_vectors, update
 from .parallel import check_layout, world_size
 from .passes import ForwardBackward
 from .processes import backend_name, open_processes, seed_processes
@@ -154,7 +154,7 @@ class Trainer:
         if self.loop.z_loss:
             row["z_loss"] = self.loop.z_loss * losses.square
         if losses.is_finite:
-            result = update(self.optimizer, rate, self.loop.clip_norm, self.rate_shares)
+            result = update(self.optimizer, rate, self.loop, self.rate_shares)
             row["gradient_norm"] = result.gradient_norm
         if not losses.is_finite or not result.is_taken:
             self._skip(step, losses)
@@ -246,6 +246,8 @@ class Trainer:
             load_checkpoint(path, self.chunks, self.optimizer)
             self.skipped_steps = record.skipped_steps
             self.run.say(f"resumed at step {record.step} from {path}")
+            if decays_vectors(self.optimizer):
+                self.run.say("its steps took weight decay off norms and biases, too; those from here on do not")
             return record.step
         load_weights(path, self.chunks)
         self.optimizer.reload_model_params()
