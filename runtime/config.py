@@ -9,7 +9,8 @@ and `option` states a default with its bounds::
         schedule: str = option("linear", one_of=("linear", "cosine"))
 
 The grammar of every command is the same: ``[--config FILE] [key=value ...]``, where ``--key value`` and ``--key=value``
-mean the same as ``key=value``. Values follow Hydra's override grammar.
+mean the same as ``key=value``. Values follow Hydra's override grammar. Of an option that is a dictionary,
+``weights.a=0.5`` and ``weights={a:0.5}`` add the key (or set it) and leave the others.
 """
 
 from __future__ import annotations
@@ -212,8 +213,7 @@ def compose_config(
             raise UserError(str(file), found="no such file", remedy="give --config the path of a YAML file")
         with config_errors(config_class):
             node = OmegaConf.merge(node, OmegaConf.load(file))
-    tables = dictionary_options(config_class)
-    overrides = [f"++{word}" if word.startswith(tables) else word for word in parsed.overrides]  # `++` adds new keys
+    overrides = [_adding(word, dictionary_options(config_class)) for word in parsed.overrides]
     ConfigStore.instance().store(name=name, node=node)
     GlobalHydra.instance().clear()
     with config_errors(config_class), initialize(version_base="1.3", config_path=None):
@@ -323,6 +323,13 @@ def _read_words(kinds: Mapping[str, Any], arguments: Sequence[str], positional: 
     return ParsedWords(files, overrides)
 
 
+def _adding(word: str, dictionaries: Sequence[str]) -> str:
+    """An override that may add keys where it is of a dictionary: ``weights.a=0.5`` and ``weights={a:0.5}`` alike."""
+    key = word.partition("=")[0]
+    is_added = any(key == name or key.startswith(f"{name}.") for name in dictionaries)
+    return f"++{word}" if is_added else word
+
+
 def _is_text(kind: Any) -> bool:
     return kind is str or (str in get_args(kind) and get_origin(kind) not in (list, dict, tuple))
 
@@ -370,11 +377,11 @@ def config_errors(config_class: type) -> Iterator[None]:
 
 
 def dictionary_options(config_class: type, prefix: str = "") -> tuple[str, ...]:
-    """``"option."`` of each option that is a dictionary, whose keys the user makes up."""
+    """The dotted name of each option that is a dictionary, whose keys the user makes up."""
     found: list[str] = []
     for name, kind in get_type_hints(config_class).items():
         if isinstance(kind, type) and is_dataclass(kind):
             found += dictionary_options(kind, f"{prefix}{name}.")
         elif get_origin(kind) is dict:
-            found.append(f"{prefix}{name}.")
+            found.append(f"{prefix}{name}")
     return tuple(found)

@@ -54,6 +54,8 @@ def compose(*words: str, positional: str = "") -> ToyConfig:
         ("part.kind=lfq", "option part.kind: found 'lfq'. choose one of vq, fsq"),
         ("part.levels=[8,2]", "option part.levels: found [8, 2]. give a value that is at least 3"),
         ("count=1", "option count: found 1. give a value that is at least 2"),
+        ("shares={a:much}", "option shares.a: Value 'much'"),
+        ("shares=0.5", "option shares: "),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_dotted_name(word: str, expected: str) -> None:
@@ -94,6 +96,22 @@ def test_a_list_is_given_whole_or_element_by_element() -> None:
 def test_a_string_after_its_option_is_taken_literally(text: str) -> None:
     assert compose("--text", text).text == text
     assert compose("--note", text).note == text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("shares.a=0.5", "shares.b=1"),
+        ("shares={a:0.5,b:1}",),
+        ("shares={a:0.5}", "shares={b:1}"),
+        ("shares={a:0.1,b:1}", "shares.a=0.5"),
+        ("--shares", "{a:0.5}", "--shares.b", "1"),
+        ("--shares={a: 0.5, b: 1}",),
+    ],
+)
+def test_a_dictionary_is_given_whole_or_key_by_key(words: tuple[str, ...]) -> None:
+    assert compose(*words).shares == {"a": 0.5, "b": 1.0}
+    assert compose("shares={}").shares == {}
 
 
 def test_words_without_a_name_go_to_the_positional_option() -> None:
