@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from corpus.manifest import Utterance
-from evaluation.answers.answering_models import CUT, MAX_SEED, ReceivedReply, read_reply, served_model
+from evaluation.answers.answering_models import MAX_SEED, ReceivedReply, read_reply, served_model, written_reply
 from lm.data.chat_template import has_foreign_template
 from lm.data.formats import chat_prompt, system_row
 from lm.data.vocabulary import Ids, Vocabulary
@@ -150,9 +150,7 @@ class ExportedText:
                 temperature=self.config.temperature,
                 seeds=[seed_of(self.config.seed, request.name) for request in some],
             )
-            for row in rows:
-                is_ended = bool(len(row)) and int(row[-1]) in vocabulary.end_ids
-                yield ReceivedReply(vocabulary.decode_text(row), end="" if is_ended else CUT)
+            yield from (written_reply(row, vocabulary) for row in rows)
 
     def _prompt(self, request: TextRequest, vocabulary: Vocabulary) -> Ids:
         return np.concatenate([self.system, chat_prompt(request.text, vocabulary)])

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import httpx
 
 from evaluation.served_chat.server import serve_bundle
+from lm.data.vocabulary import Ids, Vocabulary
 from runtime.artefact import file_digest
 from runtime.chat_endpoint import ChatEndpoint, ChatRequest, RequestConfig, UnansweredError
 from runtime.errors import UserError
@@ -48,6 +49,12 @@ class ReceivedReply:
     transcript: str | None = None
     end: str = ""
     failure: str = ""
+
+
+def written_reply(row: Ids, vocabulary: Vocabulary) -> ReceivedReply:
+    """The reply whose ids (T,) a model wrote up to a token that ends it, or as far as it was let."""
+    is_ended = bool(len(row)) and int(row[-1]) in vocabulary.end_ids
+    return ReceivedReply(vocabulary.decode_text(row), end="" if is_ended else CUT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from runtime.artefact import file_digest
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 
-from .answering_models import CUT, MAX_SEED, AnswerSettings, ReceivedReply
+from .answering_models import MAX_SEED, AnswerSettings, ReceivedReply, written_reply
 from .prompt import ItemPrompt
 
 UNIT = 32  # questions heard and answered together
@@ -51,19 +51,16 @@ class ListeningAnswers:
             found, remedy = "a spoken reply: the model writes", "choose t2t or s2t, or serve it with a reader"
             raise UserError("option direction", found=found, remedy=remedy)
         vocabulary = self.model.vocabulary
-        ends = vocabulary.end_ids
         for begin in range(0, len(prompts), UNIT):
             unit = prompts[begin : begin + UNIT]
             rows = self.model.generate(
                 [self._prompt(prompt) for prompt in unit],
                 max_new_tokens=settings.max_new_tokens,
-                stop=ends,
+                stop=vocabulary.end_ids,
                 temperature=settings.temperature,
                 seeds=[seed_of(settings.seed, prompt.id) % MAX_SEED for prompt in unit],
             )
-            for row in rows:
-                is_ended = bool(len(row)) and int(row[-1]) in ends
-                yield ReceivedReply(vocabulary.decode_text(row), end="" if is_ended else CUT)
+            yield from (written_reply(row, vocabulary) for row in rows)
 
     def _prompt(self, prompt: ItemPrompt) -> HeardPrompt:
         vocabulary = self.model.vocabulary
