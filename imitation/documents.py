@@ -9,16 +9,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from corpus.manifest import BadRecord
-from corpus.speech_clips import FileRange, SegmentArchive, find_clips
 from lm.data.chat_template import has_foreign_template
-from lm.data.clips import ClipDocument, ClipRecord
+from lm.data.clip_source import SplitClip, clips_of_split
+from lm.data.clips import ClipDocument
 from lm.data.corpora import finished_corpus, write_corpus
 from lm.data.formats import ChatTurn, Codes, chat_document
-from lm.data.vector_clips import EncodedClips, StoredClips, VectorSpan
+from lm.data.vector_clips import VectorSpan, open_clips
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 from runtime.hashing import seed_of
@@ -73,8 +72,7 @@ class PairDocuments:
         self.pairs: PairsFile = read_pairs(config.pairs)
         self.speech: UtteranceSpeech | None = None
         if config.input != TEXT:
-            stored = bool(config.vectors.features)
-            self.speech = StoredUtterances(config, vocabulary) if stored else HeardUtterances(config, vocabulary, run)
+            self.speech = UtteranceSpeech(config, vocabulary, run)
         self.record = None if self.speech is None else self.speech.record
 
     def documents(self, *, is_valid: bool) -> Iterator[Any]:
@@ -157,58 +155,33 @@ def mixed_content(pair: ImitationPair, speech: list[Codes | None]) -> tuple[str 
     return tuple(joined)
 
 
-class UtteranceSpeech(Protocol):
-    """Speech of utterances by their ids.
+class UtteranceSpeech:
+    """Speech of utterances by their ids: stored vectors, or recordings that an encoder hears in training.
 
     Attributes:
         record: of the corpus's clips.
     """
 
-    record: ClipRecord
-
-    def span(self, utterance: str) -> VectorSpan | None:
-        """The speech of an utterance; None where there is none."""
-        ...
-
-
-class StoredUtterances:
-    """Utterances whose vectors are stored."""
-
-    def __init__(self, config: ImitationPrepareConfig, vocabulary: Vocabulary) -> None:
-        self.stored = StoredClips(config.vectors, vocabulary)
-        self.record = self.stored.record
-        self.known = {one.id: one for split in config.splits for one in self.stored.features.utterances(split)}
-
-    def span(self, utterance: str) -> VectorSpan | None:
-        """See `UtteranceSpeech`."""
-        found = self.known.get(utterance)
-        return None if found is None or not found.frames else self.stored.span(found)
-
-
-class HeardUtterances:
-    """Utterances that an encoder hears in training."""
-
     def __init__(self, config: ImitationPrepareConfig, vocabulary: Vocabulary, run: Run) -> None:
-        self.encoded = EncodedClips(config.vectors, vocabulary)
-        self.record = self.encoded.record
-        self.known: dict[str, tuple[FileRange, int]] = {}
+        clips = open_clips(config.vectors, vocabulary)
+        self.record = clips.record
+        self.known: dict[str, SplitClip] = {}
         for split in config.splits:
-            with SegmentArchive(run.folder / "segments" / f"{split}.tar") as segments:
-                for clip in find_clips(
-                    Path(config.corpus),
-                    split,
-                    segments,
-                    max_seconds=config.vectors.max_seconds,
-                    kinds=(),
-                    max_bad_share=config.max_bad_share,
-                ):
-                    if not isinstance(clip, BadRecord):
-                        self.known[clip.id] = clip.place, clip.length
+            for clip in clips_of_split(
+                clips,
+                config.corpus,
+                split,
+                run.folder / "segments" / f"{split}.tar",
+                max_seconds=config.vectors.max_seconds,
+                max_bad_share=config.max_bad_share,
+            ):
+                if not isinstance(clip, BadRecord):
+                    self.known[clip.id] = clip
 
     def span(self, utterance: str) -> VectorSpan | None:
-        """See `UtteranceSpeech`; None also where the clip is too short for a vector."""
+        """The speech of an utterance; None where there is none, or too little for a vector."""
         found = self.known.get(utterance)
         try:
-            return None if found is None else self.encoded.span(*found)
+            return None if found is None else found.span()
         except UserError:
             return None

@@ -10,7 +10,7 @@ from corpus.features import FeatureUtterance
 from corpus.speech_clips import SegmentArchive, place_clip
 from lm.data.clips import AudioClip, ClipDocument, ClipRecord, FeatureClip
 from lm.data.formats import Codes
-from lm.data.vector_clips import EncodedClips, StoredClips, VectorSpan
+from lm.data.vector_clips import StoredClips, VectorSpan, open_clips
 from lm.data.vector_config import VectorsConfig
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
@@ -31,16 +31,8 @@ class QuestionClips:
     """
 
     def __init__(self, vectors: VectorsConfig, vocabulary: Vocabulary) -> None:
-        self.encoded = EncodedClips(vectors, vocabulary) if vectors.encoder else None
-        self.stored = StoredClips(vectors, vocabulary) if vectors.features else None
-        self.max_seconds = vectors.max_seconds
-
-    @property
-    def record(self) -> ClipRecord:
-        """Of all clips."""
-        maker = self.encoded or self.stored
-        assert maker is not None
-        return maker.record
+        self.clips, self.max_seconds = open_clips(vectors, vocabulary), vectors.max_seconds
+        self.record: ClipRecord = self.clips.record
 
     def span(self, part: AudioSegment | FeatureUtterance, segments: SegmentArchive) -> VectorSpan:
         """A recording (or stored vectors) as speech of a document.
@@ -49,13 +41,13 @@ class QuestionClips:
             UserError: one that cannot be used; stored vectors are wanted, and it is a recording.
         """
         if isinstance(part, FeatureUtterance):
-            assert self.stored is not None
-            return self.stored.span(part)
-        if self.encoded is None:
+            assert isinstance(self.clips, StoredClips)
+            return self.clips.span(part)
+        if isinstance(self.clips, StoredClips):
             found = "a recording, of which there are no stored features"
             raise UserError(str(part.audio), found=found, remedy="give vectors.encoder")
         place, length = place_clip(part, segments, self.max_seconds)
-        return self.encoded.span(place, length)
+        return self.clips.span(place, length)
 
 
 class ClipDialogueDocuments:

@@ -15,7 +15,7 @@ from runtime.errors import UserError
 
 from .clips import ClipDocument, ClipRecord
 from .formats import asr_document
-from .vector_clips import EncodedClips, StoredClips, VectorSpan
+from .vector_clips import EncodedClips, StoredClips, VectorSpan, open_clips
 from .vector_config import VectorsConfig
 from .vocabulary import Vocabulary
 
@@ -57,7 +57,7 @@ class TranscribedClips:
     ) -> None:
         self.vectors, self.corpus, self.splits, self.vocabulary = vectors, corpus, splits, vocabulary
         self.segments, self.options = segments, options
-        self.clip_maker = StoredClips(vectors, vocabulary) if vectors.features else EncodedClips(vectors, vocabulary)
+        self.clip_maker = open_clips(vectors, vocabulary)
         self.left_out: Counter[str] = Counter()
 
     @property
@@ -76,59 +76,90 @@ class TranscribedClips:
             return
         bad: list[BadRecord] = []
         count = 0
-        maker, name = self.clip_maker, self.splits[split]
-        spans = self._heard(maker, name, split) if isinstance(maker, EncodedClips) else self._stored(maker, name)
-        for item in spans:
+        for clip in clips_of_split(
+            self.clip_maker,
+            self.corpus,
+            self.splits[split],
+            self.segments / f"{split}.tar",
+            max_seconds=self.vectors.max_seconds,
+            kinds=self.options.kinds,
+            max_bad_share=self.options.max_bad_share,
+        ):
             count += 1
-            if isinstance(item, BadRecord):
-                bad.append(item)
-                continue
-            words = in_words(item.text) if self.options.is_spoken else item.text
-            yield ClipDocument(asr_document(item.span.codes, words, self.vocabulary), [item.span.clip])
+            document = clip if isinstance(clip, BadRecord) else self._document(clip)
+            if isinstance(document, BadRecord):
+                bad.append(document)
+            else:
+                yield document
         self.left_out.update(reason_of(one.reason) for one in bad)
         check_bad_share(bad, count, self.options.max_bad_share)
 
-    def _heard(self, maker: EncodedClips, name: str, split: str) -> Iterator[_Transcribed | BadRecord]:
-        """Recordings of the corpus."""
-        with SegmentArchive(self.segments / f"{split}.tar") as segments:
-            for clip in find_clips(
-                Path(self.corpus),
-                name,
-                segments,
-                max_seconds=self.vectors.max_seconds,
-                kinds=self.options.kinds,
-                max_bad_share=self.options.max_bad_share,
-            ):
-                if isinstance(clip, BadRecord):
-                    yield clip
-                else:
-                    where = f"{clip.place.file}, {clip.id}"
-                    yield _transcribed(clip.text, where, partial(maker.span, clip.place, clip.length))
-
-    def _stored(self, maker: StoredClips, name: str) -> Iterator[_Transcribed | BadRecord]:
-        """Utterances of the features."""
-        kinds, most = self.options.kinds, self.vectors.max_seconds
-        for one in maker.features.utterances(name):
-            where = f"{maker.features.file(one)}, {one.id}"
-            if one.duration > most:
-                yield BadRecord(where, f"longer than max_seconds={most:g} ({one.duration:.1f} s)")
-            elif not kinds or one.kind in kinds:
-                yield _transcribed(one.text, where, partial(maker.span, one))
+    def _document(self, clip: SplitClip) -> ClipDocument | BadRecord:
+        """A clip and its transcript; a `BadRecord` where it has none, or no vector."""
+        if not clip.text:
+            return BadRecord(clip.where, "no transcript")
+        try:
+            span = clip.span()
+        except UserError as error:
+            return BadRecord(clip.where, error.found)
+        words = in_words(clip.text) if self.options.is_spoken else clip.text
+        return ClipDocument(asr_document(span.codes, words, self.vocabulary), [span.clip])
 
 
-class _Transcribed(NamedTuple):
-    span: VectorSpan
+class SplitClip(NamedTuple):
+    """A clip of a split of a corpus.
+
+    Attributes:
+        id: of the utterance.
+        text: its transcript, "" where unknown.
+        where: it lies, for errors.
+        span: makes it speech of a document; raises a `UserError` where it has no vector.
+    """
+
+    id: str
     text: str
+    where: str
+    span: Callable[[], VectorSpan]
 
 
-def _transcribed(text: str, where: str, make: Callable[[], VectorSpan]) -> _Transcribed | BadRecord:
-    """A clip and its transcript; a `BadRecord` where it has none, or no vector."""
-    if not text:
-        return BadRecord(where, "no transcript")
-    try:
-        return _Transcribed(make(), text)
-    except UserError as error:
-        return BadRecord(where, error.found)
+def clips_of_split(
+    clips: EncodedClips | StoredClips,
+    corpus: str,
+    split: str,
+    segments: Path,
+    *,
+    max_seconds: float,
+    kinds: Sequence[str] = (),
+    max_bad_share: float,
+) -> Iterator[SplitClip | BadRecord]:
+    """The clips of a split, in its order, and its bad records; longer ones than ``max_seconds`` are among these.
+
+    Args:
+        clips: of stored features, whose split it is; or of recordings.
+        corpus: folder of the recordings.
+        split: its name.
+        segments: tar that receives segments of longer recordings.
+        max_seconds: longest clip.
+        kinds: of the utterances (none: all).
+        max_bad_share: share of bad records of the corpus that is tolerated.
+    """
+    if isinstance(clips, StoredClips):
+        for one in clips.features.utterances(split):
+            where = f"{clips.features.file(one)}, {one.id}"
+            if one.duration > max_seconds:
+                yield BadRecord(where, f"longer than max_seconds={max_seconds:g} ({one.duration:.1f} s)")
+            elif not kinds or one.kind in kinds:
+                yield SplitClip(one.id, one.text, where, partial(clips.span, one))
+        return
+    with SegmentArchive(segments) as archive:
+        for clip in find_clips(
+            Path(corpus), split, archive, max_seconds=max_seconds, kinds=kinds, max_bad_share=max_bad_share
+        ):
+            if isinstance(clip, BadRecord):
+                yield clip
+            else:
+                where = f"{clip.place.file}, {clip.id}"
+                yield SplitClip(clip.id, clip.text, where, partial(clips.span, clip.place, clip.length))
 
 
 def reason_of(reason: str) -> str:

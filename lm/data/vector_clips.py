@@ -108,6 +108,11 @@ class StoredClips:
         return vector_span(FeatureClip(file, utterance.first, utterance.frames), self.record)
 
 
+def open_clips(config: VectorsConfig, vocabulary: Vocabulary) -> EncodedClips | StoredClips:
+    """The clips of the options: of stored vectors where ``features`` are named, else of recordings."""
+    return StoredClips(config, vocabulary) if config.features else EncodedClips(config, vocabulary)
+
+
 def vector_span(clip: AudioClip | FeatureClip, record: ClipRecord) -> VectorSpan:
     """A clip as speech of a document.
 
