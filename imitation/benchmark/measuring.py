@@ -14,6 +14,7 @@ from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance, read_manifest
 from evaluation.judges.recognisers import find_recogniser
 from evaluation.judges.transcription import transcribe_kept
+from evaluation.sets.reading import choose_in_order
 from imitation.documents import in_turn, mixed_content
 from imitation.pairs import ImitationPair, PairsFile, read_pairs
 from imitation.tasks.task_file import TaskFile, read_tasks
@@ -41,7 +42,7 @@ def measure(config: BenchmarkConfig, run: Run) -> dict[str, Any]:
     if asked.header.tasks != tasks.digest:
         found = f"tasks {tasks.digest}, where the pairs were asked with {asked.header.tasks}"
         raise UserError(f"option tasks={config.tasks}", found=found, remedy="give the task file of imitation.ask")
-    pairs = chosen(asked.pairs, config)
+    pairs = choose_in_order(tuple(asked.pairs), config.limit, f"{config.seed} pairs")
     manifest = read_manifest(config.manifest, config.max_bad_share, needs_text=False)
     known = {one.id: one for one in manifest.utterances}
     for pair in pairs:
@@ -77,14 +78,6 @@ def flat(scores: Mapping[str, Mapping[str, GroupScore]]) -> dict[str, Any]:
             if condition != TRANSCRIPT and TRANSCRIPT in scores:
                 found[f"{name}.gap"] = imitation_gap(scores, condition, group)
     return found
-
-
-def chosen(pairs: Sequence[ImitationPair], config: BenchmarkConfig) -> list[ImitationPair]:
-    """The pairs to measure on: all, or a seeded choice, in their order."""
-    if not config.limit or config.limit >= len(pairs):
-        return list(pairs)
-    order = sorted(range(len(pairs)), key=lambda at: seed_of(config.seed, "pair", at))
-    return [pairs[at] for at in sorted(order[: config.limit])]
 
 
 class GeneralisationBenchmark:
