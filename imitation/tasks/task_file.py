@@ -57,11 +57,6 @@ class TaskPrompt:
         """A name that is unique in the task file."""
         return f"{self.task}/{self.number}"
 
-    def parts(self) -> tuple[str, str]:
-        """The text before the speech and the text after it."""
-        before, _, after = self.text.partition(PLACE)
-        return before, after
-
     def with_transcript(self, transcript: str) -> str:
         """The prompt as a text model reads it."""
         return self.text.replace(PLACE, transcript, 1)
@@ -105,11 +100,6 @@ class TaskFile(NamedTuple):
         """All wordings of all tasks."""
         for task in self.tasks.values():
             yield from task.prompts
-
-    def prompt(self, name: str) -> TaskPrompt:
-        """The wording of that `TaskPrompt.name`."""
-        task, _, number = name.rpartition("/")
-        return self.tasks[task].prompts[int(number)]
 
 
 def read_tasks(source: str) -> TaskFile:

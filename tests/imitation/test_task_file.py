@@ -54,8 +54,8 @@ def test_prompts(tmp_path: Path) -> None:
     found = read_tasks(str(tmp_path / "t.yaml"))
     assert [prompt.text for prompt in found.prompts()] == ["say {speech}", "a {speech} b", "copy {speech}"]
     assert [prompt.is_seen for prompt in found.prompts()] == [True, True, False]
-    prompt = found.prompt("repeat/1")
-    assert prompt.parts() == ("a ", " b") and prompt.with_transcript("{speech} x") == "a {speech} x b"
+    prompt = found.tasks["repeat"].prompts[1]
+    assert prompt.name == "repeat/1" and prompt.with_transcript("{speech} x") == "a {speech} x b"
 
 
 @pytest.mark.parametrize(
