@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,12 @@ def figure_text(value: float) -> str:
 def percent(value: float | None) -> str:
     """A rate as per cent, or a dash."""
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(edges: Sequence[float]) -> str:
+    """The lower and the upper edge of a rate's interval in words."""
+    low, high = edges
+    return f"{percent(low)} to {percent(high)}"
 
 
 def marked(text: str | None, is_right: bool) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipes.reporting.blocks import Section, percent
+from recipes.reporting.blocks import Section, interval, percent
 from recipes.reporting.run_results import Results
 
 NAMES = {"s2s": "speech to speech", "s2t": "speech to text", "t2s": "text to speech", "t2t": "text to text"}
@@ -29,12 +29,9 @@ def base_model_section(results: Results) -> Section | None:
     rows: list[list[Any]] = []
     for one in scores:
         mean = one["score"]["means"]["accuracy"]
-        low, high = mean["interval"]
         parts = [percent(mean["subsets"].get(name)) for name in subsets]
         direction = NAMES[one["stamp"]["direction"]]
-        rows.append(
-            [direction, one["stamp"]["rule"], percent(mean["micro"]), f"{percent(low)} to {percent(high)}", *parts]
-        )
+        rows.append([direction, one["stamp"]["rule"], percent(mean["micro"]), interval(mean["interval"]), *parts])
     section.table(["direction", "rule", "right", "95 % interval", *subsets], rows)
     section.text(
         "sequence: mean log-probability per token of story and ending together; continuation: of the ending alone; "

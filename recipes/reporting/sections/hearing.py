@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imitation.benchmark.generalisation import TITLES
-from recipes.reporting.blocks import Section, percent, png_uri
+from recipes.reporting.blocks import Section, interval, percent, png_uri
 from recipes.reporting.run_results import Results
 
 CONTROLS = {
@@ -41,7 +41,7 @@ def hearing_section(results: Results) -> Section | None:
     rows: list[list[Any]] = []
     for step in heard:
         found = results.metrics_of(step)
-        bounds = f"{percent(found['wer_low'])} to {percent(found['wer_high'])}"
+        bounds = interval((found["wer_low"], found["wer_high"]))
         rows.append(
             ["word errors", control_of(step) or "this recipe", percent(found["wer"]), bounds, found["utterances"]]
         )
@@ -50,11 +50,8 @@ def hearing_section(results: Results) -> Section | None:
         first = scored["scores"][0] if scored else None
         if first is not None:
             mean = first["score"]["means"]["accuracy"]
-            low, high = mean["interval"]
-            bounds = f"{percent(low)} to {percent(high)}"
-            rows.append(
-                ["right answers", control_of(step) or "this recipe", percent(mean["micro"]), bounds, mean["items"]]
-            )
+            shown = [percent(mean["micro"]), interval(mean["interval"]), mean["items"]]
+            rows.append(["right answers", control_of(step) or "this recipe", *shown])
     section.table(["measure", "model", "", "95 % interval", "of"], rows)
     return section
 
@@ -79,8 +76,7 @@ def generalisation_section(results: Results) -> Section | None:
             cells = []
             for group in TITLES:
                 one = groups.get(group)
-                bounds = f"({percent(one['interval'][0])} to {percent(one['interval'][1])})" if one else ""
-                cells.append(f"{percent(one['mean'])} {bounds}" if one else "")
+                cells.append(f"{percent(one['mean'])} ({interval(one['interval'])})" if one else "")
             rows.append([control_of(step) or "this recipe", condition, *cells])
     section.table(["connector", "input", *TITLES.values()], rows)
     folder = results.folder(measured[0])
