@@ -8,8 +8,9 @@ Documents are shuffled, laid end to end and cut into sequences::
 
 With best-fit packing (`lm.data.packing`) sequences hold whole documents and padding instead.
 
-The loss mask of a document that began before the sample is found by looking at its beginning. A label that begins
-another document than its input is no target: nothing predicts it.
+A document that began before the sample is read from where it is cut; a few of its ids before that decide the loss mask
+(`lm.data.loss_mask.beginning_of`). A label that begins another document than its input is no target: nothing predicts
+it.
 
 Shapes: S tokens of a sequence.
 """
@@ -35,7 +36,8 @@ from runtime.errors import UserError
 
 from .clip_batches import NO_CLIPS, ClipCollation, ClipReader, DocumentSlice, SampleClips
 from .corpora import CorpusInfo
-from .loss_mask import Loss, loss_mask
+from .loss_mask import Loss, beginning_of, loss_mask
+from .model_inputs import document_boundaries
 from .packing import best_fit
 from .vocabulary import Vocabulary
 
@@ -79,12 +81,10 @@ class PackedDataset(GPTDataset):
         config = cast(SampleConfig, self.config)
         vocabulary = cast(Vocabulary, config.vocabulary)
         parts = list(self.parts(index or 0))
-        before = parts[0].start
-        # From the beginning of the first document, so that its header decides the loss mask.
-        rows = [self.dataset.get(part.document, offset=0, length=part.stop) for part in parts]
+        rows = [self._read(part.document, part.start, part.stop) for part in parts]
         ids = np.concatenate(rows).astype(np.int64)
-        counted = loss_mask(ids, vocabulary, loss=self.loss)[before:]
-        ids = ids[before:]
+        begun = beginning_of(partial(self._read, parts[0].document), parts[0].start, vocabulary)
+        counted = loss_mask(np.concatenate([begun, ids]), vocabulary, loss=self.loss)[len(begun) :]
         documents = np.repeat(np.arange(len(parts), dtype=np.int32), [part.stop - part.start for part in parts])
         missing = config.sequence_length + 1 - len(ids)
         if missing:
@@ -102,6 +102,9 @@ class PackedDataset(GPTDataset):
         if self.clips is not None:  # read when samples become a batch, where they are needed
             sample[CLIPS] = SampleClips(self.clips, parts, [self.dataset.get(part.document) for part in parts])
         return sample
+
+    def _read(self, document: int, start: int, stop: int) -> npt.NDArray[np.integer]:
+        return cast(npt.NDArray[np.integer], self.dataset.get(document, offset=start, length=stop - start))
 
     def parts(self, index: int) -> Iterator[DocumentSlice]:
         """The documents sample ``index`` is cut from; its S + 1 tokens overlap the next sample's by one."""
@@ -292,7 +295,7 @@ def read_batches(
     pin: bool = False,
     clips: ClipCollation | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """Micro batches: dictionaries of (B, S) tensors.
+    """Micro batches: dictionaries of (B, S) tensors, and ``boundaries`` (D + 1,) of their documents laid end to end.
 
     Args:
         dataset: of samples.
@@ -317,7 +320,10 @@ def read_batches(
 
 def _stack(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     names = [name for name in samples[0] if name not in ("dataset_id", CLIPS)]
-    return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in names}
+    columns = {name: np.stack([sample[name] for sample in samples]) for name in names}
+    # Found on the host, in a data worker: on a device their number would have to be read.
+    columns["boundaries"] = document_boundaries(columns["documents"])
+    return {name: torch.from_numpy(column) for name, column in columns.items()}
 
 
 def _stack_with_clips(clips: ClipCollation, samples: list[dict[str, Any]]) -> dict[str, Tensor] | UserError:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from .vocabulary import Vocabulary
 
 Loss = Literal["all", "text", "speech", "text_without_marks"]
 LOSSES: tuple[Loss, ...] = ("all", "text", "speech", "text_without_marks")
+SEARCHED = 64  # ids before a cut that are looked through first, then twice as many
 
 
 class LossRule(NamedTuple):
@@ -99,6 +100,36 @@ def loss_mask(ids: npt.NDArray[np.integer], vocabulary: Vocabulary, *, loss: Los
     if loss == "text_without_marks":
         mask[ids == vocabulary.special(SpecialToken.BEGIN_OF_AUDIO)] = 0
     return mask
+
+
+def beginning_of(
+    read: Callable[[int, int], npt.NDArray[np.integer]], start: int, vocabulary: Vocabulary
+) -> npt.NDArray[np.integer]:
+    """Ids that stand for a document's first ``start``: with them in front, `loss_mask` of what follows is the same.
+
+    They are the document's first id, the latest before ``start`` that switches the loss, and the one before ``start``.
+    The latest switch is looked for backwards, and only where the format has any, so a long document costs no more than
+    its turn or utterance does.
+
+    Args:
+        read: gives the document's ids from one place to another.
+        start: where a sample begins in the document.
+        vocabulary: of the ids.
+    """
+    if start < 2:
+        return read(0, start) if start else np.zeros(0, dtype=np.int32)
+    first, last = read(0, 1), read(start - 1, start)
+    rules = [rule for rule in LOSS_RULES if _is_one_of(first, rule.headers, vocabulary).any()]
+    stop, size = (start - 1, SEARCHED) if rules else (0, 0)
+    while stop > 1:
+        begin = max(1, stop - size)
+        ids = read(begin, stop)
+        switches = [_is_one_of(ids, (*rule.on_at, *rule.on_after, *rule.off_after), vocabulary) for rule in rules]
+        places = np.flatnonzero(np.logical_or.reduce(switches))
+        if len(places):
+            return np.concatenate([first, ids[places[-1:]], last])
+        stop, size = begin, 2 * size
+    return np.concatenate([first, last])
 
 
 def _is_one_of(

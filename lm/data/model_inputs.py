@@ -1,8 +1,8 @@
 """Inputs of the model in one process: its part of the sequences of a micro batch, and the attention mask.
 
-Documents packed into one sequence do not see each other. Local layers get a block-diagonal causal mask made on the
-device from document numbers; Transformer Engine gets one long sequence and the places where documents begin. Rotary
-positions are relative, so they need no restart.
+Documents packed into one sequence do not see each other. Attention that takes boundaries (Transformer Engine's, torch's
+for documents of any length) gets one long sequence and the places where documents begin; other attention gets a
+block-diagonal causal mask made on the device from document numbers. Nothing here reads a tensor of the device.
 
 Shapes: B batch, S tokens of a sequence, C context parallel size, P = S / C tokens of this process, D documents.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from megatron.core import parallel_state
 from megatron.core.packed_seq_params import PackedSeqParams
@@ -40,7 +42,8 @@ class ModelInputs:
 
     Attributes:
         tokens: (B, P) ids; packed: (1, B x S).
-        positions: as ``tokens``; not used by rotary models but asked for.
+        positions: (1, P), in the sequence; packed: (1, B x S), in the document (rotary positions are relative, so both
+            give the same).
         labels: as ``tokens``.
         loss_mask: as ``tokens``, float.
         is_speech: as ``tokens``, bool: which labels are speech.
@@ -60,35 +63,37 @@ class ModelInputs:
 
 
 def model_inputs(
-    batch: dict[str, Tensor], *, reset_attention: bool, has_engine: bool, dtype: torch.dtype
+    batch: dict[str, Tensor], *, reset_attention: bool, is_packed: bool, needs_mask: bool, dtype: torch.dtype
 ) -> ModelInputs:
     """Turn a micro batch (on the device) into the model's inputs.
 
     Args:
-        batch: (B, S) tensors ``tokens``, ``labels``, ``loss_mask``, ``is_speech``, ``documents``; with clips those of
-            `lm.data.clip_batches.ClipCollation`.
+        batch: (B, S) tensors ``tokens``, ``labels``, ``loss_mask``, ``is_speech``, ``documents``, and ``boundaries``;
+            with clips those of `lm.data.clip_batches.ClipCollation`.
         reset_attention: keep documents apart.
-        has_engine: for Transformer Engine's attention, which takes document boundaries and needs no mask.
-        dtype: of an additive mask.
+        is_packed: for attention that takes boundaries and needs no mask, where documents are kept apart.
+        needs_mask: for attention that keeps documents apart, and knows context parallel positions, by a mask only.
+        dtype: of the mask, which is added to scores.
     """
     columns = {
         name: batch[name] for name in ("tokens", "labels", "loss_mask", "is_speech", "clip_places") if name in batch
     }
-    size = parallel_state.get_context_parallel_world_size()
-    mask, packed = None, None
-    if has_engine and reset_attention:
-        packed = packed_documents(batch["documents"])
+    size, rank = parallel_state.get_context_parallel_world_size(), parallel_state.get_context_parallel_rank()
+    num_sequences, length = batch["tokens"].shape
+    order = local_positions(length, rank, size, batch["tokens"].device)
+    mask, packed, positions = None, None, order
+    if is_packed:
+        packed = packed_documents(batch["boundaries"], length)
+        positions = positions_in_documents(batch["boundaries"], num_sequences * length)
         columns = {name: tensor.reshape(1, -1) for name, tensor in columns.items()}
-    elif not has_engine and (reset_attention or size > 1):
+    elif needs_mask and (reset_attention or size > 1):
         documents = batch["documents"] if reset_attention else torch.zeros_like(batch["documents"])
-        mask = document_mask(documents, parallel_state.get_context_parallel_rank(), size, dtype)
+        mask = document_mask(documents, rank, size, dtype)
     if size > 1:
-        order = local_positions(columns["tokens"].size(1), parallel_state.get_context_parallel_rank(), size)
-        columns = {name: tensor[:, order.to(tensor.device)] for name, tensor in columns.items()}
-    positions = torch.arange(columns["tokens"].size(1), device=columns["tokens"].device).expand_as(columns["tokens"])
+        columns = {name: tensor[:, order] for name, tensor in columns.items()}
     places = columns.pop("clip_places", None)
     clips = None if places is None else ClipBatch(batch["clips"], batch["clip_lengths"], places)
-    return ModelInputs(positions=positions, attention_mask=mask, packed=packed, clips=clips, **columns)
+    return ModelInputs(positions=positions[None], attention_mask=mask, packed=packed, clips=clips, **columns)
 
 
 def document_mask(documents: Tensor, rank: int, size: int, dtype: torch.dtype) -> Tensor:
@@ -100,30 +105,33 @@ def document_mask(documents: Tensor, rank: int, size: int, dtype: torch.dtype) -
         size: C, how many share it; columns are in the order in which they gather keys.
         dtype: of the mask.
     """
-    order = torch.cat([local_positions(documents.size(1), other, size) for other in range(size)]).to(documents.device)
-    rows = local_positions(documents.size(1), rank, size).to(documents.device)
+    length, device = documents.size(1), documents.device
+    order = torch.cat([local_positions(length, other, size, device) for other in range(size)])
+    rows = local_positions(length, rank, size, device)
     is_past = rows[:, None] >= order[None, :]
     is_same = documents[:, rows, None] == documents[:, None, order]
     mask = torch.zeros(is_same.shape, dtype=dtype, device=documents.device)
     return mask.masked_fill_(~(is_same & is_past), float("-inf"))[:, None]
 
 
-def local_positions(length: int, rank: int, size: int) -> Tensor:
+def local_positions(length: int, rank: int, size: int, device: torch.device | None = None) -> Tensor:
     """The positions of a sequence that process ``rank`` holds: chunks rank and 2C - 1 - rank of 2C (equal work)."""
+    whole = torch.arange(length, device=device)
     if size == 1:
-        return torch.arange(length)
-    chunks = torch.arange(length).chunk(2 * size)
+        return whole
+    chunks = whole.chunk(2 * size)
     return torch.cat([chunks[rank], chunks[2 * size - 1 - rank]])
 
 
-def packed_documents(documents: Tensor) -> PackedSeqParams:
+def document_boundaries(documents: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Boundaries (D + 1,) of the documents of (B, S) numbers, laid end to end; a sequence's end is a boundary."""
-    starts = torch.ones_like(documents, dtype=torch.bool)
-    starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    begins = starts.flatten().nonzero().flatten().to(torch.int32)
-    ends = torch.tensor([documents.numel()], dtype=torch.int32, device=documents.device)
-    boundaries = torch.cat([begins, ends])
-    longest = int(boundaries.diff().max())
+    is_first = np.ones(documents.shape, dtype=bool)
+    is_first[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return np.append(np.flatnonzero(is_first), documents.size).astype(np.int32)
+
+
+def packed_documents(boundaries: Tensor, longest: int) -> PackedSeqParams:
+    """Parameters of attention for documents with these boundaries (D + 1,), none longer than ``longest``."""
     return PackedSeqParams(
         qkv_format="thd",
         cu_seqlens_q=boundaries,
@@ -131,3 +139,9 @@ def packed_documents(documents: Tensor) -> PackedSeqParams:
         max_seqlen_q=longest,
         max_seqlen_kv=longest,
     )
+
+
+def positions_in_documents(boundaries: Tensor, num_tokens: int) -> Tensor:
+    """The position (N,) of each token in its document, from boundaries (D + 1,)."""
+    starts = boundaries[:-1].repeat_interleave(boundaries.diff(), output_size=num_tokens)
+    return torch.arange(num_tokens, device=boundaries.device) - starts

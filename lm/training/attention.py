@@ -1,6 +1,8 @@
 """Causal attention for the local layers: dense with a mask, packed by ``cu_seqlens``, or context parallel.
 
-megatron-core 0.16.1's local attention refuses packed documents and context parallel, and is slower.
+megatron-core 0.16.1's local attention refuses packed documents and context parallel, and is slower. On a GPU packed
+documents go through torch's variable-length flash attention, which needs no mask (with a mask and grouped queries torch
+has no flash kernel, and keeps S x S weights for each head); elsewhere they are turned into the mask.
 
 Shapes: S tokens of a sequence (on this process), B batch, H query heads, G key-value heads, R = H / G, D width of a
 head, N tokens of packed sequences, C context parallel size, K = S x C keys.
@@ -20,11 +22,24 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+
+from lm.data.model_inputs import document_mask
 
 # Up to this many keys (beyond, the kept attention weights take too much memory), matrix products over blocks of this
 # many queries beat torch's fused CPU kernel: 1.2 to 1.6 times as fast in fp32, 2.5 to 4 times in bf16.
 MAX_BLOCK_KEYS = 2048
 QUERY_BLOCK = 64
+CAUSAL = (-1, 0)  # window of keys: all before, none after
+MAX_FLASH_WIDTH = 256  # of a head
+
+
+def has_varlen_attention(config: TransformerConfig, device: torch.device) -> bool:
+    """Whether torch's attention for documents of any length runs here, with our heads and precision."""
+    is_fitting = config.kv_channels % 8 == 0 and config.kv_channels <= MAX_FLASH_WIDTH
+    if device.type != "cuda" or not is_fitting or config.params_dtype != torch.bfloat16 or config.attention_dropout:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 class CausalAttention(MegatronModule):
@@ -95,11 +110,32 @@ class CausalAttention(MegatronModule):
         return is_small and has_no_dropout and (mask is None or mask.is_floating_point())
 
     def _packed(self, query: Tensor, key: Tensor, value: Tensor, packed: PackedSeqParams) -> Tensor:
-        """One document after the other: slow, the reference for Transformer Engine's packed kernels."""
-        lengths = packed.cu_seqlens_q.diff().tolist()
-        documents = zip(*(tensor.split(lengths) for tensor in (query, key, value)), strict=True)
-        parts = [self._attend(*(tensor.transpose(0, 1)[None] for tensor in document)) for document in documents]
-        return torch.cat([part[0].transpose(0, 1) for part in parts])
+        boundaries, longest = packed.cu_seqlens_q, packed.max_seqlen_q
+        assert boundaries is not None and longest is not None
+        if has_varlen_attention(self.config, query.device):
+            output = varlen_attn(
+                query.contiguous(),
+                key.contiguous(),
+                value.contiguous(),
+                boundaries,
+                boundaries,
+                longest,
+                longest,
+                scale=self.scale,
+                window_size=CAUSAL,
+                enable_gqa=query.size(1) != key.size(1),
+            )
+            return cast(Tensor, output)
+        # Sequences of the same length lie end to end: beside each other, with a mask, they are a batch.
+        num_tokens = query.size(0)
+        assert num_tokens % longest == 0, f"{num_tokens} tokens are no sequences of {longest}"
+        is_first = torch.zeros(num_tokens + 1, dtype=torch.int32, device=query.device)
+        is_first[boundaries.long()] = 1
+        numbers_BS = is_first[:-1].cumsum(0).view(-1, longest)
+        mask = document_mask(numbers_BS, 0, 1, query.dtype)
+        beside = (tensor.view(-1, longest, *tensor.shape[1:]).transpose(0, 1) for tensor in (query, key, value))
+        output_SBF = self(*beside, mask)
+        return cast(Tensor, output_SBF.transpose(0, 1).reshape(query.shape))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         return F.scaled_dot_product_attention(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lm.data.model_inputs import ClipBatch
 
+from .rotary import RotaryTable
 from .speech_input import NAME, merge
 
 
@@ -25,9 +26,11 @@ class LanguageModel(GPTModel):
     """megatron-core's model with our cross-entropy, and with a submodule ``speech_input`` where it reads vectors.
 
     Attributes:
+        rotary: cosines and sines of the tokens' positions; set before the first forward.
         gives_normaliser: with labels, the forward returns (2, B, S): losses and log normalisers, instead of (B, S).
     """
 
+    rotary: RotaryTable
     gives_normaliser = False
 
     def forward(self, *arguments: Any, clips: ClipBatch | None = None, **options: Any) -> Tensor:
@@ -44,6 +47,11 @@ class LanguageModel(GPTModel):
                 hidden_SBH, self.speech_input(clips), clips.places, is_sequence_parallel=is_divided
             )
         return cast(Tensor, super().forward(*arguments, **options))
+
+    def _preprocess(self, input_ids: Tensor, position_ids: Tensor, *arguments: Any, **options: Any) -> tuple[Any, ...]:
+        """As megatron-core's, with our table in the place of its rotary positions."""
+        decoder_input, _, *rest = super()._preprocess(input_ids, position_ids, *arguments, **options)
+        return decoder_input, self.rotary(position_ids, self.config.params_dtype), *rest
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Labels (B, S) and logits (S, B, W) to losses."""

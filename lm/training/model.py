@@ -20,6 +20,7 @@ import warnings
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.transformer.module import Float16Module, MegatronModule
@@ -32,6 +33,7 @@ from .cross_entropy import LanguageModel
 from .model_config import LmModelConfig
 from .parallel import ParallelConfig
 from .processes import seed_processes
+from .rotary import RotaryTable
 from .spec import has_transformer_engine, layer_spec
 from .speech_input import ENCODER_PREFIX, freeze
 from .speech_setup import SpeechSetup
@@ -159,7 +161,7 @@ def empty_chunk(
     stage: int | None = None,
 ) -> LanguageModel:
     """The chunk of (virtual) pipeline stage ``stage``, its weights not initialised."""
-    return LanguageModel(
+    chunk = LanguageModel(
         config=config,
         transformer_layer_spec=layer_spec(config, stage, sandwich_norm=model.sandwich_norm),
         vocab_size=vocabulary_size,
@@ -167,13 +169,11 @@ def empty_chunk(
         pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage),
         post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=stage),
         share_embeddings_and_output_weights=model.tied,
-        position_embedding_type="rope",
-        rotary_base=cast(int, model.rope_base),
-        rotary_percent=model.rope_share,
-        rope_scaling=model.rope_scaling != 1.0,
-        rope_scaling_factor=model.rope_scaling,
+        position_embedding_type="none",  # megatron-core's; ours are `lm.training.rotary`
         vp_stage=stage,
     )
+    chunk.rotary = RotaryTable(model)
+    return chunk
 
 
 def wrap_for_training(
@@ -195,11 +195,28 @@ def wrap_for_training(
         chunk.broadcast_params()
     # The schedules read these two from the config: at the end of a step the gradients of replicated parameters (tied
     # embeddings, norms under sequence parallel) are reduced; before the last micro batch data parallel stays silent.
-    config.finalize_model_grads_func = finalize_model_grads
+    config.finalize_model_grads_func = finalize_gradients
     if reduction.overlap_grad_reduce:
         syncs = [chunk.no_sync for chunk in wrapped]
         config.no_sync_func = syncs[0] if len(syncs) == 1 else cast(Any, syncs)
     return wrapped
+
+
+def finalize_gradients(
+    chunks: list[DistributedDataParallel], num_tokens: Tensor | None = None, *arguments: Any, **options: Any
+) -> None:
+    """megatron-core's reduction of gradients, and their division by the number of targets of the step.
+
+    megatron-core asks the device whether that number is 0 before it divides.
+    """
+    finalize_model_grads(chunks, None, *arguments, **options)
+    if num_tokens is None:
+        return
+    pipeline = parallel_state.get_pipeline_model_parallel_group()
+    dist.broadcast(num_tokens, parallel_state.get_pipeline_model_parallel_last_rank(), group=pipeline)
+    dist.all_reduce(num_tokens, group=parallel_state.get_data_parallel_group(with_context_parallel=True))
+    for chunk in chunks:
+        chunk.scale_gradients(cast(float, 1.0 / num_tokens.clamp(min=1)))
 
 
 def initialise(chunk: torch.nn.Module, model: LmModelConfig, seed: int) -> None:

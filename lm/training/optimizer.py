@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import (
     ChainedOptimizer,
@@ -94,7 +95,7 @@ def update(
         group["weight_decay"] = config.weight_decay * group["wd_mult"]
     if optimizer.prepare_grads():
         return UpdateResult(gradient_norm=math.nan, is_taken=False)
-    norm = float(optimizer.get_grad_norm())
+    norm = gradient_norm(optimizer)
     if not math.isfinite(norm):
         return UpdateResult(gradient_norm=norm, is_taken=False)
     if config.clip_norm > 0:
@@ -102,6 +103,23 @@ def update(
             if part.get_parameters():
                 clip_grad_by_total_norm_fp32(part.get_parameters(), max_norm=config.clip_norm, total_norm=norm)
     return UpdateResult(gradient_norm=norm, is_taken=bool(optimizer.step_with_ready_grads()))
+
+
+@torch.no_grad()
+def gradient_norm(optimizer: MegatronOptimizer) -> float:
+    """The norm of all gradients, over all processes; read from the device once.
+
+    megatron-core's own reads the norm of each parameter where neither Transformer Engine nor Apex is there.
+    """
+    squares = []
+    for part in _parts(optimizer):
+        gradients = part.get_main_grads_for_grad_norm()
+        square = torch.zeros((), dtype=torch.float32, device=torch.cuda.current_device())
+        if gradients:
+            square += torch.stack(torch._foreach_norm(gradients)).square().sum()
+        dist.all_reduce(square, group=part.get_grad_stats_parallel_group())
+        squares.append(square)
+    return float(torch.stack(squares).sum().sqrt())
 
 
 def inner_optimizers(optimizer: MegatronOptimizer) -> Iterator[torch.optim.Optimizer]:

@@ -28,7 +28,8 @@ class ForwardBackward:
         chunks: the model's chunks on this process.
         loop: batch shape, attention and z-loss.
         processes: for the device and the sum over processes.
-        has_engine: whether the layers are Transformer Engine's.
+        is_packed: whether the layers' attention takes boundaries of documents, see `lm.data.model_inputs`.
+        needs_mask: whether it takes a mask.
         precision: of the weights.
     """
 
@@ -38,16 +39,17 @@ class ForwardBackward:
         loop: LoopConfig,
         processes: Processes,
         *,
-        has_engine: bool,
+        is_packed: bool,
+        needs_mask: bool,
         precision: str,
     ) -> None:
         self.chunks, self.loop, self.processes = list(chunks), loop, processes
-        self.has_engine, self.dtype = has_engine, DTYPES[precision]
+        self.is_packed, self.needs_mask, self.dtype = is_packed, needs_mask, DTYPES[precision]
 
     def run(self, batches: list[Iterator[dict[str, Tensor]]], num_micro_batches: int, *, is_training: bool) -> Losses:
         """Losses of ``num_micro_batches``, over all processes; one reader for each chunk."""
         size = (self.loop.micro_batch, self.loop.sequence_length)
-        if self.has_engine and self.loop.reset_attention:  # packed by cu_seqlens: one long sequence of all documents
+        if self.is_packed:  # one long sequence of all documents
             size = (1, size[0] * size[1])
         reports = get_forward_backward_func()(
             forward_step_func=self._forward,
@@ -67,7 +69,11 @@ class ForwardBackward:
         """megatron-core's forward step: one micro batch through one chunk, and the function that makes its loss."""
         batch = {name: tensor.to(self.processes.device, non_blocking=True) for name, tensor in next(batches).items()}
         inputs = model_inputs(
-            batch, reset_attention=self.loop.reset_attention, has_engine=self.has_engine, dtype=self.dtype
+            batch,
+            reset_attention=self.loop.reset_attention,
+            is_packed=self.is_packed,
+            needs_mask=self.needs_mask,
+            dtype=self.dtype,
         )
         output = chunk(
             inputs.tokens,

@@ -40,6 +40,7 @@ class Processes:
         is_first_stage: whether this process holds the beginning of the model and so reads clips.
         is_last_stage: whether this process holds the end of the model and so sees the loss.
         virtual: model chunks of this process.
+        host_group: all processes, for tensors in host memory.
     """
 
     device: torch.device
@@ -49,6 +50,7 @@ class Processes:
     is_first_stage: bool
     is_last_stage: bool
     virtual: int
+    host_group: dist.ProcessGroup | None
 
     def sum_from_last_stage(self, values: Tensor) -> Tensor:
         """The sum of ``values`` over the last stages of all model copies and sequence parts, on every process."""
@@ -61,9 +63,9 @@ class Processes:
         return values
 
     def any_of_all(self, flag: bool) -> bool:
-        """Whether ``flag`` is true on some process."""
-        value = torch.tensor([float(flag)], device=self.device)
-        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        """Whether ``flag`` is true on some process; asked between hosts, so that no device is waited for."""
+        value = torch.tensor([float(flag)])
+        dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self.host_group)
         return bool(value.item())
 
     def barrier(self) -> None:
@@ -98,6 +100,7 @@ def open_processes(parallel: ParallelConfig) -> Iterator[Processes]:
                 is_first_stage=parallel_state.is_pipeline_first_stage(ignore_virtual=True),
                 is_last_stage=parallel_state.is_pipeline_last_stage(ignore_virtual=True),
                 virtual=parallel.virtual,
+                host_group=dist.new_group(backend="gloo", timeout=TIMEOUT) if torch.cuda.is_available() else None,
             )
         finally:
             parallel_state.destroy_model_parallel()

@@ -1,7 +1,8 @@
 """Layer specs: a decoder layer of Transformer Engine's modules where it imports, else of megatron-core's local ones.
 
-Three of the local modules are our own, for reasons given there: `lm.training.norm.RMSNorm`,
-`lm.training.attention.CausalAttention` and `lm.training.swiglu.SwiGLU`.
+Positions are turned by `lm.training.rotary.RotarySelfAttention` in both. Three more of the local modules are our own,
+for reasons given there: `lm.training.norm.RMSNorm`, `lm.training.attention.CausalAttention` and
+`lm.training.swiglu.SwiGLU`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from runtime.errors import UserError
 from .attention import CausalAttention
 from .norm import RMSNorm
 from .post_norm import with_output_norm
+from .rotary import RotarySelfAttention
 from .swiglu import SwiGLU
 
 
@@ -61,6 +63,7 @@ def layer_spec(
     """The spec of this process's decoder layers and last norm; ``sandwich_norm``: see `lm.training.post_norm`."""
     if config.transformer_impl == "transformer_engine":
         spec = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
+        spec.submodules.self_attention.module = RotarySelfAttention
         if sandwich_norm:
             _normalise_outputs(spec)
         return spec
@@ -70,6 +73,7 @@ def layer_spec(
     spec.submodules.input_layernorm = RMSNorm
     spec.submodules.pre_mlp_layernorm = RMSNorm
     spec.submodules.mlp.submodules.activation_func = SwiGLU  # only asked for where use_te_activation_func is set
+    spec.submodules.self_attention.module = RotarySelfAttention
     attention = spec.submodules.self_attention.submodules
     attention.core_attention = CausalAttention
     if config.qk_layernorm:

@@ -22,6 +22,7 @@ from runtime.curve import Curve
 from runtime.errors import UserError
 from runtime.stage import Run
 
+from .attention import has_varlen_attention
 from .batches import CorpusBatches
 from .checkpoint import (
     CheckpointRecord,
@@ -217,8 +218,15 @@ class Trainer:
         for chunk in chunks:
             inner_model(chunk).gives_normaliser = loop.z_loss > 0
         self.chunks = wrap_for_training(chunks, core, config.parallel)
+        is_whole = config.parallel.context == 1
+        takes_boundaries = has_engine or (is_whole and has_varlen_attention(core, self.processes.device))
         self.passes = ForwardBackward(
-            self.chunks, loop, self.processes, has_engine=has_engine, precision=self.precision
+            self.chunks,
+            loop,
+            self.processes,
+            is_packed=loop.reset_attention and takes_boundaries,
+            needs_mask=not takes_boundaries,
+            precision=self.precision,
         )
         self.optimizer = build_optimizer(
             self.chunks, loop, config.parallel, self.precision, has_speech=self.speech is not None

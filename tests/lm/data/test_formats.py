@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lm.data import formats
 from lm.data.formats import ChatTurn, Layout
-from lm.data.loss_mask import LOSSES, loss_mask
+from lm.data.loss_mask import LOSSES, beginning_of, loss_mask
 from lm.data.rendering import render, runs
 from lm.data.reply_format import ReplyFormat
 from lm.data.text_tokenizers import train_bpe
@@ -78,6 +78,33 @@ def test_mask_of_packed_documents_is_theirs_in_a_row(names: list[str], cut: int,
         got = loss_mask(packed, V, loss=loss)
         assert got.dtype == np.uint8 and got.shape == packed.shape
         np.testing.assert_array_equal(got, np.concatenate([*masks, np.zeros(pads)]))
+
+
+@given(st.lists(st.sampled_from(sorted(MASKS)), min_size=1, max_size=3), st.data())
+def test_a_cut_document_needs_few_ids_from_before_the_cut(names: list[str], data: st.DataObject) -> None:
+    """Also of a document that goes on long after its header: turns of others, one after the other."""
+    first, *others = (documents()[name] for name in names)
+    document = np.concatenate([first[:-1], *(other[:-1] for other in others), np.full(500, first[-2]), first[-1:]])
+    start = data.draw(st.integers(0, len(document) - 1))
+    begun = beginning_of(lambda begin, stop: document[begin:stop], start, V)
+    assert len(begun) <= 3
+    for loss in LOSSES:
+        got = loss_mask(np.concatenate([begun, document[start:]]), V, loss=loss)[len(begun) :]
+        np.testing.assert_array_equal(got, loss_mask(document, V, loss=loss)[start:])
+
+
+@pytest.mark.parametrize(("name", "most"), [("text", 2), ("interleaved", 2), ("chat", 130)])
+def test_what_is_read_before_a_cut_does_not_grow_with_the_document(name: str, most: int) -> None:
+    for times in (100, 10_000):
+        document = np.tile(documents()[name][:-1], times)
+        read: list[int] = []
+
+        def of(begin: int, stop: int, document: np.ndarray = document, read: list[int] = read) -> np.ndarray:
+            read.append(stop - begin)
+            return document[begin:stop]
+
+        beginning_of(of, len(document) - 5, V)
+        assert 0 < sum(read) <= most
 
 
 @given(st.lists(st.sampled_from(sorted(MASKS)), max_size=8))

@@ -9,7 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lm.data.model_inputs import document_mask, local_positions, packed_documents
+from lm.data.model_inputs import (
+    document_boundaries,
+    document_mask,
+    local_positions,
+    packed_documents,
+    positions_in_documents,
+)
 
 S, B, H, G, D = 24, 3, 4, 2, 8
 
@@ -77,14 +83,34 @@ def test_swiglu_equals_torch() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_packed_documents_equal_the_mask() -> None:
+def one_after_the_other(given: list[torch.Tensor], boundaries: torch.Tensor) -> torch.Tensor:
+    """Attention within each document by itself: (N, H, D) and (N, G, D) to (N, H, D)."""
+    parts = [tensor.split(boundaries.diff().tolist()) for tensor in given]
+    done = []
+    for query, key, value in zip(*parts, strict=True):
+        heads = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
+        done.append(F.scaled_dot_product_attention(*heads, is_causal=True, enable_gqa=True)[0].transpose(0, 1))
+    return torch.cat(done)
+
+
+def test_packed_documents_equal_each_by_itself_and_the_mask() -> None:
     """Boundaries (thd, as Transformer Engine takes them) and the block-diagonal mask say the same."""
-    given = inputs()
-    numbers = documents()
+    given, numbers = inputs(), documents()
+    boundaries = torch.from_numpy(document_boundaries(numbers.numpy()))
+    assert len(boundaries) > B + 3 and boundaries[-1] == B * S
+    flat = [tensor.detach().transpose(0, 1).flatten(0, 1).requires_grad_() for tensor in given]  # (B S, heads, D)
+    packed = results(attention()(*flat, None, packed_seq_params=packed_documents(boundaries, S)), flat)
+    for one, other in zip(packed, results(one_after_the_other(flat, boundaries), flat), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     masked = attention()(*given, document_mask(numbers, 0, 1, torch.float32))  # (S, B, H D)
-    flat = [tensor.transpose(0, 1).flatten(0, 1) for tensor in given]  # (B S, heads, D)
-    packed = attention()(*flat, None, packed_seq_params=packed_documents(numbers))  # (B S, H, D)
-    torch.testing.assert_close(packed.view(B, S, H * D).transpose(0, 1), masked, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(packed[0].view(B, S, H * D).transpose(0, 1), masked, rtol=1e-4, atol=1e-5)
+
+
+def test_positions_begin_anew_in_each_document() -> None:
+    numbers = torch.tensor([[0, 0, 0, 1, 1], [0, 1, 1, 1, -1]], dtype=torch.int32)
+    boundaries = torch.from_numpy(document_boundaries(numbers.numpy()))
+    assert boundaries.tolist() == [0, 3, 5, 6, 9, 10]
+    assert positions_in_documents(boundaries, 10).tolist() == [0, 1, 2, 0, 1, 0, 0, 1, 2, 0]
 
 
 def test_a_document_does_not_see_the_others() -> None:
