@@ -27,6 +27,7 @@ from runtime.artefact import read_json, write_text
 from runtime.errors import UserError
 from runtime.stage import Run
 
+from .chatglm import MODEL_TYPE, ChatGlmWeights, glm_config
 from .config import ImportHfConfig
 from .mappings import ID_MATRICES, weight_mappings
 from .model_configs import model_config
@@ -46,13 +47,19 @@ def import_checkpoint(config: ImportHfConfig, run: Run) -> dict[str, Any]:
     if world_size() > 1:
         raise UserError("lm.import_hf", found=f"{world_size()} processes", remedy="run it as one process")
     source, parallel = Path(config.model), ParallelConfig()
-    content = read_json(source / "config.json")
-    shape = model_config(content, vocabulary_multiple=config.vocabulary_multiple, subject=str(source / "config.json"))
+    content, file = read_json(source / "config.json"), str(source / "config.json")
+    is_original = content.get("model_type") == MODEL_TYPE
+    content = glm_config(content, file) if is_original else content
+    shape = model_config(content, vocabulary_multiple=config.vocabulary_multiple, subject=file)
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     num_known = check_grown_from(Path(config.vocabulary), source)
     num_rows = vocabulary.padded_size(shape.vocabulary_multiple)
     mappings = {mapping.megatron: mapping for mapping in weight_mappings(shape)}
-    weights = HuggingFaceWeights(source)
+    if is_original:
+        counts = {"heads": shape.heads, "kv_heads": shape.kv_heads, "head_width": shape.head_width}
+        weights: HuggingFaceWeights = ChatGlmWeights(source, **counts)
+    else:
+        weights = HuggingFaceWeights(source)
     weights.check_names({name for mapping in mappings.values() for name in mapping.huggingface})
     record = CheckpointRecord(
         step=0,
@@ -95,7 +102,8 @@ def check_grown_from(vocabulary: Path, folder: Path) -> int:
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise UserError(str(file), found="no such file", remedy="give the model's folder with its fast tokenizer")
+        remedy = "give the model's folder with its fast tokenizer (of GLM-4-9B put that of the -hf conversion there)"
+        raise UserError(str(file), found="no such file", remedy=remedy)
     base: dict[str, int] = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
     ours: dict[str, int] = Tokenizer.from_file(str(vocabulary / "tokenizer.json")).get_vocab(with_added_tokens=True)
     wrong = next((token for token, id in base.items() if ours.get(token) != id), None)

@@ -83,7 +83,6 @@ class Family:
         rope_types: kinds of rotary positions that import and export know.
         sliding_window: positions that its class attends to where the config names none; None: all. A window that is set
             is refused.
-        is_cached: `lm.inference.cached_llama` runs the family; `lm.inference.hf_generation` runs all.
     """
 
     name: str
@@ -95,7 +94,6 @@ class Family:
     rope_interleaved: bool = False
     rope_types: tuple[str, ...] = ("default",)
     sliding_window: int | None = None
-    is_cached: bool = True
 
     def holds(self, model: LmModelConfig) -> bool:
         """Whether the family's class can hold a model of this shape, and ``model.family`` names no other."""
@@ -133,7 +131,6 @@ FAMILIES = (
         weights=(*LAYER, *FUSED_GATE_UP, *QKV_BIAS),
         qkv_bias=None,
         rope_interleaved=True,
-        is_cached=False,
     ),
     Family(
         name="glm4",
@@ -142,7 +139,6 @@ FAMILIES = (
         qkv_bias=None,
         sandwich_norm=True,
         rope_interleaved=True,
-        is_cached=False,
     ),
     Family(name="mistral", architecture="MistralForCausalLM", sliding_window=4096),
 )

@@ -79,9 +79,7 @@ def model_config(content: Mapping[str, Any], *, vocabulary_multiple: int, subjec
     if family is None:
         known = ", ".join(f"{family.name} ({family.architecture})" for family in FAMILIES)
         found = f"model_type {content.get('model_type')!r}, architectures {content.get('architectures')}"
-        remedy = f"models of these types can be imported: {known}"
-        if content.get("model_type") == "chatglm":
-            remedy += '; of GLM-4 take the conversion for transformers (its folder or hub name ends in "-hf")'
+        remedy = f"models of these types can be imported: {known}, and chatglm (GLM-4-9B's original format)"
         raise UserError(subject, found=found, remedy=remedy)
     rope = _rope_of(content, subject)
     _refuse_unknown_features(content, family, rope, subject)

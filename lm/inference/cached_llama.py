@@ -1,7 +1,8 @@
 """A decoder-only transformer with a key/value cache of our own, on the weights of a Hugging Face model.
 
-Runs the families that `lm.huggingface.families` marks as cached: RMSNorm, gated MLP, rotary positions, grouped queries.
-Query, key and value projections are one product, as are gate and up; the head is cut to the ids that may come next.
+Runs the families of `lm.huggingface.families`: RMSNorm (before, and of GLM-4-0414 after attention and MLP), gated MLP,
+rotary positions of a whole head or a part, grouped queries. Query, key and value projections are one product, as are
+gate and up; the head is cut to the ids that may come next.
 
 Two rules make a row's result independent of the rows it is computed with, bit for bit on the CPUs tried:
 cache index == position (no left padding; keys beyond a row's position are masked), and products whose rows don't
@@ -30,23 +31,25 @@ from runtime.errors import UserError
 from .batch_invariant_linear import BatchInvariantLinear
 from .lent_vectors import LentVectors
 
-SUPPORTED = tuple(family.name for family in FAMILIES if family.is_cached)
+SUPPORTED = {family.name: family for family in FAMILIES}
 PADDING = 8  # prompts are padded to a multiple of this
 CACHE_STEP = 32  # attention runs over the cache up to a multiple of this
 
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """Weights of one layer, projections joined. Query/key norms are None where the family has none."""
+    """Weights of one layer, projections joined; norms are None where the family has none."""
 
     attention_norm: Tensor
     qkv: BatchInvariantLinear
     query_norm: Tensor | None
     key_norm: Tensor | None
     output: BatchInvariantLinear
+    output_norm: Tensor | None
     mlp_norm: Tensor
     gate_up: BatchInvariantLinear
     down: BatchInvariantLinear
+    down_norm: Tensor | None
 
 
 class Cache:
@@ -125,12 +128,15 @@ class CachedLlama:
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         self.vectors = LentVectors(self.num_embeddings, self.width, self.dtype, self.device)
         self.final_norm: Tensor = model.model.norm.weight
-        self.activation: Callable[[Tensor], Tensor] = model.model.layers[0].mlp.act_fn
-        self.layers = [_join(layer, self.num_heads, self.num_kv) for layer in model.model.layers]
+        mlp = model.model.layers[0].mlp
+        self.activation: Callable[[Tensor], Tensor] = getattr(mlp, "act_fn", None) or mlp.activation_fn
+        is_paired = SUPPORTED[config.model_type].rope_interleaved
+        self.layers = [_join(layer, self.num_heads, self.num_kv, is_paired=is_paired) for layer in model.model.layers]
         self.steps_T = torch.arange(self.max_length + CACHE_STEP, device=self.device)  # padding may run over
         cos, sin = model.model.rotary_emb(torch.zeros(1, dtype=torch.float32, device=self.device), self.steps_T[None])
-        half = self.head_width // 2
-        self.turns_TE = torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())
+        half = cos.shape[-1] // 2
+        turns = torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())
+        self.turns_TE = F.pad(turns, (0, self.head_width // 2 - half), value=1.0)  # the rest of a head stays as it is
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, dtype: str = "float32", device: str = "cpu") -> CachedLlama:
@@ -220,11 +226,16 @@ class CachedLlama:
             q_RKME = q.reshape(R, P, K, G, E).transpose(1, 2).reshape(R, K, P * G, E)
             weights = torch.add(bias_R1MT, torch.matmul(q_RKME, keys), alpha=E**-0.5)
             mixed = torch.matmul(weights.softmax(-1), values)
-            h_MD = layer.output(mixed.view(R, K, P, G, E).transpose(1, 2).reshape(M, -1)).add_(h_MD)
+            y_MD = layer.output(mixed.view(R, K, P, G, E).transpose(1, 2).reshape(M, -1))
+            h_MD = self._normed(y_MD, layer.output_norm).add_(h_MD)
             y_MD = F.rms_norm(h_MD, (self.width,), layer.mlp_norm, self.eps)
             gate, up = layer.gate_up(y_MD).chunk(2, dim=-1)
-            h_MD = layer.down(self.activation(gate).mul_(up)).add_(h_MD)
+            h_MD = self._normed(layer.down(self.activation(gate).mul_(up)), layer.down_norm).add_(h_MD)
         return h_MD.view(R, P, self.width)
+
+    def _normed(self, added_MD: Tensor, weight: Tensor | None) -> Tensor:
+        """Output of attention or MLP, normalised where the family does that."""
+        return added_MD if weight is None else F.rms_norm(added_MD, (self.width,), weight, self.eps)
 
     def forward_padded(
         self,
@@ -278,16 +289,19 @@ def _pair(rows: Tensor, num_heads: int) -> Tensor:
     return per_head.transpose(1, 2).reshape(rows.shape)
 
 
-def _join(layer: Any, num_heads: int, num_kv: int) -> LayerWeights:
+def _join(layer: Any, num_heads: int, num_kv: int, *, is_paired: bool) -> LayerWeights:
+    """``is_paired``: what turns together are neighbours already (GLM)."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     counts = (num_heads, num_kv)
 
     def joined(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return torch.cat([*(_pair(one, count) for one, count in zip((q, k), counts, strict=True)), v])
+        return torch.cat([*((q, k) if is_paired else map(_pair, (q, k), counts)), v])
 
     biases = [projection.bias for projection in projections]
     norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
+    after = [getattr(layer, name, None) for name in ("post_self_attn_layernorm", "post_mlp_layernorm")]
+    gate_up = mlp.gate_up_proj.weight if hasattr(mlp, "gate_up_proj") else None
     return LayerWeights(
         attention_norm=layer.input_layernorm.weight,
         qkv=BatchInvariantLinear(
@@ -297,9 +311,13 @@ def _join(layer: Any, num_heads: int, num_kv: int) -> LayerWeights:
         query_norm=_pair(norms[0].weight, 1) if norms[0] is not None else None,
         key_norm=_pair(norms[1].weight, 1) if norms[1] is not None else None,
         output=BatchInvariantLinear(attention.o_proj.weight, attention.o_proj.bias),
+        output_norm=after[0].weight if after[0] is not None else None,
         mlp_norm=layer.post_attention_layernorm.weight,
-        gate_up=BatchInvariantLinear(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
+        gate_up=BatchInvariantLinear(
+            torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) if gate_up is None else gate_up
+        ),
         down=BatchInvariantLinear(mlp.down_proj.weight),
+        down_norm=after[1].weight if after[1] is not None else None,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from lm.data.formats import asr_prompt, chat_prompt, speech_span, tts_prompt
 from lm.data.rendering import render
+from lm.data.reply_format import ReplyFormat
 from lm.data.vocabulary import Ids, Vocabulary
 from runtime.errors import UserError
 
@@ -22,6 +23,8 @@ def print_continuation(
     speech: str,
     speaker: str,
     allowed: str | None,
+    has_marks: bool,
+    reply: ReplyFormat | None,
     max_new_tokens: int,
     temperature: float,
     top_p: float,
@@ -33,12 +36,15 @@ def print_continuation(
     """Continue a prompt and print it; the arguments are the options of `lm.generate`."""
     generator = TransformersGenerator.from_pretrained(model, dtype=dtype, device=device)
     vocabulary = generator.vocabulary
-    prompt = make_prompt(task, text, speech, speaker, vocabulary)
+    prompt = make_prompt(task, text, speech, speaker, vocabulary, has_marks=has_marks)
     (ids,) = generator.generate(
         [prompt],
         max_new_tokens=max_new_tokens,
         stop=vocabulary.end_ids,
         allowed=allowed or ("text" if task == "asr" else "any"),
+        has_marks=has_marks,
+        reply=reply,
+        transcribes=bool(speech),
         temperature=temperature,
         top_p=top_p,
         seeds=[seed],
@@ -51,7 +57,9 @@ def print_continuation(
         print("->", render(ids, vocabulary, num_shown=8))
 
 
-def make_prompt(task: str, text: str, speech: str, speaker: str, vocabulary: Vocabulary) -> Ids:
+def make_prompt(
+    task: str, text: str, speech: str, speaker: str, vocabulary: Vocabulary, *, has_marks: bool = True
+) -> Ids:
     """The prompt of a task.
 
     Args:
@@ -60,6 +68,7 @@ def make_prompt(task: str, text: str, speech: str, speaker: str, vocabulary: Voc
         speech: codes of the speech tokenizer, separated by spaces.
         speaker: voice of ``tts`` ("" = the vocabulary's first).
         vocabulary: of the ids.
+        has_marks: whether speech that is continued has marks around it.
 
     Raises:
         UserError: neither text nor speech where one is needed, or codes that are none.
@@ -82,4 +91,6 @@ def make_prompt(task: str, text: str, speech: str, speaker: str, vocabulary: Voc
     if task == "chat":
         return chat_prompt(codes if given["speech"] else text, vocabulary)
     ids = np.array(vocabulary.encode_text(text) if text else [], dtype=np.int32)
-    return np.concatenate([ids, speech_span(codes, vocabulary)]) if given["speech"] else ids
+    if not given["speech"]:
+        return ids
+    return np.concatenate([ids, speech_span(codes, vocabulary) if has_marks else spoken.astype(np.int32)])

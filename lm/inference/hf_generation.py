@@ -9,6 +9,9 @@
                <|end_of_audio|>
 
 With ``text`` and ``speech`` the ids in ``stop`` may come besides; ``<|end_of_audio|>`` never outside; padding never.
+A model whose spans of speech have no marks around them (``has_marks`` false) has one kind of place: ``text`` are text
+tokens there, ``speech`` speech tokens, ``any`` all but the marks. A reply in a chatbot's format, 13 text and 26 speech
+tokens in turn or another, keeps to `lm.data.reply_format`.
 
 Shapes: R rows, T tokens so far, V ids of the model.
 """
@@ -25,6 +28,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from lm.data.reply_format import ReplyFormat, ReplyState
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
@@ -43,16 +47,23 @@ class ModalityProcessor(LogitsProcessor):
         allowed: ``text``, ``speech`` or ``any``.
         stop: ids that end a row.
         num_ids: V, rows of the model's head (those beyond the vocabulary are padding and never come).
+        has_marks: whether spans of speech have marks around them.
     """
 
-    def __init__(self, vocabulary: Vocabulary, allowed: str, stop: Sequence[int], num_ids: int) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, allowed: str, stop: Sequence[int], num_ids: int, *, has_marks: bool = True
+    ) -> None:
         assert allowed in ALLOWED
         every = np.arange(num_ids)
         is_speech = vocabulary.is_speech(every)
         self.begin = vocabulary.special(SpecialToken.BEGIN_OF_AUDIO)
         self.end = vocabulary.special(SpecialToken.END_OF_AUDIO)
         inside = is_speech | (every == self.end)
-        if allowed == "text":
+        if not has_marks and allowed == "speech":
+            outside = is_speech.copy()
+        elif not has_marks and allowed == "any":
+            outside = (every < vocabulary.size) & ~np.isin(every, (vocabulary.pad, self.begin, self.end))
+        elif allowed == "text":
             outside = vocabulary.is_text(every) & (every < vocabulary.size)
         elif allowed == "speech":
             outside = every == self.begin
@@ -76,6 +87,47 @@ class ModalityProcessor(LogitsProcessor):
         opened = torch.where(input_ids == self.begin, places, 0).amax(-1)
         closed = torch.where(input_ids == self.end, places, 0).amax(-1)
         return opened > closed
+
+
+class ReplyProcessor(LogitsProcessor):
+    """Sets the scores of ids that may not come next in a reply to -inf.
+
+    Args:
+        vocabulary: of the model.
+        format: of the reply.
+        num_ids: V.
+        prompt_length: tokens before the replies; the rows begin together behind them.
+        num_rows: R.
+        transcribes: whether the transcript of a spoken question comes first, where the format has one.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, format: ReplyFormat, num_ids: int, prompt_length: int, num_rows: int,
+        *, transcribes: bool,
+    ) -> None:  # fmt: skip
+        every = torch.arange(num_ids)
+        self.is_text = torch.from_numpy(vocabulary.is_text(every.numpy())) & (every < vocabulary.size)
+        self.is_speech = torch.from_numpy(vocabulary.is_speech(every.numpy()))
+        self.prompt_length = prompt_length
+        has_transcript = format.transcribes and transcribes
+        self.states = [ReplyState(format, vocabulary, transcribes=has_transcript) for _ in range(num_rows)]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (R, V) for the token after input_ids (R, T); rows whose replies are over are left alone."""
+        if input_ids.size(1) > self.prompt_length:
+            for state, last in zip(self.states, input_ids[:, -1].tolist(), strict=True):
+                if state.part != "over":
+                    state.push(last)
+        rows = [self._may_come(state) for state in self.states]
+        return scores.masked_fill(~torch.stack(rows).to(scores.device), float("-inf"))
+
+    def _may_come(self, state: ReplyState) -> Tensor:
+        if state.part == "over":
+            return torch.ones_like(self.is_text)
+        may = state.next
+        kept = (self.is_text & may.text) | (self.is_speech & may.speech)
+        kept[list(may.marks)] = True
+        return kept
 
 
 class SamplingProcessor(LogitsProcessor):
@@ -146,6 +198,9 @@ class TransformersGenerator:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seeds: Sequence[int] | None = None,
+        has_marks: bool = True,
+        reply: ReplyFormat | None = None,
+        transcribes: bool = True,
     ) -> list[Ids]:
         """Continue each prompt until a stop id, which is part of the result, or ``max_new_tokens``.
 
@@ -157,6 +212,9 @@ class TransformersGenerator:
             temperature: 0 is greedy.
             top_p: nucleus mass.
             seeds: one a prompt (default: made from its tokens).
+            has_marks: whether the model's spans of speech have marks around them.
+            reply: the format to keep to, instead of ``allowed``: the prompts end where a reply begins.
+            transcribes: whether the replies are to spoken questions, whose words come first where ``reply`` says so.
 
         Raises:
             UserError: text alone is asked for after a prompt that ends inside speech.
@@ -167,15 +225,19 @@ class TransformersGenerator:
         for row, prompt in enumerate(prompts):
             ids[row, longest - len(prompt) :] = torch.from_numpy(np.asarray(prompt, dtype=np.int64))
             mask[row, longest - len(prompt) :] = 1
-        modality = ModalityProcessor(self.vocabulary, allowed, stop, self.model.config.vocab_size)
-        if allowed == "text" and bool(modality.in_speech(ids).any()):
+        num_ids = self.model.config.vocab_size
+        modality = ModalityProcessor(self.vocabulary, allowed, stop, num_ids, has_marks=has_marks)
+        limits: LogitsProcessor = modality
+        if reply is not None:
+            limits = ReplyProcessor(self.vocabulary, reply, num_ids, longest, len(prompts), transcribes=transcribes)
+        elif allowed == "text" and bool(modality.in_speech(ids).any()):
             found = "a prompt that ends inside a speech block"
             raise UserError("option allowed=text", found=found, remedy="close it with <|end_of_audio|>, or allow any")
         given = prompt_seeds(prompts) if seeds is None else np.array([s % (1 << 64) for s in seeds], dtype=np.uint64)
         found = self.model.generate(
             input_ids=ids.to(self.model.device),
             attention_mask=mask.to(self.model.device),
-            logits_processor=[modality, SamplingProcessor(given, temperature, top_p, longest)],
+            logits_processor=[limits, SamplingProcessor(given, temperature, top_p, longest)],
             do_sample=False,
             max_new_tokens=max_new_tokens,
             eos_token_id=list(stop),

@@ -169,6 +169,71 @@ def test_logits_weights_and_layouts(name: str, tiny: Any, run_ranks: Any, tmp_pa
         assert torch.equal(again(ids).logits[..., : foreign.num_ids], theirs)
 
 
+def write_in_original_format(foreign: Foreign, shape: LmModelConfig) -> None:
+    """Turn the folder of a ``glm`` into one as GLM-4-9B was first released (``chatglm``)."""
+    from safetensors.torch import save_file
+
+    state = foreign.model.state_dict()
+    renamed = {
+        "transformer.embedding.word_embeddings.weight": state["model.embed_tokens.weight"],
+        "transformer.encoder.final_layernorm.weight": state["model.norm.weight"],
+        "transformer.output_layer.weight": state["lm_head.weight"],
+        "transformer.rotary_pos_emb.inv_freq": torch.ones(4),
+    }
+    for layer in range(shape.layers):
+        ours, theirs = f"model.layers.{layer}.", f"transformer.encoder.layers.{layer}."
+        for kind in ("weight", "bias"):
+            parts = [state[f"{ours}self_attn.{part}_proj.{kind}"] for part in ("q", "k", "v")]
+            renamed[f"{theirs}self_attention.query_key_value.{kind}"] = torch.cat(parts)
+        renamed[f"{theirs}self_attention.dense.weight"] = state[f"{ours}self_attn.o_proj.weight"]
+        renamed[f"{theirs}mlp.dense_h_to_4h.weight"] = state[f"{ours}mlp.gate_up_proj.weight"]
+        renamed[f"{theirs}mlp.dense_4h_to_h.weight"] = state[f"{ours}mlp.down_proj.weight"]
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            renamed[f"{theirs}{norm}.weight"] = state[f"{ours}{norm}.weight"]
+    for file in (*foreign.folder.glob("*.safetensors"), *foreign.folder.glob("*.index.json")):
+        file.unlink()
+    save_file({name: tensor.contiguous() for name, tensor in renamed.items()}, foreign.folder / "model.safetensors")
+    content = {
+        "model_type": "chatglm",
+        "architectures": ["ChatGLMModel"],
+        "add_bias_linear": False,
+        "add_qkv_bias": True,
+        "num_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "ffn_hidden_size": shape.ffn,
+        "rmsnorm": True,
+        "num_attention_heads": shape.heads,
+        "kv_channels": shape.head_width,
+        "original_rope": True,
+        "multi_query_attention": True,
+        "multi_query_group_num": shape.kv_heads,
+        "post_layer_norm": True,
+        "layernorm_epsilon": shape.norm_epsilon,
+        "rope_ratio": shape.rope_base / 1e4,
+        "tie_word_embeddings": False,
+        "padded_vocab_size": foreign.num_ids + 13,
+        "seq_length": 131072,
+    }
+    (foreign.folder / "config.json").write_text(json.dumps(content))
+
+
+def test_original_format_of_glm(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    shape = LmModelConfig(**{**WIDTHS, **SHAPES["glm"], "rope_base": 5e6})
+    foreign = make_foreign(tiny.texts, tmp_path, shape, name="glm")
+    write_in_original_format(foreign, shape)
+    convert(foreign, run_ranks)
+    ids = torch.randint(foreign.num_ids, (1, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs = foreign.model(ids).logits[..., : foreign.num_ids]
+    ours = torch.from_numpy(run_ranks(lambda: core_logits(foreign.out, ids), 1)[0])
+    torch.testing.assert_close(ours[..., : foreign.num_ids], theirs, atol=1e-4, rtol=0)
+    file = foreign.folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"original_rope": False}))
+    shutil.rmtree(foreign.out)
+    with pytest.raises(RuntimeError, match=r"original_rope: False\. of this format models with original_rope=True"):
+        convert(foreign, run_ranks)
+
+
 def test_new_rows_are_the_mean_with_a_little_noise(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     """Also in bf16, which the source's files decide; the padded vocabulary loads under tensor parallel sizes."""
     from lm.huggingface.streamed_checkpoint import CheckpointTensors

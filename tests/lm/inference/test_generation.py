@@ -71,6 +71,10 @@ def theirs(model: torch.nn.Module, prompt: np.ndarray, count: int) -> list[int]:
         ("Qwen2", {"num_key_value_heads": 1}),
         ("Qwen3", {"head_dim": 32}),
         ("Mistral", {"sliding_window": None}),
+        ("Glm", {"head_dim": 16, "attention_bias": True}),
+        ("Glm", {"head_dim": 32, "rope_parameters": {"rope_theta": 5e6, "rope_type": "default"}}),
+        ("Glm4", {"head_dim": 16, "attention_bias": True}),
+        ("Glm4", {"head_dim": 32, "num_key_value_heads": 1}),
     ],
 )
 def test_greedy_is_that_of_transformers(family: str, changes: dict[str, object]) -> None:

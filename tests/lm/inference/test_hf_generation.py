@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lm.data.formats import asr_prompt, tts_prompt
+from lm.data.formats import asr_prompt, chat_prompt, tts_prompt
+from lm.data.reply_format import ReplyFormat, ReplyState
 from lm.generate import main
 from lm.huggingface.model_configs import huggingface_config
 from lm.training.model_config import LmModelConfig
@@ -81,6 +83,47 @@ def test_every_token_is_of_an_allowed_kind(exported: Path, tiny: Any) -> None:
     assert seen > 0
 
 
+def test_spans_without_marks(exported: Path, tiny: Any) -> None:
+    """Text and speech tokens follow each other without a mark, also within one answer."""
+    from lm.inference.hf_generation import TransformersGenerator
+
+    generator, v = TransformersGenerator.from_pretrained(exported), tiny.vocabulary
+    prompts = [np.array(v.encode_text(text), dtype=np.int32) for text in tiny.texts[:6]]
+    options: dict[str, Any] = {"max_new_tokens": 40, "temperature": 1.0, "stop": [v.eos], "has_marks": False}
+    marks, mixed = [v.special("begin_of_audio"), v.special("end_of_audio"), v.pad], 0
+    for row in generator.generate(prompts, allowed="any", **options):
+        assert not np.isin(row, marks).any()
+        mixed += v.is_speech(row).any() and v.is_text(row).any()
+    assert mixed > 0
+    for row in generator.generate(prompts, allowed="speech", **options):
+        assert v.is_speech(row[:-1]).all() and (v.is_speech(row[-1:]).all() or row[-1] == v.eos)
+    for row in generator.generate(prompts, allowed="text", **options):
+        assert v.is_text(row[:-1]).all()
+
+
+@pytest.mark.parametrize("transcribes", [False, True])
+def test_a_streaming_reply_alternates(transcribes: bool, exported: Path, tiny: Any) -> None:
+    """Blocks of 2 text and 3 speech tokens; only the last block may be another; the user's next turn ends it."""
+    from lm.inference.hf_generation import TransformersGenerator
+
+    generator, v = TransformersGenerator.from_pretrained(exported), tiny.vocabulary
+    format = ReplyFormat(kind="streaming", text_block=2, speech_block=3, transcribes=transcribes)
+    options: dict[str, Any] = {"max_new_tokens": 30, "temperature": 1.0, "stop": v.end_ids, "reply": format}
+    prompts = [chat_prompt(tiny.codes(text), v) for text in tiny.texts[:40]]
+    whole = 0
+    for row in generator.generate(prompts, **options):
+        state = ReplyState(format, v)
+        for id in row.tolist():
+            state.push(id)  # raises where the id may not come
+        kinds = "".join("s" if v.is_speech(id) else "t" if v.is_text(id) else "." for id in row.tolist())
+        if transcribes:
+            assert row[0] == v.special("transcript")
+            kinds = kinds[1:].partition(".")[2]
+        whole += kinds.startswith("ttssst")
+        assert re.fullmatch(r"(ttsss)*(t{0,2}s*)?\.?", kinds), kinds
+    assert whole > 0 or transcribes
+
+
 def test_neighbours_do_not_matter(exported: Path, tiny: Any) -> None:
     """Rows are padded on the left; each is the answer it would be alone, greedy and sampled; seeds tell them apart."""
     from lm.inference.hf_generation import TransformersGenerator
@@ -98,18 +141,21 @@ def test_neighbours_do_not_matter(exported: Path, tiny: Any) -> None:
 
 @pytest.mark.parametrize("allowed", ["text", "speech"])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_equals_the_built_in_generation(allowed: str, temperature: float, llama: Path, tiny: Any) -> None:
+@pytest.mark.parametrize("family", SHAPES)
+def test_equals_the_built_in_generation(
+    family: str, allowed: str, temperature: float, tiny: Any, tmp_path: Path
+) -> None:
     from lm.inference.generation import Generator
     from lm.inference.hf_generation import TransformersGenerator
 
-    v = tiny.vocabulary
+    v, model = tiny.vocabulary, export_random(family, tiny, tmp_path)
     prompts = [tts_prompt(text, "anna", v) for text in tiny.texts[:4]]
     if allowed == "text":
         prompts = [asr_prompt(tiny.codes(text), v) for text in tiny.texts[:4]]
     stop = [v.special("end_of_audio") if allowed == "speech" else v.eos]
     options: dict[str, Any] = {"max_new_tokens": 12, "stop": stop, "allowed": allowed, "temperature": temperature}
-    ours = Generator.from_pretrained(llama).generate(prompts, **options)
-    theirs = TransformersGenerator.from_pretrained(llama).generate(prompts, **options)
+    ours = Generator.from_pretrained(model).generate(prompts, **options)
+    theirs = TransformersGenerator.from_pretrained(model).generate(prompts, **options)
     assert [row.tolist() for row in ours] == [row.tolist() for row in theirs]
 
 
@@ -124,12 +170,24 @@ def test_the_command(llama: Path, tiny: Any, capsys: pytest.CaptureFixture[str])
     assert main([model, "--task", "asr", "--speech", "3 9", "--max-new-tokens", "5"]) == 0
     shown = capsys.readouterr().out
     assert "<|asr|> <|begin_of_audio|> ‹2 speech: 3 9›" in shown and "->" in shown
+    streaming = ["--task", "chat", "--speech", "3 9", "--reply", "streaming", "--text-block", "2", "--json"]
+    assert main([model, *streaming, "--max-new-tokens", "9"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["codes"] and answer["text"]
+    assert main([model, "--text", "ka", "--speech", "3 9", "--marks", "false", "--max-new-tokens", "1", "--json"]) == 0
+    prompt = json.loads(capsys.readouterr().out)["prompt"]
+    assert prompt == [*tiny.vocabulary.encode_text("ka"), *tiny.vocabulary.speech_ids(np.array([3, 9])).tolist()]
     for arguments, words in (
         ([model], "no text and no speech"),
         ([model, "--task", "asr", "--text", "x"], "no speech for asr"),
         ([model, "--speech", "3 99"], "0 to 31"),
         ([model, "--text", "a", "--top-p", "0"], "option top_p: found 0.0. give a value that is above 0 and at most 1"),
         ([model, "--task", "tts", "--text", "a", "--allowed", "text"], "inside a speech block"),
+        ([model, "--text", "a", "--reply", "streaming"], "set task=chat"),
+        (
+            [model, "--task", "chat", "--text", "a", "--reply", "speech", "--allowed", "text"],
+            "leave one of the two out",
+        ),
         ([str(llama.parent), "--text", "a"], "no vocabulary"),
     ):
         assert main(arguments) == 2

@@ -148,7 +148,7 @@ def test_a_step_on_speech_as_vectors(source: str, request: Any, run_ranks: Any, 
         options = {"connector": {"kind": "conv", "stride": 2}}
     elif source == "codes":
         speech = SpeechConfig(source="codes", encoder=str(data.folder / "tokenizer"))
-        data, options = data.codes_data, {"speech": speech}
+        data, options = data.codes_data, {"speech": speech, "forms": ("text", "asr", "interleaved")}
     check(run_ranks(lambda: count(data, tmp_path, **options), 1))
 
 
