@@ -16,8 +16,6 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from runtime.errors import UserError
-
 from .attention import CausalAttention
 from .norm import RMSNorm
 from .post_norm import with_output_norm
@@ -34,27 +32,6 @@ def has_transformer_engine() -> bool:
     except ImportError:
         return False
     return True
-
-
-def check_engine(layers: str, fp8: str) -> None:
-    """Refuse Transformer Engine's layers and FP8 where they cannot run.
-
-    Raises:
-        UserError: they are asked for and absent.
-    """
-    if has_transformer_engine():
-        if fp8 != "none" and torch.cuda.get_device_capability() < (8, 9):
-            found = f"{fp8!r} on {torch.cuda.get_device_name()}, which has no FP8 arithmetic"
-            raise UserError("option train.fp8", found=found, remedy="set it to none, or use Ada, Hopper or newer")
-        return
-    missing = "no CUDA device" if not torch.cuda.is_available() else "transformer_engine does not import"
-    remedy = "install speechweave[gpu] on a machine with a CUDA device, or set it to"
-    if layers == "transformer_engine":
-        found = f"'transformer_engine', but {missing} here"
-        raise UserError("option train.layers", found=found, remedy=f"{remedy} auto or local")
-    if fp8 != "none":
-        found = f"{fp8!r}, which needs Transformer Engine, but {missing} here"
-        raise UserError("option train.fp8", found=found, remedy=f"{remedy} none")
 
 
 def layer_spec(

@@ -38,6 +38,7 @@ from .checkpoint import (
 from .checkpoint_writer import explained_failure, finish
 from .config import LmTrainConfig
 from .cpu import keep_freed_memory
+from .hardware import Hardware, check_hardware
 from .inputs import TrainingInputs
 from .losses import Losses
 from .model import build_model, resolve_precision, transformer_config, wrap_for_training
@@ -46,7 +47,6 @@ from .parallel import check_layout, world_size
 from .passes import ForwardBackward
 from .processes import backend_name, open_processes, seed_processes
 from .schedule import learning_rate
-from .spec import check_engine
 from .speech_config import SpeechRecord
 from .speech_setup import open_speech
 from .speed import SpeedMeter
@@ -62,8 +62,15 @@ def train(config: LmTrainConfig, run: Run) -> dict[str, Any]:
     loop = config.train
     torch.set_num_threads(loop.threads)
     check_layout(config.parallel, config.model, config.batch_shape, processes=world_size(), backend=backend_name())
-    check_engine(loop.layers, loop.fp8)
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
+    check_hardware(
+        loop,
+        config.model,
+        config.parallel,
+        Hardware.here(),
+        processes=world_size(),
+        vocabulary_size=vocabulary.padded_size(config.model.vocabulary_multiple),
+    )
     corpora = {name: open_corpus(folder, vocabulary) for name, folder in config.corpora.items()}
     mixture = mix(
         corpora,

@@ -100,25 +100,6 @@ def test_wsd_takes_a_tenth_and_no_more_than_there_is() -> None:
         LoopConfig(steps=100, warmup_steps=50, schedule="wsd", decay_steps=60)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"layers": "transformer_engine"}, "option train.layers: 'transformer_engine', but no CUDA device"),
-        ({"fp8": "hybrid"}, "option train.fp8: 'hybrid', which needs Transformer Engine, but no CUDA device"),
-    ],
-)
-def test_absent_engine_is_refused(options: dict[str, str], words: str) -> None:
-    import torch
-
-    from lm.training.spec import check_engine
-
-    if torch.cuda.is_available():
-        pytest.skip("a CUDA device is there")
-    loop = LoopConfig(**options)
-    with pytest.raises(UserError, match=words):
-        check_engine(loop.layers, loop.fp8)
-
-
 def test_fp8_reaches_megatron_core() -> None:
     from lm.training.model import transformer_config
 
