@@ -171,7 +171,7 @@ def _check_memory(
     data: int,
     vocabulary_size: int,
 ) -> None:
-    """What a process holds before the first activation must fit; the planner (`speechweave plan`) counts the rest."""
+    """Refuse weights, gradients and optimizer that exceed the memory; `speechweave plan` counts activations, too."""
     parameters, shared = model.num_parameters(vocabulary_size), parallel.tensor * parallel.pipeline
     each = bytes_per_parameter(loop.precision, parallel, data)
     needed = parameters / shared * each
