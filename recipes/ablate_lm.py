@@ -6,6 +6,9 @@
     speechweave ablate lm run=runs/quickstart amount=0.55 source=text2token,voices seed=1,2
         the model's tokens against the synthesiser's own
 
+    speechweave ablate lm run=runs/quickstart amount=0.55 source=text2token,tuned readback=true,false
+        a model that learned the facts' words, and spans that are spoken again where they are misread
+
     speechweave ablate lm run=runs/quickstart amount=0.15,0.3,0.55 budget=equal,added
     speechweave ablate lm run=runs/quickstart amount=0.55 spans.ratio=0.1,0.2,0.3,0.4,0.5,0.6
     speechweave ablate lm run=runs/quickstart amount=0.55 spans.policy=poisson,word,sentence,alternate
@@ -16,14 +19,15 @@
 
 Made-up facts (``corpus.facts``) are stated by texts alone; part of these texts are interleaved. One base a seed hears
 and has read all texts; each point goes on from it for the same number of steps with its own mixture, and then chooses
-between true and false answers in T->T, S->T, T->S and S->S. The control are facts of the same entities whose texts are
+between true and false answers in T->T, S->T, T->S and S->S, and answers by generation, beside what it hears and a
+cascade. The control are facts of the same entities whose texts are
 never interleaved. Writes <out>/ablation.md, .html, .png and .json; what is finished is not run again.
 
 ``run=`` is a run folder of the quickstart: corpus, tokenizer, tokens, vocabulary, lm_data and text2token_model are
 taken from there (each can be given by itself). Other options (key=value): those of
 `recipes.ablation.lm_options.AblateLmConfig` (out, cores, steps, rule ...; ablate.seed is that of facts and synthesis),
-and facts.KEY, base.KEY, train.KEY, synthesis.KEY for corpus.facts, lm.train (bases and points) and
-text2token.synthesize.
+and facts.KEY, base.KEY, train.KEY, tuning.KEY, synthesis.KEY, answers.KEY for corpus.facts, lm.train (bases, points and
+source=tuned), text2token.synthesize and evaluation.fact_answers. base.init=runs/quickstart/lm goes on from that model.
 """
 
 from __future__ import annotations
@@ -46,7 +50,8 @@ from .plan import load_recipe
 from .quickstart import Runner
 from .recipe_command import RecipeCommand
 
-SECTIONS = ("facts", "base", "train", "synthesis")
+NEEDED = (("text2token", "text2token"), ("tuned", "text2token_checkpoint"), ("tuned", "text2token_data"))
+SECTIONS = ("facts", "base", "train", "tuning", "synthesis", "answers")
 
 
 def load_lm_ablation(arguments: Sequence[str]) -> LmAblation:
@@ -67,9 +72,10 @@ def load_lm_ablation(arguments: Sequence[str]) -> LmAblation:
         if options not in seen:  # without interleaved documents, nothing about them makes another point
             seen.append(options)
             points.append(point)
-    uses_model = any(one.amount and one.source == "text2token" for one in seen)
-    remedy = "source=text2token needs it: give run= or text2token="
-    check_option(bool(config.text2token) or not uses_model, "ablate.text2token", config.text2token, remedy)
+    sources = {one.source for one in seen if one.amount}
+    for source, name in NEEDED:
+        remedy = f"source={source} needs it: give run= or {name}="
+        check_option(bool(getattr(config, name)) or source not in sources, f"ablate.{name}", "", remedy)
     sections: dict[str, Any] = {name: recipe.get(name) or {} for name in SECTIONS}
     return LmAblation(config=config, points=points, **sections)
 

@@ -112,6 +112,7 @@ COMMANDS = (
     Subcommand("evaluate serving", "evaluation.serving", "latency of a served chatbot at 1 to 16 talkers, p50 to p99"),
     Subcommand("evaluate cloze-set", "evaluation.cloze_set", "StoryCloze-like pairs of the built-in world, spoken"),
     Subcommand("evaluate fact-set", "evaluation.fact_set", "true and false answers about made-up facts, spoken"),
+    Subcommand("evaluate fact-answers", "evaluation.fact_answers", "a base model asked about these facts, and heard"),
     Subcommand(
         "evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods again; no model needed"
     ),

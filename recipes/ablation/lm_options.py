@@ -9,7 +9,7 @@ from runtime.config import Options, option
 from text2token.spans.policies import SpanConfig
 
 BUDGETS = ("equal", "added")
-SOURCES = ("text2token", "voices")
+SOURCES = ("text2token", "tuned", "voices")
 KINDS = ("text", "speech", "asr", "tts")
 LENGTH_DRAWN = ("poisson", "word")  # span policies that read mean_words
 
@@ -29,6 +29,8 @@ class AblateLmConfig(Options):
         vocabulary: folder of the vocabulary.
         lm_data: output folder of lm.prepare.
         text2token: folder of the text-to-token model (``source=text2token``).
+        text2token_checkpoint: output folder of its training, which ``source=tuned`` goes on from.
+        text2token_data: output folder of lm.prepare with the speech that it was trained on.
         steps: of a point's training; with ``budget=added``, of what is not interleaved.
         rule: of `evaluation.base_score`, by which answers are chosen.
     """
@@ -43,6 +45,8 @@ class AblateLmConfig(Options):
     vocabulary: str
     lm_data: str
     text2token: str = ""
+    text2token_checkpoint: str = ""
+    text2token_data: str = ""
     steps: int = option(900, at_least=1)
     rule: str = "continuation_sum"
 
@@ -54,8 +58,10 @@ class LmPointConfig(Options):
     Attributes:
         amount: share of the training's tokens that are interleaved; 0: none.
         budget: equal: the other kinds of data give way; added: they are read as often as without.
-        source: of the spans' tokens: text2token, or voices (the synthesiser's own speech, encoded).
+        source: of the spans' tokens: text2token, tuned (text2token after training on the speech of `corpus.facts`,
+            too), or voices (the synthesiser's own speech, encoded).
         spans: which words become speech.
+        readback: spans that the speech tokenizer misreads are spoken again, and then stay text.
         loss: of interleaved documents: all, text or speech.
         left_out: kinds of data that are left out.
         seed: of the trainings, base included.
@@ -65,6 +71,7 @@ class LmPointConfig(Options):
     budget: str = option("equal", one_of=BUDGETS)
     source: str = option("text2token", one_of=SOURCES)
     spans: SpanConfig = field(default_factory=SpanConfig)
+    readback: bool = False
     loss: str = option("all", one_of=LOSSES)
     left_out: list[str] = option([], one_of=KINDS)
     seed: int = 1
@@ -73,7 +80,8 @@ class LmPointConfig(Options):
     def source_name(self) -> str:
         """A name for the interleaved corpus that it needs."""
         own = f"{self.source}_{self.spans.policy}_{self.spans.ratio:g}"
-        return f"{own}_{self.spans.mean_words:g}" if self.spans.policy in LENGTH_DRAWN else own
+        own += f"_{self.spans.mean_words:g}" * (self.spans.policy in LENGTH_DRAWN)
+        return own + "_read" * self.readback
 
     def effective(self) -> LmPointConfig:
         """The same without what has no part in it: nothing about interleaved documents where there are none."""

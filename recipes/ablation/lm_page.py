@@ -6,23 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from corpus.world.made_up_facts import GROUPS
 from recipes.reporting.blocks import Section
+from recipes.reporting.fact_figure import fact_figure
+from recipes.reporting.fact_scores import GENERATION, LABELS, READING, answers_table, choices_table
 from recipes.reporting.page import render_page
 from runtime.artefact import read_json
 from runtime.stage import Stage
 
 from .files import closing_sections, failures_in_markdown, markdown_table, write_ablation_files
-from .lm_figure import LABELS, lm_figure
 from .lm_plan import LmAblation
-from .lm_table import PAPER_HEADS, PAPER_ROWS, PAPER_TITLE, Setting, gather_settings, group_table, source_table
-
-READING = (
-    "Share of false answers that the true one beats, in per cent, with a 95 % interval over entities (all seeds"
-    " together); chance is 50. Facts of interleaved texts are told by texts alone, and these texts are interleaved;"
-    " facts of texts alone are the control: the same entities and relations, never interleaved. No speech tells a fact"
-    " of either. T→T says whether the facts are known at all; where it is low, the other columns say nothing. New"
-    " questions are asked in words that no training data uses. Statements are whole sentences, true against false;"
-    " beginnings lack the last word."
-)
+from .lm_table import PAPER_HEADS, PAPER_ROWS, PAPER_TITLE, Setting, gather_settings, source_table
 
 
 def write_lm_ablation(ablation: LmAblation, failed: Mapping[str, str], command: str) -> None:
@@ -38,7 +30,7 @@ def write_lm_ablation(ablation: LmAblation, failed: Mapping[str, str], command: 
     rows = [setting.as_plain() for setting in settings]
     write_ablation_files(
         ablation.out,
-        figure=lm_figure(settings),
+        figure=fact_figure([setting.row for setting in settings]),
         report={"about": about, "settings": rows, "failed": dict(failed)},
         text=markdown(ablation, settings, about, failed),
         page=lambda picture: html(ablation, settings, about, failed, picture),
@@ -68,10 +60,15 @@ def markdown(
     ablation: LmAblation, settings: Sequence[Setting], about: Mapping[str, str], failed: Mapping[str, str]
 ) -> str:
     """The text of ``ablation.md``."""
+    shown = [setting.row for setting in settings]
     lines = ["# Ablation of the language model", "", *(f"- {name}: `{value}`" for name, value in about.items()), ""]
     lines += [READING, "", "![plot](ablation.png)", ""]
     for group in GROUPS:
-        lines += [f"## {LABELS[group].capitalize()}", "", *markdown_table(*group_table(settings, group)), ""]
+        lines += [f"## {LABELS[group].capitalize()}", "", *markdown_table(*choices_table(shown, group)), ""]
+    if any(row.facts.answers for row in shown):
+        lines += ["## Answers by generation", "", GENERATION, ""]
+        for group in GROUPS:
+            lines += [f"### {LABELS[group].capitalize()}", "", *markdown_table(*answers_table(shown, group)), ""]
     heads, rows = source_table(ablation)
     if rows:
         lines += ["## Spans", "", *markdown_table(heads, rows), ""]
@@ -87,13 +84,21 @@ def html(
     picture: str,
 ) -> str:
     """The text of ``ablation.html``, in the report's template."""
+    shown = [setting.row for setting in settings]
     scores, runs, paper = Section("Scores"), Section("Runs"), Section("Paper")
     scores.text(READING)
     scores.image(picture, "share of false answers beaten, by group and direction")
     for group in GROUPS:
         scores.heading(LABELS[group].capitalize())
-        heads, rows = group_table(settings, group)
+        heads, rows = choices_table(shown, group)
         scores.table(heads, [list(row) for row in rows])
+    if any(row.facts.answers for row in shown):
+        scores.heading("Answers by generation")
+        scores.text(GENERATION)
+        for group in GROUPS:
+            scores.heading(f"Answers: {LABELS[group]}")
+            heads, rows = answers_table(shown, group)
+            scores.table(heads, [list(row) for row in rows])
     heads, rows = source_table(ablation)
     if rows:
         scores.heading("Spans")

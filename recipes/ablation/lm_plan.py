@@ -1,8 +1,9 @@
 """The steps of an ablation of the language model.
 
-``<out>/facts``, ``fact_tokens``, ``fact_data`` and ``fact_set``, once; ``<out>/bases/seed-1``, one base a seed, which
-hears and has read all texts, but no interleaved document; ``<out>/synthesis/<source>``, ``interleaved/<source>`` and
-``readback/<source>``, one a source and policy of spans; ``<out>/points/<point>/lm``, ``likelihoods`` and ``scores``.
+``<out>/facts``, ``fact_tokens``, ``fact_data`` and ``fact_set``, once; ``<out>/tuned_text2token``, once, where a point
+needs it; ``<out>/bases/seed-1``, one base a seed, which hears and has read all texts; ``<out>/synthesis/<source>``,
+``interleaved/<source>`` and ``readback/<source>``, one a source and policy of spans; ``<out>/points/<point>/lm``,
+``likelihoods`` and ``scores`` (choices), ``exported`` and ``answers`` (generation).
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class LmAblation:
         facts: options of ``corpus.facts``.
         base: options of ``lm.train`` for the bases, their ``weights`` among them.
         train: the same for all points; ``weights`` are those of what is not interleaved.
+        tuning: options of ``lm.train`` for the text-to-token model of ``source=tuned``.
         synthesis: options of ``text2token.synthesize`` for all points.
+        answers: options of ``evaluation.fact_answers`` for all points.
     """
 
     config: AblateLmConfig
@@ -41,7 +44,9 @@ class LmAblation:
     facts: Section
     base: Section
     train: Section
+    tuning: Section
     synthesis: Section
+    answers: Section
 
     @property
     def out(self) -> Path:
@@ -91,10 +96,15 @@ class LmAblation:
             folder = str(self.out / "synthesis" / name)
             options: Section = {"out": folder, "texts": f"{facts}.jsonl", "texts_heldout": f"{facts}_heldout.jsonl"}
             options |= {"spans": vars(point.spans), "model": config.text2token}
+            if point.readback:
+                options["readback"] = config.tokenizer
+            needs = ["facts"]
+            if point.source == "tuned":
+                needs, options["model"] = [self._add_tuned(recipe)], str(self._tuned / "exported" / "model")
             if point.source == "voices":
                 voices = {"voice_corpus": config.corpus, "voice_tokenizer": config.tokenizer}
                 options |= {"backend": "voices", "model": config.vocabulary} | voices
-            add(recipe, f"synthesis.{name}", "text2token.synthesize", ["facts"], options | self.synthesis)
+            add(recipe, f"synthesis.{name}", "text2token.synthesize", needs, options | self.synthesis)
             packed = {"out": str(self.out / "interleaved" / name), "synthesised": folder}
             options = packed | {"vocabulary": config.vocabulary}
             add(recipe, f"interleaved.{name}", "text2token.pack", [f"synthesis.{name}"], options)
@@ -102,6 +112,26 @@ class LmAblation:
             options = read | {"tokens": config.tokens, "corpus": config.corpus}
             add(recipe, f"readback.{name}", "text2token.evaluate_spans", [f"synthesis.{name}"], options)
         return f"interleaved.{name}"
+
+    @property
+    def _tuned(self) -> Path:
+        return self.out / "tuned_text2token"
+
+    def _add_tuned(self, recipe: Section) -> str:
+        """The text-to-token model that has learned from the speech of the facts' corpus, too; returns its last step.
+
+        That speech tells facts of the group ``spoken`` alone, and names all words of the others.
+        """
+        config, last = self.config, "tuned_text2token.exported"
+        if last not in recipe["plan"]:
+            trained, vocabulary = str(self._tuned / "lm"), {"vocabulary": config.vocabulary}
+            corpora = {"tts": f"{config.text2token_data}/tts", "fact_tts": str(self.out / "fact_data" / "tts")}
+            options: Section = {"out": trained, "init": config.text2token_checkpoint, "corpora": corpora}
+            options |= vocabulary | self.tuning
+            add(recipe, "tuned_text2token", "lm.train", ["fact_data"], options, processes=config.processes)
+            options = {"out": str(self._tuned / "exported"), "checkpoint": trained} | vocabulary
+            add(recipe, last, "lm.export", ["tuned_text2token"], options)
+        return last
 
     def _add_point(self, recipe: Section, point: Point, own: LmPointConfig) -> None:
         """Training and scores of a point."""
@@ -135,6 +165,11 @@ class LmAblation:
         add(recipe, f"likelihoods.{name}", "evaluation.base", [f"train.{name}", "fact_set"], options)
         options = {"out": str(folder / "scores"), "likelihoods": str(folder / "likelihoods"), "rules": [config.rule]}
         add(recipe, f"scores.{name}", "evaluation.base_score", [f"likelihoods.{name}"], options)
+        exported = str(folder / "exported")
+        options = {"out": exported, "checkpoint": str(folder / "lm"), "vocabulary": config.vocabulary}
+        add(recipe, f"exported.{name}", "lm.export", [f"train.{name}"], options)
+        options = {"out": str(folder / "answers"), "sets": str(self.out / "fact_set" / "sets"), "model": exported}
+        add(recipe, f"answers.{name}", "evaluation.fact_answers", [f"exported.{name}"], options | self.answers)
 
     def _corpora(self, weights: Section) -> Section:
         """The folders of the corpora that have a weight, but for the interleaved one."""

@@ -26,6 +26,7 @@ from .sections.dialogues import dialogue_section
 from .sections.further_evaluations import further_section
 from .sections.hearing import generalisation_section, hearing_section
 from .sections.interleaving import interleaving_section
+from .sections.knowledge import knowledge_section
 from .sections.language_model import language_model_section
 from .sections.loss_curves import curves_section
 from .sections.provenance import provenance_section
@@ -46,6 +47,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     curves_section,
     tokenizer_section,
     interleaving_section,
+    knowledge_section,
     language_model_section,
     base_model_section,
     decoder_section,

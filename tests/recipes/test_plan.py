@@ -49,6 +49,22 @@ def test_an_optional_group_runs_when_named(tmp_path: Path) -> None:
     assert steps["plain_lm"].options.train == steps["lm"].options.train  # type: ignore[attr-defined]
 
 
+def test_the_lm_of_interleaved_facts_differs_from_the_other_in_its_mixture_alone(tmp_path: Path) -> None:
+    for recipe in ("quickstart", "smallest"):
+        given = [f"quickstart.out={tmp_path}", "quickstart.also=[knowledge]", f"recipe={recipe}"]
+        steps = make_plan(load_recipe(given)).steps
+        plain, own = (vars(steps[name].options) for name in ("fact_plain_lm", "fact_interleaved_lm"))
+        differ = {key for key in plain if plain[key] != own[key]}
+        assert differ == {"out", "corpora", "weights"}
+        share = 1 - own["weights"]["interleaved"]
+        assert plain["weights"] == pytest.approx({name: own["weights"][name] / share for name in plain["weights"]})
+        assert own["corpora"].items() - plain["corpora"].items() == {
+            ("interleaved", f"{tmp_path}/fact_interleaved/interleaved")
+        }
+        spoken = vars(steps["fact_synthesis"].options)
+        assert Path(spoken["texts"]).name == "texts_interleaved.jsonl"
+
+
 def test_the_plain_lm_keeps_the_proportions_of_what_is_left(tmp_path: Path) -> None:
     given = [f"quickstart.out={tmp_path}", "quickstart.also=[without_interleaving]"]
     steps = make_plan(load_recipe(given)).steps

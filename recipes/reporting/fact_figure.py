@@ -1,4 +1,4 @@
-"""Plot of an ablation of the language model: share of false answers beaten, by group and direction."""
+"""Plot of choices about made-up facts: share of false answers beaten, by group and direction."""
 
 from __future__ import annotations
 
@@ -8,39 +8,35 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from evaluation.rules.measure import MeanScore
-from recipes.reporting.figures import ACCENT, INK, SECOND, new_figure
 
-from .lm_table import ChoiceCell, Setting
+from .fact_scores import CHANCE, LABELS, ChoiceCell, FactRow
+from .figures import ACCENT, INK, SECOND, new_figure
 
 PANELS = (ChoiceCell("questions", "s2t"), ChoiceCell("statements", "s2s"), ChoiceCell("questions", "s2s"))
 COLOURS = {"interleaved": ACCENT, "text": SECOND, "spoken": "#8d99ae"}
-LABELS = {
-    "interleaved": "facts of interleaved texts",
-    "text": "facts of texts alone",
-    "spoken": "facts told in speech",
-}
 
 
-def lm_figure(settings: Sequence[Setting]) -> Figure:
-    """A panel a kind of choice, a mark a setting and group with its 95 % interval; the dashed line is chance."""
+def fact_figure(rows: Sequence[FactRow]) -> Figure:
+    """A panel a kind of choice, a mark a row and group with its 95 % interval; the dashed line is chance."""
     figure, axes = new_figure(12, 3.8, 1, len(PANELS))
-    is_curve = len({setting.amount for setting in settings}) == len(settings)
+    amounts = [100 * row.amount for row in rows if row.amount is not None]
+    is_curve = len(set(amounts)) == len(rows)
+    places = amounts if is_curve else list(range(len(rows)))
     for axis, cell in zip(axes.flat, PANELS, strict=True):
-        places = [100 * setting.amount for setting in settings] if is_curve else list(range(len(settings)))
         for shift, (group, colour) in enumerate(COLOURS.items()):
             found = [
-                (place, setting.scores[group][cell])
-                for place, setting in zip(places, settings, strict=True)
-                if cell in setting.scores.get(group, {})
+                (place, row.facts.scores[group][cell])
+                for place, row in zip(places, rows, strict=True)
+                if cell in row.facts.scores.get(group, {})
             ]
             draw(axis, found, colour, LABELS[group], is_curve=is_curve, shift=0.0 if is_curve else 0.15 * (shift - 1))
-        axis.axhline(50, color=INK, linewidth=0.8, linestyle="--")
+        axis.axhline(CHANCE, color=INK, linewidth=0.8, linestyle="--")
         axis.set_ylim(25, 103)
-        axis.set_title(f"{cell.head}, % (chance 50)", fontsize=9, loc="left", color=INK)
+        axis.set_title(f"{cell.head}, % (chance {CHANCE})", fontsize=9, loc="left", color=INK)
         if is_curve:
             axis.set_xlabel("interleaved tokens, % of the training", fontsize=8)
         else:
-            axis.set_xticks(places, [setting.label for setting in settings], rotation=25, ha="right", fontsize=6)
+            axis.set_xticks(places, [row.label for row in rows], rotation=25, ha="right", fontsize=6)
     axes[0, 0].legend(fontsize=6, frameon=False, loc="lower right")
     return figure
 
