@@ -2,9 +2,9 @@
 
     python -m evaluation.fact_answers sets=runs/fact_set/sets model=runs/facts_lm_model out=runs/fact_answers
 
-Beside the answers stands what the model hears (its own transcript of each spoken question), and what it answers to
-that transcript: a cascade. So a model that does not hear and one that does not know can be told apart. The ways stand
-in `evaluation.fact_answering.ways`.
+With the answers stands what the model hears (its own transcript of each spoken question), and what it answers to that
+transcript: a cascade. So a model that does not hear differs from one that does not know. The ways stand in
+`evaluation.fact_answering.ways`.
 
 Writes <out>/answers.jsonl (question, transcript and every reply) and items.jsonl (their measures).
 """
@@ -29,7 +29,7 @@ STAGE = Stage(
     name="evaluation.fact_answers",
     config=FactAnswersConfig,
     run=run,
-    summary="Ask a base model about made-up facts in text and speech, beside what it hears and a cascade.",
+    summary="Ask a base model about made-up facts in text and speech, with what it hears and a cascade.",
     inputs=lambda config: [config.sets, config.model],
     example="sets=runs/fact_set/sets model=runs/facts_lm_model out=runs/fact_answers",
     speed_options=("batch_size", "threads"),

@@ -19,7 +19,7 @@
 
 Made-up facts (``corpus.facts``) are stated by texts alone; part of these texts are interleaved. One base a seed hears
 and has read all texts; each point goes on from it for the same number of steps with its own mixture, and then chooses
-between true and false answers in T->T, S->T, T->S and S->S, and answers by generation, beside what it hears and a
+between true and false answers in T->T, S->T, T->S and S->S, and answers by generation, with what it hears and a
 cascade. The control are facts of the same entities whose texts are
 never interleaved. Writes <out>/ablation.md, .html, .png and .json; what is finished is not run again.
 

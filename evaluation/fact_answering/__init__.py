@@ -1,1 +1,1 @@
-"""Answers of base models to questions about made-up facts, beside what they hear."""
+"""Answers of base models to questions about made-up facts, with what they hear."""

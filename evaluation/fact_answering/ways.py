@@ -62,7 +62,7 @@ class FactQuestion(NamedTuple):
 
 
 class FactAnswer(NamedTuple):
-    """What the model made of a question in one way, and its measure: ``accuracy`` or ``wer``."""
+    """The reply or transcript of one way of asking, and its measure: ``accuracy`` or ``wer``."""
 
     way: str
     text: str
