@@ -11,24 +11,14 @@ Writes <out>/answers.jsonl (question, transcript and every reply) and items.json
 
 from __future__ import annotations
 
-from typing import Any
-
-from runtime.stage import Run, Stage
+from runtime.stage import Stage
 
 from .fact_answering.config import FactAnswersConfig
-
-
-def run(config: FactAnswersConfig, run: Run) -> dict[str, Any]:
-    """Ask every question in every way; returns the shares of right answers and the word error rates."""
-    from .fact_answering.answers import answer_fact_questions
-
-    return answer_fact_questions(config, run)
-
 
 STAGE = Stage(
     name="evaluation.fact_answers",
     config=FactAnswersConfig,
-    run=run,
+    implementation="evaluation.fact_answering.answers:answer_fact_questions",
     summary="Ask a base model about made-up facts in text and speech, with what it hears and a cascade.",
     inputs=lambda config: [config.sets, config.model],
     example="sets=runs/fact_set/sets model=runs/facts_lm_model out=runs/fact_answers",
