@@ -141,7 +141,7 @@ def ours(served: ServedBundle, chosen: Sequence[Utterance], talkers: int, seed: 
 
 def answer_whole(bundle: Bundle, question: Samples) -> Samples:
     """The text-guided reply to one question, each step complete before the next begins."""
-    assert isinstance(bundle.generator, Generator)
+    assert isinstance(bundle.generator, Generator) and bundle.tokenizer is not None
     generator, v, reply = bundle.generator, bundle.vocabulary, bundle.settings.reply
     row = chat_prompt(bundle.tokenizer.encode([question])[0], v)
     most = reply.max_text_tokens

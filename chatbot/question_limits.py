@@ -25,11 +25,11 @@ class QuestionLimits:
     """The room that a chatbot has for a question.
 
     Attributes:
-        reply: its settings.
+        settings: of the chatbot.
         max_length: positions of its language model.
     """
 
-    reply: ReplySettings
+    settings: ChatSettings
     max_length: int
 
     @classmethod
@@ -41,7 +41,18 @@ class QuestionLimits:
         """
         root = bundle_folder(folder)
         settings = ChatSettings.load(root)
-        return cls(settings.reply, max_positions(root / "lm"))
+        return cls(settings, max_positions(root / "lm"))
+
+    @property
+    def reply(self) -> ReplySettings:
+        """The options of replies."""
+        return self.settings.reply
+
+    @property
+    def positions_per_second(self) -> float:
+        """Positions of the language model that a second of the question takes."""
+        hearing = self.settings.hearing
+        return TOKENS_PER_SECOND if hearing is None else hearing.positions_per_second
 
     @property
     def max_speech_tokens(self) -> int:
@@ -50,8 +61,9 @@ class QuestionLimits:
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens that one answer may add to the context: two texts, speech, and the marks between them."""
-        return (1 + self.reply.transcribe_first) * self.reply.max_text_tokens + self.max_speech_tokens + 8
+        """Tokens that one answer may add to the context: two texts, speech of the model's own, and the marks."""
+        speech = self.max_speech_tokens if self.settings.hearing is None else 0
+        return (1 + self.reply.transcribe_first) * self.reply.max_text_tokens + speech + 8
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -61,7 +73,7 @@ class QuestionLimits:
     @property
     def longest(self) -> float:
         """Seconds of a question that settings and context leave room for."""
-        room = (self.max_prompt_tokens - PROMPT_MARKS) / TOKENS_PER_SECOND
+        room = (self.max_prompt_tokens - PROMPT_MARKS) / self.positions_per_second
         return min(self.reply.max_question_seconds, room)
 
     def check(self, audio: Samples, subject: str) -> None:

@@ -104,26 +104,51 @@ class ReplySettings(ReplyTraining, ReplyConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HearingSettings:
+    """Speech of the user that the language model reads as vectors.
+
+    Attributes:
+        encoder: fingerprint of the speech encoder.
+        positions_per_second: vectors that the language model reads.
+        transcribes: the language model knows the transcription task.
+    """
+
+    encoder: str
+    positions_per_second: float
+    transcribes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChatSettings:
     """All of ``chat.yaml``.
 
     Attributes:
-        tokenizer: fingerprint of the speech tokenizer.
+        tokenizer: fingerprint of the speech tokenizer whose tokens the decoder speaks.
         vocabulary: fingerprint of the language model's vocabulary.
         voice: the decoder's voice that replies are spoken in.
         reply: options of the replies.
+        hearing: of a model that hears vectors, and whose replies the bundle's reader reads aloud; None of one that
+            hears and speaks tokens.
     """
 
     tokenizer: str
     vocabulary: str
     voice: str
     reply: ReplySettings
+    hearing: HearingSettings | None = None
+
+    @property
+    def can_transcribe(self) -> bool:
+        """Whether the language model can write down speech that it does not reply to."""
+        return self.hearing is None or self.hearing.transcribes
 
     def save(self, folder: Path | str) -> None:
         """Write ``chat.yaml`` into a bundle."""
         import yaml
 
         plain = {"format": FORMAT} | asdict(self)
+        if self.hearing is None:
+            del plain["hearing"]
         write_text(Path(folder) / SETTINGS_FILE, yaml.safe_dump(plain, sort_keys=False))
 
     @classmethod
@@ -146,7 +171,9 @@ class ChatSettings:
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
             raise UserError(str(file), found=f"no chat settings of format {FORMAT}", remedy=remedy)
         try:
-            return cls(**plain | {"reply": read_section(ReplySettings, plain["reply"], "reply.")})
+            hearing = HearingSettings(**plain["hearing"]) if plain.get("hearing") else None
+            reply = read_section(ReplySettings, plain["reply"], "reply.")
+            return cls(**plain | {"reply": reply, "hearing": hearing})
         except (TypeError, KeyError) as error:
             raise UserError(str(file), found=str(error), remedy="correct the setting, or bundle again") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,18 @@ from lm.data.vocabulary import Vocabulary
 Role = Literal["user", "assistant", "system"]
 
 
+class SentenceReading(NamedTuple):
+    """A sentence of a reply that was read aloud.
+
+    Attributes:
+        end: its end in the reply's text, in characters.
+        num_tokens: speech tokens of the reply up to its end.
+    """
+
+    end: int
+    num_tokens: int
+
+
 @dataclass(kw_only=True, eq=False)
 class Message:
     """One message; two of the same content are two messages.
@@ -31,12 +43,14 @@ class Message:
             the making.
         is_spoken: some of it is speech of a user, not typed.
         body: of a reply, the place in ``ids`` the reply proper begins (after the question's transcript).
+        readings: of a reply in text, its sentences that the reader has read aloud; None where nothing was to be read.
     """
 
     role: Role
     ids: list[int] = field(default_factory=list)
     body: int = 1
     is_spoken: bool = False
+    readings: list[SentenceReading] | None = None
 
 
 def turns(messages: Sequence[Message]) -> list[list[Message]]:
@@ -76,12 +90,17 @@ def truncate(message: Message, num_played: int, vocabulary: Vocabulary) -> None:
     """Reduce a reply to its first ``num_played`` speech tokens, which were played: its text is cut in proportion.
 
     A reply in turns of text and speech is cut after that speech token. One that is text first and speech then keeps
-    the share of its text that the played speech is of all its speech. A reply of which nothing was played is empty.
+    the share of its text that the played speech is of all its speech. One that the reader read aloud keeps the
+    sentences that were played, and that share of the next one, if it was read to its end. A reply of which nothing was
+    played is empty.
     """
     head, body = message.ids[: message.body], message.ids[message.body :]
     speech = [at for at, id in enumerate(body) if vocabulary.is_speech(id)]
     if num_played <= 0:
         message.ids = head
+        return
+    if message.readings is not None:
+        message.ids = [*head, *first_characters(body, played_characters(message.readings, num_played), vocabulary)]
         return
     begin, end = vocabulary.special(SpecialToken.BEGIN_OF_AUDIO), vocabulary.special(SpecialToken.END_OF_AUDIO)
     if num_played >= len(speech):
@@ -95,6 +114,25 @@ def truncate(message: Message, num_played: int, vocabulary: Vocabulary) -> None:
         message.ids = [*head, *words, begin, *(body[at] for at in speech[:num_played]), end]
     else:
         message.ids = head + body[: speech[num_played - 1] + 1]
+
+
+def played_characters(readings: Sequence[SentenceReading], num_played: int) -> int:
+    """Characters of a reply's text that its first ``num_played`` speech tokens say."""
+    before = SentenceReading(0, 0)
+    for reading in readings:
+        if num_played < reading.num_tokens:
+            share = (num_played - before.num_tokens) / (reading.num_tokens - before.num_tokens)
+            return before.end + round(share * (reading.end - before.end))
+        before = reading
+    return before.end
+
+
+def first_characters(text: list[int], most: int, vocabulary: Vocabulary) -> list[int]:
+    """The first ids of a text, as many as have no more than ``most`` characters."""
+    count = len(text)
+    while count and len(vocabulary.decode_text(text[:count])) > most:
+        count -= 1
+    return text[:count]
 
 
 def whole_tokens(seconds: float) -> int:

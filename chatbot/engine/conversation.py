@@ -26,7 +26,9 @@ import numpy as np
 from corpus.audio.files import SAMPLE_RATE, Samples
 from lm.data.formats import chat_message
 from lm.data.special_tokens import SpecialToken
+from lm.inference.lent_vectors import fill_placeholders
 from runtime.errors import UserError
+from runtime.streaming import Array
 
 from .context_window import Message, Role, is_spoken, truncate, visible, whole_tokens
 from .events import NO_SPEECH, CommittedTurn, Event, ReplyDone
@@ -65,6 +67,7 @@ class Conversation:
         self._reply: ReplyTask | None = None
         self._is_open = True
         self._encode_seconds = 0.0  # work that was left at the end of the user's turn
+        self._unused: list[int] = []  # of messages that are gone, which the context may still hold
 
     # -- the user's turn ----------------------------------------------------------------------------------------
 
@@ -83,6 +86,7 @@ class Conversation:
     def clear(self) -> None:
         """Drop the speech since the last commit."""
         self._check_open()
+        self._unused += self._turn.ids
         self._begin_turn()
         self._read()
 
@@ -97,17 +101,20 @@ class Conversation:
         seconds = self._turn.seconds
         try:
             self._bundle.check_seconds(seconds)
-            codes = await self._turn.finish()
+            has_speech = await self._turn.finish()
         except Exception:
             self.clear()
             raise
+        heard = self._turn.ids if has_speech else []
+        if not has_speech:
+            self._unused += self._turn.ids
         message = message or Message(role="user")
-        message.ids, message.is_spoken = self._ids("user", codes), bool(codes)
+        message.ids, message.is_spoken = self._ids("user", heard), bool(heard)
         self.messages.append(message)
         self._begin_turn()
         self._read()
         self._encode_seconds = time.perf_counter() - started
-        return CommittedTurn(seconds=seconds, tokens=len(codes))
+        return CommittedTurn(seconds=seconds, tokens=len(heard))
 
     async def add_audio(self, samples: Samples, role: Role = "user") -> CommittedTurn:
         """Add a whole spoken message, without ids where nobody speaks; a turn in the making is not touched.
@@ -128,7 +135,7 @@ class Conversation:
         """
         self._check_open()
         self._encode_seconds = 0.0
-        self.insert(Message(role=role, ids=self._typed(role, text)))
+        self.insert(Message(role=role, ids=self._ids(role, self._typed(role, text))))
 
     async def encode(self, message: Message, content: Sequence[str | Samples]) -> list[CommittedTurn]:
         """Give a message, which is to be inserted, its content: texts, and (S,) samples of speech at 16 kHz.
@@ -141,19 +148,24 @@ class Conversation:
         """
         self._check_open()
         started = time.perf_counter()
-        ids: list[int] = []
+        parts: list[str | Array] = []
         turns = []
         for part in content:
             if isinstance(part, str):
-                ids += self._typed(message.role, part)
+                parts.append(self._typed(message.role, part))
                 turns.append(CommittedTurn(seconds=0.0, tokens=0))
                 continue
             seconds = len(audio := checked_samples(part)) / SAMPLE_RATE
             self._bundle.check_seconds(seconds)
-            codes = (await self.models.encode(audio)).tolist()
-            ids += self._ids(message.role, codes)
-            turns.append(CommittedTurn(seconds=seconds, tokens=len(codes)))
-        message.ids, message.is_spoken = ids, message.role == "user" and any(turn.tokens for turn in turns)
+            parts.append(heard := await self.models.encode(audio))
+            turns.append(CommittedTurn(seconds=seconds, tokens=len(heard)))
+        self._check_open()  # nothing is lent to a conversation that was closed meanwhile
+        said = [part if isinstance(part, str) else self.models.hearing.ids(part) for part in parts if len(part)]
+        if self._bundle.hearing is None:  # trained with one thing a message
+            message.ids = [id for part in said for id in self._ids(message.role, part)]
+        else:
+            message.ids = self._ids(message.role, *said)
+        message.is_spoken = message.role == "user" and any(turn.tokens for turn in turns)
         self._encode_seconds = time.perf_counter() - started
         return turns
 
@@ -165,6 +177,7 @@ class Conversation:
     def remove(self, message: Message) -> None:
         """Take a message out."""
         self.messages.remove(message)
+        self._unused += message.ids
         self._read()
 
     def _begin_turn(self) -> None:
@@ -174,37 +187,41 @@ class Conversation:
 
     # -- the model's context ------------------------------------------------------------------------------------
 
-    def _ids(self, role: Role, content: str | list[int]) -> list[int]:
-        """A message as the model reads it, of text or of speech tokens; nothing where there are none."""
-        if not content:
+    def _ids(self, role: Role, *content: str | list[int]) -> list[int]:
+        """A message as the model reads it, of texts and of ids of speech; nothing where there are none."""
+        pieces = [piece for piece in content if piece]
+        if not pieces:
             return []
-        written = content if isinstance(content, str) else np.array(content, dtype=np.uint16)
-        return chat_message(role, written, self._vocabulary).tolist()
+        spans = [np.array(piece, dtype=np.int32) for piece in pieces if not isinstance(piece, str)]
+        places = [piece if isinstance(piece, str) else np.zeros(len(piece), np.uint16) for piece in pieces]
+        return fill_placeholders(chat_message(role, places, self._vocabulary), spans, self._vocabulary).tolist()
 
-    def _typed(self, role: Role, text: str) -> list[int]:
-        """The ids of a typed message; a `UserError` if it is none, or too long."""
+    def _typed(self, role: Role, text: str) -> str:
+        """A typed message as the model has learnt texts; a `UserError` if it is none, or too long."""
         if role not in ROLES:
             raise UserError("role", found=repr(role), remedy=f"choose one of {', '.join(ROLES)}")
         if not text.strip():
             raise UserError("the message", found="no text", remedy="write something")
         learnt = text if role == "system" else self._bundle.settings.reply.as_learnt(text)
-        ids = self._ids(role, learnt)
-        if len(ids) > self._bundle.max_prompt_tokens:
+        count = len(self._ids(role, learnt))
+        if count > self._bundle.max_prompt_tokens:
             remedy = f"write at most {self._bundle.max_prompt_tokens} tokens"
-            raise UserError("the message", found=f"{len(ids)} tokens", remedy=remedy)
-        return ids
+            raise UserError("the message", found=f"{count} tokens", remedy=remedy)
+        return learnt
 
     def _read(self) -> None:
         """Let the model read what is wanted now, unless it is replying."""
         if self._reply is None and self._is_open:
             messages = self._said
             # Without EOA: more speech may follow.
-            ids = self._ids("user", self._turn.codes)[:-1]
-            unfinished = [Message(role="user", ids=ids, is_spoken=True)] if self._turn.codes else []
+            ids = self._ids("user", self._turn.ids)[:-1]
+            unfinished = [Message(role="user", ids=ids, is_spoken=True)] if ids else []
             ids = self._visible([*messages, *unfinished])
             if not unfinished and messages and messages[-1].role == "user":
                 ids.append(self._vocabulary.special(SpecialToken.ASSISTANT))  # that is how every reply begins
             self._context.set(ids)
+            self.models.hearing.release(self._unused)
+            self._unused = []
 
     def _visible(self, messages: list[Message], instructions: str | None = None) -> list[int]:
         bundle, reply = self._bundle, self._bundle.settings.reply
@@ -318,6 +335,8 @@ class Conversation:
             self.cancel()
             self._turn.close()
             self._context.close()
+            held = [id for message in self.messages for id in message.ids]
+            self.models.hearing.release([*held, *self._turn.ids, *self._unused])
             self._on_close(self)
 
     @property

@@ -15,10 +15,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
+import numpy as np
+
 from chatbot.settings import bundle_folder
 from corpus.audio.files import SAMPLE_RATE, Samples
 from lm.data.formats import asr_prompt
 from lm.inference.batching import GenerationRequest
+from lm.inference.lent_vectors import fill_placeholders
 from runtime.errors import UserError
 
 from .bundle_parts import Bundle
@@ -95,32 +98,49 @@ class Engine:
         self._close_idle()
         return conversation
 
+    @property
+    def can_transcribe(self) -> bool:
+        """Whether `transcribe` can be asked: not of every model that hears vectors."""
+        return self.bundle.settings.can_transcribe
+
+    @property
+    def has_transcripts(self) -> bool:
+        """Whether speech of the user is written down: by the replies to it, or by `transcribe`."""
+        return self.can_transcribe or self.bundle.reply_format.transcribes
+
     async def transcribe(self, audio: Samples) -> Transcript:
         """Transcribe speech, (S,) float32 at 16 kHz, by the language model's ASR task; "" where nobody speaks.
 
         Raises:
-            UserError: the audio is too short, too long, or none.
+            UserError: the audio is too short, too long, or none; the model does not know the task.
         """
+        if not self.can_transcribe:
+            found = "a chatbot whose model writes no transcripts of speech"
+            remedy = "ask a recogniser, or bundle a model that knows the task (chatbot.bundle transcribes=true)"
+            raise UserError("the transcription", found=found, remedy=remedy)
         samples = checked_samples(audio)
         seconds = len(samples) / SAMPLE_RATE
         self.bundle.check_seconds(seconds, "the audio")
-        v = self.bundle.vocabulary
-        codes = await self.models.encode(samples)
-        if not len(codes):
+        v, hearing = self.bundle.vocabulary, self.models.hearing
+        heard = await self.models.encode(samples)
+        if not len(heard):
             return Transcript(text="", seconds=seconds, usage=Usage())
-        prompt = asr_prompt(codes, v).tolist()
         written = []
         async with self.models.jobs:
             context = self.models.backend.open()
+            ids = hearing.ids(heard)
             try:
+                places = asr_prompt(np.zeros(len(ids), dtype=np.uint16), v)
+                prompt = fill_placeholders(places, [np.array(ids, dtype=np.int32)], v).tolist()
                 context.set(prompt)
-                most = min(self.limits.context_tokens - len(prompt), 8 + len(codes))
+                most = min(self.limits.context_tokens - len(prompt), 8 + len(ids))
                 ask = GenerationRequest(max_new_tokens=most, stop=(v.eos,), allowed="text")
                 async with aclosing(context.generate(ask)) as made:
                     written = [id async for id in made]
             finally:
                 context.close()
-        usage = Usage(input_audio=len(codes), output_text=len(written))
+                hearing.release(ids)
+        usage = Usage(input_audio=len(heard), output_text=len(written))
         return Transcript(text=v.decode_text(written), seconds=seconds, usage=usage)
 
     def speak(self, text: str, *, voice: str | None = None) -> AsyncGenerator[Samples]:

@@ -13,16 +13,18 @@ from contextlib import aclosing
 import numpy as np
 
 from corpus.audio.files import Samples
+from lm.inference.lent_vectors import with_placeholders
 from runtime.errors import UserError
 
 from .backends.builtin import Context
 from .bundle_parts import Bundle
-from .context_window import Message, truncate, whole_tokens
+from .context_window import Message, SentenceReading, truncate, whole_tokens
 from .events import AudioDelta, Event, ReplyDone, Status, TextDelta, Timings, TranscriptDelta, Usage
 from .models import Models
 from .options import ReplyOptions
 from .reply_decoder import ReplyDecoder, ReplyPiece
 from .speech import SpeechPipe, first_cause
+from .tts import Reading, ended_sentences
 
 
 def check_reply(options: ReplyOptions, bundle: Bundle) -> None:
@@ -75,6 +77,7 @@ class ReplyTask:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._has_room = asyncio.Event()
         self._waiting = 0.0  # seconds of speech that nobody has taken yet
+        self._num_read = 0  # speech tokens of the reader
         self._task: asyncio.Task[None] | None = None
 
     async def events(self) -> AsyncGenerator[Event]:
@@ -149,7 +152,8 @@ class ReplyTask:
             return
         steps = self.bundle.settings.reply.decoder_steps
         self._pipe = pipe = SpeechPipe(self.bundle.decoder, self.models.decoder_worker, self.voice, steps)
-        await pipe.run_while(self._write(pipe), self._play)
+        write = self._write(pipe) if self.bundle.hearing is None else self._write_and_read(pipe)
+        await pipe.run_while(write, self._play)
 
     async def _write(self, pipe: SpeechPipe | None) -> None:
         """Emit the words as they are written, and hand the speech tokens to the decoder."""
@@ -157,6 +161,40 @@ class ReplyTask:
             async for piece in pieces:
                 self._note("prefill")
                 self._take(piece, pipe)
+
+    async def _write_and_read(self, pipe: SpeechPipe) -> None:
+        """Emit the words as they are written, and let the reader read each sentence aloud that has ended."""
+        self.message.readings = []
+        sentences: asyncio.Queue[tuple[str, int] | None] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_aloud(sentences, pipe))
+            end = 0
+            async with aclosing(self.decoder.pieces()) as pieces:
+                async for piece in pieces:
+                    self._note("prefill")
+                    self._take(piece, None)
+                    for sentence in ended_sentences(self.text[end:]):
+                        end = self.text.index(sentence, end) + len(sentence)
+                        sentences.put_nowait((sentence, end))
+            if self.text[end:].strip():
+                sentences.put_nowait((self.text[end:], len(self.text)))
+            sentences.put_nowait(None)
+
+    async def _read_aloud(self, sentences: asyncio.Queue[tuple[str, int] | None], pipe: SpeechPipe) -> None:
+        """Read sentences, which come with their ends in the text, until the longest reply is spoken."""
+        assert self.message.readings is not None
+        most = self.bundle.max_speech_tokens
+        with Reading(self.models, self.voice) as reading:
+            while (sentence := await sentences.get()) is not None:
+                async with aclosing(reading.tokens(sentence[0])) as codes:
+                    async for code in codes:
+                        if self._num_read == most:
+                            self.decoder.limit = self.decoder.limit or "max_tokens"
+                            return
+                        self._note("first_speech_token")
+                        self._num_read += 1
+                        pipe.feed(code)
+                self.message.readings.append(SentenceReading(sentence[1], self._num_read))
 
     def _take(self, piece: ReplyPiece, pipe: SpeechPipe | None) -> None:
         if piece.kind == "speech" and pipe:
@@ -181,14 +219,14 @@ class ReplyTask:
             await self._has_room.wait()
 
     def _done(self, status: Status, reason: str) -> ReplyDone:
-        ids = np.array(self.context.ids, dtype=np.int64)
+        ids = with_placeholders(np.array(self.context.ids, dtype=np.int64), self.vocabulary)
         prompt, made = ids[: self.decoder.start], ids[self.decoder.body or len(ids) :]
         is_text, is_speech = self.vocabulary.is_text, self.vocabulary.is_speech
         usage = Usage(
             input_text=int(is_text(prompt).sum()),
             input_audio=int(is_speech(prompt).sum()),
             output_text=int(is_text(made).sum()),
-            output_audio=int(is_speech(made).sum()),
+            output_audio=int(is_speech(made).sum()) + self._num_read,
         )
         timings = Timings(
             **self._times,

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from corpus.audio.files import Samples
 from lm.inference.generation import Generator
 from runtime.errors import UserError
-from tokenizer.model import Codes
+from runtime.streaming import Array
 
 from .backends.builtin import Builtin, LanguageModelBackend
 from .backends.endpoint import Remote
 from .bundle_parts import Bundle
 from .events import ReplyDone
+from .hearing import make_hearing
 from .loudness import NO_SAMPLES
 from .options import EngineOptions
 from .silence import without_silence
@@ -33,7 +34,7 @@ class Limits:
 
 
 class Models:
-    """Speech tokenizer, language model and speech decoder of one engine.
+    """Hearing, language model and speech decoder of one engine.
 
     Args:
         bundle: the models and the settings of replies.
@@ -45,7 +46,8 @@ class Models:
         limits: of question, reply and context.
         backend: runs the language model.
         reader: runs the model that texts are read aloud by.
-        tokenizer_worker: thread of the speech tokenizer.
+        hearing: makes ids of the user's speech.
+        tokenizer_worker: thread of the speech tokenizer, or of the encoder and the connector.
         decoder_worker: thread of the speech decoder.
         speech_network: of the speech detectors; None where the bundle's settings want none.
         jobs: held by each transcription and each text that is read aloud.
@@ -63,12 +65,18 @@ class Models:
             context_tokens=bundle.max_length,
         )
         self.backend = make_backend(bundle, options)
-        self.reader = self.backend if bundle.reader is None else Builtin(bundle.reader, options.max_jobs)
+        self.reader = self.backend if bundle.reader is None else Builtin(bundle.reader, self.num_readings)
         self.tokenizer_worker = Worker("speech tokenizer", options.max_batch)
+        self.hearing = make_hearing(bundle, self.tokenizer_worker, self.backend.order_on_loop)
         self.decoder_worker = Worker("speech decoder", options.max_batch)
         self.speech_network = load_network() if bundle.settings.reply.min_speech_probability else None
         self.jobs = asyncio.Semaphore(options.max_jobs)
         self.on_reply: list[Callable[[ReplyDone, float], None]] = []
+
+    @property
+    def num_readings(self) -> int:
+        """Texts that the reader reads at once: jobs, and the replies of a model that does not speak itself."""
+        return self.options.max_jobs + (self.options.max_talkers if self.bundle.hearing is not None else 0)
 
     def check_voice(self, voice: str | None) -> str:
         """The voice, or the bundle's own for None.
@@ -84,20 +92,19 @@ class Models:
         """The detector of one turn of the user, by the bundle's settings."""
         return SpeechDetector(self.speech_network, self.bundle.settings.reply.min_speech_probability)
 
-    async def encode(self, audio: Samples) -> Codes:
-        """The (T,) tokens of a whole turn of speech, (S,) float32 at 16 kHz, without its silence (`engine.silence`).
+    async def encode(self, audio: Samples) -> Array:
+        """A whole turn of speech, (S,) float32 at 16 kHz, for `hearing.ids`, without its silence (`engine.silence`).
 
-        There are none where nobody speaks (`engine.speech_detector`).
+        There is nothing where nobody speaks (`engine.speech_detector`).
         """
-        tokenizer, kept = self.bundle.tokenizer, self.bundle.settings.reply.kept_silence
+        hearing, kept = self.hearing, self.bundle.settings.reply.kept_silence
         detector = self.speech_detector()
 
-        def encode() -> Codes:
+        def encode() -> Array:
             spoken = without_silence(audio, kept)
             detector.feed(spoken)
             detector.finish()
-            (codes,) = tokenizer.encode([spoken if detector.has_speech else NO_SAMPLES])
-            return codes
+            return hearing.encode(spoken if detector.has_speech else NO_SAMPLES)
 
         return await self.tokenizer_worker.run(encode)
 

@@ -19,6 +19,7 @@ from lm.data.reply_format import ReplyState
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Vocabulary
 from lm.inference.batching import GenerationRequest
+from lm.inference.lent_vectors import with_placeholders
 from lm.inference.output_head import Allowed
 from lm.inference.sampling import prompt_seeds
 from runtime.hashing import seed_of
@@ -44,7 +45,7 @@ class ReplyDecoder:
     Args:
         bundle: its settings say the format and the limits.
         context: what the model has read; the reply is added to it.
-        options: of the reply; without audio it stops after the text.
+        options: of the reply; without audio it stops after the text, as do all replies of a model that hears vectors.
         has_transcript: the question was spoken: its words come first, if the format has them.
 
     Attributes:
@@ -60,7 +61,7 @@ class ReplyDecoder:
 
     def __init__(self, bundle: Bundle, context: Context, options: ReplyOptions, *, has_transcript: bool) -> None:
         self.bundle, self.context, self.options = bundle, context, options
-        self.has_speech, self.has_transcript = options.has_audio, has_transcript
+        self.has_speech, self.has_transcript = options.has_audio and bundle.hearing is None, has_transcript
         self.vocabulary, self.reply, self.format = bundle.vocabulary, bundle.settings.reply, bundle.reply_format
         self.start, self.body, self.limit, self.seconds = len(context.ids), 0, "", 0.0
         self.confidence: float | None = None
@@ -90,7 +91,8 @@ class ReplyDecoder:
             self._add(begin)
         else:
             ends = [] if self.has_speech else [v.special(SpecialToken.USER), v.eos]
-            async with aclosing(self._checked(self._write([begin, *ends]), begin)) as texts:
+            stops = [begin, *ends] if self.bundle.hearing is None else v.end_ids
+            async with aclosing(self._checked(self._write(stops), stops[0])) as texts:
                 async for text in texts:
                     yield ReplyPiece("text", text=text)
         if not self.has_speech:
@@ -205,7 +207,7 @@ class ReplyDecoder:
         """Of the part that begins here: of all tokens before it, or of the given seed and its place in the reply."""
         ids = self.context.ids
         if self.options.seed is None:
-            return int(prompt_seeds([np.array(ids)])[0])
+            return int(prompt_seeds([with_placeholders(np.array(ids), self.vocabulary)])[0])
         return seed_of(self.options.seed, len(ids) - self.start)
 
     def _close(self, mark: int, *others: int) -> None:

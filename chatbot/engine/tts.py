@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from typing import Self
 
 from corpus.audio.files import Samples
 from corpus.text.normalisation import split_sentences
@@ -21,6 +22,7 @@ from lm.data.special_tokens import SpecialToken
 from lm.inference.batching import GenerationRequest
 from runtime.errors import UserError
 
+from .backends.builtin import Context
 from .models import Models
 from .speech import SpeechPipe, first_cause
 
@@ -41,34 +43,20 @@ async def read_aloud(models: Models, text: str, voice: str) -> AsyncGenerator[Sa
     Raises:
         UserError: nothing to say, or the model fails.
     """
-    v, reply = models.bundle.vocabulary, models.bundle.settings.reply
-    tag = voice if voice in v.speakers else next(iter(v.speakers))
-    prompts = [tts_prompt(reply.as_learnt(piece), tag, v).tolist() for piece in pieces_of(written_out(text))]
-    if not prompts:
+    reading = Reading(models, voice)
+    if not reading.prompts(text):
         raise UserError("the text", found="nothing to say", remedy="write something")
-    longest = max(map(len, prompts))
-    if 2 * longest > models.reader.max_length:
-        remedy = "write shorter words; a model of more positions reads longer ones"
-        raise UserError("the text", found=f"a piece without a break of {longest} tokens", remedy=remedy)
+    steps = models.bundle.settings.reply.decoder_steps
     blocks: asyncio.Queue[Samples | None] = asyncio.Queue(MOST_BLOCKS)
-    pipe = SpeechPipe(models.bundle.decoder, models.decoder_worker, voice, reply.decoder_steps)
+    pipe = SpeechPipe(models.bundle.decoder, models.decoder_worker, voice, steps)
     failure: Exception | None = None
 
     async def write() -> None:
         async with models.jobs:
-            context = models.reader.open()
-            try:
-                for prompt in prompts:
-                    context.set(prompt)
-                    most = min(LONGEST_PAUSE + LONGEST_TOKEN * len(prompt), models.reader.max_length - len(prompt))
-                    end = v.special(SpecialToken.END_OF_AUDIO)
-                    ask = GenerationRequest(max_new_tokens=most, stop=(end,), allowed="speech")
-                    async with aclosing(context.generate(ask)) as made:
-                        async for id in made:
-                            if v.is_speech(id):
-                                pipe.feed(id - v.speech_offset)
-            finally:
-                context.close()
+            with reading:
+                async with aclosing(reading.tokens(text)) as codes:
+                    async for code in codes:
+                        pipe.feed(code)
 
     async def make() -> None:
         nonlocal failure
@@ -87,6 +75,65 @@ async def read_aloud(models: Models, text: str, voice: str) -> AsyncGenerator[Sa
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+class Reading:
+    """Texts in speech tokens by the reader, one after the other; as a context it holds a row of the reader.
+
+    Args:
+        models: with the reader.
+        voice: of the decoder; also the reader's, if it knows one of that name.
+    """
+
+    def __init__(self, models: Models, voice: str) -> None:
+        self.models, self.vocabulary = models, models.bundle.spoken_vocabulary
+        known = self.vocabulary.speakers
+        self.tag = voice if voice in known else next(iter(known))
+        self._context: Context | None = None
+
+    def __enter__(self) -> Self:
+        self._context = self.models.reader.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._context is not None
+        self._context.close()
+
+    def prompts(self, text: str) -> list[list[int]]:
+        """The prompt of each piece of a text; none where it has nothing to say.
+
+        Raises:
+            UserError: a word that is too long for the reader.
+        """
+        reply, v = self.models.bundle.settings.reply, self.vocabulary
+        pieces = [reply.as_learnt(piece) for piece in pieces_of(written_out(text))]
+        made = [tts_prompt(piece, self.tag, v).tolist() for piece in pieces]
+        longest = max(map(len, made), default=0)
+        if 2 * longest > self.models.reader.max_length:
+            remedy = "write shorter words; a model of more positions reads longer ones"
+            raise UserError("the text", found=f"a piece without a break of {longest} tokens", remedy=remedy)
+        return made
+
+    async def tokens(self, text: str) -> AsyncGenerator[int]:
+        """The codes of a text, as they are made."""
+        assert self._context is not None
+        v, reader = self.vocabulary, self.models.reader
+        end = v.special(SpecialToken.END_OF_AUDIO)
+        for prompt in self.prompts(text):
+            self._context.set(prompt)
+            most = min(LONGEST_PAUSE + LONGEST_TOKEN * len(prompt), reader.max_length - len(prompt))
+            ask = GenerationRequest(max_new_tokens=most, stop=(end,), allowed="speech")
+            async with aclosing(self._context.generate(ask)) as made:
+                async for id in made:
+                    if v.is_speech(id):
+                        yield id - v.speech_offset
+
+
+def ended_sentences(text: str) -> list[str]:
+    """The sentences of a text that is still being written which are whole: a word stands behind each."""
+    sentences = split_sentences(text)
+    is_followed = bool(sentences) and (text[-1].isspace() or " " in sentences[-1])
+    return sentences[: -1 if is_followed else -2]
 
 
 def written_out(text: str) -> str:

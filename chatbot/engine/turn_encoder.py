@@ -1,4 +1,4 @@
-"""Speech tokens of the user's turn while it is spoken: silence is left out, the rest is encoded as it comes.
+"""The user's turn as ids of the language model while it is spoken: silence is left out, the rest encoded as it comes.
 
 S samples at 16 kHz.
 """
@@ -14,7 +14,6 @@ import numpy as np
 from corpus.audio.files import SAMPLE_RATE, Samples
 from runtime.errors import UserError
 
-from .loudness import NO_SAMPLES
 from .models import Models
 from .silence import SilenceFilter
 
@@ -27,24 +26,24 @@ class TurnEncoder:
     """One turn of the user.
 
     Args:
-        models: the tokenizer and its thread.
-        on_codes: called when there are new `codes`.
+        models: the sense of hearing and its thread.
+        on_ids: called when there are new `ids`.
 
     Attributes:
-        codes: the tokens so far.
+        ids: of the speech so far.
         num_samples: of audio so far, silence included.
     """
 
-    def __init__(self, models: Models, on_codes: Callable[[], None]) -> None:
-        self.codes: list[int] = []
+    def __init__(self, models: Models, on_ids: Callable[[], None]) -> None:
+        self.ids: list[int] = []
         self.num_samples = 0
         self._models = models
-        self._on_codes: Callable[[], None] | None = on_codes
+        self._on_ids: Callable[[], None] | None = on_ids
         self._pieces: deque[Samples] = deque()
         self._num_waiting = 0  # samples that are not encoded yet
         self._silence = SilenceFilter(models.bundle.settings.reply.kept_silence)
         self._detector = models.speech_detector()
-        self._stream = models.bundle.tokenizer.open_stream()
+        self._stream = models.hearing.open_turn()
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
 
@@ -72,33 +71,37 @@ class TurnEncoder:
         if self.seconds <= self._models.limits.max_question_seconds:  # the error about what is too long is the commit's
             self._take(self._silence.feed(audio))
 
-    async def finish(self) -> list[int]:
-        """The tokens of the whole turn, which is over; none where nobody spoke, or of one that was closed meanwhile.
+    async def finish(self) -> bool:
+        """End the turn: whether somebody spoke in it, so that `ids` are all of its speech. A closed one has none.
 
         Raises:
-            Exception: the tokenizer failed.
+            Exception: the encoding failed.
         """
         self._take(self._silence.finish())
         while self._task is not None:
             await asyncio.wait([self._task])
         if self._failure is not None:
             raise self._failure
-        if self._on_codes is None:
-            return []
-        worker = self._models.tokenizer_worker
+        if self._on_ids is None:
+            return False
         if not self._detector.has_speech:
-            await worker.run(self._detector.finish)
-        rest = await worker.feed(self._stream, NO_SAMPLES, is_last=True)
-        return [*self.codes, *rest.output.tolist()] if self._detector.has_speech else []
+            await self._models.tokenizer_worker.run(self._detector.finish)
+        if not self._detector.has_speech:
+            return False
+        rest = await self._stream.finish()
+        if self._on_ids is None:
+            return False
+        self.ids += self._models.hearing.ids(rest)
+        return True
 
     def close(self) -> None:
         """Drop what is not encoded yet."""
-        self._on_codes = None  # this also takes the owner out of a reference cycle
+        self._on_ids = None  # this also takes the owner out of a reference cycle
         self._pieces.clear()
         self._num_waiting = 0
 
     def _take(self, audio: Samples) -> None:
-        if not len(audio) or self._on_codes is None:
+        if not len(audio) or self._on_ids is None:
             return
         self._pieces.append(audio)
         self._num_waiting += len(audio)
@@ -114,13 +117,13 @@ class TurnEncoder:
                 self._pieces.clear()
                 if not self._detector.has_speech:
                     await worker.run(lambda audio=audio: self._detector.feed(audio))  # type: ignore[misc]
-                codes = (await worker.feed(self._stream, audio)).output
-                if self._on_codes is None:  # closed meanwhile
+                heard = await self._stream.feed(audio)
+                if self._on_ids is None:  # closed meanwhile
                     return
                 self._num_waiting -= len(audio)
-                if len(codes):
-                    self.codes += codes.tolist()
-                    self._on_codes()
+                if len(heard):
+                    self.ids += self._models.hearing.ids(heard)
+                    self._on_ids()
         except Exception as error:  # the commit's
             self._failure = error
         finally:

@@ -2,7 +2,7 @@
  * One conversation: what the user does and what the server sends become turns, sound and phases. It touches no element
  * of the page; main.js listens to its events.
  *
- * Events: `turn` {id, role, text, state: "open" | "done" | "stopped" | "failed"}, `phase` with the phase's name,
+ * Events: `turn` {id, role, text, isUnwritten, state: "open" | "done" | "stopped" | "failed"}, `phase` with its name,
  * `measured` with a `Measurement`, `problem` with a message, `cleared`.
  */
 
@@ -21,12 +21,13 @@ const HARMLESS = new Set([
 /** @typedef {"idle" | "listening" | "waiting" | "hearing" | "thinking" | "speaking"} Phase */
 
 export class Dialogue extends EventTarget {
-  /** @param {{connection: Connection, player: Player, model: string}} parts */
-  constructor({ connection, player, model }) {
+  /** @param {{connection: Connection, player: Player, model: string, hasTranscripts: boolean}} parts */
+  constructor({ connection, player, model, hasTranscripts }) {
     super();
     this.connection = connection;
     this.player = player;
     this.model = model;
+    this.hasTranscripts = hasTranscripts; // what the user says is written down
     this.options = { voice: null, isHandsFree: false, isSpoken: true };
     this.turns = new Map(); // id of the server's item -> turn, in the order shown
     this.sounds = new Map(); // id of the reply's item -> Int16Array blocks, to save them
@@ -51,7 +52,7 @@ export class Dialogue extends EventTarget {
     Object.assign(this.options, changes);
     const { voice, isHandsFree, isSpoken } = this.options;
     const format = { type: "audio/pcm", rate: 24000 };
-    const input = { format, transcription: { model: this.model }, turn_detection: isHandsFree ? TURN_END : null };
+    const input = { format, transcription: this.hasTranscripts ? { model: this.model } : null, turn_detection: isHandsFree ? TURN_END : null };
     const output = voice ? { format, voice } : { format };
     const session = { type: "realtime", output_modalities: [isSpoken ? "audio" : "text"], audio: { input, output } };
     this.connection.send({ type: "session.update", session });
@@ -219,6 +220,13 @@ export class Dialogue extends EventTarget {
 
   #added(item) {
     if (item.type !== "message" || item.role !== "user") return;
+    const spoken = item.content?.find((part) => part.type === "input_audio");
+    if (spoken && !this.hasTranscripts) {
+      const isUnwritten = spoken.transcript !== "";
+      this.#update(item.id, { role: "user", state: "done", isUnwritten });
+      if (!isUnwritten) this.#settle(); // nobody spoke: no reply need follow
+      return;
+    }
     const typed = item.content?.find((part) => part.type === "input_text")?.text;
     this.#update(item.id, typed ? { role: "user", text: typed, state: "done" } : { role: "user" });
   }

@@ -32,7 +32,7 @@ const settings = await (await fetch("/page/settings.json")).json();
 const microphone = new Microphone();
 const player = new Player();
 const connection = new Connection(settings.model);
-const dialogue = new Dialogue({ connection, player, model: settings.model });
+const dialogue = new Dialogue({ connection, player, model: settings.model, hasTranscripts: settings.has_transcripts });
 const transcript = new Transcript(find("log"), find("empty"), (id) => dialogue.sounds.get(id));
 const readout = new Readout(find);
 const keys = new KeyDialog(find);

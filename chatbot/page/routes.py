@@ -84,7 +84,12 @@ def make_router(engine: Engine, *, needs_key: bool) -> APIRouter:
 
     @router.get(f"{PREFIX}/settings.json")
     async def settings() -> dict[str, Any]:
-        return {"model": engine.model_name, "voices": list(engine.voices), "needs_key": needs_key}
+        return {
+            "model": engine.model_name,
+            "voices": list(engine.voices),
+            "needs_key": needs_key,
+            "has_transcripts": engine.has_transcripts,
+        }
 
     @router.api_route(f"{PREFIX}/{{name}}", methods=["GET", "HEAD"])
     async def asset(name: str, request: Request) -> Response:

@@ -45,7 +45,8 @@ export class Transcript {
   show(turn) {
     const row = this.rows.get(turn.id) ?? this.#add(turn);
     row.item.dataset.state = turn.state;
-    const nothing = turn.role === "user" ? "(nothing heard)" : "(nothing)";
+    const unheard = turn.isUnwritten ? "(spoken)" : "(nothing heard)"; // not every model writes down what it hears
+    const nothing = turn.role === "user" ? unheard : "(nothing)";
     row.text.textContent = turn.text || (turn.state === "open" ? "…" : turn.state === "done" ? nothing : "");
     row.note.textContent = NOTES[turn.state] ?? "";
     if (turn.state !== "open" && this.soundOf(turn.id) && !row.buttons.hasChildNodes()) this.#offer(row, turn);

@@ -41,7 +41,7 @@ from .ids import new_id
 from .items import Item, make_item, spoken_item
 from .options import RealtimeOptions
 from .outbox import Outbox
-from .refusal import Refusal
+from .refusal import UNSUPPORTED, Refusal
 from .reply import RealtimeResponse
 from .settings import Settings, response_settings, updated
 from .speaking import ResponseSpeaker
@@ -121,7 +121,12 @@ class RealtimeSession:
 
     async def update(self, event: SessionUpdate) -> None:
         """``session.update``."""
-        before, self.settings = self.settings, updated(self.settings, event.session, self.engine.voices)
+        wanted = updated(self.settings, event.session, self.engine.voices)
+        if wanted.is_transcribed and not self.engine.has_transcripts:
+            name = "session.audio.input.transcription"
+            text = f"Unsupported parameter: '{name}': this model writes no transcript of what it hears; send null."
+            raise Refusal(text, code=UNSUPPORTED, param=name)
+        before, self.settings = self.settings, wanted
         if self.settings.input_format != before.input_format:
             self._resampler = Resampler(FORMATS[self.settings.input_format].rate, SAMPLE_RATE)
             self._half_sample = b""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chatbot.engine import pcm
+from chatbot.engine.context_window import Message as SaidMessage
 from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine
 from chatbot.engine.voices import DEFAULT_VOICE, find_voice
@@ -22,10 +23,10 @@ from .sound import decode_sound
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Said:
-    """One thing that was said: words, or (S,) samples at 16 kHz."""
+    """One message that was said, its parts words or (S,) samples at 16 kHz."""
 
     role: Literal["user", "assistant"]
-    content: str | Samples
+    content: list[str | Samples]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,8 @@ class RequestDialogue:
 
     def check(self, options: ServerOptions) -> None:
         """Raise an `ApiError` unless this can be answered."""
-        texts = [self.instructions, *(said.content for said in self.said if isinstance(said.content, str))]
+        parts = [part for said in self.said for part in said.content]
+        texts = [self.instructions, *(part for part in parts if isinstance(part, str))]
         num_characters = sum(map(len, texts))
         if num_characters > options.max_text_characters:
             message = f"{num_characters} characters of text; send at most {options.max_text_characters}"
@@ -48,10 +50,9 @@ class RequestDialogue:
     async def tell(self, conversation: Conversation) -> None:
         """Add all of it to ``conversation``."""
         for said in self.said:
-            if isinstance(said.content, str):
-                conversation.add_text(said.role, said.content)
-            else:
-                await conversation.add_audio(said.content, said.role)
+            message = SaidMessage(role=said.role)
+            await conversation.encode(message, said.content)
+            conversation.insert(message)
 
 
 async def read_dialogue(
@@ -76,19 +77,21 @@ async def read_dialogue(
             if each.audio is not None:
                 text = replies.text_of(each.audio.id, caller)
             if text.strip():  # a reply of no words (it was cut at once) tells nothing
-                said.append(Said(role="assistant", content=text))
+                said.append(Said(role="assistant", content=[text]))
         elif isinstance(each.content, str):
-            said.append(Said(role="user", content=each.content))
+            said.append(Said(role="user", content=[each.content]))
         else:
+            content: list[str | Samples] = []
             for at, part in enumerate(each.content):
                 name = f"messages.{number}.content.{at}"
                 if isinstance(part, TextPart):
-                    said.append(Said(role="user", content=part.text))
+                    content.append(part.text)
                     continue
                 file = decode_base64(part.input_audio.data, f"{name}.input_audio.data")
                 samples = await asyncio.to_thread(decode_sound, file, f"{name}.input_audio.data", seconds_left)
                 seconds_left -= len(samples) / 16_000
-                said.append(Said(role="user", content=samples))
+                content.append(samples)
+            said.append(Said(role="user", content=content))
     dialogue = RequestDialogue(instructions="\n".join(filter(str.strip, instructions)), said=said)
     dialogue.check(options)
     return dialogue

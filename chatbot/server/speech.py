@@ -114,7 +114,8 @@ class SpeechEndpoint:
     def usage(self, spoken: SpokenProgress) -> Usage:
         """Tokens of a text and of its speech."""
         num_tokens = round(spoken.num_samples / self.engine.sample_rate * SAMPLE_RATE / SAMPLES_PER_TOKEN)
-        return Usage(input_text=len(self.engine.bundle.vocabulary.encode_text(spoken.text)), output_audio=num_tokens)
+        text_ids = self.engine.bundle.spoken_vocabulary.encode_text(spoken.text)
+        return Usage(input_text=len(text_ids), output_audio=num_tokens)
 
     async def file(self, speech: AsyncGenerator[Samples], form: FileFormat) -> AsyncGenerator[bytes]:
         """The pieces of an audio file: as they are made for pcm and wav, the whole file at once for others."""

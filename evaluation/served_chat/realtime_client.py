@@ -31,6 +31,7 @@ from .exchange import REALTIME_RATE, Exchange, Pcm, leading_silence, trailing_si
 from .playback import Arrival
 
 MAX_EVENT_BYTES = 64 << 20
+TRANSCRIPTION = "session.audio.input.transcription"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +87,7 @@ class RealtimeClient:
         self._tasks.append(asyncio.create_task(self._listen()))
         try:
             created = await self.expect("session.created")
-            await self.send({"type": "session.update", "session": self._session(created)})
-            await self.expect("session.updated")
+            await self._configure(self._session(created))
         except BaseException:
             await self.close()
             raise
@@ -104,6 +104,23 @@ class RealtimeClient:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.socket.close()
+
+    async def _configure(self, session: dict[str, Any]) -> None:
+        """Set the session up, without transcripts of the questions where the server says that it has none.
+
+        Raises:
+            RealtimeClientError: the server refuses anything else.
+        """
+        listening = session["audio"]["input"]
+        while True:
+            await self.send({"type": "session.update", "session": session})
+            answer = await self.receive()
+            if answer["type"] == "session.updated":
+                return
+            if answer["type"] == "error":
+                if answer["error"].get("param") != TRANSCRIPTION or listening["transcription"] is None:
+                    raise RealtimeClientError(str(answer["error"].get("message")))
+                listening["transcription"] = None
 
     def _session(self, created: dict[str, Any]) -> dict[str, Any]:
         is_open = self.options.turn == "server_vad"

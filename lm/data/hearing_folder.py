@@ -19,5 +19,5 @@ ENCODER_NAME = "encoder"
 
 
 def is_listening_model(folder: Path) -> bool:
-    """Whether a folder is what lm.export wrote of a model that reads speech as vectors."""
-    return (folder / HEARING_FOLDER / RECORD_FILE).is_file()
+    """Whether a folder is what lm.export wrote of a model that reads speech as vectors (a chatbot's bundle is not)."""
+    return (folder / HEARING_FOLDER / RECORD_FILE).is_file() and (folder / MODEL_FOLDER).is_dir()

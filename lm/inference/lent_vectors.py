@@ -102,3 +102,8 @@ def fill_placeholders(row: npt.NDArray[np.integer], spans: Sequence[Ids], vocabu
             raise ValueError(f"span {number} has {len(span)} vectors for {end - begin} placeholders")
         filled[begin:end] = span
     return filled
+
+
+def with_placeholders(ids: npt.NDArray[np.integer], vocabulary: Vocabulary) -> npt.NDArray[np.integer]:
+    """Ids (T,) with the first speech id in the place of every lent one: equal for clips of equal lengths."""
+    return np.where(ids >= vocabulary.size, vocabulary.speech_offset, ids)

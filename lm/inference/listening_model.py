@@ -31,7 +31,6 @@ from lm.data.hearing_folder import (
     HEARING_FOLDER,
     MODEL_FOLDER,
     RECORD_FILE,
-    is_listening_model,
 )
 from lm.data.vocabulary import Ids, Vocabulary
 from lm.training.connector import Connector
@@ -90,10 +89,18 @@ class ListeningModel:
             UserError: one of them is missing or damaged, or they do not fit.
         """
         root = Path(folder)
-        hearing = root / HEARING_FOLDER
-        if not is_listening_model(root):
+        if not (root / HEARING_FOLDER / RECORD_FILE).is_file():
             raise UserError(str(root), found=f"no speech input (no {HEARING_FOLDER}/{RECORD_FILE})", remedy=REMEDY)
         generator = Generator.from_pretrained(root / MODEL_FOLDER, batch_size=batch_size, dtype=dtype, device=device)
+        return cls.of_parts(generator, root / HEARING_FOLDER, device=device)
+
+    @classmethod
+    def of_parts(cls, generator: Generator, hearing: Path, *, device: str = "cpu") -> ListeningModel:
+        """Add the speech input of a ``hearing/`` folder to a language model.
+
+        Raises:
+            UserError: it is damaged, or of a model of another width.
+        """
         try:
             record = SpeechRecord.from_plain(read_json(hearing / RECORD_FILE))
             assert record is not None
@@ -117,7 +124,7 @@ class ListeningModel:
         Raises:
             UserError: audio that is not one-dimensional, of floating point and finite; no encoder in the folder.
         """
-        return self.connect(self._encoder.encode(audios))
+        return self.connect(self.needed_encoder.encode(audios))
 
     @torch.inference_mode()
     def connect(self, vectors: Sequence[Tensor]) -> list[Tensor]:
@@ -133,7 +140,17 @@ class ListeningModel:
         return made
 
     @property
-    def _encoder(self) -> SpeechEncoder:
+    def positions_per_second(self) -> float:
+        """Vectors a second that the language model reads."""
+        return self.record.positions_per_second / self.record.connector.stride
+
+    @property
+    def needed_encoder(self) -> SpeechEncoder:
+        """The encoder.
+
+        Raises:
+            UserError: the export found none.
+        """
         if self.encoder is None:
             remedy = "export it again where the encoder of the training is at its path"
             raise UserError("the model", found=f"no encoder in its {HEARING_FOLDER}/: it takes no sound", remedy=remedy)

@@ -28,7 +28,10 @@ from decoder.vocoder import Vocoder
 from evaluation.served_chat.server import ServedBundle, serve_bundle
 from evaluation.served_chat.soak import SoakResult, check_freed
 from lm.data.text_tokenizers import train_bpe
+from lm.data.vector_config import VectorsConfig
 from lm.data.vocabulary import Vocabulary, build_vocabulary
+from lm.training.speech_config import ConnectorConfig
+from tests.support.small_listening_model import STACK, save_small_listening_model
 from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
@@ -168,6 +171,39 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     PREPARE.execute(prepare_config(root))
     BUNDLE.execute(bundle_config(root))
     return root
+
+
+@pytest.fixture(scope="session")
+def hearing_chain(chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models that hear vectors, read aloud by the chain's: whole/ (of an encoder that sees the whole clip), streamed/.
+
+    In each: lm/ vocabulary/ chat_data/ bundle/.
+    """
+    root = tmp_path_factory.mktemp("hearing_chain")
+    shapes = {"whole": ("back", STACK), "streamed": ("front", ConnectorConfig(kind="conv", stride=2))}
+    for name, (layer, shape) in shapes.items():
+        vocabulary = save_small_listening_model(root / name / "lm", layer, shape)
+        vocabulary.save_pretrained(root / name / "vocabulary")
+        PREPARE.execute(hearing_data_config(chain, root / name))
+        BUNDLE.execute(hearing_bundle_config(chain, root / name))
+    return root
+
+
+def hearing_data_config(chain: Path, folder: Path, **changes: object) -> ChatPrepareConfig:
+    record = json.loads((folder / "lm" / "hearing" / "hearing.json").read_text())
+    encoder = {"encoder": str(folder / "lm" / "hearing" / "encoder"), "layer": record["layer"]}
+    options = {"out": str(folder / "chat_data"), "vocabulary": str(folder / "vocabulary")}
+    options |= {"corpus": str(chain / "corpus"), "speech": "vectors", "transcribe_first": False}
+    options |= {"vectors": VectorsConfig(**encoder, stride=record["connector"]["stride"])}
+    return ChatPrepareConfig(**{**options, **changes})  # type: ignore[arg-type]
+
+
+def hearing_bundle_config(chain: Path, folder: Path, **changes: object) -> BundleConfig:
+    options = {"out": str(folder / "bundle"), "lm": str(folder / "lm"), "data": str(folder / "chat_data")}
+    options |= {"reader": str(chain / "lm"), "decoder": str(chain / "decoder")}
+    # As in `bundle_config`; the models write what comes to their random weights.
+    reply = ReplyConfig(min_speech_probability=1e-9, max_text_tokens=12, remembered_turns=2)
+    return BundleConfig(**{**options, "reply": reply, **changes})  # type: ignore[arg-type]
 
 
 def prepare_config(root: Path, **changes: object) -> ChatPrepareConfig:

@@ -52,6 +52,9 @@ class LanguageModelBackend(Protocol):
     def open(self) -> Context:
         """A new, empty sequence."""
 
+    def order_on_loop(self, order: Callable[[], None]) -> None:
+        """Call a function on the event loop once all that its sequences were set to before has been taken over."""
+
     async def close(self) -> None:
         """End it; all contexts are closed before."""
 
@@ -95,6 +98,16 @@ class Builtin:
             self._orders.append(order)
             self._changed.notify()
 
+    def order_on_loop(self, order: Callable[[], None]) -> None:
+        """Call a function on the event loop once all orders before it are done."""
+        loop = asyncio.get_running_loop()
+
+        def call() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(order)
+
+        self.order(call)
+
     async def close(self) -> None:
         """End the thread."""
         with self._changed:
@@ -107,12 +120,13 @@ class Builtin:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._orders or sequences.has_work or not self.is_open)
-                if not self.is_open:
-                    break
+                is_open = self.is_open
                 orders, self._orders = self._orders, []
             try:
                 for order in orders:
                     order()
+                if not is_open:
+                    break
                 new: list[tuple[Listener, NewToken | Exception]] = [
                     (self._listeners[made.row], made) for made in sequences.step()
                 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -58,6 +58,10 @@ class Remote:
     def open(self) -> RemoteContext:
         """A new, empty sequence."""
         return RemoteContext(self)
+
+    def order_on_loop(self, order: Callable[[], None]) -> None:
+        """Call the function: nothing is held here."""
+        order()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -12,6 +12,7 @@ CONTROLS = {
     "plain": "recognition and text alone, the same budget",
     "direct": "the text model, tuned at once",
     "typed": "the questions typed",
+    "served": "this recipe as a served chatbot",
     "cascade": "the questions as an independent recogniser hears them",
     "one": "a connector trained on repeating alone",
     "speech": "a connector trained on speech alone",

@@ -133,7 +133,7 @@ def test_what_is_heard_during_a_reply_is_read_after_it(bundle: Bundle) -> None:
             conversation.feed(QUESTIONS[0])
             await conversation.commit()
             async for _ in conversation.respond():
-                if conversation.queued_seconds == 0 and not conversation._turn.codes:
+                if conversation.queued_seconds == 0 and not conversation._turn.ids:
                     conversation.feed(QUESTIONS[1])
             await conversation.commit()
             late = Told([event async for event in conversation.respond()])

@@ -8,6 +8,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,13 +54,26 @@ class Live(NamedTuple):
 
 @pytest.fixture(scope="session")
 def live(chain: Path) -> Iterator[Live]:
+    with live_server(chain / "bundle") as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def hearing_live(hearing_chain: Path) -> Iterator[Live]:
+    """A server whose model hears vectors."""
+    with live_server(hearing_chain / "streamed" / "bundle", max_talkers=4) as live:
+        yield live
+
+
+@contextmanager
+def live_server(bundle: Path, max_talkers: int = 3) -> Iterator[Live]:
     limits = {"max_audio_seconds": 20, "max_text_characters": 400}
     patience = dict.fromkeys(("header_seconds", "body_seconds", "request_seconds"), HANG_SECONDS)
     options = ServerOptions(port=0, api_keys=[KEY, "another-key"], **limits, **patience)  # type: ignore[arg-type]
     made: dict[str, Any] = {}
 
     async def run() -> None:
-        engine = Engine.from_pretrained(chain / "bundle", EngineOptions(max_talkers=3))
+        engine = Engine.from_pretrained(bundle, EngineOptions(max_talkers=max_talkers))
         with open_socket(options) as socket:
             app = create_app(engine, options)
             listener = GracefulServer(app, options)
