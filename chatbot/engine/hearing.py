@@ -87,18 +87,22 @@ class TokenHearing:
 
 
 class TokenTurn:
-    """The codes of one turn."""
+    """The codes of one turn.
+
+    Attributes:
+        stream: of the tokenizer.
+    """
 
     def __init__(self, hearing: TokenHearing) -> None:
-        self._worker, self._stream = hearing.worker, hearing.tokenizer.open_stream()
+        self._worker, self.stream = hearing.worker, hearing.tokenizer.open_stream()
 
     async def feed(self, audio: Samples) -> Array:
         """The codes that are known now."""
-        return (await self._worker.feed(self._stream, audio)).output
+        return (await self._worker.feed(self.stream, audio)).output
 
     async def finish(self) -> Array:
         """The rest."""
-        return (await self._worker.feed(self._stream, NO_SAMPLES, is_last=True)).output
+        return (await self._worker.feed(self.stream, NO_SAMPLES, is_last=True)).output
 
 
 class VectorHearing:

@@ -89,7 +89,7 @@ def test_a_turn_that_cannot_be_encoded_fails_alone_and_aloud(bundle: Bundle, mon
             alone = engine.open()
             expected = await alone.add_audio(QUESTIONS[1])
             talkers = [engine.open() for _ in range(3)]
-            broken.append(talkers[1]._turn._stream.cache)
+            broken.append(talkers[1]._turn._stream.stream.cache)
             for talker in talkers:
                 talker.feed(QUESTIONS[1])
             results = await asyncio.gather(*(talker.commit() for talker in talkers), return_exceptions=True)
