@@ -35,6 +35,7 @@ STAGE = Stage(
         *filter(None, (config.corpus, config.tokens, *config.takes, config.dialogues, config.dialogues_heldout)),
         *config.vectors.inputs,
     ],
+    speed_options=("processes", "bulk"),
     example="corpus=runs/quickstart/corpus tokens=runs/quickstart/tokens "
     "vocabulary=runs/quickstart/vocabulary out=runs/quickstart/chat_data",
 )

@@ -142,6 +142,12 @@ def read_manifest(
     return Manifest(file, utterances, bad)
 
 
+def list_bad_records(folder: Path, bad: Iterable[BadRecord]) -> None:
+    """Write ``bad_records.jsonl``: place and reason of each record that was left out."""
+    lines = (json.dumps(vars(record), ensure_ascii=False) + "\n" for record in bad)
+    write_text(folder / "bad_records.jsonl", "".join(lines))
+
+
 def check_bad_share(bad: list[BadRecord], num_records: int, max_bad_share: float) -> None:
     """Raise a `UserError` that names the first bad record if more than ``max_bad_share`` of them are bad."""
     if len(bad) > max_bad_share * num_records:

@@ -1,4 +1,4 @@
-"""Clips of a speech corpus where they lie: whole audio files, members of tars, each opened once and checked.
+"""Clips of a speech corpus where they lie: whole audio files, members of tars, each opened and checked.
 
 ::
 
@@ -16,7 +16,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from runtime.errors import UserError
 from .audio.archives import CUTS_SUFFIX, ClipArchive, member_places, write_archive
 from .audio.files import SAMPLE_RATE, Samples, open_audio, to_mono
 from .audio.segments import DURATION_TOLERANCE, AudioSegment, read_segment
-from .manifest import BadRecord, Utterance, read_manifest
+from .manifest import BadRecord, Manifest, Utterance, read_manifest
 from .tarred_manifest import TARRED_MANIFEST, TarredManifest, shard_number
 
 SILENCE = 1e-3  # largest sample of a recording in which nothing is said
@@ -71,6 +71,22 @@ class SpeechClip:
     length: int
 
 
+class ClipRequest(NamedTuple):
+    """A segment of audio to find, and what is known of it.
+
+    Attributes:
+        segment: of a file, or the whole file.
+        id: of the utterance.
+        text: its transcript, "" where unknown.
+        kind: of the utterance.
+    """
+
+    segment: AudioSegment
+    id: str = ""
+    text: str = ""
+    kind: str = ""
+
+
 class SegmentArchive:
     """A tar for segments of longer recordings, made when the first one comes. A context manager.
 
@@ -100,23 +116,15 @@ class SegmentArchive:
         return FileRange(self.path, *place)
 
 
-def find_clips(
-    corpus: Path,
-    split: str,
-    segments: SegmentArchive,
-    *,
-    max_seconds: float,
-    kinds: Collection[str] = (),
-    max_bad_share: float = 0.01,
-) -> Iterator[SpeechClip | BadRecord]:
-    """The clips of a split, in order; one that cannot be used comes as a `BadRecord`.
+def speech_shards(
+    corpus: Path, split: str, *, kinds: Collection[str] = (), max_bad_share: float = 0.01
+) -> Manifest | list[dict[str, str]]:
+    """Where the speech of a split lies: a manifest, or shards as a `ShardReader` takes them.
 
     Args:
         corpus: folder.
         split: name.
-        segments: receives segments of longer recordings.
-        max_seconds: longest clip.
-        kinds: of utterances; none: all.
+        kinds: of a manifest's utterances; none: all.
         max_bad_share: of a manifest's lines.
 
     Raises:
@@ -124,36 +132,33 @@ def find_clips(
     """
     manifest, folder = corpus / f"{split}.jsonl", corpus / split
     if manifest.is_file():
-        read = read_manifest(manifest, max_bad_share, should_check_audio=False, needs_text=False)
-        found = _of_manifest(read.of_kinds(kinds).utterances, segments, max_seconds)
-        yield from read.bad
-    elif cuts := sorted([*folder.glob("cuts.*.jsonl*"), *folder.glob(f"*{CUTS_SUFFIX}")]):
-        found = (one for file in cuts for one in _of_cuts(file, segments, max_seconds))
-    elif (folder / TARRED_MANIFEST).is_file():
-        found = _of_tars(folder, segments, max_seconds)
-    else:
-        remedy = f"give a folder with a manifest {split}.jsonl, or a folder {split}/ of lhotse's Shar or NeMo's tars"
-        raise UserError(str(corpus), found=f"no speech of a split {split}", remedy=remedy)
-    for one in found:
-        if isinstance(one, BadRecord) or not kinds or one.kind in kinds:
-            yield one
+        return read_manifest(manifest, max_bad_share, should_check_audio=False, needs_text=False).of_kinds(kinds)
+    if cuts := sorted([*folder.glob("cuts.*.jsonl*"), *folder.glob(f"*{CUTS_SUFFIX}")]):
+        return [{"cuts": str(file)} for file in cuts]
+    if (folder / TARRED_MANIFEST).is_file():
+        return [{"tar": str(tar)} for tar in sorted(folder.glob("*.tar"), key=shard_number)]
+    remedy = f"give a folder with a manifest {split}.jsonl, or a folder {split}/ of lhotse's Shar or NeMo's tars"
+    raise UserError(str(corpus), found=f"no speech of a split {split}", remedy=remedy)
 
 
-def place_clip(segment: AudioSegment, segments: SegmentArchive, max_seconds: float) -> tuple[FileRange, int]:
-    """The place of a record's audio, and its samples at 16 kHz.
+def place_clip(request: ClipRequest, segments: SegmentArchive, max_seconds: float) -> SpeechClip | BadRecord:
+    """The clip of a record's audio.
 
-    Raises:
-        UserError: audio that cannot be read, is silent or too long; a length that differs from the record's.
+    A `BadRecord` where the audio cannot be read, is silent or too long, or has another length than its record says.
     """
+    segment, id, text, kind = request
     name = str(segment.audio)
-    if segment.offset is None:
-        audio, samples = _read_whole(segment.audio, name)
-        _check_duration(len(audio), segment.duration, name)
-        place = FileRange(segment.audio.absolute(), 0, segment.audio.stat().st_size, samples)
-        return place, check_clip(audio, name, max_seconds)
-    audio = read_segment(segment)
-    length = check_clip(audio, name, max_seconds)
-    return segments.add(audio), length
+    try:
+        if segment.offset is None:
+            audio, samples = _read_whole(segment.audio, name)
+            _check_duration(len(audio), segment.duration, name)
+            place = FileRange(segment.audio.absolute(), 0, segment.audio.stat().st_size, samples)
+            return SpeechClip(id, text, kind, place, check_clip(audio, name, max_seconds))
+        audio = read_segment(segment)
+        length = check_clip(audio, name, max_seconds)
+        return SpeechClip(id, text, kind, segments.add(audio), length)
+    except UserError as error:
+        return BadRecord(error.subject, error.found)
 
 
 def check_clip(audio: Samples, name: str, max_seconds: float) -> int:
@@ -183,22 +188,34 @@ def _read_whole(source: Path | io.BytesIO, name: str) -> tuple[Samples, int]:
     return to_mono(channels_SC, rate, name), len(channels_SC)
 
 
-def _of_manifest(
-    utterances: Collection[Utterance], segments: SegmentArchive, max_seconds: float
-) -> Iterator[SpeechClip | BadRecord]:
-    for one in utterances:
-        try:
-            place, length = place_clip(one.segment, segments, max_seconds)
-        except UserError as error:
-            yield BadRecord(error.subject, error.found)
-            continue
-        yield SpeechClip(one.id, one.text, one.kind, place, length)
+class ShardReader:
+    """Finds the clips of shards; a manifest of tars is read once and kept for the next one."""
 
+    def __init__(self) -> None:
+        self._manifests: dict[Path, TarredManifest] = {}
 
-def _of_tars(folder: Path, segments: SegmentArchive, max_seconds: float) -> Iterator[SpeechClip | BadRecord]:
-    """The records of NeMo's tarred audio, tar after tar."""
-    manifest = TarredManifest.read(folder / TARRED_MANIFEST)
-    for tar in sorted(folder.glob("*.tar"), key=shard_number):
+    def clips(self, work: Mapping[str, Any], segments: SegmentArchive) -> Iterator[SpeechClip | BadRecord]:
+        """The clips of a shard, in order; one that cannot be used comes as a `BadRecord`.
+
+        Args:
+            work: ``cuts`` or ``tar`` as `speech_shards` gives them, ``max_seconds`` of the longest clip, and ``kinds``
+                of the utterances (none: all).
+            segments: receives segments of longer recordings.
+        """
+        if "cuts" in work:
+            found = _of_cuts(Path(work["cuts"]), segments, work["max_seconds"])
+        else:
+            found = self._of_tar(Path(work["tar"]), segments, work["max_seconds"])
+        for one in found:
+            if isinstance(one, BadRecord) or not work["kinds"] or one.kind in work["kinds"]:
+                yield one
+
+    def _of_tar(self, tar: Path, segments: SegmentArchive, max_seconds: float) -> Iterator[SpeechClip | BadRecord]:
+        """The records of a tar of NeMo's tarred audio."""
+        path = tar.parent / TARRED_MANIFEST
+        if path not in self._manifests:
+            self._manifests[path] = TarredManifest.read(path)
+        manifest = self._manifests[path]
         missing, bad = manifest.of_shard(shard_number(tar))
         yield from bad
         missing = dict(missing)
@@ -209,10 +226,9 @@ def _of_tars(folder: Path, segments: SegmentArchive, max_seconds: float) -> Iter
                     archive.seek(offset)
                     content = archive.read(size)
                 for one in utterances:
+                    place = FileRange(tar.absolute(), offset, size, 0)
                     try:
-                        yield _of_member(
-                            one, content, FileRange(tar.absolute(), offset, size, 0), segments, max_seconds
-                        )
+                        yield _of_member(one, content, place, segments, max_seconds)
                     except UserError as error:
                         yield BadRecord(error.subject, error.found)
         yield from (BadRecord(f"{tar}, {name}", "not in the archive") for name in missing)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from corpus.clip_job import ClipJob
 from corpus.manifest import BadRecord
 from lm.data.chat_template import has_foreign_template
 from lm.data.clip_source import SplitClip, clips_of_split
@@ -43,6 +44,8 @@ def write_documents(config: ImitationPrepareConfig, run: Run) -> dict[str, Any]:
         train, valid = source.documents(is_valid=False), source.documents(is_valid=True)
         made = {"stage": "imitation.prepare", "sources": [config.pairs], "counts": source.counts}
         info = write_corpus(run.folder / CORPUS, "chat", vocabulary, train, valid, made, clips=source.record)
+        if source.speech is not None:
+            source.speech.search.tidy()
     split, counts = info.splits["train"], info.provenance["counts"]
     return {
         "documents": split.documents,
@@ -166,15 +169,9 @@ class UtteranceSpeech:
         clips = open_clips(config.vectors, vocabulary)
         self.record = clips.record
         self.known: dict[str, SplitClip] = {}
+        self.search = ClipJob(run.folder / "clips", config, run, max_seconds=config.vectors.max_seconds)
         for split in config.splits:
-            for clip in clips_of_split(
-                clips,
-                config.corpus,
-                split,
-                run.folder / "segments" / f"{split}.tar",
-                max_seconds=config.vectors.max_seconds,
-                max_bad_share=config.max_bad_share,
-            ):
+            for clip in clips_of_split(clips, config.corpus, split, self.search, max_bad_share=config.max_bad_share):
                 if not isinstance(clip, BadRecord):
                     self.known[clip.id] = clip
 

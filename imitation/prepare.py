@@ -19,6 +19,7 @@ STAGE = Stage(
     implementation="imitation.documents:write_documents",
     summary="Make the corpus on which a connector learns to imitate a text model's answers, in speech (MTBI).",
     inputs=lambda config: [config.pairs, config.vocabulary, config.corpus, *config.vectors.inputs],
+    speed_options=("processes", "bulk"),
     example="pairs=runs/mtbi/pairs vocabulary=runs/vocabulary/vocabulary vectors.features=runs/features "
     "out=runs/mtbi/corpus",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from corpus.clip_job_config import ClipJobConfig
 from lm.data.vector_config import VectorsConfig
 from runtime.config import option
 from runtime.errors import check_option
@@ -13,7 +14,7 @@ SPEECH, TEXT = INPUTS = ("speech", "text")
 
 
 @dataclass(kw_only=True)
-class ImitationPrepareConfig(StageConfig):
+class ImitationPrepareConfig(ClipJobConfig, StageConfig):
     """Options of imitation.prepare.
 
     Attributes:

@@ -24,6 +24,7 @@ STAGE = Stage(
         *(config.vocabulary, config.tokens, config.corpus, config.texts, config.texts_heldout),
         *config.vectors.inputs,
     ],
+    speed_options=("processes", "bulk"),
     example="vocabulary=runs/vocabulary/vocabulary tokens=runs/tokens texts=runs/corpus/texts.jsonl out=runs/corpora",
 )
 

@@ -1,13 +1,13 @@
-"""Plan of a run on a cluster: memory of a process, time, checkpoints, failures.
+"""Plan of a run on a cluster: memory of a process, time, checkpoints, failures, and the price of each step.
 
     speechweave plan recipe=9b cluster=64xH100
     speechweave plan recipe=1.5b cluster=8xH200 lm.train.micro_batch=2
     speechweave plan recipe=9b cluster=64xH100 --search          the fastest layout that fits, whatever the recipe says
     speechweave plan recipe=9b cluster=64xH100 --json
 
-Recipes are 9b and 1.5b; clusters NUMBERxKIND of H100, H200, H800, A100 or B200, eight to a node. What is assumed
-(``assumed.mfu=0.4`` ...) stands in recipes/cluster/throughput.py with its sources. A layout that does not fit is
-refused with status 2, and one that would fit is named. This is arithmetic: communication is not modelled beyond the
+Recipes are 9b, 1.5b and inserter_7b; clusters NUMBERxKIND of H100, H200, H800, A100 or B200, eight to a node. What is
+assumed (``assumed.mfu=0.4`` ...) stands in recipes/cluster/throughput.py with its sources. A layout that does not fit
+is refused with status 2, and one that would fit is named. This is arithmetic: communication is not modelled beyond the
 pipeline's bubble, and nothing here was measured on a GPU.
 """
 
@@ -25,6 +25,7 @@ from runtime.config import TRUE
 from .cluster.cluster_recipe import ClusterRecipe, load_cluster_recipe
 from .cluster.layouts import ClusterLayout, best_layout, smallest_cluster
 from .cluster.memory import GIB, MemoryParts
+from .cluster.step_prices import StepPrice, price_steps
 from .recipe_command import RecipeCommand
 
 FLAGS = ("json", "search")
@@ -89,6 +90,7 @@ def report(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> 
         }
     if content["fits"] and layout is not None:
         content["forecast"] = asdict(layout.throughput)
+        content["steps"] = [asdict(price) for price in price_steps(recipe, layout)]
     return content | ({"would_fit": remedy} if remedy else {})
 
 
@@ -109,6 +111,7 @@ def show(recipe: ClusterRecipe, layout: ClusterLayout | None, remedy: str) -> No
         console.print(f"[bold red]does not fit[/bold red]: {needed}. {remedy}.", soft_wrap=True)
         return
     console.print(time_table(recipe, layout))
+    console.print(step_table(price_steps(recipe, layout)))
 
 
 def memory_table(layout: ClusterLayout) -> Table:
@@ -124,6 +127,22 @@ def memory_table(layout: ClusterLayout) -> Table:
     table.add_section()
     share = f"{parts.total / layout.available:.0%} of {layout.available / GIB:.1f}"
     table.add_row("total", f"{parts.total / GIB:.2f}", share)
+    return table
+
+
+def step_table(prices: list[StepPrice]) -> Table:
+    """GPU-hours, CPU-hours, days and storage of each step."""
+    table = Table(title="steps (- : not priced)", title_justify="left")
+    table.add_column("step")
+    for title in ("GPU-hours", "CPU-hours", "days", "GB kept"):
+        table.add_column(title, justify="right")
+    for price in prices:
+        shown = [f"{price.gpu_hours:,.0f}", f"{price.cpu_hours:,.0f}", f"{price.days:.2f}", f"{price.bytes / 1e9:,.0f}"]
+        table.add_row(price.step, *(shown if price.is_known else ["-"] * 4))
+    total = [sum(getattr(price, name) for price in prices) for name in ("gpu_hours", "cpu_hours", "days", "bytes")]
+    table.add_section()
+    hours, cores, days, size = total
+    table.add_row("one after another", f"{hours:,.0f}", f"{cores:,.0f}", f"{days:.2f}", f"{size / 1e9:,.0f}")
     return table
 
 

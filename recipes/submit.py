@@ -37,7 +37,10 @@ from .planner import what_would_fit
 from .recipe_command import RecipeCommand
 
 TRAININGS = ("lm.train", "tokenizer.train", "decoder.train", "decoder.train_vocoder")
-OPTIONAL_DATA = ("texts_heldout", "interleaved_root", "tokens_root")  # and what steps name under `given`
+OPTIONAL_DATA = (  # besides what steps name under `given`
+    *("texts_heldout", "interleaved_root", "tokens_root"),
+    *("long_texts_heldout", "dialogues_heldout", "aloud_root"),
+)
 
 
 def act(words: list[str]) -> int:
@@ -90,7 +93,7 @@ def write_recipe(recipe: ChainRecipe, site: SiteConfig) -> Path:
         raise UserError(f"recipe {recipe.name}", found=found, remedy=f"add data.{missing[0]}=PATH (recipes say what)")
     sections = recipe.sections | {"quickstart": recipe.sections["run"]}
     if isinstance(recipe, ClusterRecipe):
-        sections |= {"lm": laid_out(recipe)}
+        sections |= laid_out(recipe)
     plan = make_plan(sections)
     for note in plan.notes:
         print(f"recipe {recipe.name}: {note}")
@@ -110,7 +113,7 @@ def write_recipe(recipe: ChainRecipe, site: SiteConfig) -> Path:
 
 
 def laid_out(recipe: ClusterRecipe) -> dict[str, Any]:
-    """The options of ``lm`` with the layout for the cluster.
+    """The sections of the trainings of a language model with the layout for the cluster.
 
     Raises:
         UserError: it does not fit.
@@ -119,9 +122,11 @@ def laid_out(recipe: ClusterRecipe) -> dict[str, Any]:
     if layout is None or not layout.fits:
         found = f"a layout that does not fit {recipe.cluster}"
         raise UserError(f"recipe {recipe.name}", found=found, remedy=what_would_fit(recipe, layout))
-    lm = recipe.sections["lm"]
     loop = {"micro_batch": layout.loop.micro_batch, "recompute": layout.loop.recompute}
-    return {**lm, "parallel": asdict(layout.parallel), "train": lm["train"] | loop}
+    names = [name for name, step in recipe.sections["plan"].items() if step["run"] == "lm.train"]
+    trainings = {name: recipe.sections[name] for name in names}
+    parallel = asdict(layout.parallel)
+    return {name: {**one, "parallel": parallel, "train": one["train"] | loop} for name, one in trainings.items()}
 
 
 def step_script(step: Step, plan: RecipePlan, recipe: ChainRecipe, site: SiteConfig) -> str:

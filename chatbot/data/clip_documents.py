@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from corpus.audio.segments import AudioSegment
 from corpus.features import FeatureUtterance
-from corpus.speech_clips import SegmentArchive, place_clip
+from corpus.manifest import BadRecord
+from corpus.speech_clips import ClipRequest, SpeechClip
+from lm.data.clip_source import reason_of
 from lm.data.clips import AudioClip, ClipDocument, ClipRecord, FeatureClip
 from lm.data.formats import Codes
-from lm.data.vector_clips import StoredClips, VectorSpan, open_clips
+from lm.data.vector_clips import EncodedClips, StoredClips, VectorSpan, open_clips
 from lm.data.vector_config import VectorsConfig
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
@@ -31,23 +33,22 @@ class QuestionClips:
     """
 
     def __init__(self, vectors: VectorsConfig, vocabulary: Vocabulary) -> None:
-        self.clips, self.max_seconds = open_clips(vectors, vocabulary), vectors.max_seconds
+        self.clips = open_clips(vectors, vocabulary)
         self.record: ClipRecord = self.clips.record
 
-    def span(self, part: AudioSegment | FeatureUtterance, segments: SegmentArchive) -> VectorSpan:
-        """A recording (or stored vectors) as speech of a document.
+    def span(self, part: SpeechClip | BadRecord | FeatureUtterance) -> VectorSpan:
+        """A recording that was found (or stored vectors) as speech of a document.
 
         Raises:
-            UserError: one that cannot be used; stored vectors are wanted, and it is a recording.
+            UserError: one that cannot be used.
         """
         if isinstance(part, FeatureUtterance):
             assert isinstance(self.clips, StoredClips)
             return self.clips.span(part)
-        if isinstance(self.clips, StoredClips):
-            found = "a recording, of which there are no stored features"
-            raise UserError(str(part.audio), found=found, remedy="give vectors.encoder")
-        place, length = place_clip(part, segments, self.max_seconds)
-        return self.clips.span(place, length)
+        if isinstance(part, BadRecord):
+            raise UserError(part.place, found=part.reason, remedy="correct the record")
+        assert isinstance(self.clips, EncodedClips)
+        return self.clips.span(part.place, part.length)
 
 
 class ClipDialogueDocuments:
@@ -56,22 +57,40 @@ class ClipDialogueDocuments:
     Args:
         documents: the layout; what is left out is counted there.
         clips: of the questions.
-        segments: receives those that are parts of longer recordings.
+
+    Attributes:
+        bad: recordings that cannot be used; their dialogues are left out.
     """
 
-    def __init__(self, documents: DialogueDocuments, clips: QuestionClips, segments: SegmentArchive) -> None:
-        self.layout, self.clips, self.segments = documents, clips, segments
+    def __init__(self, documents: DialogueDocuments, clips: QuestionClips) -> None:
+        self.layout, self.clips = documents, clips
+        self.bad: list[BadRecord] = []
 
-    def documents(self, dialogues: Iterable[Dialogue]) -> Iterator[ClipDocument]:
-        """The documents of each dialogue: as it is, then typed where that is drawn and its words are known."""
+    def documents(
+        self, dialogues: Iterable[Dialogue], found: Iterator[SpeechClip | BadRecord]
+    ) -> Iterator[ClipDocument]:
+        """The documents of each dialogue: as it is, then typed where that is drawn and its words are known.
+
+        Args:
+            dialogues: as they were read.
+            found: their `recordings`, in order.
+        """
         for dialogue in dialogues:
             written = replace(dialogue, turns=[replace(turn, tokens=None) for turn in dialogue.turns])
             questions = written.turns[::2]
+            speech = [
+                next(found) if isinstance(part, AudioSegment) else part
+                for question in questions
+                for part in parts_of(question)
+                if not isinstance(part, str)
+            ]
             try:
-                spans = [self._spans(question) for question in questions]
+                left = iter([self.clips.span(part) for part in speech])
             except UserError as error:
-                self.layout.skipped[error.found.split(" (")[0]] += 1
+                self.layout.skipped[reason_of(error.found)] += 1
+                self.bad.append(BadRecord(error.subject, error.found))
                 continue
+            spans = [[next(left) for part in parts_of(one) if not isinstance(part, str)] for one in questions]
             said = [self._content(question, own) for question, own in zip(questions, spans, strict=True)]
             for row, turns in self.layout.cut(written, said):
                 clips: list[AudioClip | FeatureClip] = [span.clip for number in turns for span in spans[number]]
@@ -81,15 +100,19 @@ class ClipDialogueDocuments:
                 for row, _ in self.layout.cut(written, [question.text for question in questions]):
                     yield ClipDocument(row, [])
 
-    def _spans(self, question: DialogueTurn) -> list[VectorSpan]:
-        return [self.clips.span(part, self.segments) for part in parts_of(question) if not isinstance(part, str)]
-
     def _content(self, question: DialogueTurn, spans: Sequence[VectorSpan]) -> str | list[Codes | str]:
         """A question as `lm.data.formats` takes it."""
         if not spans:
             return question.text
         left = iter(spans)
         return [part if isinstance(part, str) else next(left).codes for part in parts_of(question)]
+
+
+def recordings(dialogues: Iterable[Dialogue]) -> Iterator[ClipRequest]:
+    """The recordings of the questions, in order."""
+    for dialogue in dialogues:
+        for question in dialogue.turns[::2]:
+            yield from (ClipRequest(part) for part in parts_of(question) if isinstance(part, AudioSegment))
 
 
 def parts_of(question: DialogueTurn) -> Sequence[TurnPart]:

@@ -8,9 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from corpus.clip_job import ClipJob
 from corpus.features import StoredFeatures
-from corpus.manifest import BadRecord, read_manifest
-from corpus.speech_clips import SegmentArchive
+from corpus.manifest import BadRecord, list_bad_records, read_manifest
 from corpus.world.dialogues import read_question_dialogues
 from corpus.world.questions import read_questions
 from lm.data.clips import ClipDocument
@@ -23,7 +23,7 @@ from runtime.artefact import artefact_folder
 from runtime.errors import UserError
 from runtime.stage import Run
 
-from .clip_documents import ClipDialogueDocuments, QuestionClips
+from .clip_documents import ClipDialogueDocuments, QuestionClips, recordings
 from .dialogue_files import Dialogue, is_dialogue_file, read_dialogues
 from .lm_documents import DialogueDocuments
 from .prepare_config import ChatPrepareConfig
@@ -58,7 +58,7 @@ def prepare(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
     }
     with run.progress(1, "chat corpus", unit="corpus") as bar:
         write = write_clip_corpus if config.speech == VECTORS else write_token_corpus
-        info = write(config, run.folder, sources, maker, provenance)
+        info = write(config, run, sources, maker, provenance)
         bar.update()
     check_skipped(maker, config)
     return {
@@ -74,25 +74,34 @@ def prepare(config: ChatPrepareConfig, run: Run) -> dict[str, Any]:
 
 
 def write_token_corpus(
-    config: ChatPrepareConfig, folder: Path, sources: Sources, maker: DialogueDocuments, provenance: dict[str, Any]
+    config: ChatPrepareConfig, run: Run, sources: Sources, maker: DialogueDocuments, provenance: dict[str, Any]
 ) -> CorpusInfo:
     """Write ``<out>/chat`` of dialogues in speech tokens."""
     provenance["speech"] = [one for one in (config.tokens, *config.takes, config.dialogues) if one]
     train, valid = (maker.documents(sources.dialogues[split]) for split in SPLITS)
-    return write_corpus(folder / "chat", "chat", maker.vocabulary, train, noting(valid, maker, provenance), provenance)
+    folder = run.folder / "chat"
+    return write_corpus(folder, "chat", maker.vocabulary, train, noting(valid, maker, provenance), provenance)
 
 
 def write_clip_corpus(
-    config: ChatPrepareConfig, folder: Path, sources: Sources, maker: DialogueDocuments, provenance: dict[str, Any]
+    config: ChatPrepareConfig, run: Run, sources: Sources, maker: DialogueDocuments, provenance: dict[str, Any]
 ) -> CorpusInfo:
-    """Write ``<out>/chat`` of dialogues whose questions are clips."""
+    """Write ``<out>/chat`` of dialogues whose questions are clips; recordings left out are listed."""
     provenance["speech"] = [one for one in (config.corpus, config.vectors.features, config.dialogues) if one]
     clips = QuestionClips(config.vectors, maker.vocabulary)
-    with SegmentArchive(folder / "segments.tar") as segments:
-        of_clips = ClipDialogueDocuments(maker, clips, segments)
-        train, valid = (of_clips.documents(sources.dialogues[split]) for split in SPLITS)
-        valid = noting(valid, maker, provenance)
-        return write_corpus(folder / "chat", "chat", maker.vocabulary, train, valid, provenance, clips=clips.record)
+    search = ClipJob(run.folder / "clips", config, run, max_seconds=config.vectors.max_seconds)
+    of_clips = ClipDialogueDocuments(maker, clips)
+    asked = Sources(config, maker.vocabulary)  # read twice, and not held: there may be many
+    train, valid = (
+        of_clips.documents(sources.dialogues[split], search.of_requests(split, recordings(asked.dialogues[split])))
+        for split in SPLITS
+    )
+    valid = noting(valid, maker, provenance)
+    folder = run.folder / "chat"
+    info = write_corpus(folder, "chat", maker.vocabulary, train, valid, provenance, clips=clips.record)
+    list_bad_records(run.folder, of_clips.bad)
+    search.tidy()
+    return info
 
 
 class Sources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatbot.settings import ReplyTraining
+from corpus.clip_job_config import ClipJobConfig
 from lm.data.vector_config import SPEECH_INPUTS, TOKENS, VECTORS, VectorsConfig
 from runtime.config import LATER, option
 from runtime.errors import check_option
@@ -14,7 +15,7 @@ REPLIES = ("auto", "speech", "text")
 
 
 @dataclass(kw_only=True)
-class ChatPrepareConfig(ReplyTraining, StageConfig):
+class ChatPrepareConfig(ReplyTraining, ClipJobConfig, StageConfig):
     """Options of chatbot.prepare.
 
     Attributes:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from corpus.clip_job import ClipJob
 from corpus.manifest import BadRecord, check_bad_share
-from corpus.speech_clips import SegmentArchive, find_clips
 from corpus.text.spoken_form import in_words
 from runtime.errors import UserError
 
@@ -42,7 +42,7 @@ class TranscribedClips:
         corpus: folder of the speech corpus that the encoder hears.
         splits: ``train`` and ``valid`` -> split of the corpus ("" = none).
         vocabulary: of one speech token.
-        segments: folder that receives segments of longer recordings.
+        search: for the clips of the speech corpus.
         options: of the documents.
     """
 
@@ -52,13 +52,14 @@ class TranscribedClips:
         corpus: str,
         splits: Mapping[str, str],
         vocabulary: Vocabulary,
-        segments: Path,
+        search: ClipJob,
         options: SourceOptions,
     ) -> None:
         self.vectors, self.corpus, self.splits, self.vocabulary = vectors, corpus, splits, vocabulary
-        self.segments, self.options = segments, options
+        self.search, self.options = search, options
         self.clip_maker = open_clips(vectors, vocabulary)
         self.left_out: Counter[str] = Counter()
+        self.bad: list[BadRecord] = []
 
     @property
     def paths(self) -> list[str]:
@@ -80,8 +81,7 @@ class TranscribedClips:
             self.clip_maker,
             self.corpus,
             self.splits[split],
-            self.segments / f"{split}.tar",
-            max_seconds=self.vectors.max_seconds,
+            self.search,
             kinds=self.options.kinds,
             max_bad_share=self.options.max_bad_share,
         ):
@@ -92,6 +92,7 @@ class TranscribedClips:
             else:
                 yield document
         self.left_out.update(reason_of(one.reason) for one in bad)
+        self.bad += bad
         check_bad_share(bad, count, self.options.max_bad_share)
 
     def _document(self, clip: SplitClip) -> ClipDocument | BadRecord:
@@ -126,40 +127,35 @@ def clips_of_split(
     clips: EncodedClips | StoredClips,
     corpus: str,
     split: str,
-    segments: Path,
+    search: ClipJob,
     *,
-    max_seconds: float,
     kinds: Sequence[str] = (),
     max_bad_share: float,
 ) -> Iterator[SplitClip | BadRecord]:
-    """The clips of a split, in its order, and its bad records; longer ones than ``max_seconds`` are among these.
+    """The clips of a split, in its order, and its bad records; too long ones for the search are among these.
 
     Args:
         clips: of stored features, whose split it is; or of recordings.
         corpus: folder of the recordings.
         split: its name.
-        segments: tar that receives segments of longer recordings.
-        max_seconds: longest clip.
+        search: for the clips among the recordings.
         kinds: of the utterances (none: all).
         max_bad_share: share of bad records of the corpus that is tolerated.
     """
     if isinstance(clips, StoredClips):
         for one in clips.features.utterances(split):
             where = f"{clips.features.file(one)}, {one.id}"
-            if one.duration > max_seconds:
-                yield BadRecord(where, f"longer than max_seconds={max_seconds:g} ({one.duration:.1f} s)")
+            if one.duration > search.max_seconds:
+                yield BadRecord(where, f"longer than max_seconds={search.max_seconds:g} ({one.duration:.1f} s)")
             elif not kinds or one.kind in kinds:
                 yield SplitClip(one.id, one.text, where, partial(clips.span, one))
         return
-    with SegmentArchive(segments) as archive:
-        for clip in find_clips(
-            Path(corpus), split, archive, max_seconds=max_seconds, kinds=kinds, max_bad_share=max_bad_share
-        ):
-            if isinstance(clip, BadRecord):
-                yield clip
-            else:
-                where = f"{clip.place.file}, {clip.id}"
-                yield SplitClip(clip.id, clip.text, where, partial(clips.span, clip.place, clip.length))
+    for clip in search.of_split(Path(corpus), split, kinds=kinds, max_bad_share=max_bad_share):
+        if isinstance(clip, BadRecord):
+            yield clip
+        else:
+            where = f"{clip.place.file}, {clip.id}"
+            yield SplitClip(clip.id, clip.text, where, partial(clips.span, clip.place, clip.length))
 
 
 def reason_of(reason: str) -> str:

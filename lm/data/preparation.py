@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from corpus.manifest import BadRecord, check_bad_share
+from corpus.clip_job import ClipJob
+from corpus.manifest import BadRecord, check_bad_share, list_bad_records
 from corpus.text.spoken_form import in_words
 from corpus.tokens import TokenisedUtterance, read_tokens
 from runtime.errors import UserError
@@ -24,9 +25,15 @@ from .vocabulary import Ids, Vocabulary
 
 
 class DocumentSource(Protocol):
-    """The documents of one format; ``left_out`` is filled in as they are drawn: reason -> number of records."""
+    """The documents of one format; records that are left out are noted as the documents are drawn.
+
+    Attributes:
+        left_out: reason -> number of records.
+        bad: the records.
+    """
 
     left_out: Counter[str]
+    bad: list[BadRecord]
 
     @property
     def paths(self) -> list[str]:
@@ -44,25 +51,35 @@ class DocumentSource(Protocol):
 
 
 def prepare_corpora(config: LmPrepareConfig, run: Run) -> dict[str, Any]:
-    """Write ``<out>/<format>`` for each format that is not finished; returns documents and tokens of each."""
+    """Write ``<out>/<format>`` for each format that is not finished; returns documents and tokens of each.
+
+    Records that were left out are listed in ``<out>/bad_records.jsonl``.
+    """
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
+    search = ClipJob(run.folder / "clips", config, run, max_seconds=config.vectors.max_seconds)
     metrics: dict[str, Any] = {}
+    bad: list[BadRecord] = []
     with run.progress(len(config.formats), "corpora", unit="corpus") as bar:
         for format in config.formats:
             info = finished_corpus(run.folder / format, vocabulary)
             if info is None:
-                source = open_source(config, format, vocabulary, run.folder / "segments")
+                source = open_source(config, format, vocabulary, search)
                 train, valid = source.documents("train"), source.documents("valid")
                 provenance = {"stage": "lm.prepare", "sources": source.paths, "left_out": source.left_out}
                 folder = run.folder / format
-                info = write_corpus(folder, format, vocabulary, train, valid, provenance, clips=source.clips)
+                try:
+                    info = write_corpus(folder, format, vocabulary, train, valid, provenance, clips=source.clips)
+                finally:  # where they are too many, above all
+                    bad += source.bad
+                    list_bad_records(run.folder, bad)
             metrics |= corpus_metrics(info)
             bar.update()
+    search.tidy()
     return metrics
 
 
-def open_source(config: LmPrepareConfig, format: str, vocabulary: Vocabulary, segments: Path) -> DocumentSource:
-    """The documents of a format: of texts, of speech tokens, or of clips, whose cut segments lie in ``segments``."""
+def open_source(config: LmPrepareConfig, format: str, vocabulary: Vocabulary, search: ClipJob) -> DocumentSource:
+    """The documents of a format: of texts, of speech tokens, or of clips, which ``search`` finds."""
     if format == "text":
         texts = {"train": config.texts, "valid": config.texts_heldout}
         return TextSource(texts, vocabulary, config.max_bad_share)
@@ -70,7 +87,7 @@ def open_source(config: LmPrepareConfig, format: str, vocabulary: Vocabulary, se
     is_spoken = {"tts": config.spoken_tts, "asr": config.spoken_asr}.get(format, False)
     options = SourceOptions(config.kinds.get(format, ()), is_spoken, config.max_bad_share)
     if config.speech == VECTORS:
-        return TranscribedClips(config.vectors, config.corpus, splits, vocabulary, segments, options)
+        return TranscribedClips(config.vectors, config.corpus, splits, vocabulary, search, options)
     return SpeechSource(format, config.tokens, splits, vocabulary, options)
 
 
@@ -94,6 +111,7 @@ class TextSource:
     def __init__(self, texts: Mapping[str, str], vocabulary: Vocabulary, max_bad_share: float) -> None:
         self.texts, self.vocabulary, self.max_bad_share = texts, vocabulary, max_bad_share
         self.left_out: Counter[str] = Counter()
+        self.bad: list[BadRecord] = []
 
     @property
     def paths(self) -> list[str]:
@@ -110,6 +128,7 @@ class TextSource:
                 self.left_out["bad line"] += 1
             else:
                 yield text_document(text.text, self.vocabulary)
+        self.bad += bad
         check_bad_share(bad, count, self.max_bad_share)
 
 
@@ -129,6 +148,7 @@ class SpeechSource:
         self.format, self.tokens, self.splits, self.vocabulary = format, tokens, splits, vocabulary
         self.kinds, self.is_spoken, self.max_bad_share = options
         self.left_out: Counter[str] = Counter()
+        self.bad: list[BadRecord] = []
 
     @property
     def paths(self) -> list[str]:
@@ -144,6 +164,7 @@ class SpeechSource:
             reason = self._reason_to_leave_out(item)
             if reason:
                 left_out[reason] += 1
+                self.bad.append(BadRecord(f"{path}, {item.id}", reason))
             else:
                 yield self._document(item)
         self.left_out += left_out

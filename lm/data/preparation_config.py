@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from corpus.clip_job_config import ClipJobConfig
 from runtime.config import LATER, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
@@ -14,7 +15,7 @@ PREPARED = ("text", "speech", "asr", "tts")
 
 
 @dataclass(kw_only=True)
-class LmPrepareConfig(StageConfig):
+class LmPrepareConfig(ClipJobConfig, StageConfig):
     """Options of lm.prepare.
 
     Attributes:
@@ -33,7 +34,8 @@ class LmPrepareConfig(StageConfig):
         spoken_tts: write the transcripts of tts out (numbers, amounts and abbreviations in words), as the texts that a
             text-to-token model gets are.
         spoken_asr: write those of asr out, too; else the model learns to write what it hears as the transcripts do.
-        max_bad_share: share of bad lines in texts, or of utterances that cannot be used, that is tolerated.
+        max_bad_share: share of bad lines in texts, or of utterances that cannot be used, that is tolerated; they are
+            listed in ``<out>/bad_records.jsonl``.
     """
 
     vocabulary: str

@@ -70,6 +70,14 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_first_stage(parallel: ParallelConfig) -> bool:
+    """Whether this process, of those that torchrun started, will hold the first pipeline stage.
+
+    megatron-core gives a stage processes of consecutive ranks.
+    """
+    return int(os.environ.get("RANK", "0")) < world_size() // parallel.pipeline
+
+
 def data_parallel_size(parallel: ParallelConfig, processes: int) -> int:
     """Copies of the model that ``processes`` make.
 

@@ -24,7 +24,7 @@ from runtime.errors import UserError
 from tokenizer.hearing.base import SpeechEncoder
 from tokenizer.hearing.load import load_encoder
 
-from .parallel import ParallelConfig
+from .parallel import ParallelConfig, is_first_stage
 from .speech_config import SpeechConfig, SpeechRecord
 from .speech_input import SpeechInput
 
@@ -39,7 +39,7 @@ class SpeechSetup:
     Attributes:
         config: the options.
         record: kind, shape and encoder.
-        encoder: of recordings and codes; None of stored vectors.
+        encoder: of recordings and codes; None of stored vectors, and on processes that hold no beginning of the model.
         vocabulary: of the corpora.
     """
 
@@ -59,14 +59,17 @@ class SpeechSetup:
         if corpus.clips is None or not corpus.splits[split].documents:
             return None
         table = corpus.clip_table(split)
-        return FeatureReader(table) if self.encoder is None else AudioReader(table, self.encoder.front_end)
+        if self.record.kind == "features":
+            return FeatureReader(table)
+        return None if self.encoder is None else AudioReader(table, self.encoder.front_end)
 
     def collation(self) -> ClipCollation:
         """Collation of micro batches with their clips."""
-        if self.encoder is None:
+        if self.record.kind == "features":
             return ClipCollation(self.vocabulary, np.zeros((1, self.record.width), dtype=np.float16))
         if self.record.kind == "codes":
             return ClipCollation(self.vocabulary, np.zeros(1, dtype=np.int64))
+        assert self.encoder is not None  # only the beginning of the model reads clips
         return ClipCollation(self.vocabulary, shortest_silence(self.encoder.front_end))
 
     def losses(self, given: Mapping[str, str], corpora: Mapping[str, CorpusInfo]) -> dict[str, Loss]:
@@ -108,6 +111,8 @@ def open_speech(
 ) -> SpeechSetup | None:
     """The speech input of a run, None where no corpus has speech to read as vectors.
 
+    Recordings need no encoder on later pipeline stages: the corpora say all that a checkpoint records of it.
+
     Args:
         config: the options.
         corpora: the run's.
@@ -133,7 +138,16 @@ def open_speech(
             found = f"codes of tokenizer {encoder.codes_fingerprint or 'none'}, the vocabulary's are of "
             remedy = "give the tokenizer that made the corpora's codes"
             raise UserError(config.encoder, found=found + vocabulary.speech_fingerprint, remedy=remedy)
-        record = _record("codes", encoder, config.encoder, config, holds_encoder)
+        record = SpeechRecord(
+            kind="codes",
+            encoder=encoder.fingerprint,
+            source=config.encoder,
+            layer=encoder.layer,
+            positions_per_second=encoder.positions_per_second,
+            width=encoder.width,
+            connector=config.connector,
+            holds_encoder=holds_encoder,
+        )
         return SpeechSetup(config=config, record=record, encoder=encoder, vocabulary=vocabulary)
     own = _common_record(clips)
     for name, corpus in corpora.items():
@@ -150,13 +164,32 @@ def open_speech(
     if not source:
         found = "no encoder, and none that the corpora name"
         raise UserError("option speech.encoder", found=found, remedy="give the encoder's artefact")
+    hearing = _encoder_of(config, own, source) if is_first_stage(parallel) else None
+    record = SpeechRecord(
+        kind="audio",
+        encoder=own.encoder,
+        source=source,
+        layer=own.layer,
+        positions_per_second=own.positions_per_second,
+        width=own.width,
+        connector=config.connector,
+        holds_encoder=holds_encoder,
+    )
+    return SpeechSetup(config=config, record=record, encoder=hearing, vocabulary=vocabulary)
+
+
+def _encoder_of(config: SpeechConfig, own: ClipRecord, source: str) -> SpeechEncoder:
+    """The encoder that the corpora were written for.
+
+    Raises:
+        UserError: ``source`` is another.
+    """
     encoder = load_encoder(source, config.layer or own.layer)
     if encoder.fingerprint != own.encoder:
         found = f"encoder {encoder.fingerprint}, but the corpora were written for {own.encoder}"
         remedy = f"give their own ({own.source or 'its path'}, layer {own.layer or '?'}), or write the corpora again"
         raise UserError(source, found=found, remedy=remedy)
-    record = _record("audio", encoder, source, config, holds_encoder)
-    return SpeechSetup(config=config, record=record, encoder=encoder, vocabulary=vocabulary)
+    return encoder
 
 
 def _of_features(
@@ -175,19 +208,6 @@ def _of_features(
         connector=config.connector,
     )
     return SpeechSetup(config=config, record=record, encoder=None, vocabulary=vocabulary)
-
-
-def _record(kind: str, encoder: SpeechEncoder, source: str, config: SpeechConfig, holds_encoder: bool) -> SpeechRecord:
-    return SpeechRecord(
-        kind=kind,
-        encoder=encoder.fingerprint,
-        source=source,
-        layer=encoder.layer,
-        positions_per_second=encoder.positions_per_second,
-        width=encoder.width,
-        connector=config.connector,
-        holds_encoder=holds_encoder,
-    )
 
 
 def _common_record(clips: Mapping[str, ClipRecord]) -> ClipRecord:

@@ -37,6 +37,16 @@ class Assumptions(Options):
         gpu_hours_per_failure: Llama 3's report: 419 interruptions in 54 days on 16,384 H100.
         margin_gibibytes: of a GPU's memory for CUDA context, NCCL and workspaces.
         fragmentation: share of allocated memory lost to it.
+        speech_hours: read aloud for interleaved documents of vectors.
+        interleaved_tokens: of those documents, positions of speech included.
+        recorded_hours: of recordings with transcripts.
+        speech_share: of the positions of the training.
+        positions_per_second: of speech.
+        encoder_parameters: of the speech encoder.
+        encoder_frames: that it computes a second.
+        tts_real_time: hours of speech that an accelerator of the text-to-speech server reads aloud in an hour; a guess.
+        flac_megabytes: an hour; measured (docs/experiments.md: 78 with espeak's voices).
+        decode_real_time: hours of FLAC that a core decodes in an hour; measured (docs/experiments.md).
     """
 
     vocabulary_size: int = option(0, above=0, remedy="give the padded size")
@@ -48,6 +58,16 @@ class Assumptions(Options):
     gpu_hours_per_failure: float = option(50_700.0, above=0)
     margin_gibibytes: float = option(4.0, at_least=0)
     fragmentation: float = option(0.05, at_least=0)
+    speech_hours: float = option(0.0, at_least=0)
+    interleaved_tokens: float = option(0.0, at_least=0)
+    recorded_hours: float = option(0.0, at_least=0)
+    speech_share: float = option(0.0, at_least=0, at_most=1)
+    positions_per_second: float = option(12.5, above=0)
+    encoder_parameters: float = option(0.0, at_least=0)
+    encoder_frames: float = option(50.0, above=0)
+    tts_real_time: float = option(20.0, above=0)
+    flac_megabytes: float = option(78.0, above=0)
+    decode_real_time: float = option(5600.0, above=0)
 
 
 @dataclass(frozen=True, kw_only=True)

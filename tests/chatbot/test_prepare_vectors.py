@@ -165,7 +165,7 @@ def test_every_layout_has_its_clips_in_their_places(world: Path, chain: Path, tm
     assert told[2].startswith(f"<|system|> be brief <|user|> {clip} what do they say")
     assert told[5] == "<|user|> who <|assistant|> ann <|endoftext|>"
     shards = {Path(name).name for name in info.clips.shards}
-    assert shards == {"0.wav", "1.wav", "2.wav", "3.wav", "segments.tar"}  # only the segment was copied
+    assert shards == {"0.wav", "1.wav", "2.wav", "3.wav", "000000.tar"}  # only the segment was copied
 
 
 @pytest.mark.parametrize(

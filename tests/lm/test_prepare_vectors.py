@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import soundfile
 
 from corpus.audio.archives import cut_line, write_archive
 from corpus.audio.files import read_audio, write_audio
-from corpus.manifest import Utterance, write_manifest
+from corpus.manifest import Utterance, read_manifest, write_manifest
 from lm.data import formats
 from lm.data.clips import FeatureShards
 from lm.data.corpora import CorpusInfo, open_corpus
@@ -25,12 +27,16 @@ from lm.data.vocabulary import VECTORS, Vocabulary, build_vocabulary
 from lm.prepare import STAGE, LmPrepareConfig
 from lm.vocabulary import STAGE as VOCABULARY
 from lm.vocabulary import VocabularyConfig
+from runtime.artefact import file_digest
 from runtime.errors import UserError
+from tests.support.permits import Permits, wait_for
+from tests.support.sabotage import sabotaged
 from tests.support.small_speech_model import make_speech_tokenizer
 from tokenizer.features import STAGE as FEATURES
 from tokenizer.hearing.base import SpeechEncoder
 from tokenizer.hearing.load import load_encoder
 
+ROOT = Path(__file__).parents[2]
 TEXTS = ["the capital of france is paris", "the lion sleeps", "what is the capital of france"]
 
 
@@ -107,8 +113,51 @@ def test_documents_name_their_clips_and_have_their_positions(world: Path, tmp_pa
             codes = np.zeros(positions, dtype=np.uint16)
             assert document.tolist() == formats.asr_document(codes, transcripts[number], v).tolist()
     shards = {Path(name).name for name in info.clips.shards}
-    assert shards == {"0.flac", "1.wav", "2.wav", "train.tar", "a.tar"}  # only the segment was copied
-    assert (tmp_path / "out/segments/train.tar").stat().st_size < 60_000
+    assert shards == {"0.flac", "1.wav", "2.wav", "000000.tar", "a.tar"}  # only the segment was copied
+    assert [str(one.relative_to(tmp_path / "out")) for one in (tmp_path / "out/clips").rglob("*.*")] == [
+        "clips/train/000000.tar"
+    ]
+    assert (tmp_path / "out/clips/train/000000.tar").stat().st_size < 60_000
+
+
+def files_of(out: Path) -> dict[str, str]:
+    """Digests of the corpora, the segments and the list of bad records."""
+    found = [out / "bad_records.jsonl", *(path for path in out.glob("*/**/*") if path.is_file())]
+    return {str(path.relative_to(out)): file_digest(path) for path in found if path.parent.name != "logs"}
+
+
+def test_a_killed_search_for_clips_is_resumed_with_the_same_bytes(world: Path, tmp_path: Path) -> None:
+    """By any number of processes; all but the first two units are done by the second call."""
+    rows = read_manifest(world / "corpus/train.jsonl").utterances
+    audio = [one.audio for one in rows]
+    many = [
+        Utterance(f"m{number}", audio[number % 3], 0.4, f"the lion {number}", "ann", offset=0.02 * (number % 9))
+        for number in range(20)
+    ]
+    many[7] = replace(many[7], duration=9.0)  # longer than its file
+    corpus = tmp_path / "corpus"
+    write_manifest(corpus / "train.jsonl", [*rows[:3], *many])
+    given = {"corpus": str(corpus), "valid_split": "", "unit_clips": 3, "max_bad_share": 0.1}
+    for name, processes in (("one", 1), ("two", 2)):
+        metrics = STAGE.execute(config(world, tmp_path / name, **given, processes=processes))
+        assert (metrics["asr_documents"], metrics["asr_left_out"]) == (22, 1)
+    whole = files_of(tmp_path / "one")
+    assert sum(name.startswith("clips/train/") for name in whole) == 7 and whole == files_of(tmp_path / "two")
+    (bad,) = (json.loads(line) for line in (tmp_path / "one/bad_records.jsonl").read_text().splitlines())
+    assert "duration of 9.000 s" in bad["reason"] and Path(bad["place"]).samefile(audio[1])
+    permits, out = Permits(tmp_path / "permits"), tmp_path / "killed"
+    words = [f"{key}={value}" for key, value in given.items()] + ["formats=[asr]", "speech=vectors", "processes=2"]
+    words += [f"vocabulary={world}/v/vocabulary", f"vectors.encoder={world}/tokenizer", "vectors.stride=2"]
+    command = sabotaged(f"permits={permits.folder}", "lm.prepare", *words, "vectors.max_seconds=5.0", f"out={out}")
+    permits.give(2)
+    with (tmp_path / "log").open("w") as log:
+        job = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    wait_for(lambda: len([*(out / "clips/train/done").glob("*.done.json")]) == 2)
+    job.kill()
+    job.wait()
+    assert not (out / "asr").exists()
+    STAGE.execute(config(world, out, **given))
+    assert files_of(out) == whole
 
 
 def test_stored_features_give_the_same_ids(world: Path, tmp_path: Path) -> None:

@@ -69,6 +69,37 @@ def test_the_9b_recipe_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert times["bubble"] == 0 and times["micro_batches"] == 16
 
 
+def test_every_step_of_inserter_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    """Qwen2-7B's shape on 64 H100, tensor parallel 2: speech at 20 x real time, Whisper-large-v3 heard in training."""
+    found = plan(capsys, "recipe=inserter_7b", "cluster=64xH100")
+    steps = {step["step"]: step for step in found["steps"]}
+    assert list(steps)[:3] == ["aloud", "vocabulary", "interleaved"] and not steps["heard"]["is_known"]
+    # A layer: attention 3584 x 128 x (2 x 28 + 2 x 4), feed-forward 3 x 3584 x 18944, biases 128 x 36, norms 2 x 3584.
+    layer = 3_584 * 128 * 64 + 3 * 3_584 * 18_944 + 128 * 36 + 2 * 3_584
+    size = 28 * layer + 3_584 + 2 * 152_192 * 3_584
+    assert found["parameters"] == size == 7_616_534_016
+    aloud = steps["aloud"]
+    assert aloud["gpu_hours"] == pytest.approx(301_540 / 20) and aloud["days"] == pytest.approx(15_077 / 64 / 24)
+    assert aloud["bytes"] == pytest.approx(301_540 * 78e6)  # 23.5 TB
+    clips = 301_540 * 3_600 / 3
+    assert steps["interleaved"]["bytes"] == pytest.approx(35.5e9 * 4 + clips * 20)
+    assert steps["corpora"]["cpu_hours"] == pytest.approx(100_000 / 5_600)
+    assert steps["corpora"]["days"] == pytest.approx(100_000 / 5_600 / 64 / 24)
+    tokens = 10_600 * 1_024 * 8_192
+    heard = 2 * 637e6 * 50 * tokens * 0.55 / 25 * 2  # operations: both tensor parallel processes hear every clip
+    hours = heard / (989e12 * 0.4) / 3_600
+    assert steps["lm"]["gpu_hours"] == pytest.approx(found["forecast"]["gpu_hours"] + hours) and 170 < hours < 180
+    flops = 6 * (size - 152_192 * 3_584) + 6 * 28 * 8_192 * 3_584
+    assert found["forecast"]["gpu_hours"] == pytest.approx(tokens * flops / (989e12 * 0.4) / 3_600, rel=2e-3)
+    assert steps["lm"]["bytes"] == 3 * 14 * size and steps["model"]["bytes"] == 2 * size
+    short = 6 * (size - 152_192 * 3_584) + 6 * 28 * 2_048 * 3_584
+    tuned, again = 7_000 * 512 * 2_048, 2 * 637e6 * 50 * 7_000 * 512 * 2_048 * 0.55 / 25 * 2
+    assert steps["chat"]["gpu_hours"] == pytest.approx((tuned * short + again) / (989e12 * 0.4) / 3_600, rel=2e-3)
+    assert main(["recipe=inserter_7b", "cluster=64xH100"]) == 0
+    shown = capsys.readouterr().out
+    assert "15,077" in shown and "one after another" in shown
+
+
 def test_published_intervals_between_checkpoints() -> None:
     """At 1,024 GPUs and 50,700 GPU-hours a failure: 1 s blocked every 10 min, 5 s every 22 min, 30 s every 54 min."""
     model, cluster = LmModelConfig(), Cluster(gpus=1024, kind="H100")
@@ -104,7 +135,11 @@ def test_every_recipe_fits_its_clusters(recipe: str, gpus: int, kind: str) -> No
     layout = loaded.layout()
     assert layout is not None and layout.needed < 0.9 * layout.available
     tokens = loaded.loop.steps * loaded.loop.tokens_per_step
-    assert tokens == pytest.approx(1e12, rel=1e-3) and loaded.loop.sequence_length == 8192
+    assert loaded.loop.sequence_length == 8192
+    if recipe == "inserter_7b":
+        assert tokens == pytest.approx(88.9e9, rel=1e-3) and loaded.loop.global_batch == 1024
+        return
+    assert tokens == pytest.approx(1e12, rel=1e-3)
     rates = loaded.loop.learning_rate, loaded.loop.final_learning_rate, loaded.loop.beta1, loaded.loop.beta2
     assert rates == (6e-5, 6e-6, 0.9, 0.95) and loaded.loop.schedule == "linear"
 

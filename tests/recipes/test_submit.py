@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,49 @@ def test_jobs_follow_each_other_and_the_gpus_get_their_ranks(stub: Path, tmp_pat
     script = (folder / "lm.sbatch").read_text()
     assert "#SBATCH --requeue" in script and "#SBATCH --signal=TERM@600" in script
     assert "--gpus-per-node=2" in script and "--gpus-per-node" not in (folder / "corpora.sbatch").read_text()
+
+
+INSERTER = ("base", "encoder", "long_texts", "tts", "texts", "corpus", "dialogues", "test", "speech_instruct_bench")
+
+
+def test_inserters_jobs_wait_for_those_they_need(tmp_path: Path) -> None:
+    """Every step is checked by its stage; both trainings have the cluster's layout; the sweeps' points differ."""
+    options = ["recipe=inserter_7b", "cluster=64xH100", *(f"data.{name}=/d/{name}" for name in INSERTER)]
+    options[options.index("data.tts=/d/tts")] = "data.tts=http://tts:8000/v1"
+    (folder,) = write_scripts([*options, f"run.out={tmp_path}/run"])
+    lines = [line for line in (folder / "submit.sh").read_text().splitlines() if "sbatch" in line]
+    needs = {line[4 : line.index("=")]: set(re.findall(r":\$job_(\w+)", line)) for line in lines}
+    assert needs == {
+        "aloud": set(),
+        "vocabulary": set(),
+        "interleaved": {"aloud", "vocabulary"},
+        "corpora": {"vocabulary"},
+        "dialogues": {"vocabulary"},
+        "base": {"vocabulary"},
+        "lm": {"base", "corpora", "interleaved"},
+        "chat": {"lm", "dialogues"},
+        "lm_model": {"lm"},
+        "model": {"chat"},
+        "qwen2_audio": {"model"},
+        "heard": {"lm_model"},
+        "instructions": {"model"},
+        "instruction_scores": {"instructions"},
+    }
+    trainings = [yaml.safe_load((tmp_path / f"run/recipe/{name}.yaml").read_text()) for name in ("lm", "chat")]
+    assert [one["parallel"]["tensor"] for one in trainings] == [2, 2]
+    assert trainings[0]["weights"] == {"interleaved": 0.4, "asr": 0.3, "text": 0.3}
+    assert "--gpus-per-node=8" in (folder / "chat.sbatch").read_text()
+    assert "--gpus-per-node" not in (folder / "aloud.sbatch").read_text()
+    spans = write_scripts([*options, f"run.out={tmp_path}/run", "data.aloud_root=/d/aloud", "sweep=spans"])
+    assert [one.parent.name.removeprefix("run-spans-") for one in spans][2:6] == [
+        "word-0.3", "word-0.4", "word-0.5", "sentence-0.2",
+    ]  # fmt: skip
+    packed = yaml.safe_load((tmp_path / "run-spans-sentence-0.4/recipe/interleaved.yaml").read_text())
+    assert (packed["synthesised"], packed["ratio"]) == ("/d/aloud/sentence", 0.4)
+    assert not (tmp_path / "run-spans-sentence-0.4/submit/aloud.sbatch").exists()
+    shares = write_scripts([*options, f"run.out={tmp_path}/run", "sweep=interleaved"])
+    last = yaml.safe_load((shares[3].parent / "recipe/lm.yaml").read_text())
+    assert len(shares) == 4 and last["weights"] == {"interleaved": 0.6, "asr": 0.2, "text": 0.2}
 
 
 @pytest.mark.parametrize(

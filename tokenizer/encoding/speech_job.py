@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.manifest import BadRecord, check_bad_share
-from runtime.artefact import write_text
+from corpus.manifest import BadRecord, check_bad_share, list_bad_records
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.launch import run_job
 from runtime.bulk.workers import Work, check_failed
@@ -64,8 +62,7 @@ def speech_job(config: SpeechJobConfig, run: Run, work: Work) -> Iterator[Speech
     seconds = time.monotonic() - started
     check_failed(job, config.bulk.max_failed_share)
     bad = bad_records(splits, job, config.max_bad_share)
-    lines = [json.dumps(vars(record), ensure_ascii=False) + "\n" for record in bad]
-    write_text(run.folder / "bad_records.jsonl", "".join(lines))
+    list_bad_records(run.folder, bad)
     speed = {"times_real_time": audio_seconds / seconds if audio_seconds else 0.0}
     yield SpeechJob(splits, job, {"bad_records": len(bad), "failed_units": len(job.failed_names())} | speed)
     shutil.rmtree(job.root, ignore_errors=True)

@@ -300,3 +300,27 @@ def test_a_clip_that_cannot_be_read_is_named(workers: int, audio: Any, run_ranks
 
     with pytest.raises(RuntimeError, match=r"speech-\d\.tar \(offset \d+, bytes \d+.* document \d+: the file ends"):
         run_ranks(broken, 1)
+
+
+def train_counting_loads(data: Any, out: Path, **options: Any) -> tuple[int, list[float]]:
+    """How often this process loads an encoder to train, and the losses."""
+    from lm.training import speech_setup
+
+    loads: list[Any] = []
+    load = speech_setup.load_encoder
+
+    def counted(*arguments: Any) -> Any:
+        loads.append(arguments)
+        return load(*arguments)
+
+    speech_setup.load_encoder = counted  # this process is a fork
+    losses = data.train(out, **SHORT, **options).losses
+    return len(loads), losses
+
+
+def test_only_the_beginning_of_the_model_loads_the_encoder(audio: Any, run_ranks: Any, tmp_path: Path) -> None:
+    options = {"forms": ("asr",), "speech": {"train": ["connector", "lm"]}}
+    ((once, plain),) = run_ranks(lambda: train_counting_loads(audio, tmp_path / "plain", **options), 1)
+    first, last = run_ranks(lambda: train_counting_loads(audio, tmp_path / "stages", pipeline=2, **options), 2)
+    assert (once, first[0], last[0]) == (1, 1, 0)
+    assert first[1] == pytest.approx(plain, rel=1e-5)
