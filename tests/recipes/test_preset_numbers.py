@@ -14,7 +14,7 @@ MARK = re.compile(r"\[paper\b[^\]]*\]|our choice")
 ALL_OURS = re.compile(r"every number\b.*\bour choice", re.IGNORECASE | re.DOTALL)
 # Presets of the papers: here it is not enough that the head of the file says it.
 OF_PAPERS = {"9b", "1.5b", "chat_9b", "speech_paper", "text2token_1.5b", "synthesis"}
-OF_PAPERS |= {"tokenizer_paper", "tokenizer_released", "decoder_paper", "vocoder_22k"}
+OF_PAPERS |= {"tokenizer_paper", "tokenizer_released", "decoder_paper", "vocoder_22k", "inserter_7b"}
 
 
 def unmarked(text: str, *, is_head_enough: bool) -> list[str]:
