@@ -26,7 +26,6 @@ def card(info: CorpusInfo) -> str:
         f"| {name} | {one.documents:,} | {one.text_tokens:,} | {one.speech_tokens:,} | {one.longest:,} tokens |"
         for name, one in info.splits.items()
     ]
-    rejected = [f"| {reason} | {count:,} |" for reason, count in made["rejected"].items()]
     good = made["spans"] - sum(made["rejected"].values())
     return "\n".join(
         [
@@ -45,18 +44,7 @@ def card(info: CorpusInfo) -> str:
             f"- records left out of the source: {made['bad_records']:,}; units given up: {made['failed_units']:,}",
             *sources(info),
             "",
-            "## Words of the spans in speech",
-            "",
-            "```",
-            *histogram(made["words_of_spans"]),
-            "```",
-            "",
-            f"## Spans that stay text: {made['rejected_share']:.2%}",
-            "",
-            *(["| reason | spans |", "|---|---|", *rejected] if rejected else ["None failed the gate."]),
-            "",
-            "## Voices",
-            "",
+            *span_sections(made["words_of_spans"], made["rejected"], made["rejected_share"]),
             *voices(made["spans_by_speaker"], made.get("training_tokens_by_speaker", {})),
             "",
             "## Cost",
@@ -65,6 +53,31 @@ def card(info: CorpusInfo) -> str:
             "",
         ]
     )
+
+
+def span_sections(words: Mapping[str, int], rejected: Mapping[str, int], rejected_share: float) -> list[str]:
+    """The sections on the spans of a corpus, up to the heading of its voices.
+
+    Args:
+        words: length of a span in speech, in words -> number of spans.
+        rejected: reason -> spans that stay text.
+        rejected_share: of all spans.
+    """
+    rows = [f"| {reason} | {count:,} |" for reason, count in rejected.items()]
+    return [
+        "## Words of the spans in speech",
+        "",
+        "```",
+        *histogram(words),
+        "```",
+        "",
+        f"## Spans that stay text: {rejected_share:.2%}",
+        "",
+        *(["| reason | spans |", "|---|---|", *rows] if rows else ["None failed the gate."]),
+        "",
+        "## Voices",
+        "",
+    ]
 
 
 def origin(info: CorpusInfo) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from corpus.audio.files import SAMPLE_RATE
 from runtime.artefact import fingerprint, identity, write_text
 from runtime.stage import Run, input_fingerprint
-from text2token.packing.card import histogram, voices
+from text2token.packing.card import span_sections, voices
 from text2token.speaker_shares import SpeakerShares, voice_shares
 from text2token.synthesis.bulk_spans import SpokenTotals, check_rejected, speak_texts
 from text2token.synthesis.inspection import FEW_SPANS, FEW_SPANS_HINT, spans_per_document
@@ -70,7 +70,6 @@ def _card(
     """The card of the spoken texts as Markdown."""
     counts = totals.counts
     spans = config.spans
-    rejected = [f"| {reason} | {count:,} |" for reason, count in sorted(counts.rejected.items())]
     lengths = {length: counts.lengths[length] for length in sorted(counts.lengths, key=int)}
     return "\n".join(
         [
@@ -96,18 +95,7 @@ def _card(
             f"- records left out of the source: {len(totals.bad):,}; units given up: {totals.failed_units:,}",
             f"- cost: {totals.cpu_seconds:,.1f} CPU seconds of workers",
             "",
-            "## Words of the spans in speech",
-            "",
-            "```",
-            *histogram(lengths),
-            "```",
-            "",
-            f"## Spans that stay text: {counts.rejected_share:.2%}",
-            "",
-            *(["| reason | spans |", "|---|---|", *rejected] if rejected else ["None failed the gate."]),
-            "",
-            "## Voices",
-            "",
+            *span_sections(lengths, dict(sorted(counts.rejected.items())), counts.rejected_share),
             *voices(counts.speakers, None),
             "",
         ]
