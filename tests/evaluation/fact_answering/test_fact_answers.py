@@ -21,7 +21,8 @@ from tests.support.small_speech_model import CODES, SmallModel, save_small_llama
 
 FACTS = (("where is paris", "it is in the box"), ("where is france", "it is in the ball"))
 SOUNDS = [np.arange(start, start + 6, dtype=np.uint16) % CODES for start in (0, 9)]
-INSTEAD = "the capital is now."
+INSTEAD, BEGUN = "the capital is now.", "it is in the ball."  # after speech: by itself; when the answer is begun
+HEARD = ("where is paris", "where is paris")  # the second question is misheard as the first
 
 
 def write_sets(folder: Path, fingerprint: str) -> Path:
@@ -38,18 +39,18 @@ def write_sets(folder: Path, fingerprint: str) -> Path:
 
 
 def trained(folder: Path, vocabulary: Vocabulary) -> Path:
-    """A model that knows both facts in text, transcribes both questions, and after a spoken one says something else."""
+    """A model that knows both facts in text, mishears one question, and after a spoken one says something else."""
     from transformers import LlamaForCausalLM
 
     save_small_llama(folder, vocabulary, max_positions=128)
     torch.manual_seed(0)
     model = LlamaForCausalLM.from_pretrained(folder)
     documents = []
-    for (asked, reply), codes in zip(FACTS, SOUNDS, strict=True):
+    for (asked, reply), heard, codes in zip(FACTS, HEARD, SOUNDS, strict=True):
         documents.append(text_document(f"{asked}. {reply}.", vocabulary))
-        documents.append(asr_document(codes, asked, vocabulary))
-        documents.append(interleaved_document([codes, INSTEAD], vocabulary))
-        documents.append(interleaved_document([codes, f"{reply}."], vocabulary)[: len(codes) + 2])
+        documents.append(asr_document(codes, heard, vocabulary))
+        documents += [interleaved_document([codes, INSTEAD], vocabulary)] * 2
+        documents.append(interleaved_document([codes, BEGUN], vocabulary))
     longest = max(map(len, documents))
     ids_BT = torch.tensor([[*one, *[vocabulary.pad] * (longest - len(one))] for one in documents])
     labels_BT = torch.where(ids_BT == vocabulary.pad, -100, ids_BT)
@@ -68,18 +69,21 @@ def test_hearing_and_knowing_are_apart(small: SmallModel, tmp_path: Path) -> Non
     options: dict[str, Any] = {"sets": str(sets), "model": str(model), "questions": ["questions"], "max_new_tokens": 60}
     metrics = fact_answers.STAGE.execute(FactAnswersConfig(**options, out=str(tmp_path / "one")))
     assert metrics["questions"] == 2, "a question before two false replies is asked once"
-    assert (metrics["t2t.accuracy"], metrics["cascade.accuracy"], metrics["heard.wer"]) == (1, 1, 0)
+    assert metrics["t2t.accuracy"] == 1 and metrics["heard.wer"] == pytest.approx(1 / 6, abs=1e-6)
+    of_groups = [metrics[f"cascade.accuracy.questions.{group}"] for group in ("interleaved", "text")]
+    assert of_groups == [1, 0], "it answers what it heard, not what was asked"
     assert metrics["s2t.accuracy"] == 0, "it goes on with another sentence"
     lines = [json.loads(line) for line in (tmp_path / "one/answers.jsonl").read_text().splitlines()]
     assert [one["s2t"] for one in lines] == [INSTEAD.removesuffix(".")] * 2
     assert [one["t2t_begun"] for one in lines] == ["box", "ball"] and metrics["t2t_begun.accuracy"] == 1
-    assert [one["heard"] for one in lines] == [asked for asked, _ in FACTS]
+    assert [one["s2t_begun"] for one in lines] == ["ball", "ball"] and metrics["s2t_begun.accuracy"] == 0.5
+    assert tuple(one["heard"] for one in lines) == HEARD
     items = [json.loads(line) for line in (tmp_path / "one/items.jsonl").read_text().splitlines()]
     assert {(one["subset"], one["cluster"]) for one in items} == {
         ("questions.interleaved", "paris"),
         ("questions.text", "france"),
     }
-    assert metrics["heard.wer.questions.text"] == 0 and metrics["t2t.accuracy.questions.interleaved"] == 1
+    assert metrics["heard.wer.questions.interleaved"] == 0 and metrics["t2t.accuracy.questions.interleaved"] == 1
     fact_answers.STAGE.execute(FactAnswersConfig(**options, batch_size=1, out=str(tmp_path / "two")))
     assert (tmp_path / "one/items.jsonl").read_bytes() == (tmp_path / "two/items.jsonl").read_bytes()
 
