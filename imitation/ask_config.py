@@ -28,7 +28,8 @@ class AskConfig(StageConfig):
         most_utterances: a request is about 1 to this many utterances, their transcripts in a row; of several,
             imitation.prepare can make some speech and leave the others text.
         model: the text model that will be frozen: an OpenAI-compatible URL up to the /v1 (vLLM, SGLang, ...), a folder
-            that lm.export wrote, or rules: the reference answers of those tasks that have a rule.
+            that lm.export wrote, one of transformers' with a chat template (its answers' very tokens are kept), or
+            rules: the reference answers of those tasks that have a rule.
         served_model: name of the model at a URL; "" takes its first.
         system: instructions to the model; "" sends none. Give the same to imitation.prepare.
         temperature: of the answers; 0 is greedy.

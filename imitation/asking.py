@@ -19,7 +19,7 @@ from runtime.stage import Run
 from .ask_config import AskConfig
 from .pairs import ImitationPair, PairsHeader, write_pairs
 from .tasks.task_file import ContentTask, TaskFile, TaskPrompt, read_tasks
-from .text_models import TextRequest, open_text_model
+from .text_models import TextModel, TextRequest, open_text_model
 
 ASKED = "asked.jsonl"
 BLOCK = 1024  # requests that are handed to a model at once
@@ -41,7 +41,8 @@ def ask_all(config: AskConfig, run: Run) -> dict[str, Any]:
             block = missing[begin : begin + BLOCK]
             for request, reply in zip(block, model.answers(block), strict=True):
                 if not reply.failure:  # a failure is asked again by the next call
-                    journal.append({"name": request.name, "text": reply.text, "end": reply.end})
+                    ids = {"ids": list(reply.ids)} if reply.ids else {}
+                    journal.append({"name": request.name, "text": reply.text, "end": reply.end} | ids)
                 known[request.name] = reply
                 tally.add(reply.failure)
                 bar.update(1)
@@ -49,7 +50,7 @@ def ask_all(config: AskConfig, run: Run) -> dict[str, Any]:
     for reason, count in tally.failures.most_common(3):
         run.say(f"no answer to {count} of {len(requests)} requests: {reason}")
     answered = [(request, known[request.name]) for request in requests if not known[request.name].failure]
-    return write(config, run, tasks, model.name, model.digest, answered) | {
+    return write(config, run, tasks, model, answered) | {
         "utterances": len({one.id for request in requests for one in request.utterances}),
         "bad_records": len(manifest.bad),
         "requests": len(requests),
@@ -58,7 +59,7 @@ def ask_all(config: AskConfig, run: Run) -> dict[str, Any]:
 
 
 def write(
-    config: AskConfig, run: Run, tasks: TaskFile, name: str, digest: str,
+    config: AskConfig, run: Run, tasks: TaskFile, model: TextModel,
     answered: Sequence[tuple[TextRequest, ReceivedReply]],
 ) -> dict[str, Any]:  # fmt: skip
     """Write the pairs of whole answers; returns the numbers of answers, of those left out, and by task."""
@@ -67,7 +68,8 @@ def write(
         found = f"{cut} of {len(answered)} answers were cut at the longest that their task allows"
         remedy = f"raise max_new_tokens of the tasks, or max_cut_share={config.max_cut_share}"
         raise UserError(f"option tasks={config.tasks}", found=found, remedy=remedy)
-    whole = [(one, text) for one, reply in answered if reply.end != CUT and (text := (reply.text or "").strip())]
+    kept = [(one, reply) for one, reply in answered if reply.end != CUT and (reply.text or "").strip()]
+    whole = [(one, (reply.text or "").strip()) for one, reply in kept]
     if not whole:
         raise UserError(config.model, found="no answer that is whole", remedy="look at asked.jsonl in the run folder")
     pairs = [
@@ -79,16 +81,18 @@ def write(
             transcripts=tuple(one.text for one in request.utterances),
             response=text,
             is_seen=request.prompt.is_seen,
+            response_ids=reply.ids,
         )
-        for request, text in whole
+        for (request, text), (_, reply) in zip(whole, kept, strict=True)
     ]
     header = PairsHeader(
         manifest=config.manifest,
         tasks=tasks.digest,
-        model=name,
-        model_digest=digest,
+        model=model.name,
+        model_digest=model.digest,
         system=config.system,
         pairs=len(pairs),
+        first_prompt=model.prompt_ids(whole[0][0]),
     )
     write_pairs(run.folder, header, pairs)
     counts = Counter(pair.task for pair in pairs)
@@ -158,4 +162,4 @@ def plan_requests(utterances: Sequence[Utterance], tasks: TaskFile, config: AskC
 
 def reply_of(record: dict[str, Any]) -> ReceivedReply:
     """The reply that a journal's record holds."""
-    return ReceivedReply(record["text"], end=str(record["end"]))
+    return ReceivedReply(record["text"], end=str(record["end"]), ids=tuple(record.get("ids", ())))

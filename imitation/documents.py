@@ -1,28 +1,33 @@
 """Pairs as dialogues of one turn: the prompt with speech where the transcripts stood, and the text model's answer.
 
-The loss is taken on the answer and the mark that ends it. A pair about several utterances is heard as speech alone, or
-as speech and text in turn (2505.18644's interleaved inputs; the paper does not say how it cuts them: our choice).
+The loss is taken on the answer and the mark that ends it. Pairs are heard as speech alone, or as speech and text in
+turn (2505.18644's interleaved inputs): utterance by utterance, or at spans of words where these have times. What is
+known of the paper does not say how it cuts them: both are our choice.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from corpus.clip_job import ClipJob
 from corpus.manifest import BadRecord
-from lm.data.chat_template import has_foreign_template
 from lm.data.clip_source import SplitClip, clips_of_split
-from lm.data.clips import ClipDocument
+from lm.data.clips import ClipDocument, FeatureClip
 from lm.data.corpora import finished_corpus, write_corpus
-from lm.data.formats import ChatTurn, Codes, chat_document
-from lm.data.vector_clips import VectorSpan, open_clips
+from lm.data.formats import Codes, Said
+from lm.data.request_format import AnsweredDocument, request_format
+from lm.data.vector_clips import VectorSpan, open_clips, vector_span
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
 from runtime.hashing import seed_of
 from runtime.stage import Run
+from text2token.alignment.word_times import aligned_pieces, locate_words, read_times
+from text2token.spans.policies import choose_spans
 
 from .pairs import ImitationPair, PairsFile, read_pairs
 from .prepare_config import TEXT, ImitationPrepareConfig
@@ -35,15 +40,15 @@ SCALE = 1 << 64
 def write_documents(config: ImitationPrepareConfig, run: Run) -> dict[str, Any]:
     """Write ``<out>/imitation`` unless it is there; returns its numbers."""
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
-    if has_foreign_template(vocabulary):
-        found = "a text model with a chat template of its own, where dialogues are written in our format"
-        raise UserError(config.vocabulary, found=found, remedy="tune the text model on our chat format first")
     info = finished_corpus(run.folder / CORPUS, vocabulary)
     if info is None:
         source = PairDocuments(config, vocabulary, run)
         train, valid = source.documents(is_valid=False), source.documents(is_valid=True)
         made = {"stage": "imitation.prepare", "sources": [config.pairs], "counts": source.counts}
-        info = write_corpus(run.folder / CORPUS, "chat", vocabulary, train, valid, made, clips=source.record)
+        record = source.record
+        options: Any = {"clips": record, "has_transcripts": record is not None}
+        options["has_targets"] = source.format.has_targets
+        info = write_corpus(run.folder / CORPUS, "chat", vocabulary, train, valid, made, **options)
         if source.speech is not None:
             source.speech.search.tidy()
     split, counts = info.splits["train"], info.provenance["counts"]
@@ -73,6 +78,9 @@ class PairDocuments:
     def __init__(self, config: ImitationPrepareConfig, vocabulary: Vocabulary, run: Run) -> None:
         self.config, self.vocabulary, self.counts = config, vocabulary, Counter[str]()
         self.pairs: PairsFile = read_pairs(config.pairs)
+        self.format = request_format(vocabulary)
+        self.times = read_times(config.words) if config.words else None
+        self.check_prompt()
         self.speech: UtteranceSpeech | None = None
         if config.input != TEXT:
             self.speech = UtteranceSpeech(config, vocabulary, run)
@@ -107,29 +115,77 @@ class PairDocuments:
         """Whether the pairs that begin with this utterance are held out."""
         return seed_of(self.config.seed, "valid", pair.utterances[0]) < self.config.valid_share * SCALE
 
+    def check_prompt(self) -> None:
+        """Raise a `UserError` unless the text model read the first pair as it is written here."""
+        read, (first, *_) = self.pairs.header.first_prompt, self.pairs.pairs
+        written = self.format.prompt(first.with_transcript(first.content), system=self.pairs.header.system)
+        if read and written.tolist() != read:
+            found = "another chat template or tokenizer than that of the pairs' text model"
+            remedy = "grow the vocabulary from that model: lm.vocabulary base=FOLDER"
+            raise UserError(self.config.vocabulary, found=found, remedy=remedy)
+
+    def answered(self, pair: ImitationPair, content: Said) -> AnsweredDocument:
+        """A pair's document with this content."""
+        system = self.pairs.header.system
+        return self.format.document(content, pair.response, system=system, answer_ids=pair.response_ids)
+
     def document(self, pair: ImitationPair) -> Any:
         """A pair's document; None where speech is missing."""
-        system = self.pairs.header.system
+        read = self.answered(pair, pair.with_transcript(pair.content))
         if self.speech is None:
             self.counts["text"] += 1
-            asked = pair.with_transcript(pair.content)
-            return chat_document([ChatTurn(asked, pair.response)], self.vocabulary, system=system)
-        is_spoken = self.forms(pair)
-        spans = [self.speech.span(one) if said else None for one, said in zip(pair.utterances, is_spoken, strict=True)]
-        if any(span is None for span, said in zip(spans, is_spoken, strict=True) if said):
+            return ClipDocument(read.ids, (), targets=read.targets)
+        parts = self.parts(pair, self.speech)
+        if parts is None:
             return None
-        self.counts["speech" if all(is_spoken) else "interleaved"] += 1
-        heard = [span for span in spans if span is not None]
-        turn = ChatTurn(mixed_content(pair, [None if one is None else one.codes for one in spans]), pair.response)
-        ids = chat_document([turn], self.vocabulary, system=system)
-        return ClipDocument(ids, [span.clip for span in heard])
+        is_speech = all(isinstance(piece, VectorSpan) for part in parts for piece in part)
+        self.counts["speech" if is_speech else "interleaved"] += 1
+        content = [[piece if isinstance(piece, str) else piece.codes for piece in part] for part in parts]
+        said = self.answered(pair, mixed_content(pair, content))
+        clips = [piece.clip for part in parts for piece in part if isinstance(piece, VectorSpan)]
+        return ClipDocument(said.ids, clips, read.ids, said.targets)
 
-    def forms(self, pair: ImitationPair) -> list[bool]:
-        """For each of a pair's utterances, whether it is speech."""
+    def parts(self, pair: ImitationPair, speech: UtteranceSpeech) -> list[list[str | VectorSpan]] | None:
+        """Texts and speech of each of a pair's utterances; None where speech or the times of words are missing."""
         draw = random.Random(seed_of(self.config.seed, "forms", *pair.utterances, pair.task, pair.prompt))
-        if len(pair.utterances) == 1 or draw.random() >= self.config.interleaved_share:
-            return [True] * len(pair.utterances)
-        return in_turn(len(pair.utterances), draw.randrange(2))
+        spans = [speech.span(one) for one in pair.utterances]
+        is_mixed = len(spans) > 1 or self.times is not None
+        is_mixed = is_mixed and draw.random() < self.config.interleaved_share
+        if is_mixed and self.times is not None:
+            seed = draw.getrandbits(32)
+            cut = [
+                None if span is None else self.cut(one, text, span, seed)
+                for one, text, span in zip(pair.utterances, pair.transcripts, spans, strict=True)
+            ]
+            return [one for one in cut if one is not None] if None not in cut else None
+        is_spoken = in_turn(len(spans), draw.randrange(2)) if is_mixed else [True] * len(spans)
+        parts: list[list[str | VectorSpan]] = []
+        for span, transcript, said in zip(spans, pair.transcripts, is_spoken, strict=True):
+            if said and span is None:
+                return None
+            parts.append([span] if said and span is not None else [transcript])
+        return parts
+
+    def cut(self, utterance: str, transcript: str, speech: VectorSpan, seed: int) -> list[str | VectorSpan] | None:
+        """Texts and speech of an utterance in turn, at spans of its words; None where these have no times."""
+        assert self.times is not None and self.record is not None and isinstance(speech.clip, FeatureClip)
+        times, clip = self.times.get(utterance), speech.clip
+        try:
+            words = locate_words(transcript, times or [])
+        except ValueError:
+            return None
+        if times is None:
+            return None
+        spans = choose_spans(transcript, self.config.spans, np.random.default_rng([seed, seed_of(utterance)]))
+        frames, rate = np.arange(clip.frames), self.record.positions_per_second
+        cut: list[str | VectorSpan] = []
+        for piece in aligned_pieces(transcript, frames, words, spans, rate):
+            if isinstance(piece, str):
+                cut += [piece] if piece else []
+            else:
+                part = clip._replace(first=clip.first + int(piece[0]), frames=len(piece))
+                cut.append(vector_span(part, self.record))
+        return cut
 
 
 def in_turn(count: int, first: int) -> list[bool]:
@@ -137,18 +193,18 @@ def in_turn(count: int, first: int) -> list[bool]:
     return [number % 2 == first for number in range(count)]
 
 
-def mixed_content(pair: ImitationPair, speech: list[Codes | None]) -> tuple[str | Codes, ...]:
-    """The prompt about a pair's utterances, with the placeholders of those that are heard.
+def mixed_content(pair: ImitationPair, utterances: Sequence[Said]) -> tuple[str | Codes, ...]:
+    """The prompt about a pair's utterances.
 
     Args:
-        pair: its prompt and transcripts.
-        speech: the placeholders of each utterance; None where its transcript is read.
+        pair: its prompt.
+        utterances: each one's transcript, the placeholders of its speech, or several of both.
     """
     before, _, after = pair.text.partition(PLACE)
     parts: list[str | Codes] = [before]
-    for number, (transcript, codes) in enumerate(zip(pair.transcripts, speech, strict=True)):
+    for number, said in enumerate(utterances):
         parts += [" "] if number else []
-        parts.append(transcript if codes is None else codes)
+        parts += [said] if isinstance(said, str | np.ndarray) else said
     joined: list[str | Codes] = []
     for part in [*parts, after]:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):

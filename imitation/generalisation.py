@@ -29,7 +29,7 @@ STAGE = Stage(
     ],
     example="model=runs/mtbi_export pairs=runs/mtbi/heldout_pairs manifest=data/heldout.jsonl "
     "out=runs/mtbi/generalisation",
-    speed_options=("batch_size", "threads"),
+    speed_options=("batch_size", "threads", "requests"),
     headlines=(
         Headline("speech.seen", "spoken content, seen prompts: mean over tasks"),
         Headline("speech.unseen_prompts", "spoken content, unseen prompts"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class ImitationPair:
         transcripts: of the utterances; the text model read them there, with a space between them.
         response: its answer.
         is_seen: prompt and task may be trained on.
+        response_ids: the answer as the model wrote it, in its own chat template; empty where only the text is known.
     """
 
     utterances: tuple[str, ...]
@@ -42,6 +43,7 @@ class ImitationPair:
     transcripts: tuple[str, ...]
     response: str
     is_seen: bool
+    response_ids: tuple[int, ...] = ()
 
     @classmethod
     def from_plain(cls, row: dict[str, Any]) -> ImitationPair:
@@ -49,7 +51,8 @@ class ImitationPair:
         utterances, transcripts = tuple(row["utterances"]), tuple(row["transcripts"])
         if not utterances or len(utterances) != len(transcripts):
             raise ValueError(f"{len(utterances)} utterances and {len(transcripts)} transcripts")
-        return cls(**{**row, "utterances": utterances, "transcripts": transcripts})
+        ids = tuple(map(int, row.get("response_ids", ())))
+        return cls(**{**row, "utterances": utterances, "transcripts": transcripts, "response_ids": ids})
 
     def with_transcript(self, transcript: str) -> str:
         """The prompt as a text model reads it."""
@@ -72,6 +75,7 @@ class PairsHeader:
         model_digest: of its files, or what an endpoint says of itself.
         system: system message of the requests; "" for none.
         pairs: their number.
+        first_prompt: ids of the first pair's request as the model read it in its own chat template; else empty.
     """
 
     manifest: str
@@ -80,6 +84,7 @@ class PairsHeader:
     model_digest: str
     system: str
     pairs: int
+    first_prompt: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

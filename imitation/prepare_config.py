@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 
 from corpus.clip_job_config import ClipJobConfig
 from lm.data.vector_config import VectorsConfig
-from runtime.config import option
+from runtime.config import LATER, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
+from text2token.spans.policies import SpanConfig
 
 SPEECH, TEXT = INPUTS = ("speech", "text")
+
+
+def word_spans() -> SpanConfig:
+    """Half of an utterance's words, in spans of 3 on average (our choice)."""
+    return SpanConfig(ratio=0.5, mean_words=3.0, min_words=1)
 
 
 @dataclass(kw_only=True)
@@ -28,6 +34,10 @@ class ImitationPrepareConfig(ClipJobConfig, StageConfig):
             as many as that allows (2505.18644: interleaved inputs); all utterances of the others are speech.
         corpus: folder of the speech corpus, for vectors.encoder.
         vectors: the encoder, or its stored features.
+        words: times of the utterances' words, JSON lines ``{"id": ..., "words": [[word, begin, end], ...]}`` (seconds),
+            as a forced aligner finds them: interleaved inputs then change within utterances, at spans of words, of
+            pairs about one utterance, too; of stored features. "": they change at utterances.
+        spans: of words that become speech, where ``words`` are given.
         splits: of the corpus or the features, in which the utterances are looked for.
         valid_share: of the utterances; all pairs that begin with one of them are held out.
         max_missing_share: share of the pairs whose speech may be missing; they are left out and counted.
@@ -41,6 +51,8 @@ class ImitationPrepareConfig(ClipJobConfig, StageConfig):
     interleaved_share: float = option(0.5, at_least=0, at_most=1)
     corpus: str = ""
     vectors: VectorsConfig = field(default_factory=VectorsConfig)
+    words: str = option("", is_later=True)
+    spans: SpanConfig = field(default_factory=word_spans, metadata={LATER: True})
     splits: list[str] = field(default_factory=lambda: ["train"])
     valid_share: float = option(0.02, at_least=0, below=1)
     max_missing_share: float = option(0.01, at_least=0, at_most=1)
@@ -56,3 +68,8 @@ class ImitationPrepareConfig(ClipJobConfig, StageConfig):
         needed = "vectors.encoder hears it, vectors.features has no need of it"
         check_option(bool(self.corpus) == bool(self.vectors.encoder), "corpus", self.corpus, needed)
         check_option(bool(self.splits), "splits", self.splits, "name at least one")
+        is_cut = bool(self.words)
+        stored = "only stored vectors can be cut at words: give vectors.features"
+        check_option(not is_cut or bool(self.vectors.features), "words", self.words, stored)
+        timed = "give the words' times (words=), or leave it out"
+        check_option(is_cut or self.spans == word_spans(), "spans", self.spans, timed)

@@ -1,18 +1,28 @@
-"""Text models that answer prompts about transcripts: an OpenAI-compatible endpoint, an exported LM, and rules."""
+"""Text models that answer prompts about transcripts: an OpenAI-compatible endpoint, an exported LM, a model of
+transformers, and rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
 from corpus.manifest import Utterance
-from evaluation.answers.answering_models import MAX_SEED, ReceivedReply, read_reply, served_model, written_reply
-from lm.data.chat_template import has_foreign_template
-from lm.data.formats import chat_prompt, system_row
-from lm.data.vocabulary import Ids, Vocabulary
+from evaluation.answers.answering_models import (
+    MAX_SEED,
+    TRANSFORMERS_FILE,
+    AnswerSettings,
+    ReceivedReply,
+    TransformersModel,
+    read_reply,
+    served_model,
+    written_reply,
+)
+from evaluation.answers.prompt import ItemPrompt
+from lm.data.request_format import request_format
+from lm.data.vocabulary import RECORD_FILE, Ids
 from lm.inference.generation import Generator
 from runtime.artefact import file_digest
 from runtime.chat_endpoint import ChatEndpoint, ChatRequest, UnansweredError
@@ -68,6 +78,10 @@ class TextModel(Protocol):
         """
         ...
 
+    def prompt_ids(self, request: TextRequest) -> list[int]:
+        """The ids of a request in the model's own chat template; empty of a model without one, or behind a URL."""
+        ...
+
 
 def open_text_model(config: AskConfig) -> TextModel:
     """The model that ``config.model`` names."""
@@ -75,9 +89,12 @@ def open_text_model(config: AskConfig) -> TextModel:
         return RuleAnswers()
     if config.model.startswith(("http://", "https://")):
         return EndpointText(config)
-    if Path(config.model).is_dir():
+    folder = Path(config.model)
+    if (folder / TRANSFORMERS_FILE).is_file() and not (folder / RECORD_FILE).is_file():
+        return TransformersText(config)
+    if folder.is_dir():
         return ExportedText(config)
-    remedy = f"give a URL up to the /v1, a folder that lm.export wrote, or {RULES_MODEL}"
+    remedy = f"give a URL up to the /v1, a folder of lm.export or of transformers, or {RULES_MODEL}"
     raise UserError(f"option model={config.model}", found="no such folder", remedy=remedy)
 
 
@@ -94,6 +111,10 @@ class RuleAnswers:
             reason = f"task {request.task.name} has no rule" if rule is None else "no answer by the rule"
             yield ReceivedReply(answer, failure="" if answer is not None else reason)
 
+    def prompt_ids(self, request: TextRequest) -> list[int]:
+        """None: rules read no ids."""
+        return []
+
 
 class EndpointText:
     """A model behind an OpenAI-compatible endpoint; several requests at once."""
@@ -107,6 +128,10 @@ class EndpointText:
         """See `TextModel`."""
         with self.endpoint.pool() as pool:
             yield from pool.map(self._answer, requests)
+
+    def prompt_ids(self, request: TextRequest) -> list[int]:
+        """None: an endpoint does not say."""
+        return []
 
     def _answer(self, request: TextRequest) -> ReceivedReply:
         config = self.config
@@ -125,32 +150,64 @@ class EndpointText:
 
 
 class ExportedText:
-    """A model that lm.export wrote, by the built-in generation, in the chat format of `lm.data.formats`."""
+    """A model that lm.export wrote, by the built-in generation, in our chat format or its base model's template."""
 
     def __init__(self, config: AskConfig) -> None:
         folder = Path(config.model)
         self.config, self.name, self.digest = config, folder.name, file_digest(folder)
         self.generator = Generator.from_pretrained(folder, batch_size=config.batch_size)
-        vocabulary = self.generator.vocabulary
-        if has_foreign_template(vocabulary):
-            remedy = "serve it (vLLM, SGLang) and give the URL"
-            raise UserError(str(folder), found="a model with a chat template of its own", remedy=remedy)
-        self.system: Ids = system_row(config.system, vocabulary) if config.system else np.zeros(0, dtype=np.int32)
+        self.format = request_format(self.generator.vocabulary)
 
     def answers(self, requests: Sequence[TextRequest]) -> Iterator[ReceivedReply]:
         """See `TextModel`."""
-        vocabulary = self.generator.vocabulary
+        vocabulary, ends = self.generator.vocabulary, self.format.end_ids
         for begin in range(0, len(requests), 8 * self.config.batch_size):
             some = requests[begin : begin + 8 * self.config.batch_size]
             rows = self.generator.generate(
-                [self._prompt(request, vocabulary) for request in some],
+                [self._prompt(request) for request in some],
                 max_new_tokens=[request.task.max_new_tokens for request in some],
-                stop=vocabulary.end_ids,
+                stop=ends,
                 allowed="text",
                 temperature=self.config.temperature,
                 seeds=[seed_of(self.config.seed, request.name) for request in some],
             )
-            yield from (written_reply(row, vocabulary) for row in rows)
+            ids_known = self.format.has_targets  # of our own format answers are encoded again
+            for row in rows:
+                reply = written_reply(row, vocabulary, ends)
+                yield replace(reply, ids=tuple(row.tolist())) if ids_known else reply
 
-    def _prompt(self, request: TextRequest, vocabulary: Vocabulary) -> Ids:
-        return np.concatenate([self.system, chat_prompt(request.text, vocabulary)])
+    def prompt_ids(self, request: TextRequest) -> list[int]:
+        """See `TextModel`."""
+        return self._prompt(request).tolist() if self.format.has_targets else []
+
+    def _prompt(self, request: TextRequest) -> Ids:
+        return self.format.prompt(request.text, system=self.config.system)
+
+
+class TransformersText:
+    """A model of transformers that has a chat template, one request at a time."""
+
+    def __init__(self, config: AskConfig) -> None:
+        self.config, self.model = config, TransformersModel(Path(config.model), config.threads)
+        self.name, self.digest = self.model.name, self.model.digest
+        if not self.model.has_template:
+            remedy = "give a model that was tuned to follow instructions"
+            raise UserError(config.model, found="a text model without a chat template", remedy=remedy)
+
+    def answers(self, requests: Sequence[TextRequest]) -> Iterator[ReceivedReply]:
+        """See `TextModel`."""
+        for request in requests:
+            settings = AnswerSettings(
+                is_spoken=False,
+                max_new_tokens=request.task.max_new_tokens,
+                temperature=self.config.temperature,
+                seed=self.config.seed,
+            )
+            yield self.model.reply_or_failure(self._prompt(request), settings)
+
+    def prompt_ids(self, request: TextRequest) -> list[int]:
+        """See `TextModel`."""
+        return self.model.prompt_ids(self._prompt(request))
+
+    def _prompt(self, request: TextRequest) -> ItemPrompt:
+        return ItemPrompt(id=request.name, text=request.text, system=self.config.system)

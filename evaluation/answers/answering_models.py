@@ -40,6 +40,7 @@ class ReceivedReply:
         heard: the model's own transcript of the question.
         transcript: of a spoken reply, where no recogniser hears it.
         end: reason why the reply ended; "" where the model does not say.
+        ids: of the text as the model wrote it, the token that ended it included, where they are known.
         failure: reason why there is no reply; "" where there is one.
     """
 
@@ -49,11 +50,12 @@ class ReceivedReply:
     transcript: str | None = None
     end: str = ""
     failure: str = ""
+    ids: tuple[int, ...] = ()
 
 
-def written_reply(row: Ids, vocabulary: Vocabulary) -> ReceivedReply:
-    """The reply whose ids (T,) a model wrote up to a token that ends it, or as far as it was let."""
-    is_ended = bool(len(row)) and int(row[-1]) in vocabulary.end_ids
+def written_reply(row: Ids, vocabulary: Vocabulary, ends: Sequence[int]) -> ReceivedReply:
+    """The reply whose ids (T,) a model wrote up to a token of ``ends``, or as far as it was let."""
+    is_ended = bool(len(row)) and int(row[-1]) in ends
     return ReceivedReply(vocabulary.decode_text(row), end="" if is_ended else CUT)
 
 
@@ -213,19 +215,25 @@ class TransformersModel(SinglePromptModel):
         model: Any = AutoModelForCausalLM.from_pretrained(str(self.folder)).eval()
         return model, AutoTokenizer.from_pretrained(str(self.folder))
 
+    @property
+    def has_template(self) -> bool:
+        """Whether it has a chat template."""
+        return bool(self._parts[1].chat_template)
+
+    def prompt_ids(self, prompt: ItemPrompt) -> list[int]:
+        """The ids of a prompt."""
+        tokenizer = self._parts[1]
+        if not self.has_template:
+            return list(tokenizer(prompt.plain())["input_ids"])
+        given = tokenizer.apply_chat_template(prompt.messages(), add_generation_prompt=True, return_dict=True)
+        return list(given["input_ids"])
+
     def reply(self, prompt: ItemPrompt, settings: AnswerSettings) -> ReceivedReply:
         """The continuation of the prompt."""
         import torch
 
         model, tokenizer = self._parts
-        has_template = bool(tokenizer.chat_template)
-        if has_template:
-            messages = prompt.messages()
-            ids = tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )["input_ids"]
-        else:
-            ids = tokenizer(prompt.plain(), return_tensors="pt")["input_ids"]
+        ids = torch.tensor([self.prompt_ids(prompt)])
         sampling: dict[str, Any] = {"do_sample": False}
         if settings.temperature > 0:
             torch.manual_seed(seed_of(settings.seed, prompt.id) % MAX_SEED)
@@ -238,8 +246,13 @@ class TransformersModel(SinglePromptModel):
                 pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
                 **sampling,
             )
-        text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
-        return ReceivedReply(text if has_template else text.strip("\n").split("\n")[0])
+        written = made[0, ids.shape[1] :].tolist()
+        text = tokenizer.decode(written, skip_special_tokens=True)
+        if not self.has_template:
+            return ReceivedReply(text.strip("\n").split("\n")[0])
+        ends = model.generation_config.eos_token_id
+        is_ended = bool(written) and written[-1] in (ends if isinstance(ends, list) else [ends])
+        return ReceivedReply(text, end="" if is_ended else CUT, ids=tuple(written))
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ class ListeningAnswers:
                 temperature=settings.temperature,
                 seeds=[seed_of(settings.seed, prompt.id) % MAX_SEED for prompt in unit],
             )
-            yield from (written_reply(row, vocabulary) for row in rows)
+            yield from (written_reply(row, vocabulary, vocabulary.end_ids) for row in rows)
 
     def _prompt(self, prompt: ItemPrompt) -> HeardPrompt:
         vocabulary = self.model.vocabulary

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,9 +17,9 @@ from evaluation.judges.transcription import transcribe_kept
 from evaluation.sets.reading import choose_in_order
 from imitation.documents import in_turn, mixed_content
 from imitation.pairs import ImitationPair, PairsFile, read_pairs
-from imitation.tasks.task_file import TaskFile, read_tasks
-from lm.data.formats import Codes, Said, chat_prompt, system_row
-from lm.data.vocabulary import Ids
+from imitation.tasks.task_file import JUDGE, TaskFile, read_tasks
+from lm.data.formats import Said
+from lm.data.request_format import request_format
 from lm.inference.listening_model import HeardPrompt, ListeningModel
 from runtime.artefact import file_digest, write_json
 from runtime.errors import UserError
@@ -29,6 +29,7 @@ from runtime.stage import Run
 
 from .config import CASCADE, INTERLEAVED, SPEECH, TRANSCRIPT, BenchmarkConfig
 from .generalisation import SEEN, UNSEEN_PROMPTS, UNSEEN_TASKS, GroupScore, ScoredAnswer, group_scores, imitation_gap
+from .judging import AnswerJudge, JudgedAnswer
 from .table import write_figure, write_table
 from .task_metrics import TASK_METRICS
 
@@ -49,7 +50,8 @@ def measure(config: BenchmarkConfig, run: Run) -> dict[str, Any]:
         if missing := set(pair.utterances) - set(known):
             remedy = "give the manifest that imitation.ask read"
             raise UserError(config.manifest, found=f"no utterance {min(missing)}, which a pair is about", remedy=remedy)
-    benchmark = GeneralisationBenchmark(config, run, asked, tasks, known)
+    judged = judged_tasks(config, tasks, pairs)
+    benchmark = GeneralisationBenchmark(config, run, asked, tasks, known, judged)
     scores = {name: group_scores(benchmark.scored(name, benchmark.pairs_of(name, pairs))) for name in config.conditions}
     stamp = {
         "pairs": asked.digest,
@@ -60,11 +62,33 @@ def measure(config: BenchmarkConfig, run: Run) -> dict[str, Any]:
         "limit": config.limit,
         "seed": config.seed,
     }
+    if benchmark.judge is not None:
+        stamp |= {"judge": config.judge_model, "judge_prompt": benchmark.judge.digest, "judged": sorted(judged)}
     plain = {name: {group: asdict(one) for group, one in groups.items()} for name, groups in scores.items()}
     write_json(run.folder / SCORES, {"stamp": stamp, "scores": plain})
     write_table(run.folder, scores)
     write_figure(run.folder, scores)
-    return flat(scores)
+    return flat(scores) | ({} if benchmark.judge is None else {"unjudged": benchmark.judge.unjudged})
+
+
+def judged_tasks(config: BenchmarkConfig, tasks: TaskFile, pairs: Sequence[ImitationPair]) -> set[str]:
+    """The tasks of the pairs that a judge rates.
+
+    Raises:
+        UserError: no task of a name, or a task with metric judge and no judge.
+    """
+    asked = {pair.task for pair in pairs}
+    for name in config.judged:
+        if name not in asked:
+            raise UserError("option judged", found=f"no task {name}", remedy=f"choose from {', '.join(sorted(asked))}")
+    own = {name for name in asked if tasks.tasks[name].metric == JUDGE}
+    if own and not config.judge:
+        found = f"metric judge of task {min(own)}, and no judge"
+        raise UserError(config.tasks, found=found, remedy="give judge=URL and judge_model=NAME, or another metric")
+    if config.judge and not own and not config.judged:
+        found, remedy = "given, where no task is judged", "name tasks by judged=[...], or leave it out"
+        raise UserError("option judge", found=found, remedy=remedy)
+    return own | set(config.judged)
 
 
 def flat(scores: Mapping[str, Mapping[str, GroupScore]]) -> dict[str, Any]:
@@ -80,6 +104,11 @@ def flat(scores: Mapping[str, Mapping[str, GroupScore]]) -> dict[str, Any]:
     return found
 
 
+def answer_name(condition: str, pair: ImitationPair) -> str:
+    """The name of an answer in the journals."""
+    return f"{condition} {pair.task}/{pair.prompt} {' '.join(pair.utterances)}"
+
+
 class GeneralisationBenchmark:
     """The model, what it is asked, and its answers, which are kept.
 
@@ -89,17 +118,19 @@ class GeneralisationBenchmark:
         asked: the pairs' file.
         tasks: that they were asked with.
         known: utterances by id.
+        judged: tasks that a judge rates.
     """
 
     def __init__(
-        self, config: BenchmarkConfig, run: Run, asked: PairsFile, tasks: TaskFile, known: Mapping[str, Utterance]
-    ) -> None:
+        self, config: BenchmarkConfig, run: Run, asked: PairsFile, tasks: TaskFile, known: Mapping[str, Utterance],
+        judged: Collection[str],
+    ) -> None:  # fmt: skip
         self.config, self.run, self.asked, self.tasks, self.known = config, run, asked, tasks, known
+        self.judged, self.judge = judged, AnswerJudge(config, run) if judged else None
         self.model = ListeningModel.from_pretrained(config.model, batch_size=config.batch_size)
         self.recogniser_name = ""
         self._heard: dict[str, str] = {}
-        system = asked.header.system
-        self._system: Ids = system_row(system, self.model.vocabulary) if system else np.zeros(0, dtype=np.int32)
+        self.format = request_format(self.model.vocabulary)
 
     def pairs_of(self, condition: str, pairs: Sequence[ImitationPair]) -> list[ImitationPair]:
         """The pairs that a condition is measured on.
@@ -117,15 +148,24 @@ class GeneralisationBenchmark:
         """The score of the answer to each pair."""
         if condition == CASCADE:
             self._transcribe(pairs)
-        found = []
+        found, rated = [], list[tuple[ScoredAnswer, JudgedAnswer]]()
         for pair, answer in zip(pairs, self._answers(condition, pairs), strict=True):
             task = self.tasks.tasks[pair.task]
             rule = task.reference
             reference = pair.response if rule is None else rule.answer(pair.content)
-            if reference is not None:
-                score = TASK_METRICS[task.metric](reference, answer)
-                group = UNSEEN_TASKS if task.is_heldout else SEEN if pair.is_seen else UNSEEN_PROMPTS
-                found.append(ScoredAnswer(pair.task, pair.prompt, group, pair.utterances[0], score))
+            if reference is None:
+                continue
+            group = UNSEEN_TASKS if task.is_heldout else SEEN if pair.is_seen else UNSEEN_PROMPTS
+            scored = ScoredAnswer(pair.task, pair.prompt, group, pair.utterances[0], math.nan)
+            if pair.task in self.judged:
+                asked = pair.with_transcript(pair.content)
+                rated.append((scored, JudgedAnswer(answer_name(condition, pair), asked, reference, answer)))
+            else:
+                found.append(scored._replace(score=TASK_METRICS[task.metric](reference, answer)))
+        if self.judge is not None:
+            scores = self.judge.scores([one for _, one in rated], condition)
+            pairs_of_scores = zip(rated, scores, strict=True)
+            found += [one._replace(score=score) for (one, _), score in pairs_of_scores if score is not None]
         return found
 
     def _transcribe(self, pairs: Sequence[ImitationPair]) -> None:
@@ -145,7 +185,7 @@ class GeneralisationBenchmark:
         """The answer to each pair, those of earlier calls included."""
         with Journal(self.run.folder / ANSWERED) as journal:
             known = {str(record["name"]): str(record["text"]) for record in journal.records}
-            names = [f"{condition} {pair.task}/{pair.prompt} {' '.join(pair.utterances)}" for pair in pairs]
+            names = [answer_name(condition, pair) for pair in pairs]
             left = [(name, pair) for name, pair in zip(names, pairs, strict=True) if name not in known]
             with self.run.progress(len(pairs), condition, start=len(pairs) - len(left), unit="answer") as bar:
                 for begin in range(0, len(left), self.config.batch_size):
@@ -162,7 +202,7 @@ class GeneralisationBenchmark:
         rows = self.model.generate(
             [self._prompt(condition, pair, heard) for pair in pairs],
             max_new_tokens=[self.tasks.tasks[pair.task].max_new_tokens for pair in pairs],
-            stop=vocabulary.end_ids,
+            stop=self.format.end_ids,
         )
         return [vocabulary.decode_text(row).strip() for row in rows]
 
@@ -173,14 +213,15 @@ class GeneralisationBenchmark:
             is_spoken = [True] * len(pair.utterances)
             if condition == INTERLEAVED:
                 is_spoken = in_turn(len(is_spoken), seed_of(self.config.seed, "forms", *pair.utterances) % 2)
-            placeholders: list[Codes | None] = []
-            for one, said in zip(pair.utterances, is_spoken, strict=True):
+            parts: list[Said] = list(pair.transcripts)
+            for number, (one, said) in enumerate(zip(pair.utterances, is_spoken, strict=True)):
                 if said and one not in heard:
                     (heard[one],) = self.model.hear([read_segment(self.known[one].segment)])
-                clips += [heard[one]] if said else []
-                placeholders.append(self.model.placeholders(heard[one]) if said else None)
-            content: Said = mixed_content(pair, placeholders)
+                if said:
+                    clips.append(heard[one])
+                    parts[number] = self.model.placeholders(heard[one])
+            content: Said = mixed_content(pair, parts)
         else:
             texts = [self._heard[one] for one in pair.utterances] if condition == CASCADE else pair.transcripts
             content = pair.with_transcript(" ".join(texts))
-        return HeardPrompt(np.concatenate([self._system, chat_prompt(content, self.model.vocabulary)]), clips)
+        return HeardPrompt(self.format.prompt(content, system=self.asked.header.system), clips)

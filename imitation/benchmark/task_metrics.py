@@ -7,7 +7,7 @@
 | chrf | sentence chrF (Popovic 2015) by sacrebleu, its defaults (character 6-grams, beta 2) |
 | rouge_l | ROUGE-L's F-measure over words (Lin 2004) |
 
-Words are compared without case and punctuation.
+Words are compared without case and punctuation. Ratings by a judge: `imitation.benchmark.judging`.
 """
 
 from __future__ import annotations

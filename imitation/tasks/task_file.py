@@ -4,7 +4,7 @@
 
     tasks:
       first_word:
-        metric: accuracy            # accuracy | wer | chrf | rouge_l
+        metric: accuracy            # accuracy | wer | chrf | rouge_l | judge
         reference: {word: 1}        # a rule over the transcript; without one the text model's answer is the reference
         prompts: ["What is the first word?", "Name the first word of this: {speech}"]
         heldout_prompts: ["Which word comes first?"]
@@ -29,8 +29,9 @@ from runtime.errors import UserError
 
 from .references import ReferenceRule, read_rule
 
-Metric = Literal["accuracy", "wer", "chrf", "rouge_l"]
-METRICS: tuple[Metric, ...] = ("accuracy", "wer", "chrf", "rouge_l")
+Metric = Literal["accuracy", "wer", "chrf", "rouge_l", "judge"]
+JUDGE: Metric = "judge"
+METRICS: tuple[Metric, ...] = ("accuracy", "wer", "chrf", "rouge_l", JUDGE)
 PLACE = "{speech}"
 BUILT_IN = Path(__file__).parent
 KEYS = ("metric", "reference", "prompts", "heldout_prompts", "is_heldout", "max_new_tokens", "weight")

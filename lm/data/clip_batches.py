@@ -44,14 +44,16 @@ class SampleClips(NamedTuple):
         reader: of the sample's corpus; None: text alone.
         parts: the slices that the sample is made of, in order.
         documents: the ids of each part's document, whole.
+        places: of each part's first token in the sequence.
     """
 
     reader: ClipReader | None
     parts: Sequence[DocumentSlice]
     documents: Sequence[Array]
+    places: Sequence[int]
 
 
-NO_CLIPS = SampleClips(None, (), ())
+NO_CLIPS = SampleClips(None, (), (), ())
 
 
 class ClipReader(ABC):
@@ -206,8 +208,7 @@ class ClipCollation:
 
     def _add(self, sample: SampleClips, reader: ClipReader, places: Array, clips: list[Array]) -> None:
         """Append a sample's clips, and enter where their positions are."""
-        at = 0  # of the part, in the sequence
-        for part, ids in zip(sample.parts, sample.documents, strict=True):
+        for part, ids, at in zip(sample.parts, sample.documents, sample.places, strict=True):
             runs = speech_runs(ids, self.vocabulary)
             reader.check(part.document, [stop - start for start, stop in runs])
             for number, (begin, end) in enumerate(runs):
@@ -218,4 +219,3 @@ class ClipCollation:
                     positions = np.arange(first - begin, first - begin + count)
                     places[place : place + count] = positions + (len(clips) << POSITION_BITS)
                     clips.append(reader.read(part.document, number, ids[begin:end]))
-            at += part.stop - part.start

@@ -83,10 +83,19 @@ class FeatureClip(NamedTuple):
 
 
 class ClipDocument(NamedTuple):
-    """A document with clips: ids (T,), and a clip for each run of the speech id."""
+    """A document with clips.
+
+    Attributes:
+        ids: (T,).
+        clips: one for each run of the speech id.
+        transcript: the same document with the transcripts in place of the speech; both end with the same targets.
+        targets: begin and end of the ids that are targets, of a document whose ids do not tell.
+    """
 
     ids: Ids
     clips: Sequence[AudioClip | FeatureClip]
+    transcript: Ids | None = None
+    targets: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,7 +157,10 @@ def show_document(
 ) -> None:
     """One document as text, its speech folded, the targets of the loss green (or between marks)."""
     ids = corpus.document(split, number)
-    mask = loss_mask(ids, vocabulary, loss=loss)
+    mask, targets = loss_mask(ids, vocabulary, loss=loss), corpus.targets(split)
+    if targets is not None:
+        mask[:] = 0
+        mask[slice(*targets[number])] = loss != "speech"
     text = Text()
     was_target = False
     for run in runs(ids, vocabulary, mask=mask, num_shown=num_codes):

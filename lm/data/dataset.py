@@ -6,7 +6,8 @@ Documents are shuffled, laid end to end and cut into sequences::
     sample 0  |------------------------|                              S + 1 tokens: S inputs, S labels
     sample 1                          |------------------------|      begins in the midst of d0
 
-With best-fit packing (`lm.data.packing`) sequences hold whole documents and padding instead.
+With best-fit packing (`lm.data.packing`) sequences hold whole documents and padding instead. With transcripts each
+document is paired with the same one with its transcripts in place of speech, both ending at one place.
 
 A document that began before the sample is read from where it is cut; a few of its ids before that decide the loss mask
 (`lm.data.loss_mask.beginning_of`). A label that begins another document than its input is no target: nothing predicts
@@ -20,7 +21,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,14 +36,16 @@ from runtime.artefact import write_text
 from runtime.errors import UserError
 
 from .clip_batches import NO_CLIPS, ClipCollation, ClipReader, DocumentSlice, SampleClips
-from .corpora import CorpusInfo
-from .loss_mask import Loss, beginning_of, loss_mask
+from .corpora import TRANSCRIPTS, CorpusInfo
+from .indexed import open_indexed
+from .loss_mask import Loss, beginning_of, is_of_speech, loss_mask
 from .model_inputs import document_boundaries
 from .packing import best_fit
 from .vocabulary import Vocabulary
 
 PADDING = -1  # document number of padding
 CLIPS = "clips"  # a sample's `SampleClips`
+Row = npt.NDArray[Any]
 
 
 @dataclass
@@ -71,10 +74,12 @@ class PackedDataset(GPTDataset):
     Attributes:
         loss: which targets count, see `lm.data.loss_mask.loss_mask`.
         clips: reader of the corpus's clips, None where it has none.
+        targets: begin and end of each document's (D, 2); None where the ids tell.
     """
 
     loss: Loss = "all"
     clips: ClipReader | None = None
+    targets: Row | None = None
 
     def __getitem__(self, index: int | None) -> dict[str, Any]:
         """Sample ``index``; None gives one that only fills a batch (its loss mask is 0)."""
@@ -83,25 +88,52 @@ class PackedDataset(GPTDataset):
         parts = list(self.parts(index or 0))
         rows = [self._read(part.document, part.start, part.stop) for part in parts]
         ids = np.concatenate(rows).astype(np.int64)
-        begun = beginning_of(partial(self._read, parts[0].document), parts[0].start, vocabulary)
-        counted = loss_mask(np.concatenate([begun, ids]), vocabulary, loss=self.loss)[len(begun) :]
-        documents = np.repeat(np.arange(len(parts), dtype=np.int32), [part.stop - part.start for part in parts])
+        if self.targets is None:
+            begun = beginning_of(partial(self._read, parts[0].document), parts[0].start, vocabulary)
+            counted = loss_mask(np.concatenate([begun, ids]), vocabulary, loss=self.loss)[len(begun) :]
+        else:
+            masks = [self._counted(part.document, row, part.start) for part, row in zip(parts, rows, strict=True)]
+            counted = np.concatenate(masks)
+        lengths = [part.stop - part.start for part in parts]
+        documents = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)
         missing = config.sequence_length + 1 - len(ids)
         if missing:
             ids = np.pad(ids, (0, missing), constant_values=vocabulary.pad)
             counted = np.pad(counted, (0, missing))
             documents = np.pad(documents, (0, missing), constant_values=PADDING)
+        places = [0, *np.cumsum(lengths[:-1]).tolist()]
+        return self._sample(ids, counted, documents, is_counted=index is not None) | self._clips(parts, places)
+
+    def _sample(self, ids: Row, counted: Row, documents: Row, *, is_counted: bool) -> dict[str, Any]:
+        """The arrays of a sample, of S + 1 ids, whether they count as targets, and their documents."""
+        vocabulary = cast(Vocabulary, cast(SampleConfig, self.config).vocabulary)
         mask = counted[1:] * (documents[1:] == documents[:-1])
-        sample = {
+        return {
             "tokens": ids[:-1],
             "labels": ids[1:],
-            "loss_mask": (mask if index is not None else np.zeros_like(mask)).astype(np.float32),
+            "loss_mask": (mask if is_counted else np.zeros_like(mask)).astype(np.float32),
             "is_speech": vocabulary.is_speech(ids[1:]),
             "documents": documents[:-1],
         }
-        if self.clips is not None:  # read when samples become a batch, where they are needed
-            sample[CLIPS] = SampleClips(self.clips, parts, [self.dataset.get(part.document) for part in parts])
-        return sample
+
+    def _counted(self, document: int, ids: Row, start: int = 0) -> Row:
+        """Whether the ids of a document from ``start`` on count as targets; 0 where the ids tell."""
+        vocabulary = cast(Vocabulary, cast(SampleConfig, self.config).vocabulary)
+        if self.targets is None:
+            return loss_mask(ids, vocabulary, loss=self.loss)
+        counted = np.zeros(len(ids), dtype=np.uint8)
+        begin, end = (max(int(place) - start, 0) for place in self.targets[document])
+        counted[begin:end] = 1
+        if self.loss != "all":
+            counted[is_of_speech(ids, vocabulary) == (self.loss != "speech")] = 0
+        return counted
+
+    def _clips(self, parts: Sequence[DocumentSlice], places: Sequence[int]) -> dict[str, Any]:
+        """References to the sample's clips, which are read when samples become a batch, where they are needed."""
+        if self.clips is None:
+            return {}
+        documents = [self.dataset.get(part.document) for part in parts]
+        return {CLIPS: SampleClips(self.clips, parts, documents, places)}
 
     def _read(self, document: int, start: int, stop: int) -> npt.NDArray[np.integer]:
         return cast(npt.NDArray[np.integer], self.dataset.get(document, offset=start, length=stop - start))
@@ -132,7 +164,7 @@ class BestFitDataset(PackedDataset):
         self,
     ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.integer]]:
         capacity = self.config.sequence_length + 1
-        lengths = np.minimum(self.dataset.sequence_lengths[self.indices], capacity)
+        lengths = np.minimum(self.document_lengths[self.indices], capacity)
         packed = best_fit(lengths, capacity)
         num_sequences = len(packed.starts) - 1
         num_samples = self.num_samples or num_sequences
@@ -145,8 +177,72 @@ class BestFitDataset(PackedDataset):
         sequence = int(self.shuffle_index[index])
         for position in range(int(self.sample_index[sequence]), int(self.sample_index[sequence + 1])):
             document = int(self.document_index[position])
-            length = int(self.dataset.sequence_lengths[document])
-            yield DocumentSlice(document, 0, min(length, self.config.sequence_length + 1))
+            yield DocumentSlice(document, 0, min(int(self.document_lengths[document]), self.config.sequence_length + 1))
+
+    @property
+    def document_lengths(self) -> Row:
+        """Positions that each document of the split takes, whole."""
+        return cast(Row, self.dataset.sequence_lengths)
+
+
+class TranscriptDataset(BestFitDataset):
+    """Samples of whole documents, each with the same document with the transcripts in place of its speech::
+
+        tokens             <|user|> BOA speech speech speech speech EOA <|assistant|> answer EOS
+        transcript_tokens  <|pad|> ................. <|user|> words ... <|assistant|> answer EOS
+
+    The shorter one is padded in front, so that targets and their predictions are at the same places of both, whatever
+    process holds these. ``transcript_tokens`` and ``transcript_documents`` are as ``tokens`` and ``documents``.
+    """
+
+    @cached_property
+    def transcripts(self) -> Any:
+        """Megatron's `IndexedDataset` of the transcripts."""
+        prefix = Path(self.dataset_path)
+        return open_indexed(str(prefix.parent / TRANSCRIPTS / prefix.name))
+
+    @cached_property
+    def document_lengths(self) -> Row:
+        """The longer one's."""
+        return np.maximum(self.dataset.sequence_lengths, self.transcripts.sequence_lengths)
+
+    def __getitem__(self, index: int | None) -> dict[str, Any]:
+        """See `PackedDataset`."""
+        config = cast(SampleConfig, self.config)
+        vocabulary = cast(Vocabulary, config.vocabulary)
+        size = config.sequence_length + 1
+        heard, read = (_PaddedRows(size, vocabulary.pad) for _ in range(2))
+        parts, places = [], []
+        for slot in self.parts(index or 0):
+            row, transcript = (source.get(slot.document) for source in (self.dataset, self.transcripts))
+            at = heard.end + max(len(transcript) - len(row), 0)
+            heard.add(row, self._counted(slot.document, row), at)
+            read.add(transcript, np.zeros(len(transcript)), read.end + max(len(row) - len(transcript), 0))
+            parts.append(DocumentSlice(slot.document, 0, min(len(row), size - at)))
+            places.append(at)
+        sample = self._sample(heard.ids, heard.counted, heard.documents, is_counted=index is not None)
+        sample |= {"transcript_tokens": read.ids[:-1], "transcript_documents": read.documents[:-1]}
+        return sample | self._clips(parts, places)
+
+
+class _PaddedRows:
+    """Documents at given places of a sequence, with padding between them."""
+
+    def __init__(self, size: int, pad: int) -> None:
+        self.ids = np.full(size, pad, dtype=np.int64)
+        self.counted = np.zeros(size, dtype=np.uint8)
+        self.documents = np.full(size, PADDING, dtype=np.int32)
+        self.end = self.number = 0
+
+    def add(self, ids: Row, counted: Row, place: int) -> None:
+        """Put a document at a place, cut at the sequence's end."""
+        count = max(min(len(ids), len(self.ids) - place), 0)
+        chosen = slice(place, place + count)
+        self.ids[chosen], self.counted[chosen], self.documents[chosen] = ids[:count], counted[:count], self.number
+        self.end, self.number = place + len(ids), self.number + 1
+
+
+KINDS = {"stream": PackedDataset, "best_fit": BestFitDataset, TRANSCRIPTS: TranscriptDataset}
 
 
 def build_training_data(
@@ -172,7 +268,7 @@ def build_training_data(
         sequence_length: S.
         seed: of the order.
         cache: folder for the indices.
-        packing: ``stream`` or ``best_fit``.
+        packing: ``stream``, ``best_fit``, or ``transcripts``: best fit of documents with their transcripts.
         losses: name -> which of the corpus's targets count (default: all).
         clips: name -> reader of the corpus's clips, of those that have some.
     """
@@ -183,6 +279,7 @@ def build_training_data(
     # The same documents may be there twice, with another loss each: the blend's order tells them apart.
     for name, dataset in zip(used, getattr(built, "datasets", [built]), strict=True):
         dataset.loss, dataset.clips = (losses or {}).get(name, "all"), (clips or {}).get(name)
+        dataset.targets = corpora[name].targets("train")
     return cast(torch.utils.data.Dataset[Any], built)
 
 
@@ -201,7 +298,7 @@ def build_validation_data(
     blend = [corpus.prefix("valid")], None
     config = _config([None, blend, None], vocabulary, sequence_length, seed, cache)
     built = cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
-    built.loss, built.clips = loss, clips
+    built.loss, built.clips, built.targets = loss, clips, corpus.targets("valid")
     return built
 
 
@@ -257,8 +354,7 @@ def _config(blends: list[Any], vocabulary: Vocabulary, sequence_length: int, see
 
 
 def _build(config: SampleConfig, packing: str, sizes: list[int | None]) -> list[Any]:
-    kind = BestFitDataset if packing == "best_fit" else PackedDataset
-    return BlendedMegatronDatasetBuilder(kind, cast(Any, sizes), lambda: True, config).build()
+    return BlendedMegatronDatasetBuilder(KINDS[packing], cast(Any, sizes), lambda: True, config).build()
 
 
 class BatchIndices:
@@ -323,6 +419,8 @@ def _stack(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     columns = {name: np.stack([sample[name] for sample in samples]) for name in names}
     # Found on the host, in a data worker: on a device their number would have to be read.
     columns["boundaries"] = document_boundaries(columns["documents"])
+    if "transcript_documents" in columns:
+        columns["transcript_boundaries"] = document_boundaries(columns["transcript_documents"])
     return {name: torch.from_numpy(column) for name, column in columns.items()}
 
 

@@ -69,7 +69,7 @@ def model_inputs(
 
     Args:
         batch: (B, S) tensors ``tokens``, ``labels``, ``loss_mask``, ``is_speech``, ``documents``, and ``boundaries``;
-            with clips those of `lm.data.clip_batches.ClipCollation`.
+            with clips those of `lm.data.clip_batches.ClipCollation`. Others have no part in it.
         reset_attention: keep documents apart.
         is_packed: for attention that takes boundaries and needs no mask, where documents are kept apart.
         needs_mask: for attention that keeps documents apart, and knows context parallel positions, by a mask only.
@@ -94,6 +94,12 @@ def model_inputs(
     places = columns.pop("clip_places", None)
     clips = None if places is None else ClipBatch(batch["clips"], batch["clip_lengths"], places)
     return ModelInputs(positions=positions[None], attention_mask=mask, packed=packed, clips=clips, **columns)
+
+
+def transcript_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The micro batch as the model reads it: the transcripts in place of the speech, with the same targets."""
+    read = {name: batch[f"transcript_{name}"] for name in ("tokens", "documents", "boundaries")}
+    return read | {name: batch[name] for name in ("labels", "loss_mask", "is_speech")}
 
 
 def document_mask(documents: Tensor, rank: int, size: int, dtype: torch.dtype) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,21 @@ class Vocabulary:
         """Ids of a text. Special tokens written in it are spelt out as characters, never parsed."""
         return list(self._text.encode(self.text_prefix + text, add_special_tokens=False).ids)
 
+    def encode_continuation(self, text: str) -> list[int]:
+        """Ids of a text that goes on without a space; special tokens written in it are spelt out."""
+        return list(self._text.encode(text, add_special_tokens=False).ids)
+
+    def encode_rendered(self, text: str) -> list[int]:
+        """Ids of a rendered chat template, its special tokens parsed, as transformers encodes it."""
+        return list(self._whole.encode(text, add_special_tokens=False).ids)
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        whole: Tokenizer = Tokenizer.from_str(self._json)
+        whole.no_truncation()
+        whole.no_padding()
+        return whole
+
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode_text` of many texts at once (several cores)."""
         prefixed = [self.text_prefix + text for text in texts]
@@ -202,6 +218,11 @@ class Vocabulary:
             found, remedy = "no tag for it in the vocabulary", f"use one of its {len(self.speakers)} speakers: {known}"
             raise UserError(f"speaker {name!r}", found=found, remedy=remedy)
         return self.speakers[name]
+
+    @property
+    def special_names(self) -> list[str]:
+        """All special, speaker and speech tokens by name."""
+        return list(self._added)
 
     def token(self, id: int) -> str:
         """The name of a special, speaker or speech token; "" for a text token."""

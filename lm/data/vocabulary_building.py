@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any
 
 from corpus.manifest import read_manifest
 from corpus.tokens import TokenisedSpeech
-from runtime.artefact import atomic_folder
+from runtime.artefact import atomic_folder, read_json
 from runtime.stage import Run
 
 from .readers import Texts, read_split, read_texts
 from .special_tokens import SpecialToken
-from .text_tokenizers import base_eos, read_base_tokenizer, train_bpe
+from .text_tokenizers import SETTINGS_FILE, base_eos, read_base_tokenizer, train_bpe
 from .vocabulary import VECTORS, build_vocabulary, read_template
 from .vocabulary_config import VocabularyConfig
 
@@ -50,7 +51,7 @@ def write_vocabulary(config: VocabularyConfig, run: Run) -> dict[str, Any]:
         num_speakers=config.num_speakers or None,
         speaker_tokens=trained,
         eos=eos,
-        chat_template=read_template(base_path if base_path.is_dir() else base_path.parent) if config.base else None,
+        chat_template=base_template(base_path if base_path.is_dir() else base_path.parent) if config.base else None,
     )
     with atomic_folder(run.folder / "vocabulary") as temporary:
         vocabulary.save_pretrained(temporary)
@@ -66,6 +67,16 @@ def write_vocabulary(config: VocabularyConfig, run: Run) -> dict[str, Any]:
         "bad_texts": len(documents.bad),
         "fingerprint": vocabulary.fingerprint,
     }
+
+
+def base_template(base: Path) -> str | None:
+    """The base model's chat template; the token that it begins with is part of it, since a vocabulary has no BOS."""
+    template, settings = read_template(base), base / SETTINGS_FILE
+    bos: Any = read_json(settings).get("bos_token") if settings.is_file() else None
+    bos = bos.get("content") if isinstance(bos, dict) else bos
+    if not template or not bos or "bos_token" not in template:
+        return template
+    return f"{{%- set bos_token = {json.dumps(bos)} -%}}\n{template}"
 
 
 def most_frequent(speakers: Iterable[str], count: int | None) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from torch import Tensor
 
 from lm.data.clip_batches import ClipReader
+from lm.data.corpora import TRANSCRIPTS
 from lm.data.dataset import (
     BatchIndices,
     build_training_data,
@@ -22,6 +23,7 @@ from lm.data.dataset import (
 from lm.data.loss_mask import Loss
 
 from .inputs import TrainingInputs
+from .speech_config import DIVERGENCE
 
 Batches = list[Iterator[dict[str, Tensor]]]  # one reader for each chunk of the model
 
@@ -48,7 +50,8 @@ class CorpusBatches:
             prepare_cache(cache)
         processes.barrier()  # the others read the index that the first one builds
         options: dict[str, Any] = {"sequence_length": loop.sequence_length, "seed": config.seed, "cache": cache}
-        options["packing"] = loop.packing
+        imitates = speech is not None and speech.config.loss == DIVERGENCE
+        options["packing"] = TRANSCRIPTS if imitates else loop.packing
         losses = cast(dict[str, Loss], config.losses) if speech is None else speech.losses(config.losses, corpora)
         # Only the beginning of the model takes clips.
         self.clips = speech.collation() if speech is not None and processes.is_first_stage else None

@@ -13,7 +13,7 @@ from runtime.stage import StageConfig
 from .loop_config import LoopConfig
 from .model_config import LmModelConfig
 from .parallel import BatchShape, ParallelConfig
-from .speech_config import SpeechConfig
+from .speech_config import DIVERGENCE, SpeechConfig
 
 
 @dataclass(kw_only=True)
@@ -60,6 +60,13 @@ class LmTrainConfig(StageConfig):
             check_option(loss in LOSSES, f"losses.{name}", loss, f"choose one of {', '.join(LOSSES)}")
         both = f"weights and mixture={self.mixture} contradict each other: leave one out"
         check_option(not self.weights or self.mixture == "tokens", "mixture", self.mixture, both)
+
+        if self.speech.loss == DIVERGENCE:
+            whole = "speech.loss=kl compares whole documents, each by itself: set it to"
+            check_option(self.train.packing == "best_fit", "train.packing", self.train.packing, f"{whole} best_fit")
+            check_option(self.train.reset_attention, "train.reset_attention", False, f"{whole} true")
+            z_loss = "the frozen model's normalisers are as they are: leave it out with speech.loss=kl"
+            check_option(self.train.z_loss == 0, "train.z_loss", self.train.z_loss, z_loss)
 
     @property
     def batch_shape(self) -> BatchShape:

@@ -33,12 +33,14 @@ class LanguageModel(GPTModel):
     rotary: RotaryTable
     gives_normaliser = False
 
-    def forward(self, *arguments: Any, clips: ClipBatch | None = None, **options: Any) -> Tensor:
+    def forward(self, *arguments: Any, clips: ClipBatch | None = None, is_text: bool = False, **options: Any) -> Tensor:
         """As megatron-core's; ``clips`` are for the chunk with a speech input, and always there (a dummy at least).
 
-        The submodule must not be declared as an attribute of the class: that would hide it.
+        ``is_text``: the documents have no speech, and no clips. The submodule must not be declared as an attribute of
+        the class: that would hide it.
         """
-        assert (clips is not None) == (NAME in self._modules), "clips for a model without speech input, or none"
+        expected = NAME in self._modules and not is_text
+        assert (clips is not None) == expected, "clips for a model without speech input, or none"
         if clips is not None:
             ids, positions = arguments[:2]
             hidden_SBH = self.embedding(input_ids=ids, position_ids=positions)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lm.data.model_inputs import ModelInputs
 
-NUM_SUMS = 5
+NUM_SUMS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Losses:
         speech_sum: cross-entropy of speech labels.
         speech_labels: their number.
         square_sum: squared log normalisers, for the z-loss (0 where it is off).
+        divergence_sum: divergences from the model that reads the transcripts (0 where they are no loss).
     """
 
     text_sum: float = 0.0
@@ -30,12 +31,20 @@ class Losses:
     speech_sum: float = 0.0
     speech_labels: float = 0.0
     square_sum: float = 0.0
+    divergence_sum: float = 0.0
 
     @classmethod
     def from_sums(cls, sums: Tensor) -> Losses:
         """From `loss_sums`, added up over micro batches and processes."""
-        text, num_text, speech, num_speech, square = sums.tolist()
-        return cls(text_sum=text, text_labels=num_text, speech_sum=speech, speech_labels=num_speech, square_sum=square)
+        text, num_text, speech, num_speech, square, divergence = sums.tolist()
+        return cls(
+            text_sum=text,
+            text_labels=num_text,
+            speech_sum=speech,
+            speech_labels=num_speech,
+            square_sum=square,
+            divergence_sum=divergence,
+        )
 
     def __add__(self, other: Losses) -> Losses:
         return Losses(**{name: value + getattr(other, name) for name, value in vars(self).items()})
@@ -51,9 +60,14 @@ class Losses:
         return _mean(self.square_sum, self.text_labels + self.speech_labels)
 
     @property
+    def divergence(self) -> float:
+        """Mean divergence from the model that reads the transcripts."""
+        return _mean(self.divergence_sum, self.text_labels + self.speech_labels)
+
+    @property
     def is_finite(self) -> bool:
         """Whether the step may be taken (a step without any counted label may not)."""
-        return math.isfinite(self.total) and math.isfinite(self.square)
+        return all(map(math.isfinite, (self.total, self.square, self.divergence)))
 
     def row(self, prefix: str) -> dict[str, float]:
         """``prefix``, ``prefix.text`` and ``prefix.speech``, those there are."""
@@ -62,20 +76,26 @@ class Losses:
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def loss_sums(losses: Tensor, squares: Tensor | None, inputs: ModelInputs) -> Tensor:
-    """(5,) float64: sum and count of text labels, sum and count of speech labels, sum of squared log normalisers.
+def loss_sums(
+    losses: Tensor, inputs: ModelInputs, *, squares: Tensor | None = None, divergences: Tensor | None = None
+) -> Tensor:
+    """(6,) float64: the fields of `Losses`.
 
     Args:
         losses: as ``inputs.labels``, the cross-entropy of each.
-        squares: likewise the squared log normalisers, or None.
         inputs: their loss mask and modality.
+        squares: likewise the squared log normalisers, or None.
+        divergences: of the labels that count, or None.
     """
     counted = inputs.loss_mask > 0
     columns = []
     for chosen in (counted & ~inputs.is_speech, counted & inputs.is_speech):
         columns += [torch.where(chosen, losses.detach(), 0.0).sum(dtype=torch.float64), chosen.sum(dtype=torch.float64)]
-    square = columns[0].new_zeros(()) if squares is None else (squares.detach() * counted).sum(dtype=torch.float64)
-    return torch.stack([*columns, square])
+    zero = columns[0].new_zeros(())
+    square = zero if squares is None else (squares.detach() * counted).sum(dtype=torch.float64)
+    return torch.stack(
+        [*columns, square, zero if divergences is None else divergences.detach().sum(dtype=torch.float64)]
+    )
 
 
 def _mean(total: float, count: float) -> float:

@@ -1,24 +1,32 @@
 """Micro batches through megatron-core's pipeline schedules: losses out, gradients left in the buffers.
 
-Shapes: B micro batch, S tokens of a sequence.
+Shapes: B micro batch, S tokens of a sequence, N targets of a micro batch, W ids of this process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
+from megatron.core import parallel_state
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
-from lm.data.model_inputs import ModelInputs, model_inputs
+from lm.data.model_inputs import ModelInputs, model_inputs, transcript_batch
 
+from .cross_entropy import cross_entropy
+from .divergence import divergence
 from .loop_config import LoopConfig
 from .losses import NUM_SUMS, Losses, loss_sums
 from .model import DTYPES
 from .processes import Processes
+
+MicroBatch = dict[str, Tensor]
+LossReport = tuple[Tensor, Tensor, dict[str, Tensor]]
+TEACHER = "teacher"  # of a micro batch: logits (N, W) of its targets
 
 
 class ForwardBackward:
@@ -31,6 +39,8 @@ class ForwardBackward:
         is_packed: whether the layers' attention takes boundaries of documents, see `lm.data.model_inputs`.
         needs_mask: whether it takes a mask.
         precision: of the weights.
+        temperature: of the divergence from the model as it reads the transcripts, which is then the loss; 0: the loss
+            is the cross-entropy.
     """
 
     def __init__(
@@ -42,17 +52,56 @@ class ForwardBackward:
         is_packed: bool,
         needs_mask: bool,
         precision: str,
+        temperature: float = 0.0,
     ) -> None:
         self.chunks, self.loop, self.processes = list(chunks), loop, processes
         self.is_packed, self.needs_mask, self.dtype = is_packed, needs_mask, DTYPES[precision]
+        self.temperature = temperature
 
-    def run(self, batches: list[Iterator[dict[str, Tensor]]], num_micro_batches: int, *, is_training: bool) -> Losses:
-        """Losses of ``num_micro_batches``, over all processes; one reader for each chunk."""
+    def run(self, batches: list[Iterator[MicroBatch]], num_micro_batches: int, *, is_training: bool) -> Losses:
+        """Losses of ``num_micro_batches``, over all processes; one reader for each chunk.
+
+        With a divergence each step first runs its transcripts through the pipeline, without gradients: in memory stay
+        the logits of its targets (N, W), in fp32. In validation it takes as few micro batches at once as the pipeline
+        has stages.
+        """
+        if not self.temperature:
+            return self._losses(self._schedule(self._hear, batches, num_micro_batches, is_training=is_training))
+        whole = num_micro_batches if is_training else parallel_state.get_pipeline_model_parallel_world_size()
+        losses = Losses()
+        for begin in range(0, num_micro_batches, whole):
+            count = min(whole, num_micro_batches - begin)
+            some = [list(islice(reader, count)) for reader in batches]
+            self._run_transcripts(some, count)
+            readers = [iter(chunk) for chunk in some]
+            losses += self._losses(self._schedule(self._hear, readers, count, is_training=is_training))
+        return losses
+
+    def _losses(self, reports: list[dict[str, Tensor]]) -> Losses:
+        sums = torch.zeros(NUM_SUMS, dtype=torch.float64, device=self.processes.device)
+        for report in reports:
+            sums += report["sums"]
+        return Losses.from_sums(self.processes.sum_from_last_stage(sums))
+
+    @torch.no_grad()
+    def _run_transcripts(self, batches: list[list[MicroBatch]], num_micro_batches: int) -> None:
+        """Add ``teacher`` to the last chunk's micro batches: the logits of their targets."""
+        was_training = self.chunks[0].training
+        for chunk in self.chunks:
+            chunk.eval()  # no dropout
+        self._schedule(self._read, [iter(chunk) for chunk in batches], num_micro_batches, is_training=False)
+        for chunk in self.chunks:
+            chunk.train(was_training)
+
+    def _schedule(
+        self, step: Any, batches: list[Iterator[MicroBatch]], num_micro_batches: int, *, is_training: bool
+    ) -> list[dict[str, Tensor]]:
+        """Micro batches through the pipeline; the reports of the last stage."""
         size = (self.loop.micro_batch, self.loop.sequence_length)
         if self.is_packed:  # one long sequence of all documents
             size = (1, size[0] * size[1])
-        reports = get_forward_backward_func()(
-            forward_step_func=self._forward,
+        reports: list[dict[str, Tensor]] = get_forward_backward_func()(
+            forward_step_func=step,
             data_iterator=batches if len(batches) > 1 else batches[0],
             model=self.chunks if len(self.chunks) > 1 else self.chunks[0],
             num_microbatches=num_micro_batches,
@@ -60,33 +109,56 @@ class ForwardBackward:
             seq_length=size[1],
             forward_only=not is_training,
         )
-        sums = torch.zeros(NUM_SUMS, dtype=torch.float64, device=self.processes.device)
-        for report in reports:
-            sums += report["sums"]
-        return Losses.from_sums(self.processes.sum_from_last_stage(sums))
+        return reports
 
-    def _forward(self, batches: Iterator[dict[str, Tensor]], chunk: torch.nn.Module) -> tuple[Tensor, Any]:
+    def _hear(self, batches: Iterator[MicroBatch], chunk: torch.nn.Module) -> tuple[Tensor, Any]:
         """megatron-core's forward step: one micro batch through one chunk, and the function that makes its loss."""
-        batch = {name: tensor.to(self.processes.device, non_blocking=True) for name, tensor in next(batches).items()}
-        inputs = model_inputs(
+        batch = self._on_device(next(batches))
+        inputs = self._inputs(batch)
+        if self.temperature:
+            output = self._run_chunk(chunk, inputs, labels=None)
+            return output, partial(_divergence_loss, batch, inputs, self.temperature)
+        return self._run_chunk(chunk, inputs, labels=inputs.labels), partial(_masked_loss, inputs, self.loop.z_loss)
+
+    def _read(self, batches: Iterator[MicroBatch], chunk: torch.nn.Module) -> tuple[Tensor, Any]:
+        """The forward step of a micro batch's transcripts, whose logits are kept with it."""
+        batch = next(batches)
+        inputs = self._inputs(transcript_batch(self._on_device(batch)))
+
+        def keep(logits: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+            batch[TEACHER] = logits[inputs.loss_mask > 0]
+            return logits.new_zeros(()), torch.zeros((), dtype=torch.int, device=logits.device), {}
+
+        return self._run_chunk(chunk, inputs, labels=None, is_text=True), keep
+
+    def _on_device(self, batch: MicroBatch) -> MicroBatch:
+        return {name: tensor.to(self.processes.device, non_blocking=True) for name, tensor in batch.items()}
+
+    def _inputs(self, batch: MicroBatch) -> ModelInputs:
+        return model_inputs(
             batch,
             reset_attention=self.loop.reset_attention,
             is_packed=self.is_packed,
             needs_mask=self.needs_mask,
             dtype=self.dtype,
         )
-        output = chunk(
+
+    def _run_chunk(
+        self, chunk: torch.nn.Module, inputs: ModelInputs, *, labels: Tensor | None, is_text: bool = False
+    ) -> Tensor:
+        output: Tensor = chunk(
             inputs.tokens,
             inputs.positions,
             inputs.attention_mask,
-            labels=inputs.labels,
+            labels=labels,
             packed_seq_params=inputs.packed,
+            **({"is_text": True} if is_text else {}),
             **({} if inputs.clips is None else {"clips": inputs.clips}),
         )
-        return output, partial(_masked_loss, inputs, self.loop.z_loss)
+        return output
 
 
-def _masked_loss(inputs: ModelInputs, z_loss: float, output: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def _masked_loss(inputs: ModelInputs, z_loss: float, output: Tensor) -> LossReport:
     """Loss sum and label count of a micro batch; megatron-core divides by the labels of the whole step.
 
     Args:
@@ -97,4 +169,23 @@ def _masked_loss(inputs: ModelInputs, z_loss: float, output: Tensor) -> tuple[Te
     losses, squares = (output[0], output[1].square()) if z_loss else (output, None)
     objective = losses if squares is None else losses + z_loss * squares
     total = (objective * inputs.loss_mask).sum()
-    return total, inputs.loss_mask.sum().to(torch.int), {"sums": loss_sums(losses, squares, inputs)}
+    return total, inputs.loss_mask.sum().to(torch.int), {"sums": loss_sums(losses, inputs, squares=squares)}
+
+
+def _divergence_loss(batch: MicroBatch, inputs: ModelInputs, temperature: float, logits_BSW: Tensor) -> LossReport:
+    """As `_masked_loss`: the divergence of a micro batch's targets; their cross-entropy is reported, too.
+
+    Args:
+        batch: with ``teacher``, the logits of its targets by the model that reads the transcripts.
+        inputs: of the micro batch.
+        temperature: of both distributions.
+        logits_BSW: of the model that hears.
+    """
+    group = parallel_state.get_tensor_model_parallel_group()
+    is_target = inputs.loss_mask > 0
+    student_NW = logits_BSW[is_target]
+    divergences = divergence(student_NW, batch[TEACHER], temperature, group)
+    losses, _ = cross_entropy(student_NW.detach().clone(), inputs.labels[is_target], group)
+    all_losses = torch.zeros_like(inputs.loss_mask).masked_scatter(is_target, losses)
+    sums = loss_sums(all_losses, inputs, divergences=divergences)
+    return divergences.sum(), inputs.loss_mask.sum().to(torch.int), {"sums": sums}

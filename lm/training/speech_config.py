@@ -12,6 +12,7 @@ CONNECTORS = ("linear", "mlp", "conv", "stack")
 STRIDED = ("conv", "stack")  # connectors that make one position of several vectors
 PARTS = ("connector", "encoder", "lm")
 SOURCES = ("clips", "codes")
+CROSS_ENTROPY, DIVERGENCE = SPEECH_LOSSES = ("ce", "kl")
 
 
 @dataclass(kw_only=True)
@@ -52,6 +53,10 @@ class SpeechConfig(Options):
             dropout and with its statistics of normalisation as they are.
         learning_rate: the connector's peak; it follows the schedule of train.learning_rate. 0: the same.
         encoder_learning_rate: the encoder's peak; 0: train.learning_rate.
+        loss: ``ce``: cross-entropy of the answers (MTBI). ``kl``: divergence from the distributions of the same frozen
+            model reading the transcripts (Ultravox), over the answers' tokens; of corpora that hold them
+            (imitation.prepare). The curve's ``loss`` is the cross-entropy in both.
+        temperature: of both distributions of ``kl``; 2 is Ultravox's.
     """
 
     source: str = option("clips", one_of=SOURCES)
@@ -61,6 +66,8 @@ class SpeechConfig(Options):
     train: list[str] = option(["connector", "lm"], one_of=PARTS)
     learning_rate: float = option(0.0, at_least=0)
     encoder_learning_rate: float = option(0.0, at_least=0)
+    loss: str = option(CROSS_ENTROPY, one_of=SPEECH_LOSSES, is_later=True)
+    temperature: float = option(2.0, above=0, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,6 +78,11 @@ class SpeechConfig(Options):
         check_option(not is_codes or bool(self.encoder), "speech.encoder", self.encoder, needed)
         of_audio = "codes are looked up, not heard: train the encoder on recordings"
         check_option(not is_codes or "encoder" not in self.train, "speech.train", self.train, of_audio)
+        is_imitated = self.loss == DIVERGENCE
+        frozen = "its target is the model as it reads, which must stay: leave lm out of speech.train, or loss=ce"
+        check_option(not is_imitated or "lm" not in self.train, "speech.loss", self.loss, frozen)
+        read = "codes have no transcripts beside them: set speech.source=clips, or loss=ce"
+        check_option(not is_imitated or not is_codes, "speech.loss", self.loss, read)
         each = "each code of the corpora is one position: set it to 1"
         check_option(not is_codes or self.connector.stride == 1, "speech.connector.stride", self.connector.stride, each)
 

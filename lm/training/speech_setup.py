@@ -17,7 +17,7 @@ from lm.data.clip_batches import (
     shortest_silence,
 )
 from lm.data.clips import ClipRecord
-from lm.data.corpora import CorpusInfo
+from lm.data.corpora import TRANSCRIPTS, CorpusInfo
 from lm.data.loss_mask import Loss
 from lm.data.vocabulary import Vocabulary
 from runtime.errors import UserError
@@ -25,7 +25,7 @@ from tokenizer.hearing.base import SpeechEncoder
 from tokenizer.hearing.load import load_encoder
 
 from .parallel import ParallelConfig, is_first_stage
-from .speech_config import SpeechConfig, SpeechRecord
+from .speech_config import DIVERGENCE, SpeechConfig, SpeechRecord
 from .speech_input import SpeechInput
 
 UNTRAINED_FORMATS = ("speech", "tts")  # their targets are speech
@@ -151,6 +151,11 @@ def open_speech(
         return SpeechSetup(config=config, record=record, encoder=encoder, vocabulary=vocabulary)
     own = _common_record(clips)
     for name, corpus in corpora.items():
+        if config.loss == DIVERGENCE and corpus.transcripts is None:
+            found = f"no documents with the transcripts in place of the speech (no {TRANSCRIPTS}/), for speech.loss=kl"
+            raise UserError(
+                f"corpus {name}", found=found, remedy="write it by imitation.prepare, or set speech.loss=ce"
+            )
         if corpus.clips is None and any(one.speech_tokens > 0 for one in corpus.splits.values()):
             found = "speech tokens and no clips (speech.json), beside corpora with clips"
             raise UserError(f"corpus {name}", found=found, remedy="write the corpus again, or leave it out")

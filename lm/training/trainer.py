@@ -47,7 +47,7 @@ from .parallel import check_layout, world_size
 from .passes import ForwardBackward
 from .processes import backend_name, open_processes, seed_processes
 from .schedule import learning_rate
-from .speech_config import SpeechRecord
+from .speech_config import DIVERGENCE, SpeechRecord
 from .speech_setup import open_speech
 from .speed import SpeedMeter
 from .stall_watch import StallWatch
@@ -161,6 +161,8 @@ class Trainer:
         row = losses.row("loss") | {"learning_rate": rate}
         if self.loop.z_loss:
             row["z_loss"] = self.loop.z_loss * losses.square
+        if self.passes.temperature:
+            row["kl"] = losses.divergence
         if losses.is_finite:
             result = update(self.optimizer, rate, self.loop, self.rate_shares)
             row["gradient_norm"] = result.gradient_norm
@@ -187,12 +189,15 @@ class Trainer:
             for name in self.data.validation_data:
                 losses = self.passes.run(*self.data.validation(name), is_training=False)
                 rows |= losses.row(f"val_loss.{name}")
+                if self.passes.temperature:
+                    rows[f"val_kl.{name}"] = losses.divergence
                 kind = self.corpora[name].format
                 formats[kind] = formats.get(kind, Losses()) + losses
             for chunk in self.chunks:
                 chunk.train()
         if rows:
-            self.run.say("validation | " + ", ".join(f"{key[9:]} {value:.4f}" for key, value in rows.items()))
+            shown = (f"{key.removeprefix('val_loss.')} {value:.4f}" for key, value in rows.items())
+            self.run.say("validation | " + ", ".join(shown))
         for kind, losses in formats.items():
             rows |= losses.row(f"val_loss_of_format.{kind}")
         return rows | sum(formats.values(), Losses()).row("val_loss_of_all")
@@ -234,6 +239,7 @@ class Trainer:
             is_packed=loop.reset_attention and takes_boundaries,
             needs_mask=not takes_boundaries,
             precision=self.precision,
+            temperature=config.speech.temperature if config.speech.loss == DIVERGENCE else 0.0,
         )
         self.optimizer = build_optimizer(
             self.chunks, loop, config.parallel, self.precision, has_speech=self.speech is not None
@@ -317,7 +323,7 @@ class Trainer:
 
 def log_line(step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
     """One line of the log."""
-    shown = [name for name in row if name.startswith("loss") or name == "z_loss"]
+    shown = [name for name in row if name.startswith("loss") or name in ("z_loss", "kl")]
     parts = [f"{name.removeprefix('loss.')} {row[name]:.4f}" for name in shown]
     parts.append(f"lr {row['learning_rate']:.3g}")
     if "gradient_norm" in row:

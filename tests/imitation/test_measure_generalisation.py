@@ -11,10 +11,13 @@ from imitation import ask, generalisation
 from imitation.ask_config import AskConfig
 from imitation.benchmark.config import BenchmarkConfig
 from runtime.artefact import read_json
+from runtime.chat_endpoint import RequestConfig
 from runtime.errors import UserError
+from tests.support.chat_server import Reply, chat_server, message
 from tests.support.small_listening_model import save_small_listening_model
 from tests.support.small_speech_model import TEXTS, noise
 
+QUICK = RequestConfig(wait_seconds=0.001, retries=0, concurrency=2)
 TASKS = """
 tasks:
   first: {metric: accuracy, reference: {word: 1}, prompts: [first, begin], heldout_prompts: [start], max_new_tokens: 3}
@@ -87,6 +90,44 @@ def test_conditions_groups_and_resumption(folder: Path, tmp_path: Path, monkeypa
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_judge_rates_tasks_and_its_raw_replies_are_kept(folder: Path, tmp_path: Path) -> None:
+    def reply(body: dict[str, Any]) -> Reply:
+        asked = body["messages"][-1]["content"]
+        assert body["model"] == "judge" and body["n"] == 3 and "[Reference]" in asked and "last" in asked
+        return message("I cannot say" if TEXTS[0] in asked else "Score: 4")
+
+    options: dict[str, Any] = {"conditions": ["transcript", "speech"], "recogniser": "", "judged": ["last"]}
+    with chat_server(reply) as served:
+        options |= {"judge": served.url, "judge_model": "judge", "requests": QUICK}
+        metrics = generalisation.STAGE.execute(config(folder, tmp_path / "out", **options))
+        count = len(served.asked)
+        (tmp_path / "out" / "done.json").unlink()
+        again = generalisation.STAGE.execute(config(folder, tmp_path / "out", **options))
+        assert len(served.asked) == count and again == metrics
+    assert metrics["unjudged"] > 0 and 0 < metrics["speech.unseen_tasks"] <= 0.75  # an empty answer has 0
+    plain = generalisation.STAGE.execute(
+        config(folder, tmp_path / "plain", conditions=["transcript", "speech"], recogniser="")
+    )
+    assert plain["speech.seen"] == metrics["speech.seen"]  # the other tasks are not judged
+    kept = [json.loads(line) for line in (tmp_path / "out" / "judged.jsonl").read_text().splitlines()]
+    assert len(kept) == count and {text for row in kept for text in row["texts"]} == {"I cannot say", "Score: 4"}
+    stamp = read_json(tmp_path / "out" / "scores.json")["stamp"]
+    assert stamp["judge"] == "judge" and stamp["judged"] == ["last"] and stamp["judge_prompt"]
+    assert "judge" not in read_json(tmp_path / "plain" / "scores.json")["stamp"]
+
+
+def test_a_task_with_metric_judge_needs_one(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tasks.yaml").write_text(TASKS.replace("metric: chrf", "metric: judge"))
+    asked = AskConfig(
+        out=str(tmp_path / "pairs"), manifest=str(folder / "m.jsonl"), tasks=str(tmp_path / "tasks.yaml"),
+        model="rules", prompts="all", requests_per_utterance=5,
+    )  # fmt: skip
+    ask.STAGE.execute(asked)
+    own = {"tasks": str(tmp_path / "tasks.yaml"), "pairs": str(tmp_path / "pairs"), "conditions": ["speech"]}
+    with pytest.raises(UserError, match="metric judge of task last, and no judge"):
+        generalisation.STAGE.execute(config(folder, tmp_path / "out", recogniser="", **own))
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [
@@ -95,6 +136,11 @@ def test_conditions_groups_and_resumption(folder: Path, tmp_path: Path, monkeypa
         ({"conditions": ["speech"]}, "recogniser"),
         ({"tasks": "closed_world"}, "where the pairs were asked with"),
         ({"model": "tests"}, "no speech input"),
+        ({"judge": "http://localhost:1/v1"}, "judge_model"),
+        ({"judged": ["last"]}, "judged"),
+        ({"judge": "here", "judge_model": "x"}, "judge"),
+        ({"judge": "http://localhost:1/v1", "judge_model": "x"}, "where no task is judged"),
+        ({"judge": "http://localhost:1/v1", "judge_model": "x", "judged": ["lost"]}, "no task lost"),
     ],
 )
 def test_refusals(options: dict[str, Any], found: str, folder: Path, tmp_path: Path) -> None:

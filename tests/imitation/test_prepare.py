@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corpus.features import FeatureRecord, FeatureUtterance, write_feature_index, write_feature_record
 from imitation import ask, prepare
 from imitation.ask_config import AskConfig
 from imitation.documents import mixed_content
@@ -16,44 +15,24 @@ from imitation.prepare_config import ImitationPrepareConfig
 from imitation.tasks.task_file import PLACE
 from lm.data.clips import speech_runs
 from lm.data.corpora import CorpusInfo, open_corpus
+from lm.data.formats import ChatTurn, chat_document
 from lm.data.loss_mask import loss_mask
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
+from tests.support.stored_speech import save_stored_speech, text_of
+from text2token.spans.policies import SpanConfig
 
-NAMES, WIDTH, COUNT = ("anna", "tom", "lucy", "peter"), 4, 40
-
-
-def text_of(number: int) -> str:
-    return f"{NAMES[number % 4]} has {number} cups"
+COUNT = 40
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A vocabulary of one speech token, stored vectors of 40 utterances, and pairs about them."""
     made = tmp_path_factory.mktemp("imitation")
-    bpe = train_bpe([text_of(number) for number in range(COUNT)] * 4, 300)
+    texts = save_stored_speech(made, COUNT)
+    bpe = train_bpe(texts * 4, 300)
     build_vocabulary(bpe, num_speech_tokens=1, speech_tokenizer="hearing").save_pretrained(made / "vocabulary")
-    first, items = 0, []
-    for number in range(COUNT):
-        frames = 3 + number % 5
-        text = text_of(number)
-        items.append(FeatureUtterance(f"u{number}", text, frames / 12.5, "ann", "en", "", "train/0.npy", first, frames))
-        first += frames
-    (made / "features" / "train").mkdir(parents=True)
-    rows = np.random.default_rng(0).standard_normal((first, WIDTH)).astype(np.float16)
-    np.save(made / "features" / "train" / "0.npy", rows)
-    write_feature_index(made / "features" / "train.parquet", [items])
-    record = FeatureRecord(
-        encoder="hearing", source="encoder", layer="back", positions_per_second=12.5, width=WIDTH, sample_rate=16000,
-        splits={"train": COUNT},
-    )  # fmt: skip
-    write_feature_record(made / "features", record)
-    lines = [
-        {"id": f"u{number}", "audio_filepath": f"{number}.wav", "duration": 1.0, "text": text_of(number)}
-        for number in range(COUNT)
-    ]
-    (made / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = AskConfig(
         out=str(made / "pairs"), manifest=str(made / "m.jsonl"), tasks="closed_world", model="rules", prompts="all",
         requests_per_utterance=4, most_utterances=3, system="be exact",
@@ -96,6 +75,12 @@ def test_documents_are_prompts_with_speech_and_the_answers(folder: Path, tmp_pat
         assert said.startswith("be exact") and said.endswith(pair.response)
         if len(pair.utterances) == 1:
             assert pair.transcripts[0] not in said.removesuffix(pair.response)
+    assert (
+        corpus.transcripts is not None
+    )  # the text model's own documents, for the loss that imitates its distributions
+    for pair, document in zip(seen, corpus.transcripts.documents("train"), strict=True):
+        turn = ChatTurn(pair.with_transcript(pair.content), pair.response)
+        assert document.tolist() == chat_document([turn], vocabulary, system="be exact").tolist()
 
 
 def test_text_documents_teach_all_tasks(folder: Path, tmp_path: Path) -> None:
@@ -130,6 +115,8 @@ def test_the_same_utterance_is_on_one_side_only_and_a_second_call_changes_nothin
         ({"input": "text"}, "vectors.encoder"),
         ({"corpus": "x"}, "corpus"),
         ({"splits": []}, "splits"),
+        ({"spans": SpanConfig(ratio=0.4)}, "spans"),
+        ({"words": "none.jsonl"}, "no such file"),
     ],
 )
 def test_refusals(options: dict[str, Any], found: str, folder: Path, tmp_path: Path) -> None:
@@ -154,6 +141,36 @@ def test_missing_speech_is_counted_and_refused_beyond_a_share(folder: Path, tmp_
     assert prepare.STAGE.execute(made)["missing"] == 2
 
 
+def test_inputs_change_at_words_that_have_times(folder: Path, tmp_path: Path) -> None:
+    """Each utterance "anna has 3 cups": its frames are divided between the words, and those of spans are speech."""
+    lines = []
+    for number in range(COUNT):
+        seconds = (3 + number % 5) / 12.5
+        words = text_of(number).split()
+        times = [[word, at * seconds / 4, (at + 1) * seconds / 4] for at, word in enumerate(words)]
+        lines.append(json.dumps({"id": f"u{number}", "words": times}) + "\n")
+    (tmp_path / "words.jsonl").write_text("".join(lines))
+    options: dict[str, Any] = {"words": str(tmp_path / "words.jsonl"), "valid_share": 0.0, "interleaved_share": 1.0}
+    metrics = prepare.STAGE.execute(config(folder, tmp_path / "out", **options))
+    corpus, vocabulary = opened(folder, tmp_path / "out")
+    seen = [pair for pair in read_pairs(folder / "pairs").pairs if pair.is_seen]
+    assert metrics["documents"] == len(seen) and metrics["interleaved"] > len(seen) * 0.7
+    table, words_read, words_heard = corpus.clip_table("train"), 0, 0
+    for number, (pair, document) in enumerate(zip(seen, corpus.documents("train"), strict=True)):
+        frames = {one: (3 + int(one[1:]) % 5) for one in pair.utterances}
+        assert 0 <= table.of(number)["frames"].sum() <= sum(frames[one] for one in pair.utterances)
+        prompt = vocabulary.decode_text(document[~loss_mask(document, vocabulary).astype(bool)])
+        around = pair.text.replace(PLACE, " ").split()
+        read = len(prompt.removeprefix("be exact").split()) - len(around)
+        words_read, words_heard = words_read + read, words_heard + 4 * len(pair.utterances) - read
+    assert 0.3 < words_heard / (words_heard + words_read) < 0.7  # spans.ratio
+
+    missing = tmp_path / "missing.jsonl"
+    missing.write_text("".join(lines[1:]))
+    with pytest.raises(UserError, match="no speech for"):
+        prepare.STAGE.execute(config(folder, tmp_path / "none", **(options | {"words": str(missing)})))
+
+
 CODES = np.zeros(2, dtype=np.uint16)
 
 
@@ -162,8 +179,9 @@ CODES = np.zeros(2, dtype=np.uint16)
     [
         ("say {speech}", [CODES], ["say ", CODES, ""]),
         ("{speech}\n\nwhat was it", [CODES], ["", CODES, "\n\nwhat was it"]),
-        ("say {speech}!", [CODES, None], ["say ", CODES, " b!"]),
-        ("say {speech}!", [None, CODES], ["say a ", CODES, "!"]),
+        ("say {speech}!", [CODES, "b"], ["say ", CODES, " b!"]),
+        ("say {speech}!", ["a", CODES], ["say a ", CODES, "!"]),
+        ("say {speech}!", [["a ", CODES, " c"], "b"], ["say a ", CODES, " c b!"]),
         ("say {speech}", [CODES, CODES], ["say ", CODES, " ", CODES, ""]),
     ],
 )

@@ -67,7 +67,10 @@ def test_prompts(tmp_path: Path) -> None:
         ("tasks: {a: 5}", "task a is no mapping"),
         ("tasks: {a/b: {metric: wer, prompts: [x]}}", "a name has no slash"),
         ("tasks: {a: {metric: wer, prompts: [x], prompt: [y]}}", "task a has prompt; a task has metric,"),
-        ("tasks: {a: {metric: bleu, prompts: [x]}}", "task a: metric 'bleu' is none of accuracy, wer, chrf, rouge_l"),
+        (
+            "tasks: {a: {metric: bleu, prompts: [x]}}",
+            "metric 'bleu' is none of accuracy, wer, chrf, rouge_l, judge",
+        ),
         ("tasks: {a: {metric: wer}}", "task a has no prompts"),
         ("tasks: {a: {metric: wer, heldout_prompts: [x]}}", "task a has no prompts"),
         ("tasks: {a: {metric: wer, prompts: x}}", "prompts is no list of texts"),

@@ -22,7 +22,10 @@ def test_recipes_are_whole(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["inserter", "mtbi"])
 def test_recipes_of_continuous_speech_are_whole(name: str, tmp_path: Path) -> None:
-    every = {"inserter": "without_interleaving,without_pretraining,served", "mtbi": "one_task,not_interleaved"}[name]
+    every = {
+        "inserter": "without_interleaving,without_pretraining,served",
+        "mtbi": "one_task,not_interleaved,supervised,divergence",
+    }[name]
     given = [f"recipe={name}", f"quickstart.out={tmp_path}"]
     steps = make_plan(load_recipe(given)).steps
     assert list(steps)[-1] == "report"

@@ -21,7 +21,15 @@ import numpy as np
 from corpus.audio.files import write_audio
 from lm.data.clips import AudioClip, ClipDocument, ClipRecord, FeatureClip
 from lm.data.corpora import write_corpus
-from lm.data.formats import asr_document, interleaved_document, speech_document, text_document, tts_document
+from lm.data.formats import (
+    ChatTurn,
+    asr_document,
+    chat_document,
+    interleaved_document,
+    speech_document,
+    text_document,
+    tts_document,
+)
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import build_vocabulary
 from lm.training.config import LmTrainConfig
@@ -133,6 +141,9 @@ class VectorData(TinyData):
         for form in ("asr", "interleaved"):
             documents = [self.clip_document(form, number) for number in range(num_texts)]
             write_corpus(folder / form, form, self.vocabulary, documents[10:], documents[:10], {}, clips=self.record)
+        documents = [self.dialogue(number) for number in range(num_texts)]
+        record, heard = self.record, (documents[10:], documents[:10])
+        write_corpus(folder / "chat", "chat", self.vocabulary, *heard, {}, clips=record, has_transcripts=True)
         self.finish()
         texts = [text_document(text, self.vocabulary) for text in self.texts]
         write_corpus(folder / "text", "text", self.vocabulary, texts[10:], texts[:10], {})
@@ -168,6 +179,15 @@ class VectorData(TinyData):
         return super().config(
             out, **{"forms": ("text", "asr", "interleaved"), "speech": SpeechConfig(**speech)} | changes
         )
+
+    def dialogue(self, number: int) -> ClipDocument:
+        """A request about a text in speech, its answer, and the same with the text to be read."""
+        text, vocabulary = self.texts[number], self.vocabulary
+        asked, answer = self.texts[number - 1].split()[0], " ".join(reversed(text.split()))
+        clip = self.clip(text)
+        run = np.zeros(-(-clip.positions // self.stride), dtype=np.uint16)
+        read = chat_document([ChatTurn(f"{asked} {text}", answer)], vocabulary)
+        return ClipDocument(chat_document([ChatTurn((asked, run), answer)], vocabulary), [clip], read)
 
 
 class AudioData(VectorData):

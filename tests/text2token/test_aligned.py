@@ -48,7 +48,7 @@ def test_neighbours_share_no_token_and_lose_none() -> None:
     late = [TimedWord(0, 3, 0.0, 0.5), TimedWord(4, 7, 9.0, 9.5)]  # beyond the recording
     assert cut_speech(Span(4, 7, 1), late, CODES[:5], 12.5).tolist() == []
     item = TokenisedUtterance("u", CODES, TEXT, 3.2, "ann")
-    pieces = aligned_pieces(item, WORDS, [Span(4, 7, 1), Span(18, 19, 1)], 12.5)
+    pieces = aligned_pieces(item.text, item.tokens, WORDS, [Span(4, 7, 1), Span(18, 19, 1)], 12.5)
     assert [one if isinstance(one, str) else len(one) for one in pieces] == ["Tom ", 8, " a red ball."]
 
 

@@ -67,7 +67,8 @@ def _documents(
             bad.append(BadRecord(item.id, str(error)))
             continue
         random = np.random.default_rng(seed_of(config.seed, item.id, "spans"))
-        pieces = aligned_pieces(item, words, choose_spans(item.text, config.spans, random), speech.frame_rate)
+        spans = choose_spans(item.text, config.spans, random)
+        pieces = aligned_pieces(item.text, item.tokens, words, spans, speech.frame_rate)
         total = count_words(item.text)
         counts["words"] += total
         counts["spoken_words"] += total - sum(count_words(piece) for piece in pieces if isinstance(piece, str))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.text.capitals import small_letters
-from corpus.tokens import TokenisedUtterance
 from runtime.errors import UserError
 from text2token.spans.layout import Span
-from text2token.speech_generation import Codes
+
+Element = TypeVar("Element", bound=np.generic)
 
 
 class WordTime(NamedTuple):
@@ -72,10 +75,13 @@ def locate_words(text: str, words: Sequence[WordTime]) -> list[TimedWord]:
     return located
 
 
-def cut_speech(span: Span, words: Sequence[TimedWord], codes: Codes, frame_rate: float) -> Codes:
+def cut_speech(
+    span: Span, words: Sequence[TimedWord], codes: npt.NDArray[Element], frame_rate: float
+) -> npt.NDArray[Element]:
     """The speech tokens (T,) of a span: from the middle of the silence before it to the middle of that after it.
 
-    Spans at the utterance's ends reach to its ends. A span without a timed word has no tokens.
+    Spans at the utterance's ends reach to its ends. A span without a timed word has no tokens. Anything with a frame
+    rate is cut alike.
     """
     inside = [at for at, word in enumerate(words) if span.start < word.stop and word.start < span.end]
     if not inside:
@@ -88,14 +94,22 @@ def cut_speech(span: Span, words: Sequence[TimedWord], codes: Codes, frame_rate:
 
 
 def aligned_pieces(
-    utterance: TokenisedUtterance, words: Sequence[TimedWord], spans: Sequence[Span], frame_rate: float
-) -> list[str | Codes]:
-    """Texts and speech tokens in turn; a span without tokens stays text."""
-    pieces: list[str | Codes] = []
+    text: str, frames: npt.NDArray[Element], words: Sequence[TimedWord], spans: Sequence[Span], frame_rate: float
+) -> list[str | npt.NDArray[Element]]:
+    """Texts and speech of an utterance in turn; a span without frames stays text.
+
+    Args:
+        text: of the utterance.
+        frames: its speech tokens, or whatever has a frame rate.
+        words: their places and times.
+        spans: of the text that become speech.
+        frame_rate: frames a second.
+    """
+    pieces: list[str | npt.NDArray[Element]] = []
     at = 0
     for span in spans:
-        codes = cut_speech(span, words, utterance.tokens, frame_rate)
-        if len(codes):
-            pieces += [utterance.text[at : span.start], codes]
+        inside = cut_speech(span, words, frames, frame_rate)
+        if len(inside):
+            pieces += [text[at : span.start], inside]
             at = span.end
-    return [*pieces, utterance.text[at:]]
+    return [*pieces, text[at:]]

@@ -16,6 +16,8 @@ CONTROLS = {
     "cascade": "the questions as an independent recogniser hears them",
     "one": "a connector trained on repeating alone",
     "speech": "a connector trained on speech alone",
+    "supervised": "a connector trained on right answers, not the text model's",
+    "divergence": "a connector trained by KL to the text model that reads",
 }
 
 

@@ -97,7 +97,7 @@ def test_runs_are_checked_when_read(runs: list[int], words: str, stored: Stored,
 
 
 def test_refusals_when_written(stored: Stored, tmp_path: Path) -> None:
-    ids, clips = stored.train[2]
+    ids, clips = stored.train[2][:2]
     for train, words in (
         ([ClipDocument(ids, clips[::-1])], r"document 0, span 0, .*a\.npy.*a run of 2 speech ids .* has 4 positions"),
         ([stored.train[1], ids], "train document 1, span 0: 2 runs of the speech id and 0 clips"),
