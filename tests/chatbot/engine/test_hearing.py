@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from chatbot.engine.hearing import VectorHearing
 from chatbot.engine.options import ReplyOptions
 from chatbot.engine.silence import without_silence
 from corpus.audio.files import SAMPLE_RATE, Samples
-from lm.data.formats import chat_prompt
+from lm.data.formats import asr_prompt, chat_prompt
 from lm.inference.listening_model import HeardPrompt, ListeningModel
+from runtime.errors import UserError
 
 from ..conftest import babble  # noqa: TID252
 from .conftest import QUESTIONS, Told, asked, run, running
@@ -187,6 +189,52 @@ def test_a_reply_is_read_by_the_reader(hearing: Bundle) -> None:
             await written.add_audio(QUESTIONS[1])
             quiet = Told([event async for event in written.respond(ReplyOptions(has_audio=False))])
             assert quiet.text == told.text and not len(quiet.audio) and not quiet.done.usage.output_audio
+
+    run(test)
+
+
+def test_a_model_that_knows_the_task_transcribes(folder: Path, hearing: Bundle) -> None:
+    """As the exported model does; one that is not said to know it refuses."""
+    told = hearing.settings.hearing
+    assert told is not None
+    settings = replace(hearing.settings, hearing=replace(told, transcribes=True))
+    able = Bundle(None, hearing.generator, hearing.decoder, settings, hearing.reader, hearing.hearing)
+    offline = OfflineListener(folder, hearing).model
+    clips = offline.hear([without_silence(QUESTIONS[1], settings.reply.kept_silence)])
+    prompt = HeardPrompt(asr_prompt(offline.placeholders(clips[0]), offline.vocabulary), clips)
+    most = 8 + len(clips[0])
+    (made,) = offline.generate([prompt], max_new_tokens=most, stop=[offline.vocabulary.eos])
+
+    async def test() -> None:
+        async with running(able) as engine:
+            transcript = await engine.transcribe(QUESTIONS[1])
+            assert transcript.text == offline.vocabulary.decode_text(made) != ""
+            assert transcript.usage.input_audio == len(clips[0])
+            await until_all_is_given_back(engine)
+        async with running(hearing) as engine:
+            assert not engine.has_transcripts
+            with pytest.raises(UserError, match="writes no transcripts"):
+                await engine.transcribe(QUESTIONS[1])
+
+    run(test)
+
+
+def test_a_model_that_writes_the_transcript_first(folder: Path, hearing: Bundle) -> None:
+    settings = replace(hearing.settings, reply=replace(hearing.settings.reply, transcribe_first=True))
+    writing = Bundle(None, hearing.generator, hearing.decoder, settings, hearing.reader, hearing.hearing)
+    offline = OfflineListener(folder, hearing).model
+    v = offline.vocabulary
+    clips = offline.hear([without_silence(QUESTIONS[1], settings.reply.kept_silence)])
+    row = np.append(chat_prompt(offline.placeholders(clips[0]), v), np.int32(v.special("transcript")))
+    stop = [v.special("assistant")]
+    (made,) = offline.generate([HeardPrompt(row, clips)], max_new_tokens=12, stop=stop)
+
+    async def test() -> None:
+        async with running(writing) as engine:
+            assert engine.has_transcripts and not engine.can_transcribe
+            spoken, typed = await asked(engine.open(), QUESTIONS[1]), await told_of(engine.open(), TYPED)
+            assert spoken.transcript == v.decode_text(made) != "" != spoken.text
+            assert not typed.transcript and typed.text
 
     run(test)
 
