@@ -126,8 +126,9 @@ def by_hand(data: Any, out: Path) -> tuple[list[float], list[float]]:
             places[0, vocabulary.is_speech(heard[0].numpy())] = torch.arange(frames.size(1))
             clips = ClipBatch(frames, torch.tensor([frames.size(1)]), places)
             with torch.no_grad():
-                q = model(heard[:, :-1], None, None, clips=clips._replace(places=places[:, :-1]))
-                p = model(read[:, :-1], None, None, is_text=True)
+                at_heard, at_read = (torch.arange(row.size(1) - 1)[None] for row in (heard, read))
+                q = model(heard[:, :-1], at_heard, None, clips=clips._replace(places=places[:, :-1]))
+                p = model(read[:, :-1], at_read, None, is_text=True)
             answer = int((heard[0] == vocabulary.special("assistant")).nonzero()) + 1
             size = heard.size(1) - answer
             q, p = torch.log_softmax(q[0, -size:] / 3, -1), torch.softmax(p[0, -size:] / 3, -1)
@@ -202,11 +203,11 @@ def perfect(data: Any, out: Path) -> list[float]:
     options = {"hidden": 32, "connector": {"kind": "linear"}, "learning_rate": 1e-12, "final_learning_rate": 0}
     config = data.config(out / "run", **{**SHORT, **KL, **options})
     config.corpora = {"chat": str(out / "chat")}
-    from lm.train import run
+    from lm.train import STAGE
     from runtime.stage import Run
 
     (out / "run").mkdir()
-    run(config, Run(out / "run"))
+    STAGE.run(config, Run(out / "run"))
     rows = [json.loads(line) for line in (out / "run" / "curve.jsonl").read_text().splitlines()]
     return [row["kl"] for row in rows if "kl" in row]
 
