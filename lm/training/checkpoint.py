@@ -5,8 +5,11 @@
     <out>/checkpoint/step_00000200/   .metadata *.distcp common.pt    weights and optimizer, in shards
                                       checkpoint.json                 step, shape, vocabulary, layout, skipped steps
 
-A checkpoint made under one layout loads under any other. Data position and random states are functions of
-(seed, step), so the step is all that is kept of them.
+A kept checkpoint (the last step, ``keep_every``, a termination) loads under any layout. With the distributed optimizer
+a frequent one holds each data parallel process's part of the optimizer as it lies in memory: nothing is gathered, and
+it loads under any number of model copies, but of the same tensor and pipeline layout. In both, data parallel processes
+share the writing, and the reading. Data position and random states are functions of (seed, step), so the step is all
+that is kept of them.
 """
 
 from __future__ import annotations
@@ -20,11 +23,19 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import dist_checkpointing
+from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.dict_utils import extract_matching_values, nested_values
 from megatron.core.dist_checkpointing.mapping import CheckpointingException, ShardedBase, ShardedTensorFactory
-from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
+from megatron.core.dist_checkpointing.serialization import (
+    get_default_load_sharded_strategy,
+    get_default_save_sharded_strategy,
+    load_sharded_metadata,
+)
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
+from megatron.core.dist_checkpointing.strategies.fully_parallel import (
+    FullyParallelLoadStrategyWrapper,
+    FullyParallelSaveStrategyWrapper,
+)
 from megatron.core.optimizer import MegatronOptimizer
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -33,17 +44,16 @@ from runtime.errors import UserError
 
 from .checkpoint_writer import own_writer, schedule
 from .model_config import LmModelConfig
-from .optimizer import allocate_states, load_optimizer
+from .optimizer import BY_COPY, RESHARDABLE, allocate_states, load_optimizer, optimizer_state
 from .parallel import ParallelConfig
 from .processes import Processes
 from .speech_config import SpeechRecord
 from .speech_input import PREFIX
 
 RECORD_FILE = "checkpoint.json"
-# Of megatron-core's shardings of a distributed optimizer's state the default fails on gloo, and only this one loads
-# under another pipeline layout.
-SHARDING = {"distrib_optim_sharding_type": "fully_reshardable"}
 EXTRA_STATE = "_extra_state"  # end of the keys of what modules keep besides parameters
+SAME_BUCKETS = 40  # up to this many copies megatron-core lays parameters into buckets of one size, then in larger ones
+MODEL_LAYOUT = ("tensor", "pipeline", "virtual")
 MOST_NAMED = 8  # keys in an error
 
 
@@ -61,6 +71,8 @@ class CheckpointRecord:
         precision: of the weights.
         skipped_steps: steps skipped so far.
         speech: connector and encoder of a model that reads speech as vectors.
+        sharding: of the distributed optimizer's state.
+        copies: of the model that ran (context parallel parts counted); 0: unknown.
     """
 
     step: int
@@ -72,6 +84,8 @@ class CheckpointRecord:
     precision: str
     skipped_steps: int = 0
     speech: SpeechRecord | None = None
+    sharding: str = RESHARDABLE
+    copies: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> CheckpointRecord:
@@ -139,7 +153,9 @@ def check_shape(
         record.speech.check_shape(speech, path)
 
 
-def check_optimizer(record: CheckpointRecord, parallel: ParallelConfig, precision: str, path: Path) -> None:
+def check_optimizer(
+    record: CheckpointRecord, parallel: ParallelConfig, precision: str, path: Path, copies: int
+) -> None:
     """Refuse to go on with an optimizer state of another kind: its names and shapes differ.
 
     Raises:
@@ -154,6 +170,15 @@ def check_optimizer(record: CheckpointRecord, parallel: ParallelConfig, precisio
         found = f"saved with train.precision={record.precision}, but this run has {precision}"
         remedy = f"set train.precision={record.precision}, or begin from its weights: another out= and init={path}"
         raise UserError(str(path), found=found, remedy=remedy)
+    differing = {name: getattr(record.parallel, name) for name in MODEL_LAYOUT}
+    differing = {name: value for name, value in differing.items() if value != getattr(parallel, name)}
+    if max(record.copies, SAME_BUCKETS) != max(copies, SAME_BUCKETS):
+        differing["data"] = record.copies
+    if record.sharding == BY_COPY and differing:
+        words = ", ".join(f"parallel.{name}={value}" for name, value in differing.items())
+        found = f"an optimizer state in the parts of its processes, saved with {words}"
+        remedy = "go on under that layout and terminate it there (SIGTERM, or its last step): what it then saves loads "
+        raise UserError(str(path), found=found, remedy=f"{remedy}under any; or use one that keep_every has kept")
 
 
 def save_checkpoint(
@@ -188,7 +213,7 @@ def save_checkpoint(
     processes.barrier()
     state = _model_state(chunks)
     if optimizer is not None:
-        state["optimizer"] = optimizer.sharded_state_dict(state, metadata=dict(SHARDING))
+        state["optimizer"] = optimizer_state(optimizer, state, record.sharding)
 
     def publish() -> None:
         if processes.rank == 0:
@@ -199,7 +224,8 @@ def save_checkpoint(
         processes.barrier()
 
     with own_writer():
-        request = dist_checkpointing.save(state, str(temporary), ("torch_dist", 1), async_sharded_save=True)
+        strategy = FullyParallelSaveStrategyWrapper(get_default_save_sharded_strategy(), _copies())
+        request = dist_checkpointing.save(state, str(temporary), strategy, async_sharded_save=True)
     assert request is not None
     request.add_finalize_fn(publish)
     if background is None:
@@ -222,7 +248,8 @@ def load_checkpoint(path: Path, chunks: Sequence[torch.nn.Module], optimizer: Me
     """
     allocate_states(optimizer)
     state = _model_state(chunks)
-    state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=dict(SHARDING))
+    sharding = CheckpointRecord.read(path).sharding
+    state["optimizer"] = optimizer_state(optimizer, state, sharding, is_loading=True)
     loaded = _load(state, path)
     _set_model_state(chunks, loaded)
     load_optimizer(optimizer, loaded["optimizer"])
@@ -246,10 +273,16 @@ def _load(state: dict[str, Any], path: Path, optional: tuple[str, ...] = ()) -> 
         stored = {entry.key for entry in load_sharded_metadata(str(path)).values()}
         absent, state = extract_matching_values(state, lambda value: not _keys(value) <= stored)
         _check_absent({key for value in nested_values(absent) for key in _keys(value)} - stored, optional, path)
-        return dist_checkpointing.load(state, str(path))
+        strategy = FullyParallelLoadStrategyWrapper(get_default_load_sharded_strategy(str(path)), _copies())
+        return dist_checkpointing.load(state, str(path), strategy)
     except (CheckpointException, CheckpointingException, OSError, EOFError) as error:
         remedy = "see whether its files can be read; without this folder (move it away) the run begins at an older one"
         raise damaged_checkpoint(path, error, remedy) from error
+
+
+def _copies() -> dist.ProcessGroup:
+    """The processes that hold the same part of the model."""
+    return parallel_state.get_data_parallel_group(with_context_parallel=True)
 
 
 def _keys(value: object) -> set[str]:

@@ -10,10 +10,12 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import (
     ChainedOptimizer,
@@ -38,6 +40,10 @@ class UpdateResult:
     gradient_norm: float
     is_taken: bool
 
+
+# megatron-core's shardings of a distributed optimizer's state: the first gathers each parameter's state on all
+# processes, the second is the memory of each. The default one fails in 0.16.1 (flattened_range is not supported).
+RESHARDABLE, BY_COPY = "fully_reshardable", "dp_reshardable"
 
 # Parts with a learning rate of their own, by the value of ``lr_mult`` of their parameter groups. megatron-core tells a
 # checkpoint's groups apart by it; as a mark and not a factor, it leaves rates free to change when a run goes on.
@@ -143,6 +149,39 @@ def allocate_states(optimizer: MegatronOptimizer) -> None:
                     inner.state[parameter] = {"step": step, **moments}
 
 
+def is_divided_in_whole_buckets(optimizer: MegatronOptimizer) -> bool:
+    """Whether each data parallel process holds some of each bucket of a distributed optimizer, and not padding alone.
+
+    megatron-core writes a state in the parts of its processes only then; small trained parts on many processes are not.
+    """
+    for part in _parts(optimizer):
+        for buffer in getattr(part, "buffers", []):
+            for bucket in buffer.buckets:
+                size = bucket.grad_data.numel()
+                if bucket.numel_unpadded <= size - size // part.data_parallel_group.size():
+                    return False
+    return True
+
+
+def optimizer_state(
+    optimizer: MegatronOptimizer, model_state: dict[str, Any], sharding: str, *, is_loading: bool = False
+) -> dict[str, Any]:
+    """The sharded state of the optimizer, of a distributed one by ``sharding``; equal states make equal files.
+
+    megatron-core leaves the padding between the parameters of a bucket to chance.
+    """
+    metadata = {"distrib_optim_sharding_type": sharding}
+    state = cast(dict[str, Any], optimizer.sharded_state_dict(model_state, is_loading=is_loading, metadata=metadata))
+    if state.get("param_state_sharding_type") == BY_COPY:
+        buffers = (by_type for number, by_type in state["param_state"].items() if isinstance(number, int))
+        for tensors in (one for by_type in buffers for buckets in by_type.values() for one in chain(*buckets)):
+            if tensors["padding"].unwrap():
+                for value in tensors.values():
+                    if isinstance(value, ShardedTensor):
+                        value.data.zero_()
+    return state
+
+
 def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
     """Load a state made by ``optimizer.sharded_state_dict``.
 
@@ -150,7 +189,7 @@ def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
     torch's it fails on the counters, and gives one counter tensor to all parameters, so that each step would then count
     once for each parameter and training drift, silently.
     """
-    parameter_state = state.pop("param_state", None)
+    parameter_state, sharding = state.pop("param_state", None), state.pop("param_state_sharding_type", None)
     optimizer.load_state_dict(state)
     for inner in inner_optimizers(optimizer):
         for values in inner.state.values():  # one counter tensor each, see above
@@ -158,8 +197,8 @@ def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
                 values["step"] = values["step"].clone()
     if parameter_state is not None:
         (part,) = _parts(optimizer)
-        with _without_steps(part.optimizer):
-            part.load_parameter_state_from_fully_reshardable(parameter_state)
+        with torch.no_grad(), _without_steps(part.optimizer):
+            getattr(part, f"load_parameter_state_from_{sharding}")(parameter_state)
 
 
 @contextmanager

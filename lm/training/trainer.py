@@ -42,7 +42,15 @@ from .hardware import Hardware, check_hardware
 from .inputs import TrainingInputs
 from .losses import Losses
 from .model import build_model, resolve_precision, transformer_config, wrap_for_training
-from .optimizer import RATE_MARKS, build_optimizer, decays_vectors, update
+from .optimizer import (
+    BY_COPY,
+    RATE_MARKS,
+    RESHARDABLE,
+    build_optimizer,
+    decays_vectors,
+    is_divided_in_whole_buckets,
+    update,
+)
 from .parallel import check_layout, world_size
 from .passes import ForwardBackward
 from .processes import backend_name, open_processes, seed_processes
@@ -137,8 +145,10 @@ class Trainer:
                     curve.add(done, self._validate())
                 self._publish(is_blocking=False)
                 is_stopping = self.processes.any_of_all(is_terminated())
-                if is_stopping or done == loop.steps or (loop.checkpoint_every and done % loop.checkpoint_every == 0):
-                    self._save(done)
+                if is_stopping or done == loop.steps:
+                    self._save(done, is_kept=True)
+                elif loop.checkpoint_every and done % loop.checkpoint_every == 0:
+                    self._save(done, is_kept=bool(loop.keep_every) and done % loop.keep_every == 0)
                 if is_stopping and done < loop.steps:
                     self._publish(is_blocking=True)
                     self.run.say(f"terminated: saved at step {done}; call again to go on from there")
@@ -245,6 +255,9 @@ class Trainer:
             self.chunks, loop, config.parallel, self.precision, has_speech=self.speech is not None
         )
         rates = {"connector": config.speech.learning_rate, "encoder": config.speech.encoder_learning_rate}
+        is_divided = config.parallel.distributed_optimizer and is_divided_in_whole_buckets(self.optimizer)
+        self.copies = self.processes.data_size * config.parallel.context
+        self.frequent_sharding = RESHARDABLE if self.processes.any_of_all(not is_divided) else BY_COPY
         self.rate_shares = {RATE_MARKS[part]: rate / loop.learning_rate for part, rate in rates.items() if rate}
 
     def _resume(self) -> int:
@@ -257,7 +270,7 @@ class Trainer:
         speech = self.speech.record if self.speech else None
         check_shape(record, self.config.model, self.vocabulary.fingerprint, self.vocabulary_size, path, speech)
         if own:
-            check_optimizer(record, self.config.parallel, self.precision, path)
+            check_optimizer(record, self.config.parallel, self.precision, path, self.copies)
             if record.step > self.loop.steps:
                 remedy = (
                     f"give at least train.steps={record.step}, choose another out=, or begin anew with restart=true"
@@ -275,7 +288,7 @@ class Trainer:
         self.run.say(f"weights of step {record.step} from {path}")
         return 0
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, *, is_kept: bool) -> None:
         record = CheckpointRecord(
             step=step,
             model=self.config.model,
@@ -286,6 +299,8 @@ class Trainer:
             precision=self.precision,
             skipped_steps=self.skipped_steps,
             speech=self.speech.record if self.speech else None,
+            sharding=RESHARDABLE if is_kept else self.frequent_sharding,
+            copies=self.copies,
         )
         self._publish(is_blocking=True)
         with self.speed.paused(), explained_failure(self.folder):

@@ -38,6 +38,7 @@ from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 from lm.training.speech_config import ConnectorConfig, SpeechConfig
 from runtime.stage import Run
+from tests.support.permits import wait_for
 
 SPEAKERS = ("anna", "bert")
 
@@ -289,3 +290,24 @@ def _be_rank(work: Callable[[], Any], rank: int, size: int, store: Path, answer:
         answer.send(("user error", RuntimeError(str(error))))
     except BaseException:
         answer.send(("failed", traceback.format_exc()))
+
+
+def train_and_die(data: TinyData, out: Path, at_step: int, how: int, **options: Any) -> Any:
+    """Train, but send this process a signal at the beginning of a step, when all processes are there.
+
+    (A process that dies while another still receives the end of the step before makes that one fail, not die.)
+    """
+    from lm.training.trainer import Trainer
+
+    step, places = Trainer._step, out.with_name(f"{out.name}-arrived")
+    places.mkdir(exist_ok=True)
+
+    def deadly(self: Any, number: int, batches: Any) -> Any:
+        if number == at_step:
+            (places / os.environ["RANK"]).touch()
+            wait_for(lambda: len(list(places.iterdir())) == int(os.environ["WORLD_SIZE"]))
+            os.kill(os.getpid(), how)
+        return step(self, number, batches)
+
+    Trainer._step = deadly  # type: ignore[method-assign]  # this process is a fork
+    return data.train(out, **({"checkpoint_every": 4} | options))

@@ -17,27 +17,7 @@ from lm.training.config import LmTrainConfig
 from tests.support.changed_options import check_changed_options
 from tests.support.commands import Commands
 from tests.support.permits import is_running, wait_for
-
-
-def train_and_die(tiny: Any, out: Path, at_step: int, how: int, **options: Any) -> Any:
-    """Train, but send this process a signal at the beginning of a step, when all processes are there.
-
-    (A process that dies while another still receives the end of the step before makes that one fail, not die.)
-    """
-    from lm.training.trainer import Trainer
-
-    step, places = Trainer._step, out.with_name(f"{out.name}-arrived")
-    places.mkdir(exist_ok=True)
-
-    def deadly(self: Any, number: int, batches: Any) -> Any:
-        if number == at_step:
-            (places / os.environ["RANK"]).touch()
-            wait_for(lambda: len(list(places.iterdir())) == int(os.environ["WORLD_SIZE"]))
-            os.kill(os.getpid(), how)
-        return step(self, number, batches)
-
-    Trainer._step = deadly  # type: ignore[method-assign]  # this process is a fork
-    return tiny.train(out, **({"checkpoint_every": 4} | options))
+from tests.support.tiny_lm import train_and_die
 
 
 def weights_of(out: Path) -> dict[str, Any]:
