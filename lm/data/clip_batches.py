@@ -10,6 +10,7 @@ Shapes: B batch, S tokens of a sequence, C clips, F frames (log-mel frames, stor
 from __future__ import annotations
 
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -116,7 +117,7 @@ class AudioReader(ClipReader):
     """
 
     def __init__(self, table: ClipTable, front_end: FrontEnd) -> None:
-        self.table, self.front_end = table, front_end
+        self.table, self.front_end, self.shards = table, front_end, OpenShards(table)
 
     def check(self, document: int, lengths: Sequence[int]) -> None:
         """Compare the number of runs with that of the clips."""
@@ -124,13 +125,11 @@ class AudioReader(ClipReader):
 
     def read(self, document: int, number: int, ids: Array) -> Array:
         """(F, M) float32."""
-        span, where = self.table.of(document)[number], self.table.where(document, number)
-        shard, size = self.table.shard(int(span["shard"])), int(span["bytes"])
+        shard, offset, size, num_samples = self.table.of(document)[number].item()
+        where = self.table.where(document, number)
         remedy = "restore the file, or write the corpus again"
         try:
-            with shard.open("rb") as file:
-                file.seek(int(span["offset"]))
-                encoded = file.read(size)
+            encoded = self.shards.read(shard, offset, size)
         except OSError as error:
             raise UserError(where, found=f"cannot be read ({error})", remedy=remedy) from error
         if len(encoded) != size:
@@ -138,7 +137,7 @@ class AudioReader(ClipReader):
             raise UserError(where, found=found, remedy=remedy)
         with open_audio(io.BytesIO(encoded), where) as audio:
             channels_SC, rate = audio.read(), audio.rate
-        if len(channels_SC) != int(span["samples"]):
+        if len(channels_SC) != num_samples:
             raise UserError(where, found=f"{len(channels_SC)} samples", remedy="write the corpus again")
         samples = to_mono(channels_SC, rate, where, self.front_end.sample_rate)
         positions = self.table.record.num_placeholders(self.front_end.num_positions(len(samples)))
@@ -146,6 +145,31 @@ class AudioReader(ClipReader):
             found = f"{positions} positions where the document has {len(ids)} speech ids"
             raise UserError(where, found=found, remedy="write the corpus again")
         return self.front_end.mel(samples).numpy()
+
+
+class OpenShards:
+    """Files of a table's clips, of which the latest stay open in each process.
+
+    Args:
+        table: the references.
+        most: files that are open at once.
+    """
+
+    def __init__(self, table: ClipTable, most: int = 64) -> None:
+        self.table, self.most = table, most
+        self._open: dict[int, io.FileIO] = {}  # the latest is the last
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """The bytes of a shard from ``offset`` on, fewer than ``size`` at its end; raises an `OSError`."""
+        file = self._open.pop(number, None) or io.FileIO(self.table.shard(number))
+        self._open[number] = file
+        if len(self._open) > self.most:
+            self._open.pop(next(iter(self._open))).close()
+        return os.pread(file.fileno(), size, offset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers open the files themselves."""
+        return {"table": self.table, "most": self.most, "_open": {}}
 
 
 def shortest_silence(front_end: FrontEnd) -> Array:

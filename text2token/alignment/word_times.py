@@ -1,4 +1,4 @@
-"""Times of an utterance's words: their places in the text, and the cut of its speech tokens at spans of words."""
+"""Times of an utterance's words: their places in the text, and the times and rows of spans of words."""
 
 from __future__ import annotations
 
@@ -75,22 +75,50 @@ def locate_words(text: str, words: Sequence[WordTime]) -> list[TimedWord]:
     return located
 
 
-def cut_speech(
-    span: Span, words: Sequence[TimedWord], codes: npt.NDArray[Element], frame_rate: float
-) -> npt.NDArray[Element]:
-    """The speech tokens (T,) of a span: from the middle of the silence before it to the middle of that after it.
+class TimedSpan(NamedTuple):
+    """A span of a text and its time: from ``begin`` to ``end`` (seconds; None: the utterance's end)."""
 
-    Spans at the utterance's ends reach to its ends. A span without a timed word has no tokens. Anything with a frame
-    rate is cut alike.
+    span: Span
+    begin: float
+    end: float | None
+
+
+class RowRange(NamedTuple):
+    """Rows ``begin`` to ``stop`` of an utterance's tokens or vectors."""
+
+    begin: int
+    stop: int
+
+
+def time_span(span: Span, words: Sequence[TimedWord]) -> TimedSpan | None:
+    """The time of a span: from the middle of the silence before it to the middle of that after it.
+
+    Spans at the utterance's ends reach to its ends. None: a span without a timed word.
     """
     inside = [at for at, word in enumerate(words) if span.start < word.stop and word.start < span.end]
     if not inside:
-        return codes[:0]
+        return None
     first, last = inside[0], inside[-1]
     begin = 0.0 if first == 0 else (words[first - 1].end + words[first].begin) / 2
     end = (words[last].end + words[last + 1].begin) / 2 if last + 1 < len(words) else None
-    stop = len(codes) if end is None else min(round(end * frame_rate), len(codes))
-    return codes[min(round(begin * frame_rate), stop) : stop]
+    return TimedSpan(span, begin, end)
+
+
+def cut_rows(span: TimedSpan, count: int, rate: float) -> RowRange:
+    """The span's rows of ``count`` tokens or vectors, ``rate`` a second; none where it lies beyond them."""
+    stop = count if span.end is None else min(round(span.end * rate), count)
+    return RowRange(min(round(span.begin * rate), stop), stop)
+
+
+def cut_speech(
+    span: Span, words: Sequence[TimedWord], frames: npt.NDArray[Element], frame_rate: float
+) -> npt.NDArray[Element]:
+    """The speech tokens (T,) of a span, or whatever has a frame rate; none of a span without a timed word."""
+    timed = time_span(span, words)
+    if timed is None:
+        return frames[:0]
+    begin, stop = cut_rows(timed, len(frames), frame_rate)
+    return frames[begin:stop]
 
 
 def aligned_pieces(

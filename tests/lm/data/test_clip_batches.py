@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from corpus.audio.files import read_audio
-from lm.data.clips import AudioClip, ClipDocument
+from lm.data.clips import AUDIO_SPAN, AudioClip, ClipDocument, ClipRecord, ClipTable
 from lm.data.corpora import open_corpus, write_corpus
 from lm.data.formats import asr_document
 from runtime.errors import UserError
@@ -129,6 +129,33 @@ def test_recordings_that_are_not_as_they_were(audio: Any, tmp_path: Path) -> Non
         reader, run = reader_of(audio, tmp_path, recording, **changes)
         with pytest.raises(UserError, match=rf"one\.flac .*clip 0 of train document 0: .*{words}"):
             reader.read(0, 0, run)
+    reader, run = reader_of(audio, tmp_path, recording)  # one that has not opened the file
     recording.file.unlink()
     with pytest.raises(UserError, match=r"clip 0 of train document 0: cannot be read .*No such file"):
         reader.read(0, 0, run)
+
+
+def test_the_latest_files_stay_open_and_workers_open_their_own(tmp_path: Path) -> None:
+    """A table of six files, of which two may be open; a file that is moved away is read while it is open."""
+    import pickle
+
+    from lm.data.clip_batches import OpenShards
+
+    names = [f"{number}.tar" for number in range(6)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode() * 9)
+    record = ClipRecord(kind="audio", encoder="e", positions_per_second=1, width=1, shards=tuple(names))
+    np.save(tmp_path / "train.starts.npy", np.zeros(1, dtype=np.int64))
+    np.save(tmp_path / "train.spans.npy", np.zeros(0, dtype=AUDIO_SPAN))
+    shards = OpenShards(ClipTable(tmp_path, "train", record, 0), most=2)
+    for number in (0, 1, 2, 0, 5, 4):
+        assert shards.read(number, 5, 10) == f"{number}.tar{number}.tar".encode()
+    assert shards.read(3, 40, 10) == b"3.tar" and shards.read(3, 45, 1) == b""
+    (tmp_path / "3.tar").unlink()
+    assert shards.read(3, 0, 5) == b"3.tar"
+    shards.read(0, 0, 1)
+    shards.read(1, 0, 1)
+    with pytest.raises(FileNotFoundError):
+        shards.read(3, 0, 5)
+    twin = pickle.loads(pickle.dumps(shards))
+    assert shards._open and not twin._open and twin.read(2, 0, 5) == b"2.tar"
