@@ -1,4 +1,4 @@
-"""vLLM in this process. Written against vLLM 0.33's `SamplingParams`; not run yet: it needs a GPU and its own torch.
+"""vLLM in this process. Written against vLLM 0.33; run with 0.32 on a CPU, on no GPU yet: it needs its own torch.
 
 Each request has its own seed, so its tokens do not depend on the other requests as far as vLLM's kernels are
 independent of the batch: bytes may differ between runs, unlike the built-in generation's.
