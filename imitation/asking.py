@@ -32,11 +32,12 @@ def ask_all(config: AskConfig, run: Run) -> dict[str, Any]:
     utterances = choose_in_order(tuple(manifest.utterances), config.limit, f"{config.seed} utterances")
     requests = list(plan_requests(utterances, tasks, config))
     model = open_text_model(config)
-    tally = FailureTally(config.model, "requests have no answer", config.requests.max_failed_share)
     with Journal(run.folder / ASKED) as journal, run.progress(len(requests), "answers", unit="answer") as bar:
         known = {str(record["name"]): reply_of(record) for record in journal.records}
         bar.update(sum(request.name in known for request in requests))
         missing = [request for request in requests if request.name not in known]
+        share, lacking = config.requests.max_failed_share, "requests have no answer"
+        tally = FailureTally(config.model, lacking, share, len(requests) - len(missing))
         for begin in range(0, len(missing), BLOCK):
             block = missing[begin : begin + BLOCK]
             for request, reply in zip(block, model.answers(block), strict=True):
@@ -46,7 +47,7 @@ def ask_all(config: AskConfig, run: Run) -> dict[str, Any]:
                 known[request.name] = reply
                 tally.add(reply.failure)
                 bar.update(1)
-    tally.check(tally.asked)
+    tally.check()
     for reason, count in tally.failures.most_common(3):
         run.say(f"no answer to {count} of {len(requests)} requests: {reason}")
     answered = [(request, known[request.name]) for request in requests if not known[request.name].failure]

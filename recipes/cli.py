@@ -144,6 +144,14 @@ def usage() -> str:
     return "\n".join(lines)
 
 
+def usage_of(word: str) -> str:
+    """The commands that begin with a word, e.g. ``evaluate``; "" where none does."""
+    known = [command for command in COMMANDS if command.words.split()[0] == word]
+    width = max((len(command.words) for command in known), default=0)
+    lines = [f"  {command.words:<{width}}  {command.summary}" for command in known]
+    return "\n".join([f"usage: speechweave {word} ... [key=value ...]; each has --help", "", *lines]) if known else ""
+
+
 def find_command(arguments: Sequence[str]) -> tuple[Subcommand, list[str]] | None:
     """The command that ``arguments`` begin with, and the arguments left for it."""
     for command in sorted(COMMANDS, key=lambda each: -len(each.words.split())):
@@ -160,6 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_status("", lambda: print(usage()))
     found = find_command(given)
     if found is None:
+        listed = usage_of(given[0]) if len(given) == 1 or given[1] in ("--help", "-h", "help") else ""
+        if listed:
+            return exit_status("", lambda: print(listed))
         asked = " ".join(given[:2])
         near = get_close_matches(asked, [command.words for command in COMMANDS], n=3, cutoff=0.4)
         hint = f" Did you mean: {', '.join(near)}?" if near else ""

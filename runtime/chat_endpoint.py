@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -25,6 +25,7 @@ BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 REFUSED = (401, 403, 404)  # wrong for every request: key, model, url
 LONGEST_WAIT = 60.0  # seconds between two tries
 EARLY = 20  # failures before their share is looked at
+INVALID = (400, 422)  # a request with a field that the endpoint does not take
 
 Answer = TypeVar("Answer")
 
@@ -69,7 +70,11 @@ class EndpointReply:
 
 
 class UnansweredError(Exception):
-    """A request without an answer; the message is the reason."""
+    """A request without an answer; the message is the reason, ``status`` the endpoint's (0 where it gave none)."""
+
+    def __init__(self, reason: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class FailureTally:
@@ -79,15 +84,17 @@ class FailureTally:
         subject: that errors name: the endpoint or model.
         lacking: the noun and verb of a failure in errors, e.g. ``"answers were not judged"``.
         max_share: of the requests that may get no answer (`RequestConfig.max_failed_share`).
+        answered: requests that an earlier call answered; they count like those of this one, so that a run which
+            goes on after a kill ends as the unbroken one does.
 
     Attributes:
         asked: requests so far.
         failures: reasons of those without an answer, with their numbers.
     """
 
-    def __init__(self, subject: str, lacking: str, max_share: float) -> None:
+    def __init__(self, subject: str, lacking: str, max_share: float, answered: int = 0) -> None:
         self.subject, self.lacking, self.max_share = subject, lacking, max_share
-        self.asked, self.failures = 0, Counter[str]()
+        self.asked, self.failures = answered, Counter[str]()
 
     def add(self, failure: str) -> None:
         """Count a request; ``failure`` is the reason, "" where it was answered.
@@ -98,14 +105,14 @@ class FailureTally:
         self.asked += 1
         self.failures.update([failure] if failure else [])
         if self.failures.total() >= EARLY:
-            self.check(self.asked)
+            self.check()
 
-    def check(self, num_requests: int) -> None:
-        """Raise a `UserError` where too large a share of all requests, ``num_requests``, has no answer."""
+    def check(self) -> None:
+        """Raise a `UserError` where too large a share of the requests has no answer."""
         count = self.failures.total()
-        if count > self.max_share * max(num_requests, 1):
+        if count > self.max_share * max(self.asked, 1):
             reason, most = self.failures.most_common(1)[0]
-            found = f"{count} of {num_requests} {self.lacking} ({most} times: {reason})"
+            found = f"{count} of {self.asked} {self.lacking} ({most} times: {reason})"
             remedy = f"call again for the rest (answers are kept), or raise requests.max_failed_share={self.max_share}"
             raise UserError(self.subject, found=found, remedy=remedy)
 
@@ -174,7 +181,7 @@ class OpenAIEndpoint:
                     found = f"status {response.status_code} ({_detail(response)})"
                     raise UserError(self.url, found=found, remedy=remedy) from error
                 if response.status_code not in BUSY:
-                    raise UnansweredError(failure) from error
+                    raise UnansweredError(failure, response.status_code) from error
                 pause = max(pause, _retry_after(response))
             except (httpx.HTTPError, httpx.InvalidURL) as error:  # time-outs and broken connections are among them
                 failure = f"{type(error).__name__}: {error}"
@@ -201,7 +208,13 @@ class OpenAIEndpoint:
 
 
 class ChatEndpoint(OpenAIEndpoint):
-    """Client of the endpoint's chat completions."""
+    """Client of the endpoint's chat completions.
+
+    Several answers to one request (``n``) are asked for at once, or, where the endpoint refuses ``n`` or answers with
+    fewer, one after the other.
+    """
+
+    _takes_n = True
 
     def complete_all(self, asked: Iterable[ChatRequest], journal: Journal) -> Iterator[str]:
         """Answer requests into the journal (``name, texts, prompt_tokens, completion_tokens``).
@@ -236,13 +249,30 @@ class ChatEndpoint(OpenAIEndpoint):
                 raise
 
     def complete(self, request: ChatRequest) -> EndpointReply:
-        """The texts that answer one request.
+        """The texts that answer one request, as many as its ``n``.
 
         Raises:
-            UnansweredError: none after all retries.
+            UnansweredError: none, or fewer, after all retries.
             UserError: no request would be answered.
         """
-        return self.ask(request, read_texts)
+        wanted = int(request.parameters.get("n", 1))
+        single = {name: value for name, value in request.parameters.items() if name != "n"}
+        replies = list[EndpointReply]()
+        while (missing := wanted - sum(len(reply.texts) for reply in replies)) > 0:
+            is_single = missing == 1 or not self._takes_n
+            asked = replace(request, parameters=single if is_single else {**single, "n": missing})
+            try:
+                replies.append(self.ask(asked, read_texts))
+            except UnansweredError as failure:
+                if is_single or failure.status not in INVALID:
+                    raise
+                replies.append(self.ask(replace(request, parameters=single), read_texts))
+                self._takes_n = False  # one alone was answered: it is ``n`` that was refused
+        return EndpointReply(
+            [text for reply in replies for text in reply.texts][:wanted],
+            sum(reply.prompt_tokens for reply in replies),
+            sum(reply.completion_tokens for reply in replies),
+        )
 
     def ask(self, request: ChatRequest, read: Callable[[Any], Answer]) -> Answer:
         """The answer to one request.

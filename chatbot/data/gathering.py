@@ -70,13 +70,14 @@ class Gatherer:
     def _shorten(self, source: str, split: str, bar: Progress) -> dict[str, str]:
         """Shorten long replies; returns all that the journal holds then, by name."""
         shortener = Shortener(self.endpoint, self.requests, self.filter.max_reply_words)
-        tally = FailureTally(self.endpoint.url, "replies were not shortened", self.requests.max_failed_share)
         with Journal(self.folder / "shortened.jsonl") as journal:
             done = {str(one["name"]) for one in journal.records}
+            share, lacking = self.requests.max_failed_share, "replies were not shortened"
+            tally = FailureTally(self.endpoint.url, lacking, share, len(done))
             for failure in shortener.shorten(self._long_replies(source, split, done), journal):
                 bar.update()
                 tally.add(failure)
-            tally.check(tally.asked)
+            tally.check()
             return {str(one["name"]): kept_text(one) for one in journal.records}
 
     def _long_replies(self, source: str, split: str, done: set[str]) -> Iterator[LongReply]:

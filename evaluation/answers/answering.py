@@ -122,6 +122,8 @@ def worked_examples(benchmark: Benchmark, asked: Sequence[EvaluationItem], confi
     """The examples in front of each prompt, out of ``config.shots_data``; for base models in the direction's media."""
     if not config.shots:
         return WorkedExamples({})
+    if config.shots_of == "published":
+        return published_examples(benchmark, asked, config)
     able = read_worked_examples(
         benchmark.name,
         config.shots_data,
@@ -131,6 +133,19 @@ def worked_examples(benchmark: Benchmark, asked: Sequence[EvaluationItem], confi
         needs_spoken_answer=bool(config.prompt) and config.is_spoken,
     )
     return choose_worked_examples(able, asked, config.shots, config.seed, config.shots_data, of=config.shots_of)
+
+
+def published_examples(benchmark: Benchmark, asked: Sequence[EvaluationItem], config: AnswerConfig) -> WorkedExamples:
+    """The worked examples that the published set has with it; spoken where a base model hears the questions."""
+    if benchmark.published_shots is None:
+        named = ", ".join(name for name, one in BENCHMARKS.items() if one.published_shots is not None)
+        found = f"published, and {benchmark.name} has none with it"
+        raise UserError("option shots_of", found=found, remedy=f"choose set or subset (published: {named})")
+    is_spoken = bool(config.prompt) and ((config.is_heard and not config.cascade) or config.is_spoken)
+    root = Path(config.shots_data)
+    return WorkedExamples(
+        {}, {item.id: benchmark.published_shots(root, item, config.shots, is_spoken=is_spoken) for item in asked}
+    )
 
 
 def check_medium(config: AnswerConfig, model: AnsweringModel) -> None:
@@ -175,7 +190,7 @@ def ask_all(
     with Journal(run.folder / ANSWERED) as journal:
         done = {str(record["id"]): ModelAnswer(**record) for record in journal.records}
         left = [prompt for prompt in prompts if prompt.id not in done]
-        tally = FailureTally(config.model, "items were not answered", config.requests.max_failed_share)
+        tally = FailureTally(config.model, "items were not answered", config.requests.max_failed_share, len(done))
         with run.progress(len(prompts), "answers", start=len(prompts) - len(left), unit="item") as bar:
             for prompt, reply in zip(left, model.replies(left, settings), strict=True):
                 answer = kept_answer(prompt, reply, run.folder)
@@ -184,7 +199,7 @@ def ask_all(
                 done[answer.id] = answer
                 bar.update()
                 tally.add(answer.failure)
-        tally.check(len(prompts))
+        tally.check()
     return [done[prompt.id] for prompt in prompts]
 
 

@@ -9,7 +9,7 @@ from runtime.errors import UserError, check_option
 
 PROMPTS = ("qa", "sentences")
 ANSWER_WAYS = ("generation", "likelihood")
-SHOT_SOURCES = ("set", "subset")
+SHOT_SOURCES = ("set", "subset", "published")
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,8 @@ class BasePromptConfig(Options):
         decoder: artefact of the speech decoder, which makes sound of spoken answers for the recogniser.
         voice: of the decoder; "" takes its first.
         answer_by: generation, or likelihood: the likeliest of the benchmark's written options (SpeechMMLU).
-        shots_of: worked examples out of the whole set, or out of the question's own subset (SpeechMMLU: its subject).
+        shots_of: worked examples out of the whole set, out of the question's own subset (SpeechMMLU: its subject), or
+            the published ones, which SpeechMMLU has with it: ``shots_data`` is then its folder.
         batch_size: prompts generated at once; it changes no answer.
         dtype: of the weights.
         device: of the model.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.rules.rule import Rule
 from evaluation.sets.item import EvaluationItem
+from runtime.artefact import write_text
 from runtime.chat_endpoint import ChatEndpoint, ChatRequest, FailureTally
 from runtime.journal import Journal
 from runtime.progress import Progress
@@ -55,14 +57,19 @@ def judge_answers(
     Raises:
         UserError: the endpoint refuses, or more than ``max_failed_share`` of the requests stay without an answer.
     """
-    tally = FailureTally(endpoint.url, "answers were not judged", max_failed_share)
+    names = [request.name for request in requests(answered, rules, media, set())]
     with Journal(folder / JOURNAL) as journal:
-        done = {str(record["name"]) for record in journal.records}
+        done = {str(record["name"]) for record in journal.records}.intersection(names)
+        tally = FailureTally(endpoint.url, "answers were not judged", max_failed_share, len(done))
         bar.update(len(done))
         for failure in endpoint.complete_all(requests(answered, rules, media, done), journal):
             bar.update()
             tally.add(failure)
-        tally.check(tally.asked)
+        tally.check()
+        records = {str(record["name"]): record for record in journal.records}
+    # In the order of the requests, not of the replies: the same bytes, whatever was asked at once or after a kill.
+    lines = [json.dumps(records[name], ensure_ascii=False) + "\n" for name in names if name in records]
+    write_text(folder / JOURNAL, "".join(lines))
     return read_judgements(folder, tally.failures)
 
 

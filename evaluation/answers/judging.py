@@ -43,6 +43,8 @@ def judge(config: JudgeConfig, run: Run) -> dict[str, Any]:
     digests = {rule.name: rule.judge.digest for rule in rules if rule.judge is not None}
     said = {"answers": answered.digest, "prompts": digests}
     write_json(run.folder / HEADER, {"url": config.url, "model": config.model} | said)
+    for reason, count in judged.failures.items():
+        run.say(f"not judged: {count} of {total} answers: {reason}")
     return {
         "judgements": len(judged.replies),
         "failures": sum(judged.failures.values()),

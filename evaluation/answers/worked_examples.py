@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from evaluation.sets.item import EvaluationItem, WorkedExample
 from evaluation.sets.reading import ItemReader, read_set
@@ -25,24 +25,27 @@ class WorkedExamples:
 
     Attributes:
         by_subset: of each subset; under "" where all questions have the same.
+        by_item: of each question by its id, where they depend on more than its subset.
     """
 
     by_subset: Mapping[str, tuple[WorkedExample, ...]]
+    by_item: Mapping[str, tuple[WorkedExample, ...]] = field(default_factory=dict)
 
     def of(self, item: EvaluationItem) -> tuple[WorkedExample, ...]:
         """Those in front of a question."""
-        return self.by_subset.get("", ()) or self.by_subset.get(item.subset, ())
+        return self.by_item.get(item.id, ()) or self.by_subset.get("", ()) or self.by_subset.get(item.subset, ())
 
     @property
     def count(self) -> int:
         """In front of each question."""
-        return max(map(len, self.by_subset.values()), default=0)
+        return max(map(len, [*self.by_subset.values(), *self.by_item.values()]), default=0)
 
     @property
     def digest(self) -> str:
         """Identity of all of them, in their order."""
         chosen = {
-            subset: [[one.id, one.prompt, one.answer] for one in shots] for subset, shots in self.by_subset.items()
+            name: [[one.id, one.prompt, one.answer] for one in shots]
+            for name, shots in {**self.by_subset, **self.by_item}.items()
         }
         return fingerprint(chosen)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from evaluation.rules.measure import SetScore
 from evaluation.rules.rule import Rule
-from evaluation.sets.item import EvaluationItem
+from evaluation.sets.item import EvaluationItem, WorkedExample
 from evaluation.sets.reading import ItemReader
 
 
@@ -20,6 +21,18 @@ class PublishedScore(NamedTuple):
     value: float
     source: str
     column: str = ""
+
+
+class PublishedShots(Protocol):
+    """Reader of a published set's own worked examples."""
+
+    def __call__(self, root: Path, item: EvaluationItem, count: int, *, is_spoken: bool) -> tuple[WorkedExample, ...]:
+        """The first ``count`` for a question, out of the set's folder; with their sounds where ``is_spoken``.
+
+        Raises:
+            UserError: there are fewer, or a part is missing.
+        """
+        ...
 
 
 def subset_file(item: EvaluationItem, model: str, direction: str) -> str:
@@ -39,6 +52,7 @@ class Benchmark:
         overall: numbers out of the scores by several rules (by name), printed as they are; none of what lacks a part.
         instruction: sent with the spoken prompt; "" where the audio alone is the prompt.
         max_new_tokens: of an answer.
+        published_shots: worked examples that the published set has with it; None where it has none.
         choices: the written options of every question, for base models that choose the likeliest; none elsewhere.
         published: rows for comparison with ours.
         official_row: an item and its answer in the layout of the benchmark's own script; None where it has none.
@@ -53,6 +67,7 @@ class Benchmark:
     overall: Callable[[Mapping[str, SetScore]], Mapping[str, float]] | None = None
     instruction: str = ""
     max_new_tokens: int = 512
+    published_shots: PublishedShots | None = None
     choices: tuple[str, ...] = ()
     published: tuple[PublishedScore, ...] = ()
     official_row: Callable[[EvaluationItem, str], Mapping[str, Any]] | None = None

@@ -42,13 +42,13 @@ def aliases(row: Row) -> tuple[str, ...]:
         value = row.values.get(column)
         if isinstance(value, Mapping):
             parts = {"value": value.get("value"), "aliases": value.get("aliases")}
-            return Row(row.place, row.folder, row.stem, row.number, parts).texts("value", "aliases")
+            return replace(row, values=parts).texts("value", "aliases")
         if isinstance(value, str) and value.strip().startswith("["):
             try:
                 listed = json.loads(value)
             except ValueError:
                 continue
-            return Row(row.place, row.folder, row.stem, row.number, {column: listed}).texts(column)
+            return replace(row, values={column: listed}).texts(column)
     return row.texts(*ANSWERS)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def read_part(row: Row, value: Any, name: str, default_id: str) -> ChoicePart:
         value = {"audio" if value.lower().endswith(SOUNDS) else "text": value}
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} is {value!r}, neither a text nor a sound")
-    inner = Row(row.place, row.folder, row.stem, row.number, value)
+    inner = replace(row, values=value)
     text = inner.text("text") if value.get("text") is not None else None
     audio, codes = inner.audio("audio"), value.get("tokens")
     if codes is not None:

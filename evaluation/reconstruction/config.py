@@ -7,7 +7,7 @@ from pathlib import Path
 
 from corpus.audio.segments import DURATION_TOLERANCE
 from decoder.config import SOLVERS
-from evaluation.speech.config import FRAME_RATE, NORMALISERS, WHISPER
+from evaluation.speech.config import FRAME_RATE, NORMALISERS, RESEMBLYZER, WHISPER
 from runtime.config import Options, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
@@ -54,9 +54,11 @@ class SpokenSetConfig(StageConfig):
             sentences.txt lies next to the manifest; none leaves the word error rates out.
         normaliser: of transcripts and texts before they are compared: whisper (Whisper's English normaliser, which
             published word error rates use) or spoken (lower case, numbers as they are spoken).
-        similarity: a decoder with a speaker encoder, for the similarity of the voices; null leaves it out.
+        similarity: a speaker encoder, for the similarity of the voices: a decoder of ours that has one, a folder of
+            transformers' (WavLM-SV), a .nemo speaker model, or resemblyzer; null leaves it out.
         utmos: a naturalness predictor as TorchScript; null leaves it out.
         dnsmos: rate all speech by DNSMOS, P.835 and P.808 (``pip install 'speechweave[quality]'``).
+        distillmos: rate all speech by DistillMOS (``pip install --no-deps distillmos xls-r-sqa``).
         frame_rate: mel frames a second of the vocoder, for the hop modulation.
         sheets: utterances on the listening page.
         speaking: options of the decoder that speaks.
@@ -74,6 +76,7 @@ class SpokenSetConfig(StageConfig):
     similarity: str | None = None
     utmos: str | None = None
     dnsmos: bool = False
+    distillmos: bool = option(False, is_later=True)
     frame_rate: float = option(FRAME_RATE, above=0, at_most=1000)
     sheets: int = option(6, at_least=0)
     speaking: SpeakingConfig = field(default_factory=SpeakingConfig)
@@ -107,10 +110,11 @@ class SpokenSetConfig(StageConfig):
         """The files and folders that are read, URLs left out."""
         recogniser = self.world or self.open_recogniser
         is_local = recogniser is not None and "://" not in recogniser
-        return [self.data, recogniser if is_local else None, self.similarity, self.utmos]
+        encoder = None if self.similarity == RESEMBLYZER else self.similarity
+        return [self.data, recogniser if is_local else None, encoder, self.utmos]
 
 
-HEARING = ("recogniser", "similarity", "utmos", "dnsmos", "frame_rate", "speaking")
+HEARING = ("recogniser", "similarity", "utmos", "dnsmos", "distillmos", "frame_rate", "speaking")
 
 
 @dataclass(kw_only=True)

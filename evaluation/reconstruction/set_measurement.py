@@ -132,6 +132,7 @@ def listeners_of(config: SpokenSetConfig) -> Listeners:
         voices=config.similarity,
         utmos=config.utmos,
         dnsmos=config.dnsmos,
+        distillmos=config.distillmos,
         frame_rate=config.frame_rate,
         processes=config.processes,
     )

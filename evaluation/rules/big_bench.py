@@ -106,10 +106,12 @@ def official_answer(task: str, text: str) -> str | None:
         return _one_sentence(text) or next(
             (one for one in "ab" if f"option {one}" in text or f"is {one}" in text), None
         )
-    if task == SPORTS and re.search(r"\bthe sentence\b.*\bis not plausible\b", text):
+    if task == SPORTS and re.search(r"\bthe sentence (?!is\b)\S.* is not plausible\b", text):
         return YES
-    leading = LEADING.match(text)
-    return leading[1] if leading else _last_verdict(task, text)
+    leading, stated = LEADING.match(text), STATED.findall(text)
+    if leading or stated:
+        return leading[1] if leading else str(stated[-1])
+    return _last_verdict(task, text)
 
 
 def score(item: EvaluationItem, answered: Answered) -> ItemScore:
@@ -126,5 +128,5 @@ def score(item: EvaluationItem, answered: Answered) -> ItemScore:
     return ItemScore({"accuracy": Measure(float(said == wanted))}, note, {"said": said})
 
 
-BBH = Rule(name="bbh", score=score, has_official=True)
+BBH = Rule(name="bbh", score=score, has_official=True, version=2)
 STATED_ANSWER = Rule(name="stated_answer", score=score)

@@ -41,13 +41,15 @@ OPTION_TEXT = re.compile(r"(?:^|[\n\s(（])([A-D])[.):：）、]\s*(.+?)(?=\s*[\
 
 # In order; {} is the letter. Known families only, see above.
 OFFICIAL_TEMPLATES = (
-    "答案是{}", "答案为{}", "答案选{}", "答案应该是{}", "正确答案是{}", "正确选项是{}", "选择{}", "选项{}",
-    "the answer is {}", "the answer is option {}", "the answer is choice {}", "answer is {}", "answer: {}",
-    "the correct answer is {}", "the correct answer is option {}", "the correct option is {}", "the right answer is {}",
-    "the best answer is {}", "the final answer is {}", "the choice is {}", "i would choose {}", "i choose {}",
-    "is **{}", "is: **{}", "**{}**", "**{}.", "**{})", "**{}:", "**({})", "*{}*", "`{}`", "option **{}",
-    "\\boxed{{{}}}", "\\text{{{}}}", "\\textbf{{{}}}", "\\(\\boxed{{{}}}", "${}$", "$\\boxed{{{}}}",
-    "option {}", "choice {}", " {}.", " {},", " {}:", " {})", "({})", "[{}]", "'{}'", '"{}"',
+    "答案是{}", "答案是 {}", "答案是选项{}", "答案应该是{}", "答案应该是 {}", "答案选{}", "是{}：", "{}是正确",
+    "选项{}是最合适的", "final answer: {}", "answer is: **{}", "answer is **{}", "the answer is '{}'",
+    "{} is the best answer", "the answer is {}", "the correct answer is {}", "would select {}", "would choose {}",
+    "would select option {}", "would choose option {}", "is **{}", "is likely **{}**", "is: **{}", "be **{}",
+    "would be {}", "would be option {}", "would be ({})", "is {},", "i'd say {}.", "option {}.", "option {}:",
+    "option {},", "is {}:", "is {}.", "is: {}", "is ({})", "is:\n**{}", ":\n{}.", ":\n{})", ":\n\n{}.", ":\n\n{})",
+    "is {})", "(option {})", "answer is ({})", "answer: {}", "answer is:\n\n{}", "answer is:\n{}", "is '{}'",
+    "is \\( \\boxed{{{}}}", "option **{}**", " {}.", " {},", " {}:", " {})", "**{}.", "**{})", "**{}:", '"{}.',
+    '"{},', '"{}:', "({})", '"{}"', "{{{}}}", "\n\n**{}",
 )  # fmt: skip
 
 
@@ -114,7 +116,7 @@ def reference_letter(item: EvaluationItem) -> str:
     return item.references[0].lower().removeprefix("option").strip(" ([{\"'")[:1]
 
 
-MCQ = Rule(name="mcq", score=score, has_official=True)
+MCQ = Rule(name="mcq", score=score, has_official=True, version=2)
 
 OPTION = {"en": re.compile(r"option\s*([abcd])", re.IGNORECASE), "zh": re.compile(r"选项\s*([abcd])", re.IGNORECASE)}
 

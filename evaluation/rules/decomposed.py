@@ -49,6 +49,7 @@ Reply with one JSON object and nothing else:
 {"follow_after_adjust": "YES" or "NO", "follow_before_adjust": "YES" or "NO", \
 "after_adjust_content_correct": "YES" or "NO"}
 """
+YES_AND_NO = ("YES", "NO")
 AFTER, BEFORE, CONTENT = "follow_after_adjust", "follow_before_adjust", "after_adjust_content_correct"
 
 
@@ -64,27 +65,27 @@ def score_questions(item: EvaluationItem, answered: Answered) -> ItemScore:
     if answered.compat == "default":
         lists = [found for found in lists if len(found) == len(questions)]
     longest = max(map(len, lists), default=0)
-    verdicts = [majority(column) for column in zip_longest(*(one for one in lists if len(one) == longest))]
+    whole = [found for found in lists if len(found) == longest]
+    verdicts = [majority(column) for column in zip_longest(*whole)]
     if not verdicts:
-        return ItemScore({}, unjudged(answered.judgements))
+        return unjudged(answered.judgements)
     measures = {"P": Measure(float(all(verdicts))), "I": Measure(sum(verdicts), len(verdicts))}
-    return ItemScore(measures, details={"verdicts": verdicts})
+    return ItemScore(measures, details={"verdicts": verdicts}, unreadable=len(answered.judgements) - len(whole))
 
 
 def score_adjustment(item: EvaluationItem, answered: Answered) -> ItemScore:
     """IAR: the corrected instruction is followed with right content; ECR: the one before is (lower is better)."""
     if not answered.text.strip():
         return ItemScore({"IAR": Measure(0.0), "ECR": Measure(0.0)}, EMPTY)
-    objects = [found for reply in answered.judgements if (found := json_object(reply)) is not None]
-    verdicts = {
-        name: majority([said for one in objects if (said := str(one.get(name, "")).strip().upper()) in ("YES", "NO")])
-        for name in (AFTER, BEFORE, CONTENT)
-    }
+    objects = [json_object(reply) or {} for reply in answered.judgements]
+    said = {name: [str(one.get(name, "")).strip().upper() for one in objects] for name in (AFTER, BEFORE, CONTENT)}
+    verdicts = {name: majority([word for word in words if word in YES_AND_NO]) for name, words in said.items()}
+    unreadable = sum(any(word not in YES_AND_NO for word in words) for words in zip(*said.values(), strict=True))
     if None in verdicts.values():
-        return ItemScore({}, unjudged(answered.judgements))
+        return unjudged(answered.judgements)
     follows = verdicts[AFTER] == verdicts[CONTENT] == "YES"
     measures = {"IAR": Measure(float(follows)), "ECR": Measure(float(verdicts[BEFORE] == "YES"))}
-    return ItemScore(measures, details=verdicts)
+    return ItemScore(measures, details=verdicts, unreadable=unreadable)
 
 
 DECOMPOSED = Rule(

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from .measure import ItemScore
+
 FENCE = re.compile(r"^```[a-z]*\s*|\s*```$", re.IGNORECASE)
 OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 BRACKETED = re.compile(r"\[\[\s*(-?\d+(?:\.\d+)?)\s*\]\]")
@@ -56,6 +58,6 @@ def majority(values: Sequence[Any]) -> Any:
     return Counter(values).most_common(1)[0][0] if values else None
 
 
-def unjudged(judgements: Sequence[str]) -> str:
-    """The note on an item without a readable judgement."""
-    return UNREADABLE if judgements else NO_JUDGEMENT
+def unjudged(judgements: Sequence[str]) -> ItemScore:
+    """The score of an item without a readable judgement: it is left out of all means, with a note."""
+    return ItemScore({}, UNREADABLE if judgements else NO_JUDGEMENT, unreadable=len(judgements))

@@ -39,8 +39,9 @@ def score(item: EvaluationItem, answered: Answered) -> ItemScore:
     verdicts = [str(one.get("judgment", "")).strip().lower() for one in objects if one is not None]
     known = [verdict for verdict in verdicts if verdict in VERDICTS]
     if not known:
-        return ItemScore({}, unjudged(answered.judgements))
-    return ItemScore({"accuracy": Measure(VERDICTS[majority(known)])})
+        return unjudged(answered.judgements)
+    unreadable = len(answered.judgements) - len(known)
+    return ItemScore({"accuracy": Measure(VERDICTS[majority(known)])}, unreadable=unreadable)
 
 
 KNOWLEDGE = Rule(

@@ -40,12 +40,14 @@ class ItemScore:
         note: the reason of being left out, or of a doubtful score (``unmatched``: a choice was drawn); counted.
         details: what the rule found, for reading.
         cluster: items of one cluster (questions about one entity) are drawn together by the bootstrap; "": alone.
+        unreadable: replies of the judge that could not be read, also where others could.
     """
 
     measures: Mapping[str, Measure]
     note: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     cluster: str = ""
+    unreadable: int = 0
 
 
 class PartMeasure(NamedTuple):

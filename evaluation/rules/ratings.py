@@ -101,8 +101,11 @@ def score_rating(item: EvaluationItem, answered: Answered, low: float, high: flo
         return ItemScore({"rating": Measure(low * samples, samples)}, EMPTY)
     ratings = [found for reply in answered.judgements if (found := rating(reply, low, high)) is not None]
     if not ratings:
-        return ItemScore({}, unjudged(answered.judgements))
-    return ItemScore({"rating": Measure(sum(ratings), len(ratings))}, details={"ratings": ratings})
+        return unjudged(answered.judgements)
+    unreadable = len(answered.judgements) - len(ratings)
+    return ItemScore(
+        {"rating": Measure(sum(ratings), len(ratings))}, details={"ratings": ratings}, unreadable=unreadable
+    )
 
 
 def rating_rule(name: str, prompt: JudgePrompt, low: float, high: float, scale: float = 1.0) -> Rule:

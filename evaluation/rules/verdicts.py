@@ -96,8 +96,11 @@ def score_verdict(item: EvaluationItem, answered: Answered, read: Reader) -> Ite
     read_ones = [read(reply, answered.compat) for reply in answered.judgements]
     verdicts = [verdict for verdict in read_ones if verdict is not None]
     if not verdicts:
-        return ItemScore({}, unjudged(answered.judgements))
-    return ItemScore({"accuracy": Measure(float(majority(verdicts)))}, details={"verdicts": verdicts})
+        return unjudged(answered.judgements)
+    unreadable = len(read_ones) - len(verdicts)
+    return ItemScore(
+        {"accuracy": Measure(float(majority(verdicts)))}, details={"verdicts": verdicts}, unreadable=unreadable
+    )
 
 
 def _fields(item: EvaluationItem, text: str) -> dict[str, str]:

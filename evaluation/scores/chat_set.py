@@ -20,8 +20,9 @@ from runtime.artefact import read_json, write_text
 from runtime.stage import Run
 
 from .chat_config import ChatSetConfig
-from .score_table import arrow
+from .score_table import arrow, judge_words
 from .scoring import SCORES, TABLE, score_answers
+from .stamp import JudgeCounts
 
 
 class ScoredCell(NamedTuple):
@@ -110,6 +111,10 @@ def table(config: ChatSetConfig, cells: Mapping[str, Mapping[str, ScoredCell]], 
         words = f"{stamp['items']} items, {stamp['left_out']} bad rows left out, {stamp['failures']} without an answer"
         heard = f", heard by {stamp['recogniser']}" if stamp["recogniser"] else ""
         counted.append(f"{arrow(direction)}: {words}{heard}")
+    for one in scores:
+        if one["judged"] is not None and one["stamp"]["compat"] == "default":
+            rule, direction, by = (one["stamp"][name] for name in ("rule", "direction", "judge"))
+            counted.append(judge_words(rule, direction, by, JudgeCounts(**one["judged"])))
     return "\n".join(
         [*lines, "", *(f"* {line}" for line in counted), "", "In brackets: 95 % intervals over items.", ""]
     )

@@ -8,7 +8,7 @@ from typing import Protocol
 from evaluation.benchmarks.benchmark import PublishedScore
 from runtime.errors import UserError
 
-from .stamp import OverallScore, ScoredRule
+from .stamp import JudgeCounts, OverallScore, ScoredRule
 
 HEADINGS = (
     "rule",
@@ -78,6 +78,7 @@ def score_table(benchmark: PrintedBenchmark, scored: Sequence[ScoredRule], overa
         f"{first.repeated} repeated prompts; {first.failures} without an answer; shots {first.shots}; "
         f"batch {first.batch_size}; seed {first.answer_seed}.",
         "",
+        *judge_lines(scored),
         *overall_lines(overall),
         f"| {' | '.join(HEADINGS)} |",
         f"|{'---|' * len(HEADINGS)}",
@@ -94,6 +95,24 @@ def score_table(benchmark: PrintedBenchmark, scored: Sequence[ScoredRule], overa
             for one in benchmark.published
         ]
     return "\n".join(lines) + "\n"
+
+
+def judge_lines(scored: Sequence[ScoredRule]) -> Iterator[str]:
+    """One line on the judge's replies for each rule that has one, an empty line behind them; zeros are printed."""
+    lines = [
+        f"* {judge_words(one.stamp.rule, one.stamp.direction, one.stamp.judge, one.judged)}"
+        for one in scored
+        if one.judged is not None and one.stamp.compat == "default"
+    ]
+    yield from [*lines, ""] if lines else []
+
+
+def judge_words(rule: str, direction: str, judge: str, counts: JudgeCounts) -> str:
+    """A sentence on the replies of a judge under a rule."""
+    return (
+        f"{judge} judges {rule} ({arrow(direction)}): {counts.asked} answers, {counts.unanswered} without a reply; "
+        f"{counts.replies} replies, {counts.unreadable} unreadable"
+    )
 
 
 def overall_lines(overall: Sequence[OverallScore]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from runtime.errors import UserError
 from runtime.stage import Run
 
 from .score_table import score_table
-from .stamp import OverallScore, ScoredRule, Stamp, stamp_of
+from .stamp import JudgeCounts, OverallScore, ScoredRule, Stamp, stamp_of
 
 SCORES, TABLE, ITEMS = "scores.json", "scores.md", "items.jsonl"
 FAILED, ANOTHERS = "no answer", "answer of another item with this prompt"
@@ -31,13 +31,18 @@ FAILED, ANOTHERS = "no answer", "answer of another item with this prompt"
 
 @dataclass(frozen=True)
 class ItemRow:
-    """The score of one item under one rule, a line of ``items.jsonl``."""
+    """The score of one item under one rule, a line of ``items.jsonl``.
+
+    Attributes:
+        replies: of the judge; None where it was not asked about this answer.
+    """
 
     rule: str
     medium: str
     compat: Compat
     item: EvaluationItem
     score: ItemScore
+    replies: int | None
 
     def line(self) -> str:
         """As JSON."""
@@ -78,7 +83,7 @@ def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
                 lines += [row.line() for row in rows]
                 means = score_set([(row.item.subset, row.score) for row in rows], rule.combine)
                 stamp = stamp_of(benchmark, rule, medium, compat, answered, judge, items=len(rows), seed=config.seed)
-                scored.append(ScoredRule(stamp, means))
+                scored.append(ScoredRule(stamp, means, None if rule.judge is None else judge_counts(rows)))
         overall += overall_scores(benchmark, medium, scored)
     table = score_table(benchmark, scored, overall)
     write_text(run.folder / ITEMS, "".join(lines))
@@ -90,6 +95,17 @@ def score_answers(config: ScoreConfig, run: Run) -> dict[str, Any]:
         "items": len(answered.found.items),
         "failures": sum(bool(answer.failure) for answer in answered.answers.values()),
     }
+
+
+def judge_counts(rows: Sequence[ItemRow]) -> JudgeCounts:
+    """The numbers of the judge's replies to the answers of one rule."""
+    numbers = [row.replies for row in rows if row.replies is not None]
+    return JudgeCounts(
+        asked=len(numbers),
+        unanswered=numbers.count(0),
+        replies=sum(numbers),
+        unreadable=sum(row.score.unreadable for row in rows),
+    )
 
 
 def overall_scores(benchmark: Benchmark, medium: str, scored: Sequence[ScoredRule]) -> list[OverallScore]:
@@ -140,7 +156,8 @@ def score_items(
             score = ItemScore(score.measures, FAILED, {"failure": answer.failure})
         elif source != item.id:
             score = ItemScore(score.measures, ANOTHERS, {"answer_of": source} | dict(score.details))
-        yield ItemRow(rule.name, medium, compat, item, score)
+        is_judged = rule.judge is not None and bool((text or "").strip())
+        yield ItemRow(rule.name, medium, compat, item, score, len(replies) if is_judged else None)
 
 
 def flat_metrics(scored: Sequence[ScoredRule], overall: Sequence[OverallScore]) -> dict[str, Any]:
@@ -154,6 +171,9 @@ def flat_metrics(scored: Sequence[ScoredRule], overall: Sequence[OverallScore]) 
             metrics[f"{stamp.medium}.{stamp.rule}.{name}{suffix}"] = mean.micro
         for name, value in score.combined.items():
             metrics[f"{stamp.medium}.{stamp.rule}.{name}{suffix}"] = value
+        if one.judged is not None and not suffix:
+            metrics[f"{stamp.medium}.{stamp.rule}.unanswered"] = one.judged.unanswered
+            metrics[f"{stamp.medium}.{stamp.rule}.unreadable"] = one.judged.unreadable
     for of_medium in overall:
         suffix = ".official" if of_medium.compat == "official" else ""
         metrics |= {f"{of_medium.medium}.{name}{suffix}": value for name, value in of_medium.values.items()}

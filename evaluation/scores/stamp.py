@@ -69,12 +69,30 @@ class Stamp:
     settings: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgeCounts:
+    """Numbers of a judge's replies under one rule, which are printed also where they are zero.
+
+    Attributes:
+        asked: answers that it was asked about; empty ones are not sent.
+        unanswered: those of them without a reply: left out of all means.
+        replies: to the others.
+        unreadable: replies that could not be read: left out too.
+    """
+
+    asked: int
+    unanswered: int
+    replies: int
+    unreadable: int
+
+
 @dataclass(frozen=True)
 class ScoredRule:
-    """The scores by one rule, with their stamp."""
+    """The scores by one rule, with their stamp, and the judge's replies where it has one."""
 
     stamp: Stamp
     score: SetScore
+    judged: JudgeCounts | None = None
 
 
 @dataclass(frozen=True)

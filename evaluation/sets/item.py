@@ -47,6 +47,7 @@ class EvaluationItem:
         prompt: what is asked, in text.
         audio: the same in speech; None where the set has none.
         subset: part of the set that is scored by itself; "" where there are no parts.
+        voice: that speaks its audio, where the set says so.
         references: right answers, any of which will do; none where answers are rated.
         details: further fields that the rules of its benchmark need.
         answer_text: its answer as a worked example shows it; "" for the first reference.
@@ -57,6 +58,7 @@ class EvaluationItem:
     prompt: str
     audio: ItemAudio | None = None
     subset: str = ""
+    voice: str = ""
     references: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     answer_text: str = ""

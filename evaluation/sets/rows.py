@@ -30,10 +30,12 @@ class Row:
 
     Attributes:
         place: file and line (or row), for errors.
-        folder: of the file, which relative paths are relative to.
+        folder: of the file, which relative paths are relative to; those of sets that keep a table for each part in a
+            folder of its own, to ``root``.
         stem: of the file's name: the split or subset in many layouts.
         number: of the row in its file, from 0.
         values: by column.
+        root: folder that the set is read from, ``folder`` or one above it.
     """
 
     place: str
@@ -41,6 +43,7 @@ class Row:
     stem: str
     number: int
     values: Mapping[str, Any]
+    root: Path | None = None
 
     def text(self, *columns: str) -> str:
         """The text of the first of ``columns`` that the row has.
@@ -83,19 +86,21 @@ class Row:
             if value is None:
                 continue
             if isinstance(value, str):
-                file = self.folder / value
-                if not file.is_file():
-                    raise ValueError(f"no audio file {file}")
-                return ItemAudio(str(file), file=file)
+                return self._audio_file(value)
             if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
                 return ItemAudio(f"{self.place}, {column}", content=value["bytes"])
             if isinstance(value, Mapping) and isinstance(value.get("path"), str):
-                file = self.folder / value["path"]
-                if not file.is_file():
-                    raise ValueError(f"no audio file {file}")
-                return ItemAudio(str(file), file=file)
+                return self._audio_file(value["path"])
             raise ValueError(f"{column} is a {type(value).__name__}, neither a path nor bytes of a sound file")
         return None
+
+    def _audio_file(self, name: str) -> ItemAudio:
+        folders = dict.fromkeys([self.folder, self.root or self.folder])
+        files = [folder / name for folder in folders if (folder / name).is_file()]
+        if not files:
+            elsewhere = "" if len(folders) == 1 or Path(name).is_absolute() else f", nor below {self.root}"
+            raise ValueError(f"no audio file {self.folder / name}{elsewhere}")
+        return ItemAudio(str(files[0]), file=files[0])
 
 
 def read_rows(source: Path | str) -> Iterator[Row | BadRecord]:
@@ -104,11 +109,11 @@ def read_rows(source: Path | str) -> Iterator[Row | BadRecord]:
     Raises:
         UserError: nothing there, or a file that cannot be read.
     """
-    files = list_set_files(source)
-    for file in files:
+    root = Path(source)
+    for file in list_set_files(source):
         for number, place, values in _file_rows(file):
             if isinstance(values, Mapping):
-                yield Row(place, file.parent, file.name.split(".")[0], number, values)
+                yield Row(place, file.parent, file.name.split(".")[0], number, values, root if root.is_dir() else None)
             else:
                 yield BadRecord(place, str(values))
 

@@ -11,6 +11,7 @@ from runtime.errors import check_option
 from runtime.stage import StageConfig
 
 RECORDINGS = "recordings"  # the row of the recordings themselves
+RESEMBLYZER = "resemblyzer"  # a package that is a speaker encoder
 SPOKEN, WHISPER = NORMALISERS = ("spoken", "whisper")
 FRAME_RATE = SAMPLE_RATE / SAMPLES_PER_FRAME
 COPY_SYNTHESIS = "copy_synthesis"  # that of the recordings through mel and vocoder alone
@@ -48,13 +49,15 @@ class QualityConfig(StageConfig):
         seed: unused: nothing is drawn (the intervals have seeds of their own).
         corpus: output folder of corpus.build.
         resynthesis: name of a row -> output folder of decoder.resynthesise, as ``resynthesis.<name>=<folder>``.
-        decoder: a decoder with a speaker encoder, for the similarity of the voices; null leaves it out.
+        decoder: a speaker encoder, for the similarity of the voices: a decoder of ours that has one, a folder of
+            transformers' (WavLM-SV), a .nemo speaker model, or resemblyzer; null leaves it out.
         vocoder: a run folder of decoder.train_vocoder, for a row of the recordings through mel and vocoder alone; null
             leaves it out.
         frame_rate: mel frames a second of the vocoders, for the hop modulation; recipes/vocoder_22k.yaml's: 86.1328125.
         asr: a recogniser: a .nemo file, a folder of transformers' (Whisper) or a URL; null leaves it out.
         utmos: a naturalness predictor as TorchScript; null leaves it out.
         dnsmos: rate all speech by DNSMOS, P.835 and P.808 (``pip install 'speechweave[quality]'``).
+        distillmos: rate all speech by DistillMOS (``pip install --no-deps distillmos xls-r-sqa``).
         sheets: utterances on the listening page.
         limit: number of utterances of each resynthesis (the first ones); 0 takes all.
         processes: worker processes of the judge and the objective metrics.
@@ -70,6 +73,7 @@ class QualityConfig(StageConfig):
     asr: str | None = None
     utmos: str | None = None
     dnsmos: bool = option(False, is_later=True)
+    distillmos: bool = option(False, is_later=True)
     sheets: int = option(6, at_least=0)
     limit: int = option(0, at_least=0)
     processes: int = option(2, at_least=1)
@@ -89,7 +93,7 @@ class QualityConfig(StageConfig):
     def local_inputs(self) -> list[str]:
         """The files and folders that are read, URLs left out."""
         named = (self.corpus, *self.resynthesis.values(), self.decoder, self.vocoder, self.asr, self.utmos)
-        return [path for path in named if path and "://" not in path]
+        return [path for path in named if path and "://" not in path and path != RESEMBLYZER]
 
 
 @dataclass(kw_only=True)

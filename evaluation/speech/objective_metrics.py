@@ -8,6 +8,9 @@
                           though every word is clear.
   pesq                    1 to 4.6, wide band (ITU-T P.862.2; the pesq package). Made for telephone codecs, and
                           outside its field for generated speech. Left out where either recording is silent.
+  nsim                    up to 1: the similarity of spectrograms within ViSQOL (Hines et al. 2015: luminance and
+                          structure in windows of 3 by 3), on our 80-band log-mel instead of gammatones, frame by
+                          frame, not mapped to ratings: no ViSQOL score, but of its kind
   pitch_correlation       of the logarithm of the pitch (`evaluation.speech.pitch`)
   pitch_voicing           share of frames that are voiced in both or in neither
 
@@ -34,8 +37,10 @@ from corpus.audio.segments import read_segment
 from .pitch import agreement, pitch
 from .resynthesis import ResynthesisPair
 
-METRICS = ("mel_cepstral_distance", "stoi", "pesq", "pitch_correlation", "pitch_voicing")
+METRICS = ("mel_cepstral_distance", "nsim", "stoi", "pesq", "pitch_correlation", "pitch_voicing")
 CEPSTRA = 13
+NSIM_RANGE = 45.0  # dB
+NSIM_WINDOW = (0.1065, 0.7870, 0.1065)  # a Gaussian of standard deviation 0.5, over both axes
 MIN_SECONDS = 0.5  # shorter ones have too few frames for STOI and PESQ
 
 
@@ -58,6 +63,7 @@ def compare_audio(true: Samples, made: Samples) -> dict[str, float | None]:
     tracks = agreement(pitch(true, SAMPLE_RATE), pitch(made, SAMPLE_RATE))
     found: dict[str, float] = {
         "mel_cepstral_distance": mel_cepstral_distance(true, made),
+        "nsim": nsim(true, made),
         "stoi": stoi(true, made),
         "pesq": pesq(true, made),
         "pitch_correlation": tracks.correlation,
@@ -74,13 +80,47 @@ def mel_cepstral_distance(true: Samples, made: Samples) -> float:
     return float(10 / math.log(10) * np.sqrt(2 * np.square(one - other).sum(axis=1)).mean())
 
 
-def cepstra(audio: Samples) -> npt.NDArray[np.float64]:
-    """Mel cepstra 1 to 13 (F, 13)."""
+def nsim(true: Samples, made: Samples) -> float:
+    """Neurogram similarity index, of levels in dB down to 45 below each recording's loudest; NaN for silence."""
+    if is_too_quiet(true) or is_too_quiet(made):
+        return math.nan
+    one, other = (levels(natural_mel(audio)) for audio in (true, made))
+    steady, still = (0.01 * NSIM_RANGE) ** 2, (0.03 * NSIM_RANGE) ** 2
+    mean_one, mean_other = smoothed(one), smoothed(other)
+    spread_one, spread_other = (
+        np.sqrt(np.maximum(smoothed(level**2) - mean**2, 0)) for level, mean in ((one, mean_one), (other, mean_other))
+    )
+    together = smoothed(one * other) - mean_one * mean_other
+    luminance = (2 * mean_one * mean_other + steady) / (mean_one**2 + mean_other**2 + steady)
+    structure = (together + still) / (spread_one * spread_other + still)
+    return float((luminance * structure).mean())
+
+
+def levels(mel_FM: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Levels in dB (F, M) above the floor, from 0 to `NSIM_RANGE`."""
+    decibel = mel_FM * (20 / math.log(10))
+    return np.maximum(decibel - decibel.max() + NSIM_RANGE, 0)
+
+
+def smoothed(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Means in Gaussian windows of 3 by 3 (F - 2, M - 2)."""
+    frames, bands = values.shape
+    rows = sum(weight * values[shift : frames - 2 + shift] for shift, weight in enumerate(NSIM_WINDOW))
+    return np.asarray(sum(weight * rows[:, shift : bands - 2 + shift] for shift, weight in enumerate(NSIM_WINDOW)))
+
+
+def natural_mel(audio: Samples) -> npt.NDArray[np.float64]:
+    """The natural logarithm of the mel spectrogram's amplitudes (F, M): of the whole frames of one or more."""
     log_mel = LogMel()
     whole = audio[: len(audio) // log_mel.config.hop * log_mel.config.hop]
-    if not len(whole):
+    return np.asarray(log_mel.natural_log(log_mel(torch.from_numpy(whole)[None])[0].T).numpy().astype(np.float64))
+
+
+def cepstra(audio: Samples) -> npt.NDArray[np.float64]:
+    """Mel cepstra 1 to 13 (F, 13)."""
+    if len(audio) < LogMel().config.hop:
         return np.zeros((0, CEPSTRA))
-    mel_FM = log_mel.natural_log(log_mel(torch.from_numpy(whole)[None])[0].T).numpy().astype(np.float64)
+    mel_FM = natural_mel(audio)
     bands = mel_FM.shape[1]
     cosines = np.cos(np.pi * np.outer(np.arange(bands) + 0.5, np.arange(1, CEPSTRA + 1)) / bands)
     return np.asarray(mel_FM @ cosines / bands)

@@ -38,8 +38,10 @@ def measure(config: QualityConfig, run: Run) -> dict[str, Any]:
         recogniser=config.asr,
         option="asr",
         voices=config.decoder,
+        voices_option="decoder",
         utmos=config.utmos,
         dnsmos=config.dnsmos,
+        distillmos=config.distillmos,
         frame_rate=config.frame_rate,
         processes=config.processes,
     )

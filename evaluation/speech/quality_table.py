@@ -87,9 +87,10 @@ recordings are the recognisers' own errors, the floor. Everything else is a mean
 distance is of our own 80-band mel without time warping: compare it within this table only. STOI and PESQ were made for
 noisy and coded speech; they punish what is spoken a little earlier or later though every word is clear. Hop modulation
 is by how much the roughness of the sound varies with the position within a mel frame, over all utterances: a buzz at
-the frame rate; that of the recordings is the floor for as much speech. Voice likeness is the cosine of our own speaker
-encoder's embeddings; that of the recordings is between two utterances of one voice. UTMOS and DNSMOS are networks that
-predict people's ratings, 1 to 5. UED is the unit edit distance: edits between the tokens of the clean and the noised
-recording by tokens of the clean one.
+the frame rate; that of the recordings is the floor for as much speech. NSIM is ViSQOL's similarity of spectrograms on
+our log-mel, 1 where they are equal: no alignment in time, no mapping to ratings, so it is no ViSQOL score. Voice
+likeness is the cosine of a speaker encoder's embeddings (its name is above); that of the recordings is between two
+utterances of one voice. UTMOS, DNSMOS and DistillMOS are networks that predict people's ratings, 1 to 5. UED is the
+unit edit distance: edits between the tokens of the clean and the noised recording by tokens of the clean one.
 """
     return "\n".join(lines) + "\n" + notes

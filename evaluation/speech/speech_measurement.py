@@ -15,14 +15,20 @@ from typing import Any
 from corpus.audio.files import SAMPLE_RATE, Samples, read_audio, write_audio
 from corpus.audio.segments import read_segment
 from corpus.manifest import Utterance
-from decoder.model import SpeechDecoder
 from evaluation.judges.closed_world import load_judge
-from evaluation.judges.external_models import check_dnsmos, dnsmos_ratings, load_predictor, naturalness
+from evaluation.judges.external_models import (
+    check_dnsmos,
+    distillmos_rating,
+    dnsmos_ratings,
+    load_distillmos,
+    load_predictor,
+    naturalness,
+)
 from evaluation.judges.recognisers import Recogniser, closed_world_name, find_recogniser
+from evaluation.judges.speaker_encoders import SpeakerEncoder, find_speaker_encoder
 from evaluation.judges.transcription import AudioItem, transcribe_all, transcribe_kept
-from runtime.artefact import artefact_folder, file_digest
+from runtime.artefact import file_digest
 from runtime.bulk.parallel_map import in_parallel
-from runtime.errors import UserError
 from runtime.hashing import seed_of
 from runtime.stage import Run
 
@@ -45,9 +51,12 @@ class Listeners:
         world: folder of the closed world whose judge listens; None: no judge.
         recogniser: path or URL of a recogniser (`evaluation.judges.recognisers.find_recogniser`); None: none.
         option: the recogniser's option, for errors.
-        voices: decoder with a speaker encoder, for the similarity of the voices; None leaves it out.
+        voices: a speaker encoder (`evaluation.judges.speaker_encoders`), for the similarity of the voices; None leaves
+            it out.
+        voices_option: its option, for errors.
         utmos: naturalness predictor as TorchScript; None leaves it out.
         dnsmos: whether DNSMOS rates.
+        distillmos: whether DistillMOS rates.
         frame_rate: mel frames a second, for the hop modulation.
         processes: worker processes.
     """
@@ -56,8 +65,10 @@ class Listeners:
     recogniser: str | None
     option: str = "recogniser"
     voices: str | None = None
+    voices_option: str = "similarity"
     utmos: str | None = None
     dnsmos: bool = False
+    distillmos: bool = False
     frame_rate: float
     processes: int = 1
 
@@ -65,6 +76,9 @@ class Listeners:
         """Refuse models that are not there before anything is measured; name packages that are not installed."""
         if self.dnsmos:
             check_dnsmos()
+        if self.distillmos:
+            load_distillmos()
+        assert self.speaker_encoder is None or self.speaker_encoder.name
         if self.utmos is not None:
             load_predictor(self.utmos)
         assert self.open_recogniser is None or self.open_recogniser.name
@@ -76,15 +90,21 @@ class Listeners:
         """The recogniser that the path or URL names; raises a `UserError` where there is none."""
         return None if self.recogniser is None else find_recogniser(self.recogniser, self.option)
 
+    @functools.cached_property
+    def speaker_encoder(self) -> SpeakerEncoder | None:
+        """The speaker encoder that the path or name means; raises a `UserError` where there is none."""
+        return None if self.voices is None else find_speaker_encoder(self.voices, self.voices_option)
+
     @property
     def measured_by(self) -> dict[str, str]:
         """Name and digest of what measures, by the name of its columns."""
         named = {
             "judge": None if self.world is None else closed_world_name(Path(self.world)),
             "asr": None if self.open_recogniser is None else self.open_recogniser.name,
-            "voice_likeness": None if self.voices is None else file_digest(artefact_folder(self.voices)),
+            "voice_likeness": None if self.speaker_encoder is None else self.speaker_encoder.name,
             "utmos": None if self.utmos is None else f"{Path(self.utmos).name} {file_digest(self.utmos)}",
             "dnsmos": f"speechmos {version('speechmos')}" if self.dnsmos else None,
+            "distillmos": f"distillmos {version('distillmos')}" if self.distillmos else None,
         }
         return {name: words for name, words in named.items() if words is not None}
 
@@ -160,14 +180,10 @@ def add_speaker_similarity(
     listeners: Listeners, run: Run, spoken: SpokenSources, rows: Mapping[str, list[SpeechRow]]
 ) -> None:
     """Add the cosine of speaker embeddings: resynthesis and recording; for recordings, two of the same voice."""
-    if listeners.voices is None:
+    encoder = listeners.speaker_encoder
+    if encoder is None:
         return
-    decoder = SpeechDecoder.from_pretrained(artefact_folder(listeners.voices))
-    if decoder.speaker_encoder is None:
-        remedy = "train one with speaker.embedding=64, or leave it out"
-        subject = f"decoder {listeners.voices}"
-        raise UserError(subject, found="a decoder without a speaker encoder", remedy=remedy)
-    originals = {pair.made.id: decoder.embed_speaker(str(pair.original.audio)) for pair in spoken[RECORDINGS]}
+    originals = {pair.made.id: encoder.embed(pair.original.audio) for pair in spoken[RECORDINGS]}
     others: dict[str, list[str]] = {}
     for pair in spoken[RECORDINGS]:
         others.setdefault(pair.original.speaker, []).append(pair.made.id)
@@ -177,7 +193,7 @@ def add_speaker_similarity(
                 same = others.get(pair.original.speaker, []) if pair.original.speaker else []
                 likeness: float | None = None
                 if name != RECORDINGS:
-                    likeness = float(originals[row["id"]] @ decoder.embed_speaker(str(pair.made.audio)))
+                    likeness = float(originals[row["id"]] @ encoder.embed(pair.made.audio))
                 elif len(same) > 1:
                     following = same[(same.index(row["id"]) + 1) % len(same)]
                     likeness = float(originals[row["id"]] @ originals[following])
@@ -205,6 +221,8 @@ def add_ratings(listeners: Listeners, run: Run, spoken: SpokenSources, rows: Map
         raters["utmos"] = functools.partial(naturalness, load_predictor(listeners.utmos))
     if listeners.dnsmos:
         raters["dnsmos"] = dnsmos_ratings
+    if listeners.distillmos:
+        raters["distillmos"] = functools.partial(distillmos_rating, load_distillmos())
     items = audio_items(spoken)
     for rater, rate in raters.items():
         with run.progress(len(items), f"{rater} rates", unit="file") as bar:

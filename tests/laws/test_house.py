@@ -75,3 +75,12 @@ def test_unknown_command_names_near_ones() -> None:
     )
     assert done.returncode == 2
     assert "tokenizer train" in done.stderr
+
+
+def test_the_commands_of_a_word_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    mine = [command.words for command in COMMANDS if command.words.startswith("evaluate ")]
+    for words in (["evaluate"], ["evaluate", "--help"]):
+        assert main(words) == 0
+        listed = capsys.readouterr().out
+        assert len(mine) > 10 and all(f"  {name} " in listed for name in mine) and "lm train" not in listed
+    assert main(["evaluat"]) == 2 and "Did you mean" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def test_few_failures_are_counted_and_end_nothing() -> None:
     tally = FailureTally("http://x", "answers were not judged", 0.1)
     for number in range(100):
         tally.add("busy" if number % 10 == 0 else "")
-    tally.check(tally.asked)
+    tally.check()
     assert (tally.asked, dict(tally.failures)) == (100, {"busy": 10})
 
 
@@ -27,12 +27,47 @@ def test_too_large_a_share_ends_the_run_early_and_at_its_end() -> None:
         tally.add("busy")
     with pytest.raises(UserError, match=rf"{EARLY} of {EARLY} answers were not judged \(19 times: busy\).*answers are"):
         tally.add("status 400")
-    tally = FailureTally("http://x", "answers were not judged", 0.1)
+    tally = FailureTally("http://x", "answers were not judged", 0.1, answered=9)  # by an earlier call
     tally.add("busy")
-    tally.check(10)  # those of an earlier call count among the requests
+    tally.check()
+    tally = FailureTally("http://x", "answers were not judged", 0.1, answered=8)
+    tally.add("busy")
     with pytest.raises(UserError, match=r"http://x: 1 of 9 answers were not judged .*max_failed_share=0\.1"):
-        tally.check(9)
-    FailureTally("http://x", "answers were not judged", 0.0).check(0)
+        tally.check()
+    FailureTally("http://x", "answers were not judged", 0.0).check()
+
+
+def counted(texts: list[str]) -> Reply:
+    choices = [{"message": {"role": "assistant", "content": text}} for text in texts]
+    return 200, {"choices": choices, "usage": {"prompt_tokens": 10, "completion_tokens": len(texts)}}
+
+
+@pytest.mark.parametrize("way", ["takes n", "answers once", "refuses n", "answers too often"])
+def test_an_endpoint_gives_as_many_answers_as_were_asked_for(tmp_path: Path, way: str) -> None:
+    def reply(body: dict[str, Any]) -> Reply:
+        wanted = body.get("n", 1)
+        if way == "refuses n" and wanted > 1:
+            return 400, {"error": {"message": "n must be 1"}}
+        number = {"answers once": 1, "answers too often": 7}.get(way, wanted)
+        return counted([f"{len(served.asked)}.{one}" for one in range(number)])
+
+    with chat_server(reply) as served, Journal(tmp_path / "j") as journal:
+        endpoint = ChatEndpoint(served.url, "m", RequestConfig(concurrency=1, retries=0))
+        asked = [ChatRequest(name, [{"role": "user", "content": "q"}], {"n": 3}) for name in ("a", "b")]
+        assert list(endpoint.complete_all(asked, journal)) == ["", ""]
+    assert all(len(record["texts"]) == len(set(record["texts"])) == 3 for record in journal.records)
+    tries = {"takes n": 2, "answers once": 6, "refuses n": 7, "answers too often": 2}[way]
+    assert len(served.asked) == tries, "a refusal of n is met once"
+    prompts = 10 * (6 if way in ("answers once", "refuses n") else 2)
+    assert sum(record["prompt_tokens"] for record in journal.records) == prompts, "all requests are paid for"
+
+
+def test_a_request_that_is_invalid_without_n_too_is_a_failure(tmp_path: Path) -> None:
+    with chat_server(lambda body: (400, {"error": "bad"})) as served, Journal(tmp_path / "j") as journal:
+        endpoint = ChatEndpoint(served.url, "m", RequestConfig(concurrency=1))
+        asked = ChatRequest("a", [{"role": "user", "content": "q"}], {"n": 3})
+        assert list(endpoint.complete_all([asked], journal)) == ["status 400"]
+    assert len(served.asked) == 2 and endpoint._takes_n
 
 
 def one_choice(**fields: Any) -> Reply:

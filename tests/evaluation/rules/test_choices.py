@@ -21,8 +21,8 @@ PROMPT = "Where is it?\nA. in Paris\nB. in Rome\nC. in a big town\nD. nowhere"
         ("B.", "b", "b"),
         ("(C)", "c", "c"),
         ("The answer is B.", "b", "b"),
-        ("The correct answer is (D), not A.", "d", "a"),  # " a." is tried before "(d)"
-        ("**The answer is: C**", "c", None),
+        ("The correct answer is (D), not A.", "d", "d"),
+        ("**The answer is: C**", "c", "c"),
         ("The answer is A? No: the answer is C.", "c", "a"),  # the last statement, or the first letter in order
         ("The answer is because of the rain B", "b", "b"),  # "answer is b" is within "because", and right by luck
         ("The answer is clearly C", "c", "c"),  # "answer is c" within "clearly"
@@ -33,7 +33,7 @@ PROMPT = "Where is it?\nA. in Paris\nB. in Rome\nC. in a big town\nD. nowhere"
         ("答案是C。", "c", "c"),
         ("正确选项为 D", "d", None),
         ("选B，因为", "b", None),
-        ("Option A is correct", "a", "a"),
+        ("Option A is correct", "a", None),
         ("A is the correct answer.", "a", None),
         ("It is in Rome.", "b", None),
         ("Either (A) or (B)", None, "a"),
@@ -73,7 +73,7 @@ def test_what_states_nothing_is_wrong_by_default_and_drawn_officially() -> None:
     assert other != drawn
 
 
-@given(st.sampled_from("ABCD"), st.sampled_from(["The answer is {}.", "({})", "{}", "Answer: {}", "Option {}"]))
+@given(st.sampled_from("ABCD"), st.sampled_from(["The answer is {}.", "({})", "{}", "Answer: {}", "Option {}."]))
 def test_a_clear_letter_is_found_in_any_wrapping(letter: str, template: str) -> None:
     text = template.format(letter)
     for wrapped in (text, f"**{text}**", f"  {text}\n", f"_{text}_"):
