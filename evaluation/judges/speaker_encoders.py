@@ -21,9 +21,10 @@ import torch
 
 from corpus.audio.files import SAMPLE_RATE, read_audio
 from decoder.model import SpeechDecoder
-from evaluation.speech.config import RESEMBLYZER
 from runtime.artefact import artefact_folder, file_digest, read_json
 from runtime.errors import UserError
+
+from .packages import RESEMBLYZER
 
 TRANSFORMERS_FILE = "config.json"
 X_VECTOR = "ForXVector"  # the end of the class names of transformers' speaker models

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from corpus.audio.segments import DURATION_TOLERANCE
 from decoder.config import SOLVERS
-from evaluation.speech.config import FRAME_RATE, NORMALISERS, RESEMBLYZER, WHISPER
+from evaluation.judges.packages import RESEMBLYZER
+from evaluation.speech.config import FRAME_RATE, NORMALISERS, WHISPER
 from runtime.config import Options, option
 from runtime.errors import check_option
 from runtime.stage import StageConfig

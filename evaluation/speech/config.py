@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from corpus.audio.files import SAMPLE_RATE
 from corpus.audio.frame_rate import SAMPLES_PER_FRAME
+from evaluation.judges.packages import RESEMBLYZER
 from runtime.config import option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 
 RECORDINGS = "recordings"  # the row of the recordings themselves
-RESEMBLYZER = "resemblyzer"  # a package that is a speaker encoder
 SPOKEN, WHISPER = NORMALISERS = ("spoken", "whisper")
 FRAME_RATE = SAMPLE_RATE / SAMPLES_PER_FRAME
 COPY_SYNTHESIS = "copy_synthesis"  # that of the recordings through mel and vocoder alone
