@@ -57,6 +57,8 @@ class Benchmark:
         published: rows for comparison with ours.
         official_row: an item and its answer in the layout of the benchmark's own script; None where it has none.
         official_file: name of the script's file, of an item, a model's name and a direction.
+        official_files: where the script reads several files of an item: rows by the file's name, of an item, its
+            written answer and the transcript of its spoken one (None where there is none); instead of the two above.
         notes: on what is not scored and why, by measure.
     """
 
@@ -72,6 +74,7 @@ class Benchmark:
     published: tuple[PublishedScore, ...] = ()
     official_row: Callable[[EvaluationItem, str], Mapping[str, Any]] | None = None
     official_file: Callable[[EvaluationItem, str, str], str] = subset_file
+    official_files: Callable[[EvaluationItem, str | None, str | None], Mapping[str, Mapping[str, Any]]] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self, name: str) -> Rule:

@@ -8,7 +8,6 @@ else ``semi-open`` where there is a target and ``open`` where there is none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from evaluation.rules.measure import SetScore
 from evaluation.rules.ratings import OPEN, SEMI_OPEN
@@ -83,9 +82,19 @@ def of_modes(*modes: str) -> Callable[[EvaluationItem], bool]:
     return lambda item: item.details["mode"] in modes
 
 
-def official_row(item: EvaluationItem, answer: str) -> Mapping[str, Any]:
-    """A line of ``pred_text.jsonl``: the item's number and the text."""
-    return {f"{item.details['number']:04d}": answer}
+def official_files(item: EvaluationItem, written: str | None, heard: str | None) -> Mapping[str, Mapping[str, str]]:
+    """The lines of an item in the files of its set, each the item's number and a text.
+
+    ``question_text``, ``gt_text`` (where it has references), ``pred_text`` (the written answer) and ``asr_text`` (the
+    transcript of the spoken one, which the scripts judge).
+    """
+    texts = {"question_text": item.prompt, "gt_text": " / ".join(item.references) or None}
+    texts |= {"pred_text": written, "asr_text": heard}
+    return {
+        f"{item.subset}/{name}.jsonl": {f"{item.details['number']:04d}": text}
+        for name, text in texts.items()
+        if text is not None
+    }
 
 
 URO_BENCH = Benchmark(
@@ -101,8 +110,7 @@ URO_BENCH = Benchmark(
     ),
     overall=overall,
     max_new_tokens=1024,
-    official_row=official_row,
-    official_file=lambda item, model, direction: f"{item.subset}-pred_text.jsonl",
+    official_files=official_files,
     notes={
         "ge, srt": "not scored: they need models that judge the sound (emotion2vec, Gemini).",
         "modes": "the names of known sets are from memory; a column mode or a folder named after the mode decides.",

@@ -50,14 +50,25 @@ def test_modes_and_the_mean_over_sets(tmp_path: Path) -> None:
     assert metrics["text.mean of 5 sets"] == pytest.approx((80 + 60 + 0 + 75 + 100) / 5)
 
 
-def test_the_official_file_has_a_line_for_each_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize("medium", ["text", "speech"])
+def test_the_official_files_have_a_line_for_each_number(tmp_path: Path, medium: str) -> None:
+    """Those that ``mark.py`` reads: --question, --reference, --answer (what was heard), --answer_text."""
     data = write_uro(tmp_path / "set")
-    answers = answer_all(URO, data, tmp_path / "answers", list("abcdefg"))
-    export.STAGE.execute(
-        OfficialFilesConfig(out=str(tmp_path / "out"), benchmark=URO, data=str(data), answers=str(answers))
-    )
-    lines = (tmp_path / "out" / "files" / "AlpacaEval-pred_text.jsonl").read_text().splitlines()
-    assert list(map(json.loads, lines)) == [{"0000": "a"}, {"0001": "b"}]
+    spoken = list("ABCDEFG") if medium == "speech" else []
+    answers = answer_all(URO, data, tmp_path / "answers", list("abcdefg"), spoken)
+    options = {"out": str(tmp_path / "out"), "benchmark": URO, "data": str(data), "answers": str(answers)}
+    made = export.STAGE.execute(OfficialFilesConfig(**options, medium=medium))
+
+    def lines(name: str) -> list[dict[str, str]]:
+        return [json.loads(line) for line in (tmp_path / "out" / "files" / f"{name}.jsonl").read_text().splitlines()]
+
+    assert lines("AlpacaEval/pred_text") == [{"0000": "a"}, {"0001": "b"}]
+    assert lines("AlpacaEval/question_text") == [{"0000": "say"}, {"0001": "so"}]
+    assert lines("Summary/gt_text") == [{"0000": "a / b"}]
+    assert not (tmp_path / "out" / "files" / "AlpacaEval" / "gt_text.jsonl").exists(), "it has no references"
+    heard = tmp_path / "out" / "files" / "AlpacaEval" / "asr_text.jsonl"
+    assert lines("AlpacaEval/asr_text") == [{"0000": "A"}, {"0001": "B"}] if spoken else not heard.exists()
+    assert made["rows"] == 7 and made["without_answer"] == 0
 
 
 @pytest.mark.parametrize(
