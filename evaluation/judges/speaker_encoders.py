@@ -32,7 +32,7 @@ X_VECTOR = "ForXVector"  # the end of the class names of transformers' speaker m
 Embedding = npt.NDArray[np.float32]  # (E,), of length 1
 
 
-class SpeakerEncoder(Protocol):
+class VoiceEncoder(Protocol):
     """An encoder of voices.
 
     Attributes:
@@ -46,7 +46,7 @@ class SpeakerEncoder(Protocol):
         ...
 
 
-def find_speaker_encoder(source: str, option: str = "similarity") -> SpeakerEncoder:
+def find_speaker_encoder(source: str, option: str = "similarity") -> VoiceEncoder:
     """The speaker encoder that a path, or the name of a package, means.
 
     Args:
@@ -147,13 +147,14 @@ class ResemblyzerEncoder:
 
     def __init__(self, option: str) -> None:
         try:
-            from resemblyzer import VoiceEncoder, preprocess_wav  # type: ignore[import-not-found]
+            from resemblyzer import VoiceEncoder as PackageEncoder  # type: ignore[import-not-found]
+            from resemblyzer import preprocess_wav
         except ImportError as error:
             found = f"{error.name} is not installed"
             remedy = f"pip install {RESEMBLYZER}, or give the path of another speaker encoder"
             raise UserError(f"option {option}={RESEMBLYZER}", found=found, remedy=remedy) from error
         self.name = f"{RESEMBLYZER} {version(RESEMBLYZER)}"
-        self._prepare, self._encoder = preprocess_wav, VoiceEncoder("cpu", verbose=False)
+        self._prepare, self._encoder = preprocess_wav, PackageEncoder("cpu", verbose=False)
 
     def embed(self, file: Path) -> Embedding:
         """The embedding (E,) of the voice in a sound file; of silence, which its authors' preparation cuts, zeros."""

@@ -25,7 +25,7 @@ from evaluation.judges.external_models import (
     naturalness,
 )
 from evaluation.judges.recognisers import Recogniser, closed_world_name, find_recogniser
-from evaluation.judges.speaker_encoders import SpeakerEncoder, find_speaker_encoder
+from evaluation.judges.speaker_encoders import VoiceEncoder, find_speaker_encoder
 from evaluation.judges.transcription import AudioItem, transcribe_all, transcribe_kept
 from runtime.artefact import file_digest
 from runtime.bulk.parallel_map import in_parallel
@@ -91,7 +91,7 @@ class Listeners:
         return None if self.recogniser is None else find_recogniser(self.recogniser, self.option)
 
     @functools.cached_property
-    def speaker_encoder(self) -> SpeakerEncoder | None:
+    def speaker_encoder(self) -> VoiceEncoder | None:
         """The speaker encoder that the path or name means; raises a `UserError` where there is none."""
         return None if self.voices is None else find_speaker_encoder(self.voices, self.voices_option)
 

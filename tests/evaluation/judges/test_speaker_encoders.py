@@ -12,7 +12,7 @@ import torch
 
 from corpus.audio.files import read_audio, write_audio
 from evaluation.judges.external_models import distillmos_rating, load_distillmos
-from evaluation.judges.speaker_encoders import SpeakerEncoder, find_speaker_encoder, unit
+from evaluation.judges.speaker_encoders import VoiceEncoder, find_speaker_encoder, unit
 from runtime.errors import UserError
 
 RATE = 16000
@@ -20,7 +20,7 @@ has_resemblyzer = importlib.util.find_spec("resemblyzer") is not None
 has_distillmos = importlib.util.find_spec("distillmos") is not None
 
 
-def similarity(encoder: SpeakerEncoder, one: Path, other: Path) -> float:
+def similarity(encoder: VoiceEncoder, one: Path, other: Path) -> float:
     return float(encoder.embed(one) @ encoder.embed(other))
 
 
