@@ -65,16 +65,18 @@ class AnswerJudge:
         Raises:
             UserError: the endpoint refuses, or too many requests stay without an answer.
         """
-        tally = FailureTally(self.endpoint.url, "answers were not judged", self.max_failed_share)
         with Journal(self.run.folder / JUDGEMENTS) as journal:
             done = {str(record["name"]) for record in journal.records}
-            asked = [one for one in answers if one.answer.strip() and self._name(one) not in done]
+            judged = [one for one in answers if one.answer.strip()]
+            asked = [one for one in judged if self._name(one) not in done]
+            share, lacking = self.max_failed_share, "answers were not judged"
+            tally = FailureTally(self.endpoint.url, lacking, share, len(judged) - len(asked))
             requests = (ChatRequest(self._name(one), self._messages(one), self.prompt.parameters) for one in asked)
             with self.run.progress(len(asked), f"{condition}, judged", unit="answer") as bar:
                 for failure in self.endpoint.complete_all(requests, journal):
                     bar.update()
                     tally.add(failure)
-            tally.check(tally.asked)
+            tally.check()
         with Journal(self.run.folder / JUDGEMENTS) as journal:
             replies = {str(record["name"]): tuple(map(str, record["texts"])) for record in journal.records}
         found = [self._score(one, replies.get(self._name(one), ())) for one in answers]
