@@ -94,7 +94,8 @@ def test_a_judge_rates_tasks_and_its_raw_replies_are_kept(folder: Path, tmp_path
     def reply(body: dict[str, Any]) -> Reply:
         asked = body["messages"][-1]["content"]
         assert body["model"] == "judge" and body["n"] == 3 and "[Reference]" in asked and "last" in asked
-        return message("I cannot say" if TEXTS[0] in asked else "Score: 4")
+        status, whole = message("I cannot say" if TEXTS[0] in asked else "Score: 4")
+        return status, whole | {"choices": whole["choices"] * body["n"]}
 
     options: dict[str, Any] = {"conditions": ["transcript", "speech"], "recogniser": "", "judged": ["last"]}
     with chat_server(reply) as served:
