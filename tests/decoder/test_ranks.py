@@ -62,15 +62,18 @@ def curve(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
 
 
-def assert_alike(out: Path, alone: Path) -> None:
-    """Two ranks, and one process: the same losses, and the same weights on both ranks."""
+def assert_alike(out: Path, alone: Path, *, adversary_step: float = math.inf) -> None:
+    """Two ranks, and one process: the same losses, and the same weights on both ranks.
+
+    Gradients are summed in another order. Adam's first steps of the discriminators have the size of the rate whatever a
+    gradient's size is, so they make whole steps of rounding near zero: from the step after them on, three digits stay.
+    """
     rows, expected = curve(out), curve(alone)
     assert len(rows) == len(expected)
     for row, other in zip(rows, expected, strict=True):
         assert row.keys() == other.keys()
         for name, value in row.items():
-            # Gradients are summed in another order; under an adversary fp32 keeps five digits of their norm, not six.
-            bound = 1e-4 if name == "gradient_norm" else 1e-5
+            bound = 1e-5 if row["step"] <= adversary_step + 1 else 1e-3
             assert math.isclose(value, other[name], rel_tol=bound, abs_tol=1e-5), (row["step"], name)
     first, second = (torch.load(f"{out}-rank-{rank}.pt", weights_only=True) for rank in (0, 1))
     single = torch.load(f"{alone}-rank-0.pt", weights_only=True)
@@ -80,11 +83,12 @@ def assert_alike(out: Path, alone: Path) -> None:
 
 
 def test_two_ranks_train_as_one_process_does(spoken: Path, start: Start) -> None:
-    adversary = ["adversary.weight=1.0", "adversary.is_small=true", "adversary.start_step=3"]
+    start_step = 3
+    adversary = ["adversary.weight=1.0", "adversary.is_small=true", f"adversary.start_step={start_step}"]
     vocoder = [*vocoder_words(spoken), *adversary, "fit.steps=6"]
     for ranks, out in ((1, "vocoder"), (2, "vocoder_2")):
         start("decoder.train_vocoder", vocoder, spoken / out, ranks=ranks)
-    assert_alike(spoken / "vocoder_2", spoken / "vocoder")
+    assert_alike(spoken / "vocoder_2", spoken / "vocoder", adversary_step=start_step)
     for ranks, out in ((1, "decoder"), (2, "decoder_2")):
         start("decoder.train", [*decoder_words(spoken), "fit.steps=6"], spoken / out, ranks=ranks)
     assert_alike(spoken / "decoder_2", spoken / "decoder")
