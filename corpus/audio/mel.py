@@ -239,10 +239,8 @@ def magnitudes(spectrum: torch.Tensor, power: float) -> torch.Tensor:
     """Magnitudes of complex values, to a power; the spectrum is used up."""
     if spectrum.requires_grad:  # the gradient of a root of squares is no number at 0, that of `abs` is
         return spectrum.abs() if power == 1 else spectrum.abs() ** power
-    if power == 1 and spectrum.device.type == "cpu":
-        return torch.from_numpy(np.abs(spectrum.numpy()))  # a third of the time of the next lines, a tenth of torch's
     squares = torch.view_as_real(spectrum).square_()
-    squared = squares[..., 0] + squares[..., 1]
+    squared = squares[..., 0] + squares[..., 1]  # a third of the time of `abs`, which guards against overflow
     return squared if power == 2 else squared.sqrt_() if power == 1 else squared ** (power / 2)
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from corpus.audio.frame_rate import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, num_tokens, pad_to_token
-from corpus.audio.mel import LogMel
+from corpus.audio.mel import LogMel, magnitudes
 from corpus.audio.mel_config import LogMelConfig
 
 
@@ -27,6 +27,15 @@ def test_streaming_equals_offline(piece: int) -> None:
     parts = [stream.feed(audio[at : at + piece]) for at in range(0, len(audio), piece)] + [stream.finish()]
     offline = log_mel(torch.from_numpy(pad_to_token(audio))[None])[0]
     torch.testing.assert_close(torch.cat(parts, dim=1), offline, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_magnitude_does_not_depend_on_its_place(power: float) -> None:
+    """To the bit: tokens of an utterance in a batch are those that it has alone."""
+    spectrum = torch.view_as_complex(torch.randn(4001, 2, generator=torch.Generator().manual_seed(1)))
+    whole = magnitudes(spectrum.clone(), power)
+    for begin in range(1, 9):
+        assert torch.equal(magnitudes(spectrum[begin:-begin].clone(), power), whole[begin:-begin])
 
 
 def test_padding_and_batch_do_not_matter() -> None:
