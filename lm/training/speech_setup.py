@@ -164,22 +164,13 @@ def open_speech(
         remedy = f"set it to {own.stride}, or write the corpora again"
         raise UserError("option speech.connector.stride", found=found, remedy=remedy)
     if own.kind == "features":
-        return _of_features(config, own, vocabulary, begun)
+        return _of_features(config, own, vocabulary)
     source = config.encoder or own.source
     if not source:
         found = "no encoder, and none that the corpora name"
         raise UserError("option speech.encoder", found=found, remedy="give the encoder's artefact")
     hearing = _encoder_of(config, own, source) if is_first_stage(parallel) else None
-    record = SpeechRecord(
-        kind="audio",
-        encoder=own.encoder,
-        source=source,
-        layer=own.layer,
-        positions_per_second=own.positions_per_second,
-        width=own.width,
-        connector=config.connector,
-        holds_encoder=holds_encoder,
-    )
+    record = _record_of(own, config, source=source, holds_encoder=holds_encoder)
     return SpeechSetup(config=config, record=record, encoder=hearing, vocabulary=vocabulary)
 
 
@@ -197,22 +188,26 @@ def _encoder_of(config: SpeechConfig, own: ClipRecord, source: str) -> SpeechEnc
     return encoder
 
 
-def _of_features(
-    config: SpeechConfig, own: ClipRecord, vocabulary: Vocabulary, begun: SpeechRecord | None
-) -> SpeechSetup:
+def _of_features(config: SpeechConfig, own: ClipRecord, vocabulary: Vocabulary) -> SpeechSetup:
     if "encoder" in config.train:
         remedy = "write corpora with recordings, or leave encoder out"
         raise UserError("option speech.train", found="encoder, but the corpora have stored vectors", remedy=remedy)
-    record = SpeechRecord(
-        kind="features",
+    record = _record_of(own, config, source=own.source, holds_encoder=False)
+    return SpeechSetup(config=config, record=record, encoder=None, vocabulary=vocabulary)
+
+
+def _record_of(own: ClipRecord, config: SpeechConfig, *, source: str, holds_encoder: bool) -> SpeechRecord:
+    """The record of a model that reads the clips of these corpora."""
+    return SpeechRecord(
+        kind=own.kind,
         encoder=own.encoder,
-        source=own.source,
+        source=source,
         layer=own.layer,
         positions_per_second=own.positions_per_second,
         width=own.width,
         connector=config.connector,
+        holds_encoder=holds_encoder,
     )
-    return SpeechSetup(config=config, record=record, encoder=None, vocabulary=vocabulary)
 
 
 def _common_record(clips: Mapping[str, ClipRecord]) -> ClipRecord:
