@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from corpus.world.made_up_facts import GROUPS
 from recipes.reporting.blocks import Section
 from recipes.reporting.fact_figure import fact_figure
-from recipes.reporting.fact_scores import GENERATION, LABELS, READING, answers_table, choices_table
+from recipes.reporting.fact_scores import GENERATION, LABELS, READING, add_choices, answers_table, choices_table
 from recipes.reporting.page import render_page
 from runtime.artefact import read_json
 from runtime.stage import Stage
@@ -88,10 +88,7 @@ def html(
     scores, runs, paper = Section("Scores"), Section("Runs"), Section("Paper")
     scores.text(READING)
     scores.image(picture, "share of false answers beaten, by group and direction")
-    for group in GROUPS:
-        scores.heading(LABELS[group].capitalize())
-        heads, rows = choices_table(shown, group)
-        scores.table(heads, [list(row) for row in rows])
+    add_choices(scores, shown)
     if any(row.facts.answers for row in shown):
         scores.heading("Answers by generation")
         scores.text(GENERATION)

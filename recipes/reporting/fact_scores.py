@@ -11,6 +11,8 @@ from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.world.made_up_facts import GROUPS
 from evaluation.rules.measure import MeanScore, Measure, PartMeasure, mean_score, ratio
 
+from .blocks import Section
+
 MISSING = "–"
 CHANCE = 50
 LABELS = {
@@ -181,6 +183,14 @@ def read_measures(folder: Path) -> Measures:
         measure = PartMeasure("", Measure(*value), str(record["cluster"]))
         found.setdefault((record["subset"], record["direction"]), []).append(measure)
     return found
+
+
+def add_choices(section: Section, rows: Sequence[FactRow]) -> None:
+    """The choices about each group of facts: a heading and a table."""
+    for group in GROUPS:
+        section.heading(LABELS[group].capitalize())
+        heads, lines = choices_table(rows, group)
+        section.table(heads, [list(line) for line in lines])
 
 
 def choices_table(rows: Sequence[FactRow], group: str) -> tuple[list[str], list[list[str]]]:

@@ -11,8 +11,8 @@ from recipes.reporting.fact_scores import (
     LABELS,
     READING,
     FactRow,
+    add_choices,
     answers_table,
-    choices_table,
     read_fact_scores,
 )
 from recipes.reporting.run_results import Results
@@ -31,10 +31,7 @@ def knowledge_section(results: Results) -> Section | None:
         "interleaved documents too, one does not. " + READING
     )
     section.image(figures.data_uri(fact_figure(rows)), "share of false answers beaten, with and without interleaving")
-    for group in GROUPS:
-        section.heading(LABELS[group].capitalize())
-        heads, lines = choices_table(rows, group)
-        section.table(heads, [list(line) for line in lines])
+    add_choices(section, rows)
     if any(row.facts.answers for row in rows):
         section.heading("Answers by generation")
         section.text(GENERATION)
