@@ -14,6 +14,7 @@ from typing import IO, Any
 import pytest
 
 from evaluation import score
+from evaluation.answers.answering import ANSWERED
 from evaluation.answers.config import ScoreConfig
 from runtime.fork_server import ForkedCommand
 from tests.support.chat_server import ChatServer, Reply, chat_server, message
@@ -95,6 +96,11 @@ def run(commands: Commands, module: str, words: Sequence[str]) -> None:
         assert status == 0, said.read().decode()
 
 
+def written_lines(journal: Path) -> list[bytes]:
+    """The whole lines of a journal; a last one that a kill cut does not count."""
+    return [line for line in journal.read_bytes().splitlines(True) if line.endswith(b"\n")] if journal.exists() else []
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*") if file.name in OUTPUTS}
 
@@ -113,8 +119,11 @@ def test_answers_and_judgements_after_kills_are_those_of_the_unbroken_run(
             for number in kills:
                 kill_after(commands, served, number, "evaluation.answer", words)
                 assert not (root / "answers" / "answers.json").exists()
+            kept, asked = len(written_lines(root / "answers" / ANSWERED)), len(served.asked)
             run(commands, "evaluation.answer", words)
-            assert len(served.asked) <= ITEMS + 1 + len(kills) * (2 * concurrency + 1), "what is kept is not asked"
+            again = len(served.asked) - asked - (ITEMS - kept + 1)
+            # Requests on their way when the command died may be counted after its death, one a thread but the held one.
+            assert 0 <= again < concurrency, "what is kept is not asked; one fails twice"
         with chat_server(judges) as served:
             words = [*own, f"answers={root / 'answers'}", "model=j", "media=[text]", f"out={root / 'judged'}"]
             for number in kills:
