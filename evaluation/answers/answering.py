@@ -95,6 +95,7 @@ def asked_model(config: AnswerConfig, benchmark: Benchmark, run: Run) -> Abstrac
         from .speech_models import open_speech_model  # torch and the models' parts: others need none of them
 
         return nullcontext(open_speech_model(config, benchmark, run))
+    config.check_run_options()
     log = run.folder / "server.log"
     return open_model(config.model, config.served_model, config.requests, threads=config.threads, log=log)
 

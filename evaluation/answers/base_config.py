@@ -9,6 +9,7 @@ from runtime.errors import UserError, check_option
 
 PROMPTS = ("qa", "sentences")
 ANSWER_WAYS = ("generation", "likelihood")
+RUN_OPTIONS = ("batch_size", "dtype", "device")
 SHOT_SOURCES = ("set", "subset", "published")
 
 
@@ -26,9 +27,9 @@ class BasePromptConfig(Options):
         answer_by: generation, or likelihood: the likeliest of the benchmark's written options (SpeechMMLU).
         shots_of: worked examples out of the whole set, out of the question's own subset (SpeechMMLU: its subject), or
             the published ones, which SpeechMMLU has with it: ``shots_data`` is then its folder.
-        batch_size: prompts generated at once; it changes no answer.
-        dtype: of the weights.
-        device: of the model.
+        batch_size: prompts generated at once, also of a model that hears vectors; it changes no answer.
+        dtype: of the weights, also of a model that hears vectors.
+        device: a torch device, also of a model that hears vectors.
     """
 
     prompt: str = option("", one_of=("", *PROMPTS), is_later=True)
@@ -44,11 +45,18 @@ class BasePromptConfig(Options):
 
     def check_base_options(self) -> None:
         """Raise a `UserError` about an option that has no effect because no prompt is named."""
-        free = ("prompt", "shots_of")
-        for one in (one for one in fields(BasePromptConfig) if one.name not in free):
+        free = ("prompt", "shots_of", *RUN_OPTIONS)  # whether the model runs here is known when it is opened
+        self._check_unset(*(one.name for one in fields(BasePromptConfig) if one.name not in free))
+        is_used = not self.voice or bool(self.decoder)
+        check_option(is_used, "voice", self.voice, "leave it out, or name a decoder= that has it")
+
+    def check_run_options(self) -> None:
+        """Raise a `UserError` about the options of a model that runs in this process, for one that does not."""
+        self._check_unset(*RUN_OPTIONS)
+
+    def _check_unset(self, *names: str) -> None:
+        for one in (one for one in fields(BasePromptConfig) if one.name in names):
             if not self.prompt and getattr(self, one.name) != one.default:
                 found = f"{getattr(self, one.name)!r} and no prompt="
                 remedy = f"leave it out, or ask a base speech language model: prompt={' or prompt='.join(PROMPTS)}"
                 raise UserError(f"option {one.name}", found=found, remedy=remedy)
-        is_used = not self.voice or bool(self.decoder)
-        check_option(is_used, "voice", self.voice, "leave it out, or name a decoder= that has it")

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lm.data.formats import Codes, interleaved_document
+from lm.data.request_format import generation_end_ids
 from lm.data.special_tokens import SpecialToken
 from lm.data.vocabulary import Ids, Vocabulary
 from runtime.artefact import fingerprint
@@ -161,8 +162,9 @@ class AnswerStops:
         self.end = vocabulary.special(SpecialToken.END_OF_AUDIO)
         is_text = np.flatnonzero(vocabulary.is_text(np.arange(vocabulary.size)))
         ending = [int(id) for id in is_text if any(end in vocabulary.decode_text([int(id)]) for end in form.ends)]
-        self.written = (*vocabulary.end_ids, *([self.begin] if hears else []), *ending)
-        self.spoken = (self.end, *vocabulary.end_ids)
+        self.ends = generation_end_ids(vocabulary)
+        self.written = (*self.ends, *([self.begin] if hears else []), *ending)
+        self.spoken = (self.end, *self.ends)
 
     def read_written(self, ids: Ids) -> WrittenAnswer:
         """The text of an answer, white space around it off, without what ended it."""
@@ -170,7 +172,7 @@ class AnswerStops:
         end = AnswerEnd.LENGTH
         if last == self.begin:
             end = AnswerEnd.NEXT_QUESTION
-        elif last in self.vocabulary.end_ids:
+        elif last in self.ends:
             end = AnswerEnd.END_OF_TEXT
         cuts = [(at, AnswerEnd.END_OF_ANSWER) for mark in self.form.ends if (at := text.find(mark)) >= 0]
         if self.form.marker and (at := text.find(self.form.marker)) >= 0:
@@ -183,4 +185,4 @@ class AnswerStops:
         last = int(ids[-1]) if len(ids) else -1
         if last == self.end:
             return AnswerEnd.END_OF_AUDIO
-        return AnswerEnd.END_OF_TEXT if last in self.vocabulary.end_ids else AnswerEnd.LENGTH
+        return AnswerEnd.END_OF_TEXT if last in self.ends else AnswerEnd.LENGTH

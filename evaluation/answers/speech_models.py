@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from evaluation.benchmarks.benchmark import Benchmark
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -21,7 +19,7 @@ def open_speech_model(config: AnswerConfig, benchmark: Benchmark, run: Run) -> A
         UserError: a way of answering that the benchmark does not allow.
     """
     if not config.prompt:
-        return ListeningAnswers(Path(config.model), config.threads)
+        return ListeningAnswers(config)
     if config.answer_by == "likelihood" and not benchmark.choices:
         remedy = f"choose generation: {benchmark.name} has no written options"
         raise UserError("option answer_by", found="likelihood", remedy=remedy)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corpus.audio.files import read_audio
 from lm.data.formats import asr_prompt
+from lm.data.request_format import generation_end_ids
 from lm.inference.listening_model import HeardPrompt, ListeningModel
 from runtime.artefact import file_digest
 
@@ -31,5 +32,5 @@ class ListeningRecogniser:
         model, vocabulary = self._model, self._model.vocabulary
         heard = model.hear([read_audio(file) for file in files])
         prompts = [HeardPrompt(asr_prompt(model.placeholders(one), vocabulary), [one]) for one in heard]
-        rows = model.generate(prompts, max_new_tokens=TRANSCRIPT_TOKENS, stop=vocabulary.end_ids)
+        rows = model.generate(prompts, max_new_tokens=TRANSCRIPT_TOKENS, stop=generation_end_ids(vocabulary))
         return [vocabulary.decode_text(row).strip() for row in rows]

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from lm.data.chat_template import find_template
+from lm.data.request_format import generation_end_ids
 from lm.data.vocabulary import Vocabulary
 from lm.training.checkpoint import CheckpointRecord, check_shape, find_checkpoint, load_weights
 from lm.training.model import DTYPES, build_model, transformer_config
@@ -62,6 +63,7 @@ def export_checkpoint(config: ExportConfig, run: Run) -> dict[str, Any]:
         raise UserError("lm.export", found=f"{world_size()} processes", remedy="run it as one process")
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     template = find_template(config.chat_template, vocabulary)
+    ends = generation_end_ids(vocabulary, template)
     path = find_checkpoint(config.checkpoint)
     record = CheckpointRecord.read(path)
     check_shape(record, record.model, vocabulary.fingerprint, record.vocabulary_size, path)
@@ -74,7 +76,7 @@ def export_checkpoint(config: ExportConfig, run: Run) -> dict[str, Any]:
         num_ids=vocabulary.size,
         max_positions=config.max_positions or default_positions(record),
         dtype=dtype,
-        eos=vocabulary.end_ids,
+        eos=ends,
         pad=vocabulary.pad,
     )
     metrics: dict[str, Any] = {"parameters": size, "step": record.step}
@@ -84,7 +86,7 @@ def export_checkpoint(config: ExportConfig, run: Run) -> dict[str, Any]:
     with atomic_folder(run.folder / "model") as folder, open_processes(ParallelConfig()):
         write_weights(folder, source, vocabulary.size, int(config.shard_gigabytes * 1e9), run)
         write_json(folder / "config.json", settings)
-        generation = {"eos_token_id": vocabulary.end_ids, "pad_token_id": vocabulary.pad}
+        generation = {"eos_token_id": ends, "pad_token_id": vocabulary.pad}
         write_json(folder / "generation_config.json", generation)
         vocabulary.save_pretrained(folder, chat_template=template)
         if config.check_length and size <= config.check_up_to:

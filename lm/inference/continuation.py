@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 
-from lm.data.formats import asr_prompt, chat_prompt, speech_span, tts_prompt
+from lm.data.formats import asr_prompt, speech_span, tts_prompt
 from lm.data.rendering import render
 from lm.data.reply_format import ReplyFormat
+from lm.data.request_format import generation_end_ids, request_format
 from lm.data.vocabulary import Ids, Vocabulary
 from runtime.errors import UserError
 
@@ -40,7 +41,7 @@ def print_continuation(
     (ids,) = generator.generate(
         [prompt],
         max_new_tokens=max_new_tokens,
-        stop=vocabulary.end_ids,
+        stop=generation_end_ids(vocabulary),
         allowed=allowed or ("text" if task == "asr" else "any"),
         has_marks=has_marks,
         reply=reply,
@@ -89,7 +90,7 @@ def make_prompt(
     if task == "tts":
         return tts_prompt(text, speaker or next(iter(vocabulary.speakers), ""), vocabulary)
     if task == "chat":
-        return chat_prompt(codes if given["speech"] else text, vocabulary)
+        return request_format(vocabulary).prompt(codes if given["speech"] else text)
     ids = np.array(vocabulary.encode_text(text) if text else [], dtype=np.int32)
     if not given["speech"]:
         return ids

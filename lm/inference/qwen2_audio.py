@@ -36,7 +36,7 @@ from lm.data.hearing_folder import MODEL_FOLDER
 from lm.data.special_tokens import SpecialToken, audio_token
 from lm.huggingface.config import ExportAudioConfig
 from lm.huggingface.weights import HuggingFaceWeights, SafetensorsWriter
-from runtime.artefact import atomic_folder
+from runtime.artefact import atomic_folder, read_json, write_json
 from runtime.errors import UserError
 from runtime.stage import Run
 from tokenizer.hearing.whisper_encoder import WhisperEncoder
@@ -49,6 +49,7 @@ from .listening_model import ListeningModel
 TOLERANCE = 1e-4  # of logits, relative to the largest
 CHECK_SECONDS = 1.7  # of the clip that is compared
 TEXT_MODEL = "language_model."
+GENERATION_FILE = "generation_config.json"
 
 
 def export_qwen2_audio(config: ExportAudioConfig, run: Run) -> dict[str, Any]:
@@ -127,6 +128,8 @@ def write_settings(folder: Path, text_model: Path, model: ListeningModel, encode
         WhisperFeatureExtractor(feature_size=num_mels), tokenizer, chat_template=tokenizer.chat_template or ""
     )
     processor.save_pretrained(str(folder))
+    ends = read_json(text_model / GENERATION_FILE)
+    write_json(folder / GENERATION_FILE, ends)  # what ends an answer of the language model ends one of the whole
     # The vocabulary's own files: a folder that this program reads, too.
     vocabulary.save_pretrained(folder, chat_template=vocabulary.chat_template or "")
 

@@ -148,6 +148,13 @@ def test_the_wanted_chat_template_is_exported(tiny: Any, run_ranks: Any, tmp_pat
     assert got == chat_document(turns, vocabulary, system="ka ki").tolist()
     asked = tokenizer.apply_chat_template(messages[:2], add_generation_prompt=True, return_dict=False)
     assert asked == got[: len(asked)]
+    # Another template: a generation ends at the mark that it writes after an answer, too.
+    turns_file = tmp_path / "turns.jinja"
+    turns_file.write_text("{% for message in messages %}{{ message['content'] + '<|tts|>' }}{% endfor %}")
+    run_ranks(lambda: export(tiny, tmp_path, chat_template=str(turns_file)), 1)
+    for name in ("config.json", "generation_config.json"):
+        ends = json.loads((folder / name).read_text())["eos_token_id"]
+        assert ends == [*vocabulary.end_ids, vocabulary.special("tts")]
     assert find_template("none", vocabulary) == ""
     theirs = Vocabulary(vocabulary._json, vocabulary._record, "base")
     assert find_template("auto", theirs) == "base" and "begin_of_audio" in find_template("speechweave", theirs)

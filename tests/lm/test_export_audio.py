@@ -64,11 +64,14 @@ def export(source: Path, out: Path, **options: Any) -> dict[str, Any]:
 def test_transformers_answers_as_the_listening_model(hearing: Path, tmp_path: Path) -> None:
     from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor
 
+    ends = {"eos_token_id": [3, 5], "pad_token_id": 1}
+    write_json(hearing / "model" / "generation_config.json", ends)
     metrics = export(hearing, tmp_path, shard_gigabytes=1e-5)
     assert metrics["logit_difference"] < 1e-5
     folder = str(tmp_path / "model")
     assert len(list(Path(folder).glob("model-*.safetensors"))) > 3
     model: Any = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    assert model.generation_config.eos_token_id == [3, 5]
     processor: Any = Qwen2AudioProcessor.from_pretrained(folder)
     ours = ListeningModel.from_pretrained(hearing)
     clips = [noise(number, 0.6 + number / 2) for number in range(3)]

@@ -20,13 +20,17 @@ from .small_speech_model import HIDDEN, TEXTS, make_speech_tokenizer, save_small
 STACK = ConnectorConfig(kind="stack", stride=2)
 
 
-def save_small_listening_model(folder: Path, layer: str = "back", shape: ConnectorConfig = STACK) -> Vocabulary:
+def save_small_listening_model(
+    folder: Path, layer: str = "back", shape: ConnectorConfig = STACK, vocabulary: Vocabulary | None = None
+) -> Vocabulary:
     """Write ``model/`` and ``hearing/``; ``layer`` is of the encoder, ``shape`` of the connector."""
     torch.set_num_threads(1)
     hearing = folder / "hearing"
     make_speech_tokenizer().save_pretrained(hearing / "encoder")
     encoder = load_encoder(hearing / "encoder", layer=layer)
-    vocabulary = build_vocabulary(train_bpe(TEXTS * 4, 300), num_speech_tokens=1, speech_tokenizer=VECTORS)
+    vocabulary = vocabulary or build_vocabulary(
+        train_bpe(TEXTS * 4, 300), num_speech_tokens=1, speech_tokenizer=VECTORS
+    )
     save_small_llama(folder / "model", vocabulary, max_positions=512)
     save_file(Connector(shape, encoder.width, HIDDEN).state_dict(), hearing / "connector.safetensors")
     record = SpeechRecord(

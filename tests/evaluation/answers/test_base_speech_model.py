@@ -374,7 +374,6 @@ def test_parts_that_are_missing_or_idle_are_named(
     ("options", "words"),
     [
         ({"tokenizer": "t"}, r"option tokenizer: 't' and no prompt="),
-        ({"batch_size": 2}, "option batch_size"),
         ({"direction": "s2s", "recogniser": "lm"}, "only a base model"),
         ({"prompt": "qa", "voice": "anna"}, "option voice"),
         ({"prompt": "chat"}, "option prompt"),
@@ -389,6 +388,14 @@ def test_options_without_an_effect_are_refused(options: dict[str, Any], words: s
     defaults = {"out": "o", "benchmark": "trivia_qa", "data": "d", "model": "m", "direction": "t2t"}
     with pytest.raises(UserError, match=words):
         AnswerConfig(**(defaults | options))
+
+
+@pytest.mark.parametrize("option", [{"batch_size": 2}, {"device": "cuda"}, {"dtype": "bfloat16"}])
+def test_options_of_a_model_that_runs_here_are_refused_of_others(
+    small: SmallModel, data: Path, tmp_path: Path, option: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match=f"option {next(iter(option))}: .*no prompt="):
+        answer.STAGE.execute(config(small, data, tmp_path / "out", prompt="", **option))
 
 
 def test_a_text_model_has_no_prompt_of_this_kind(small: SmallModel, data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from corpus.audio.files import read_audio, write_audio
@@ -13,8 +14,11 @@ from evaluation.answers.config import AnswerConfig
 from lm.data.chat_template import our_template
 from lm.data.formats import chat_prompt
 from lm.data.vocabulary import Vocabulary
+from lm.data.vocabulary_config import VocabularyConfig
 from lm.inference.listening_model import HeardPrompt, ListeningModel
+from lm.vocabulary import STAGE as VOCABULARY
 from runtime.errors import UserError
+from tests.support.instruct_model import CHATML, save_instruct_model
 from tests.support.small_listening_model import save_small_listening_model
 from tests.support.small_speech_model import noise
 
@@ -65,12 +69,102 @@ def test_typed_questions_and_system(folder: Path, tmp_path: Path) -> None:
     assert answers(tmp_path / "typed") != answers(tmp_path / "system")
 
 
-def test_a_base_model_s_template_is_refused(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder / "model", tmp_path / "other")
+@pytest.fixture(scope="module")
+def templated(folder: Path) -> Path:
+    """The same questions, and a model that was grown from an instruction model with a chat template of its own."""
+    save_instruct_model(folder / "base", ["what is the box", "be short"], template=CHATML)
+    VOCABULARY.execute(VocabularyConfig(out=str(folder / "grown"), base=str(folder / "base"), num_speech_tokens=1))
+    grown = Vocabulary.from_pretrained(folder / "grown" / "vocabulary")
+    save_small_listening_model(folder / "templated", vocabulary=grown)
+    return folder
+
+
+@pytest.mark.parametrize("direction", ["s2t", "t2t"])
+def test_a_base_model_s_template_is_kept_to(direction: str, templated: Path, tmp_path: Path) -> None:
+    """The ids of transformers' template, with the clip's vectors where the question's text would stand."""
+    from transformers import AutoTokenizer
+
+    options: dict[str, Any] = {"model": str(templated / "templated"), "direction": direction, "system": "be short"}
+    options |= {"shots": 2, "shots_data": str(templated / "shots"), "limit": 12}
+    (templated / "shots").mkdir(exist_ok=True)
+    rows = [{"id": f"s{number}", "question": f"say {number}", "answers": [f"box {number}"]} for number in range(2)]
+    (templated / "shots" / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answer.STAGE.execute(config(templated, tmp_path / "out", **options))
+    written = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    model, tokenizer = (
+        ListeningModel.from_pretrained(templated / "templated"),
+        AutoTokenizer.from_pretrained(templated / "base"),
+    )
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    shots = [row for row in rows if row["id"] == "s0"], [row for row in rows if row["id"] == "s1"]
+    matching = 0
+    for order in (shots, shots[::-1]):  # a seeded choice has an order of its own
+        messages = [{"role": "system", "content": "be short"}]
+        for (shot,) in order:
+            messages.append({"role": "user", "content": shot["question"]})
+            messages.append({"role": "assistant", "content": shot["answers"][0]})
+        found = []
+        for one in written:
+            number = int(one["id"])
+            asked = [*messages, {"role": "user", "content": f"what is {number}" if direction == "t2t" else "HERE"}]
+            text = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+            heard = model.hear([read_audio(templated / "set" / f"{number}.wav")]) if direction == "s2t" else []
+            before, _, after = text.partition("HERE")
+            ids = tokenizer(before)["input_ids"]
+            for clip in heard:
+                ids += [model.vocabulary.speech_offset] * len(clip) + tokenizer(after)["input_ids"]
+            prompt = HeardPrompt(np.array(ids), heard)
+            row = model.generate([prompt], max_new_tokens=6, stop=[end, model.vocabulary.eos])[0]
+            found.append(model.vocabulary.decode_text(row))
+        matching += found == [one["text"] for one in written]
+    assert matching == 1 and len(set(found)) > 4
+
+
+def test_questions_that_a_template_cannot_hold_fail_one_by_one(templated: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    rows = [{"id": str(n), "question": f"what is {n}{'<|im_end|>' * (n == 1)}", "answers": ["box"]} for n in range(4)]
+    (tmp_path / "set" / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"model": str(templated / "templated"), "direction": "t2t"}
+    asked = config(templated, tmp_path / "out", **given, data=str(tmp_path / "set"))
+    asked.requests.max_failed_share = 0.5
+    assert answer.STAGE.execute(asked)["failures"] == 1
+    alone = config(templated, tmp_path / "alone", **given, data=str(tmp_path / "set"), batch_size=1)
+    alone.requests.max_failed_share = 0.5
+    answer.STAGE.execute(alone)
+    assert answers(tmp_path / "out") == answers(tmp_path / "alone") and answers(tmp_path / "out")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "found"),
+    [
+        ("{{ messages[0]['content'][:1] }}", {}, "a template that writes 0 pieces of speech where a request has 1"),
+        (
+            "{{ raise_exception('no system') if messages[0]['role'] == 'system' }}{{ messages[0]['content'] }}",
+            {"system": "be short"},
+            "it refuses messages of system, user .no system",
+        ),
+    ],
+    ids=["speech", "system"],
+)
+def test_templates_without_a_place_for_what_is_asked_are_refused(
+    template: str, options: dict[str, Any], found: str, templated: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(templated / "templated", tmp_path / "other")
     vocabulary = Vocabulary.from_pretrained(tmp_path / "other" / "model")
-    vocabulary.save_pretrained(tmp_path / "other" / "model", chat_template="{{ messages }}")
-    with pytest.raises(UserError, match="a chat template of its own"):
-        answer.STAGE.execute(config(folder, tmp_path / "out", model=str(tmp_path / "other")))
+    vocabulary.save_pretrained(tmp_path / "other" / "model", chat_template=template)
+    with pytest.raises(UserError, match=f"other, the chat template: {found}"):
+        answer.STAGE.execute(config(templated, tmp_path / "out", model=str(tmp_path / "other"), **options))
+
+
+@pytest.mark.parametrize("option", [{"dtype": "bfloat16"}, {"device": "nowhere"}])
+def test_type_and_device_reach_the_model(option: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    asked = config(folder, tmp_path / "out", limit=2, **option)
+    if "device" in option:
+        with pytest.raises(RuntimeError, match="nowhere"):  # torch's own word
+            answer.STAGE.execute(asked)
+        return
+    answer.STAGE.execute(asked)
+    assert json.loads((tmp_path / "out" / "answers.json").read_text())["settings"]["dtype"] == "bfloat16"
 
 
 def test_speech_is_refused_where_it_is_not_made(folder: Path, tmp_path: Path) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lm.data.chat_template import our_template
 from lm.data.clips import ClipDocument
 from lm.data.corpora import open_corpus, write_corpus
 from lm.data.dataset import build_training_data
-from lm.data.request_format import OwnFormat, TemplateFormat, request_format
+from lm.data.formats import ChatTurn, chat_document
+from lm.data.request_format import AnsweredRequest, OwnFormat, TemplateFormat, generation_end_ids, request_format
 from lm.data.vocabulary import Vocabulary
 from lm.data.vocabulary_config import VocabularyConfig
+from lm.generate import main
 from lm.vocabulary import STAGE as VOCABULARY
 from runtime.errors import UserError
 from tests.support.instruct_model import BEGUN, CHATML, save_instruct_model
+from tests.support.small_speech_model import save_small_llama
 
 TEXTS = ["anna has 3 cups", "tom says that lucy is here", "repeat this"]
 BASES = {"chatml": (CHATML, "<|im_end|>", "<|im_end|>"), "begun": (BEGUN, "<|end|>", "<|eot|>")}
@@ -85,6 +90,74 @@ def test_texts_that_are_not_written_as_they_are(base: tuple[Vocabulary, Any, str
     lossy = request_format(grow(tmp_path / "grown", tmp_path / "model"))
     with pytest.raises(UserError, match="a template that writes 0 pieces of speech where a request has 1"):
         lossy.prompt(("Repeat this: ", np.zeros(2, dtype=np.uint16)))
+
+
+def test_exchanges_stand_before_the_request(base: tuple[Vocabulary, Any, str], tiny: Any) -> None:
+    vocabulary, tokenizer, _ = base
+    roles = ["system", "user", "assistant", "user"]
+    contents = ["be short", "who?", "anna", "and now?"]
+    messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
+    wanted = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    shots = [AnsweredRequest("who?", "anna")]
+    assert request_format(vocabulary).prompt("and now?", system="be short", shots=shots).tolist() == list(wanted)
+    with pytest.raises(UserError, match="the special token"):
+        request_format(vocabulary).prompt("and now?", shots=[AnsweredRequest("who?", "<|im_end|>")])
+    own = tiny.vocabulary  # our format: the dialogue so far, without its EOS
+    document = chat_document([ChatTurn("ka", "ki"), ChatTurn("lo", "")], own, system="de").tolist()
+    found = request_format(own).prompt("lo", system="de", shots=[AnsweredRequest("ka", "ki")]).tolist()
+    assert found == document[: len(found)] and found[-1] == own.special("assistant")
+
+
+def test_templates_of_parts_alone(base: tuple[Vocabulary, Any, str]) -> None:
+    """As of models that see: contents are written only where they are lists."""
+    vocabulary, _, _ = base
+    parts = CHATML.replace(
+        "message['content'] | trim",
+        "(message['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join | trim)",
+    )
+    assert parts != CHATML
+    found, plain = TemplateFormat(vocabulary, parts), TemplateFormat(vocabulary, CHATML)
+    content = ("Repeat this: ", np.zeros(3, dtype=np.uint16))
+    assert found.prompt(content, system="be short").tolist() == plain.prompt(content, system="be short").tolist()
+    assert found.end_ids == plain.end_ids
+
+
+def test_a_generation_ends_where_the_template_ends_a_turn(base: tuple[Vocabulary, Any, str], tiny: Any) -> None:
+    vocabulary, tokenizer, end = base
+    ends = [*vocabulary.end_ids, tokenizer.convert_tokens_to_ids(end)]
+    assert generation_end_ids(vocabulary) == list(dict.fromkeys(ends))
+    assert generation_end_ids(vocabulary, "") == vocabulary.end_ids
+    assert generation_end_ids(vocabulary, our_template(vocabulary)) == vocabulary.end_ids
+    assert generation_end_ids(tiny.vocabulary) == tiny.vocabulary.end_ids
+
+
+def test_the_command_line_stops_at_the_end_of_a_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`lm generate` of an exported model whose EOS is another token than the one that ends an answer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    save_instruct_model(tmp_path / "base", TEXTS, template=BEGUN, eos="<|end|>")
+    vocabulary = grow(tmp_path / "grown", tmp_path / "base")
+    save_small_llama(tmp_path / "model", vocabulary, max_positions=256)
+    given = [str(tmp_path / "model"), "--task", "chat", "--text", "who?", "--allowed", "text", "--json"]
+
+    def generated() -> dict[str, Any]:
+        assert main([*given, "--max-new-tokens", "12"]) == 0
+        return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+    before = generated()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
+    messages = [{"role": "user", "content": "who?"}]
+    wanted = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert before["prompt"] == list(wanted)
+    end = tokenizer.convert_tokens_to_ids("<|eot|>")
+    first = next(at for at, id in enumerate(before["ids"]) if at and id not in before["ids"][:at])
+    model: Any = LlamaForCausalLM.from_pretrained(tmp_path / "model")
+    rows = [before["ids"][first], end]
+    with torch.no_grad():
+        model.lm_head.weight[rows] = model.lm_head.weight[rows[::-1]].clone()  # at that place the end is the likeliest
+    model.save_pretrained(tmp_path / "model")
+    assert generated()["ids"] == [*before["ids"][:first], end]
 
 
 def test_without_a_template_the_format_is_ours(tiny: Any) -> None:
