@@ -138,7 +138,7 @@ def chat_corpus(data: str, vocabulary: str, hearing: SpeechRecord | None) -> dic
         hearing: the speech input of a model that hears vectors.
 
     Raises:
-        UserError: no chat corpus, or one of another vocabulary, encoder or stride than the model's.
+        UserError: no chat corpus, or one of another vocabulary, encoder, stride or chat template than the model's.
     """
     folder = artefact_folder(data, "chat")
     if hearing is not None and not (folder / RECORDED).is_file():
@@ -154,6 +154,12 @@ def chat_corpus(data: str, vocabulary: str, hearing: SpeechRecord | None) -> dic
     if record.get("vocabulary") != vocabulary:
         found = f"a corpus of vocabulary {record.get('vocabulary')}, but the language model's is {vocabulary}"
         raise UserError(str(folder), found=found, remedy=remedy)
+    if record.get("has_targets"):
+        found = "documents in the chat template of a base model, which the chat server does not write"
+        tune = (
+            "tune the model on dialogues of chatbot.prepare, or ask it by evaluate answer, which keeps to the template"
+        )
+        raise UserError(str(folder), found=found, remedy=tune)
     clips = read_clip_record(folder)
     if clips is not None and hearing is None:
         found = "a corpus of speech as vectors, but the language model's export has no hearing/"

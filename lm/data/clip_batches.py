@@ -198,8 +198,23 @@ class CodeReader(ClipReader):
         return self.vocabulary.codes(ids).astype(np.int64)
 
 
+class CollatedClips(NamedTuple):
+    """Clips of a micro batch.
+
+    Attributes:
+        tensors: ``clips`` (C, F, M) or (C, F), ``clip_lengths`` (C,), ``clip_places`` (B, S); where unreadable clips
+            are tolerated also ``left_out`` (B, S): positions of the documents that have one.
+        num_clips: read, or not to be read.
+        failures: an error for each that cannot be read.
+    """
+
+    tensors: dict[str, Tensor]
+    num_clips: int
+    failures: tuple[UserError, ...]
+
+
 class ClipCollation:
-    """Collation of clips: ``clips`` (C, F, M) or (C, F), ``clip_lengths`` (C,) and ``clip_places`` (B, S).
+    """Collation of clips.
 
     A micro batch without speech gets a clip that nothing refers to: the connector takes part in every step, or the
     reduction of gradients, which overlaps with their computation, waits for ever.
@@ -207,39 +222,72 @@ class ClipCollation:
     Args:
         vocabulary: of the ids.
         unused: that clip, (F, M) or (F,), of one position at least.
+        is_tolerant: leave documents out whose clips cannot be read.
     """
 
-    def __init__(self, vocabulary: Vocabulary, unused: Array) -> None:
-        self.vocabulary, self.unused = vocabulary, unused
+    def __init__(self, vocabulary: Vocabulary, unused: Array, *, is_tolerant: bool = False) -> None:
+        self.vocabulary, self.unused, self.is_tolerant = vocabulary, unused, is_tolerant
 
-    def __call__(self, samples: Sequence[SampleClips], length: int) -> dict[str, Tensor]:
-        """The tensors of a micro batch of sequences of ``length`` tokens."""
-        places_BS = np.full((len(samples), length), -1, dtype=np.int64)
-        clips: list[Array] = []
-        for places, sample in zip(places_BS, samples, strict=True):
+    def __call__(self, samples: Sequence[SampleClips], length: int) -> CollatedClips:
+        """The tensors of a micro batch of sequences of ``length`` tokens.
+
+        Raises:
+            UserError: a clip that cannot be read, where that is not tolerated; runs of speech that are not the clips.
+        """
+        read = _ClipsRead(self.vocabulary, len(samples), length, is_tolerant=self.is_tolerant)
+        for row, sample in enumerate(samples):
             if sample.reader is not None:
-                self._add(sample, sample.reader, places, clips)
-        clips = clips or [self.unused]
+                read.add(row, sample, sample.reader)
+        clips = read.clips or [self.unused]
         lengths = [len(clip) for clip in clips]
         padded = np.zeros((len(clips), max(lengths), *self.unused.shape[1:]), dtype=self.unused.dtype)
-        for row, clip in zip(padded, clips, strict=True):
-            row[: len(clip)] = clip
-        return {
+        for row_FM, clip in zip(padded, clips, strict=True):
+            row_FM[: len(clip)] = clip
+        tensors = {
             "clips": torch.from_numpy(padded),
             "clip_lengths": torch.tensor(lengths, dtype=torch.int64),
-            "clip_places": torch.from_numpy(places_BS),
+            "clip_places": torch.from_numpy(read.places_BS),
         }
+        if self.is_tolerant:
+            tensors["left_out"] = torch.from_numpy(read.left_out_BS)
+        return CollatedClips(tensors, len(read.clips) + len(read.failures), tuple(read.failures))
 
-    def _add(self, sample: SampleClips, reader: ClipReader, places: Array, clips: list[Array]) -> None:
+
+class _ClipsRead:
+    """The clips of a micro batch and their places, document by document."""
+
+    def __init__(self, vocabulary: Vocabulary, size: int, length: int, *, is_tolerant: bool) -> None:
+        self.vocabulary, self.is_tolerant = vocabulary, is_tolerant
+        self.places_BS = np.full((size, length), -1, dtype=np.int64)
+        self.left_out_BS = np.zeros((size, length), dtype=bool)
+        self.clips: list[Array] = []
+        self.failures: list[UserError] = []
+
+    def add(self, row: int, sample: SampleClips, reader: ClipReader) -> None:
         """Append a sample's clips, and enter where their positions are."""
         for part, ids, at in zip(sample.parts, sample.documents, sample.places, strict=True):
-            runs = speech_runs(ids, self.vocabulary)
-            reader.check(part.document, [stop - start for start, stop in runs])
-            for number, (begin, end) in enumerate(runs):
-                first, last = max(begin, part.start), min(end, part.stop)  # the sequence may begin within the clip
-                place = at + first - part.start
-                count = min(last - first, len(places) - place)  # the last token of a sample is a label only
-                if count > 0:
-                    positions = np.arange(first - begin, first - begin + count)
-                    places[place : place + count] = positions + (len(clips) << POSITION_BITS)
-                    clips.append(reader.read(part.document, number, ids[begin:end]))
+            failed = len(self.failures)
+            self._add_document(self.places_BS[row], part, ids, at, reader)
+            if len(self.failures) > failed:
+                inside = slice(at, at + part.stop - part.start)
+                self.places_BS[row, inside], self.left_out_BS[row, inside] = -1, True
+
+    def _add_document(self, places: Array, part: DocumentSlice, ids: Array, at: int, reader: ClipReader) -> None:
+        runs = speech_runs(ids, self.vocabulary)
+        reader.check(part.document, [stop - start for start, stop in runs])
+        for number, (begin, end) in enumerate(runs):
+            first, last = max(begin, part.start), min(end, part.stop)  # the sequence may begin within the clip
+            place = at + first - part.start
+            count = min(last - first, len(places) - place)  # the last token of a sample is a label only
+            if count <= 0:
+                continue
+            try:
+                clip = reader.read(part.document, number, ids[begin:end])
+            except UserError as error:
+                if not self.is_tolerant:
+                    raise
+                self.failures.append(error)
+                continue
+            positions = np.arange(first - begin, first - begin + count)
+            places[place : place + count] = positions + (len(self.clips) << POSITION_BITS)
+            self.clips.append(clip)

@@ -19,7 +19,7 @@ Shapes: S tokens of a sequence.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from torch import Tensor
 from runtime.artefact import write_text
 from runtime.errors import UserError
 
-from .clip_batches import NO_CLIPS, ClipCollation, ClipReader, DocumentSlice, SampleClips
+from .clip_batches import NO_CLIPS, ClipCollation, ClipReader, CollatedClips, DocumentSlice, SampleClips
 from .corpora import TRANSCRIPTS, CorpusInfo
 from .indexed import open_indexed
 from .loss_mask import Loss, beginning_of, is_of_speech, loss_mask
@@ -46,6 +46,7 @@ from .vocabulary import Vocabulary
 PADDING = -1  # document number of padding
 CLIPS = "clips"  # a sample's `SampleClips`
 Row = npt.NDArray[Any]
+CountClips = Callable[[int, Sequence[UserError]], None]
 
 
 @dataclass
@@ -390,6 +391,7 @@ def read_batches(
     workers: int = 0,
     pin: bool = False,
     clips: ClipCollation | None = None,
+    count_clips: CountClips | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Micro batches: dictionaries of (B, S) tensors, and ``boundaries`` (D + 1,) of their documents laid end to end.
 
@@ -399,6 +401,8 @@ def read_batches(
         workers: processes that read ahead.
         pin: put them into pinned memory.
         clips: adds the clips of the samples; None where they are not needed.
+        count_clips: gets the number of clips of each micro batch when it is taken, and an error for each unreadable one
+            that ``clips`` left out.
 
     Raises:
         UserError: a clip that cannot be read.
@@ -411,7 +415,7 @@ def read_batches(
         collate_fn=_stack if clips is None else partial(_stack_with_clips, clips),
         prefetch_factor=4 if workers else None,
     )
-    return iter(loader) if clips is None else _without_errors(iter(loader))
+    return iter(loader) if clips is None else _without_errors(iter(loader), count_clips)
 
 
 def _stack(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -424,17 +428,22 @@ def _stack(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(column) for name, column in columns.items()}
 
 
-def _stack_with_clips(clips: ClipCollation, samples: list[dict[str, Any]]) -> dict[str, Tensor] | UserError:
+def _stack_with_clips(clips: ClipCollation, samples: list[dict[str, Any]]) -> CollatedClips | UserError:
     """A user's error is handed over as a result: raised in a worker, it would arrive as a traceback in words."""
     batch = _stack(samples)
     try:
-        return batch | clips([sample.get(CLIPS, NO_CLIPS) for sample in samples], batch["tokens"].size(1))
+        read = clips([sample.get(CLIPS, NO_CLIPS) for sample in samples], batch["tokens"].size(1))
     except UserError as error:
         return error
+    return read._replace(tensors=batch | read.tensors)
 
 
-def _without_errors(batches: Iterator[dict[str, Tensor] | UserError]) -> Iterator[dict[str, Tensor]]:
+def _without_errors(
+    batches: Iterator[CollatedClips | UserError], count_clips: CountClips | None
+) -> Iterator[dict[str, Tensor]]:
     for batch in batches:
         if isinstance(batch, UserError):
             raise batch
-        yield batch
+        if count_clips is not None:
+            count_clips(batch.num_clips, batch.failures)
+        yield batch.tensors

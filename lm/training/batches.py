@@ -13,6 +13,7 @@ from lm.data.clip_batches import ClipReader
 from lm.data.corpora import TRANSCRIPTS
 from lm.data.dataset import (
     BatchIndices,
+    CountClips,
     build_training_data,
     build_validation_data,
     documents_of,
@@ -82,7 +83,7 @@ class CorpusBatches:
             finish_cache(cache)
         run.say(f"index of {self.num_samples:,} samples: {time.monotonic() - started:.1f} s")
 
-    def training(self, first_step: int) -> Batches:
+    def training(self, first_step: int, count_clips: CountClips | None = None) -> Batches:
         """This process's micro batches from ``first_step`` to the last step of the run."""
         loop = self.loop
         return self._readers(
@@ -92,6 +93,7 @@ class CorpusBatches:
             global_batch=loop.global_batch,
             num_samples=self.num_samples,
             workers=loop.data_workers,
+            count_clips=count_clips,
         )
 
     def describe_step(self, step: int) -> str:
@@ -100,7 +102,7 @@ class CorpusBatches:
         numbers = [number for batch in indices for number in batch if number is not None]
         return f"it reads {documents_of(self.training_data, numbers)}"
 
-    def validation(self, name: str) -> ValidationBatches:
+    def validation(self, name: str, count_clips: CountClips | None = None) -> ValidationBatches:
         """This process's micro batches of the validation samples of corpus ``name``."""
         data = self.validation_data[name]
         num_samples = min(len(data), self.loop.validation_samples or len(data))
@@ -109,18 +111,31 @@ class CorpusBatches:
         whole = self.parallel.pipeline if self.parallel.virtual > 1 else 1
         micro_batches = math.ceil(num_samples / group / whole) * whole
         batches = self._readers(
-            data, first_step=0, last_step=1, global_batch=micro_batches * group, num_samples=num_samples
+            data,
+            first_step=0,
+            last_step=1,
+            global_batch=micro_batches * group,
+            num_samples=num_samples,
+            count_clips=count_clips,
         )
         return ValidationBatches(batches, micro_batches)
 
     def _readers(
-        self, data: Any, *, first_step: int, last_step: int, global_batch: int, num_samples: int, workers: int = 0
-    ) -> Batches:
+        self, data: Any, *, first_step: int, last_step: int, global_batch: int, num_samples: int, workers: int = 0,
+        count_clips: CountClips | None,
+    ) -> Batches:  # fmt: skip
         """One reader for each chunk of the model: the interleaved schedule reads for each on its own."""
         indices = self._indices(first_step, last_step, global_batch, num_samples)
         pin = self.processes.device.type == "cuda"
         return [
-            read_batches(data, indices, workers=workers, pin=pin, clips=None if chunk else self.clips)
+            read_batches(
+                data,
+                indices,
+                workers=workers,
+                pin=pin,
+                clips=None if chunk else self.clips,
+                count_clips=count_clips,
+            )
             for chunk in range(self.parallel.virtual)
         ]
 

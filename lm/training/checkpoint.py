@@ -73,6 +73,8 @@ class CheckpointRecord:
         speech: connector and encoder of a model that reads speech as vectors.
         sharding: of the distributed optimizer's state.
         copies: of the model that ran (context parallel parts counted); 0: unknown.
+        clips: read so far, where unreadable ones are tolerated.
+        unreadable_clips: those among them that were left out.
     """
 
     step: int
@@ -86,6 +88,8 @@ class CheckpointRecord:
     speech: SpeechRecord | None = None
     sharding: str = RESHARDABLE
     copies: int = 0
+    clips: int = 0
+    unreadable_clips: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> CheckpointRecord:

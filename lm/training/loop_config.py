@@ -14,6 +14,7 @@ DECAY_SHAPES = ("linear", "cosine", "sqrt")  # of wsd
 # result (to rounding), records and workers have no part in it; steps, rates and schedules are taken up from there on.
 NEUTRAL = (
     "parallel",
+    "speech.max_unreadable_share",
     *(
         f"train.{name}"
         for name in (

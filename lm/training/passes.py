@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from megatron.core import parallel_state
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
@@ -41,6 +42,7 @@ class ForwardBackward:
         precision: of the weights.
         temperature: of the divergence from the model as it reads the transcripts, which is then the loss; 0: the loss
             is the cross-entropy.
+        is_tolerant: whether micro batches say which documents are left out, see `lm.training.clip_tally`.
     """
 
     def __init__(
@@ -53,26 +55,31 @@ class ForwardBackward:
         needs_mask: bool,
         precision: str,
         temperature: float = 0.0,
+        is_tolerant: bool = False,
     ) -> None:
         self.chunks, self.loop, self.processes = list(chunks), loop, processes
         self.is_packed, self.needs_mask, self.dtype = is_packed, needs_mask, DTYPES[precision]
-        self.temperature = temperature
+        self.temperature, self.is_tolerant = temperature, is_tolerant
 
     def run(self, batches: list[Iterator[MicroBatch]], num_micro_batches: int, *, is_training: bool) -> Losses:
         """Losses of ``num_micro_batches``, over all processes; one reader for each chunk.
 
         With a divergence each step first runs its transcripts through the pipeline, without gradients: in memory stay
         the logits of its targets (N, W), in fp32. In validation it takes as few micro batches at once as the pipeline
-        has stages.
+        has stages. Likewise, where clips may be unreadable, all processes of a model copy first agree on what is left
+        out.
         """
-        if not self.temperature:
+        if not self.temperature and not self.is_tolerant:
             return self._losses(self._schedule(self._hear, batches, num_micro_batches, is_training=is_training))
         whole = num_micro_batches if is_training else parallel_state.get_pipeline_model_parallel_world_size()
         losses = Losses()
         for begin in range(0, num_micro_batches, whole):
             count = min(whole, num_micro_batches - begin)
             some = [list(islice(reader, count)) for reader in batches]
-            self._run_transcripts(some, count)
+            if self.is_tolerant:
+                self._leave_out(some)
+            if self.temperature:
+                self._run_transcripts(some, count)
             readers = [iter(chunk) for chunk in some]
             losses += self._losses(self._schedule(self._hear, readers, count, is_training=is_training))
         return losses
@@ -82,6 +89,19 @@ class ForwardBackward:
         for report in reports:
             sums += report["sums"]
         return Losses.from_sums(self.processes.sum_from_last_stage(sums))
+
+    def _leave_out(self, batches: list[list[MicroBatch]]) -> None:
+        """Give all chunks' micro batches the ``left_out`` (B, S) of those that read clips, of all processes at once.
+
+        A later stage reads none, and a clip may be unreadable to one process alone.
+        """
+        found = [batch.get("left_out", torch.zeros_like(batch["tokens"], dtype=torch.bool)) for batch in batches[0]]
+        masks = torch.stack(found).to(self.processes.device, torch.uint8, non_blocking=True)
+        for group in (parallel_state.get_model_parallel_group(), parallel_state.get_context_parallel_group()):
+            dist.all_reduce(masks, op=dist.ReduceOp.MAX, group=group)
+        for chunk in batches:
+            for batch, mask_BS in zip(chunk, masks.bool(), strict=True):
+                batch["left_out"] = mask_BS
 
     @torch.no_grad()
     def _run_transcripts(self, batches: list[list[MicroBatch]], num_micro_batches: int) -> None:
@@ -132,7 +152,12 @@ class ForwardBackward:
         return self._run_chunk(chunk, inputs, labels=None, is_text=True), keep
 
     def _on_device(self, batch: MicroBatch) -> MicroBatch:
-        return {name: tensor.to(self.processes.device, non_blocking=True) for name, tensor in batch.items()}
+        moved = {name: tensor.to(self.processes.device, non_blocking=True) for name, tensor in batch.items()}
+        left_out_BS = moved.pop("left_out", None)
+        for name, empty in (("loss_mask", 0), ("clip_places", -1)):
+            if left_out_BS is not None and name in moved:
+                moved[name] = moved[name].masked_fill(left_out_BS, empty)
+        return moved
 
     def _inputs(self, batch: MicroBatch) -> ModelInputs:
         return model_inputs(

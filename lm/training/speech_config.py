@@ -57,6 +57,8 @@ class SpeechConfig(Options):
             model reading the transcripts (Ultravox), over the answers' tokens; of corpora that hold them
             (imitation.prepare). The curve's ``loss`` is the cross-entropy in both.
         temperature: of both distributions of ``kl``; 2 is Ultravox's.
+        max_unreadable_share: share of the clips read so far that may be unreadable (one always may, where it is above
+            0): their documents are left out of their samples, counted and named in the log. 0: the first ends the run.
     """
 
     source: str = option("clips", one_of=SOURCES)
@@ -68,6 +70,7 @@ class SpeechConfig(Options):
     encoder_learning_rate: float = option(0.0, at_least=0)
     loss: str = option(CROSS_ENTROPY, one_of=SPEECH_LOSSES, is_later=True)
     temperature: float = option(2.0, above=0, is_later=True)
+    max_unreadable_share: float = option(0.0, at_least=0, below=1, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

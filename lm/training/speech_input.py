@@ -6,8 +6,9 @@
     hidden           = where(index >= 0, table[index], embedding of the token)
 
 The index is laid out as the tokens are and cut like them, so packing and every kind of parallelism need no more code.
-Of tensor parallel processes each computes the whole table. Under sequence parallel each then uses the rows of its own
-slice, so the gradients are partial: the parameters are marked ``sequence_parallel``, and megatron-core sums them.
+Of tensor parallel processes each computes the whole table, but of recordings under a frozen encoder each encodes a
+share of the clips, and the vectors are gathered. Under sequence parallel each then uses the rows of its own slice, so
+the gradients are partial: the parameters are marked ``sequence_parallel``, and megatron-core sums them.
 
 C clips, F frames, M values of a frame, P positions of a clip, H width of the model, B batch, S tokens of this process.
 """
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from megatron.core import parallel_state
 from torch import Tensor, nn
 
@@ -41,12 +43,22 @@ class SpeechInput(nn.Module):
         encoder: a `tokenizer.hearing.base.SpeechEncoder`, of recordings and codes; None of stored vectors.
         hidden: H.
         is_sequence_parallel: whether tensor parallel processes divide the sequence.
+        is_shared: whether tensor parallel processes have the same clips for certain, so that each of them may encode a
+            share.
     """
 
-    def __init__(self, record: SpeechRecord, encoder: Any, hidden: int, *, is_sequence_parallel: bool) -> None:
+    def __init__(
+        self,
+        record: SpeechRecord,
+        encoder: Any,
+        hidden: int,
+        *,
+        is_sequence_parallel: bool,
+        is_shared: bool = True,
+    ) -> None:
         super().__init__()
         assert (encoder is None) == (record.kind == "features")
-        self.kind = record.kind
+        self.kind, self.is_shared = record.kind, is_shared and record.kind == "audio"
         self.connector = Connector(record.connector, record.width, hidden)
         if record.holds_encoder:
             self.encoder = encoder
@@ -74,7 +86,28 @@ class SpeechInput(nn.Module):
             return self._encode(self.encoder, clips)
         (encoder,) = self._outside
         with torch.no_grad():
-            return self._encode(encoder.to(clips.frames.device), clips)
+            encoder = encoder.to(clips.frames.device)
+            return self._encode_share(encoder, clips) if self.is_shared else self._encode(encoder, clips)
+
+    def _encode_share(self, encoder: Any, clips: ClipBatch) -> tuple[Tensor, Tensor]:
+        """The vectors of all clips, of which each tensor parallel process encodes every n-th."""
+        group = parallel_state.get_tensor_model_parallel_group()
+        size, num_clips = group.size(), len(clips.lengths)
+        if size == 1 or num_clips == 1:
+            return self._encode(encoder, clips)
+        count = -(-num_clips // size)
+        # All shares are of one size, for the gathering: the last clip fills up those that would be smaller.
+        own = (torch.arange(count, device=clips.lengths.device) * size + group.rank()).clamp(max=num_clips - 1)
+        # Frames stay padded to the longest clip of all: the positions of a share depend on nothing else.
+        share = clips._replace(frames=clips.frames[own], lengths=clips.lengths[own])
+        gathered = []
+        for local in self._encode(encoder, share):
+            whole = local.new_empty(size * count, *local.shape[1:])
+            dist.all_gather_into_tensor(whole, local.contiguous(), group=group)
+            # process by process -> clip by clip
+            gathered.append(whole.unflatten(0, (size, count)).transpose(0, 1).flatten(0, 1)[:num_clips])
+        vectors_CTE, positions_C = gathered
+        return vectors_CTE, positions_C
 
     def _encode(self, encoder: Any, clips: ClipBatch) -> tuple[Tensor, Tensor]:
         found = (encoder.from_codes if self.kind == "codes" else encoder)(clips.frames, clips.lengths)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from megatron.core.optimizer import USING_PYTORCH_OPTIMIZER
 
 from lm.data.clip_batches import (
@@ -50,7 +52,13 @@ class SpeechSetup:
 
     def build(self, hidden: int, *, is_sequence_parallel: bool) -> SpeechInput:
         """The model's submodule, of width ``hidden``."""
-        return SpeechInput(self.record, self.encoder, hidden, is_sequence_parallel=is_sequence_parallel)
+        return SpeechInput(
+            self.record,
+            self.encoder,
+            hidden,
+            is_sequence_parallel=is_sequence_parallel,
+            is_shared=not self.is_tolerant,  # a clip may be unreadable to one process alone
+        )
 
     def reader(self, corpus: CorpusInfo, split: str) -> ClipReader | None:
         """The reader of a split's clips, None of text alone."""
@@ -63,14 +71,22 @@ class SpeechSetup:
             return FeatureReader(table)
         return None if self.encoder is None else AudioReader(table, self.encoder.front_end)
 
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether some clips may be unreadable."""
+        return self.config.max_unreadable_share > 0
+
     def collation(self) -> ClipCollation:
         """Collation of micro batches with their clips."""
+        return ClipCollation(self.vocabulary, self._unused_clip(), is_tolerant=self.is_tolerant)
+
+    def _unused_clip(self) -> npt.NDArray[Any]:
         if self.record.kind == "features":
-            return ClipCollation(self.vocabulary, np.zeros((1, self.record.width), dtype=np.float16))
+            return np.zeros((1, self.record.width), dtype=np.float16)
         if self.record.kind == "codes":
-            return ClipCollation(self.vocabulary, np.zeros(1, dtype=np.int64))
+            return np.zeros(1, dtype=np.int64)
         assert self.encoder is not None  # only the beginning of the model reads clips
-        return ClipCollation(self.vocabulary, shortest_silence(self.encoder.front_end))
+        return shortest_silence(self.encoder.front_end)
 
     def losses(self, given: Mapping[str, str], corpora: Mapping[str, CorpusInfo]) -> dict[str, Loss]:
         """The targets of each corpus: speech that is read as vectors is none.

@@ -36,6 +36,7 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .checkpoint_writer import explained_failure, finish
+from .clip_tally import ClipTally
 from .config import LmTrainConfig
 from .cpu import keep_freed_memory
 from .hardware import Hardware, check_hardware
@@ -120,13 +121,14 @@ class Trainer:
             keep_freed_memory()
         self.background = AsyncCallsQueue() if self.loop.async_save else None
         self.data = CorpusBatches(inputs)
+        self.tally = self._new_tally()
         self._build_model()
         self.speed = SpeedMeter(self.config, self.vocabulary_size, self.processes)
 
     def train(self) -> dict[str, Any]:
         """Run from the newest checkpoint (or the beginning) to the last step; returns the stage's metrics."""
         loop, first_step = self.loop, self._resume()
-        batches = self.data.training(first_step)
+        batches = self.data.training(first_step, None if self.tally is None else self.tally.add)
         curve = Curve(self.run.folder, first_step=first_step, is_written=self.run.is_main)
         bar = self.run.progress(loop.steps, "training", start=first_step, unit="step")
         watch = StallWatch(loop.stall_seconds, self.data.describe_step, self.processes.rank)
@@ -167,6 +169,8 @@ class Trainer:
         self.optimizer.zero_grad()
         micro_batches = self.loop.global_batch // (self.loop.micro_batch * self.processes.data_size)
         losses = self.passes.run(batches, micro_batches, is_training=True)
+        if self.tally is not None:
+            self.tally.settle()
         rate = learning_rate(step, self.loop)
         row = losses.row("loss") | {"learning_rate": rate}
         if self.loop.z_loss:
@@ -179,6 +183,13 @@ class Trainer:
         if not losses.is_finite or not result.is_taken:
             self._skip(step, losses)
         return losses, row
+
+    def _new_tally(self, read: int = 0, unreadable: int = 0) -> ClipTally | None:
+        """The count of clips, where some may be unreadable."""
+        if self.speech is None or not self.speech.is_tolerant:
+            return None
+        share = self.speech.config.max_unreadable_share
+        return ClipTally(share, self.processes, self.run.say, read=read, unreadable=unreadable)
 
     def _skip(self, step: int, losses: Losses) -> None:
         self.skipped_steps += 1
@@ -197,7 +208,11 @@ class Trainer:
             for chunk in self.chunks:
                 chunk.eval()
             for name in self.data.validation_data:
-                losses = self.passes.run(*self.data.validation(name), is_training=False)
+                tally = self._new_tally()
+                batches = self.data.validation(name, None if tally is None else tally.add)
+                losses = self.passes.run(*batches, is_training=False)
+                if tally is not None:
+                    tally.settle()
                 rows |= losses.row(f"val_loss.{name}")
                 if self.passes.temperature:
                     rows[f"val_kl.{name}"] = losses.divergence
@@ -250,6 +265,7 @@ class Trainer:
             needs_mask=not takes_boundaries,
             precision=self.precision,
             temperature=config.speech.temperature if config.speech.loss == DIVERGENCE else 0.0,
+            is_tolerant=self.speech is not None and self.speech.is_tolerant,
         )
         self.optimizer = build_optimizer(
             self.chunks, loop, config.parallel, self.precision, has_speech=self.speech is not None
@@ -279,6 +295,7 @@ class Trainer:
                 raise UserError("option train.steps", found=found, remedy=remedy)
             load_checkpoint(path, self.chunks, self.optimizer)
             self.skipped_steps = record.skipped_steps
+            self.tally = self._new_tally(record.clips, record.unreadable_clips)
             self.run.say(f"resumed at step {record.step} from {path}")
             if decays_vectors(self.optimizer):
                 self.run.say("its steps took weight decay off norms and biases, too; those from here on do not")
@@ -301,6 +318,8 @@ class Trainer:
             speech=self.speech.record if self.speech else None,
             sharding=RESHARDABLE if is_kept else self.frequent_sharding,
             copies=self.copies,
+            clips=0 if self.tally is None else self.tally.read,
+            unreadable_clips=0 if self.tally is None else self.tally.unreadable,
         )
         self._publish(is_blocking=True)
         with self.speed.paused(), explained_failure(self.folder):
@@ -328,6 +347,7 @@ class Trainer:
             "tokens": self.loop.steps * self.loop.tokens_per_step,
             "parameters": self.config.model.num_parameters(self.vocabulary_size),
             "skipped_steps": self.skipped_steps,
+            **({} if self.tally is None else {"clips": self.tally.read, "unreadable_clips": self.tally.unreadable}),
             "tensor_parallel": self.config.parallel.tensor,
             "pipeline_parallel": self.config.parallel.pipeline,
             "data_parallel": self.processes.data_size,

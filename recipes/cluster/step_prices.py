@@ -8,8 +8,8 @@
 | lm.import_hf, lm.export | | | weights, 2 bytes a parameter |
 | lm.train | the planner's, and the encoder's | | checkpoints that are kept |
 
-An encoder that trains alongside a language model computes every clip once on each tensor parallel process of the first
-stage. A frozen one needs 2 operations a parameter and frame, as does every forward pass. Evaluations are not priced.
+A frozen encoder computes every clip once, divided between the tensor parallel processes of the first stage, at 2
+operations a parameter and frame. Evaluations are not priced.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def training(name: str, section: Mapping[str, Any], recipe: ClusterRecipe, layou
     loop = read_section(LoopConfig, section["train"], f"{name}.train.")
     loop = replace(loop, micro_batch=layout.loop.micro_batch, recompute=layout.loop.recompute)
     found = lay_out(recipe.model, layout.parallel, loop, recipe.cluster, recipe.assumed).throughput
-    encoder = encoder_hours(found.tokens, recipe, layout) if "speech" in section else 0.0
+    encoder = encoder_hours(found.tokens, recipe) if "speech" in section else 0.0
     kept = loop.keep + (loop.steps // loop.keep_every if loop.keep_every else 0)
     return StepPrice(
         step=name,
@@ -109,11 +109,11 @@ def training(name: str, section: Mapping[str, Any], recipe: ClusterRecipe, layou
     )
 
 
-def encoder_hours(tokens: int, recipe: ClusterRecipe, layout: ClusterLayout) -> float:
+def encoder_hours(tokens: int, recipe: ClusterRecipe) -> float:
     """GPU-hours of the frozen encoder's forward passes."""
     assumed = recipe.assumed
     seconds = tokens * assumed.speech_share / assumed.positions_per_second
-    operations = 2 * assumed.encoder_parameters * assumed.encoder_frames * seconds * layout.parallel.tensor
+    operations = 2 * assumed.encoder_parameters * assumed.encoder_frames * seconds
     return operations / (recipe.cluster.accelerator.tflops * 1e12 * assumed.mfu) / 3600
 
 

@@ -76,7 +76,7 @@ def test_text_alone_gets_one_clip_of_one_frame(vectors: Any) -> None:
     from lm.data.clip_batches import NO_CLIPS, ClipCollation
 
     collation = ClipCollation(vectors.vocabulary, np.zeros((1, 12), np.float16))
-    batch = collation([NO_CLIPS, NO_CLIPS], S)
+    batch = collation([NO_CLIPS, NO_CLIPS], S).tensors
     assert batch["clips"].shape == (1, 1, 12) and batch["clip_lengths"].tolist() == [1]
     assert batch["clip_places"].shape == (2, S) and (batch["clip_places"] == -1).all()
 

@@ -193,6 +193,47 @@ def test_a_frozen_encoder_stays_outside_the_model(audio: Any, run_ranks: Any, tm
     assert record["speech"]["holds_encoder"] and record["speech"]["kind"] == "audio"
 
 
+def heard_shares(data: Any, out: Path, **options: Any) -> tuple[list[tuple[int, int]], float]:
+    """Train; the clips of each micro batch and those that this process encoded, and the largest difference of a vector
+    from those of all clips encoded here.
+    """
+    from lm.training.speech_input import SpeechInput
+
+    vectors, encode = SpeechInput._vectors, SpeechInput._encode
+    counts: list[tuple[int, int]] = []
+    differences: list[float] = []
+
+    def compared(self: Any, clips: Any) -> Any:
+        encoded: list[int] = []
+
+        def counted(own: Any, encoder: Any, some: Any) -> Any:
+            encoded.append(len(some.lengths))
+            return encode(own, encoder, some)
+
+        SpeechInput._encode = counted  # type: ignore[method-assign]  # this process is a fork
+        found, positions = vectors(self, clips)
+        counts.append((len(clips.lengths), *encoded))
+        (encoder,) = self._outside
+        with torch.no_grad():
+            whole = encoder(clips.frames, clips.lengths)
+        assert positions.tolist() == whole.positions.tolist()
+        differences.append(float((found - whole.vectors).abs().max()))
+        return found, positions
+
+    SpeechInput._vectors = compared  # type: ignore[method-assign]
+    data.train(out, **options)
+    return counts, max(differences)
+
+
+def test_tensor_processes_share_a_frozen_encoder_s_work(audio: Any, run_ranks: Any, tmp_path: Path) -> None:
+    options = {**SHORT, "steps": 3, "tensor": 2, "speech": {"train": ["connector"]}}
+    answers = run_ranks(lambda: heard_shares(audio, tmp_path / "two", **options), 2)
+    for counts, difference in answers:
+        assert difference < 1e-6
+        assert all(own == -(-clips // 2) for clips, own in counts if clips > 1)
+        assert any(clips > 2 for clips, _ in counts)
+
+
 def test_a_trained_encoder_stays_in_evaluation_mode(audio: Any) -> None:
     from lm.training.speech_config import SpeechRecord
     from lm.training.speech_input import SpeechInput
