@@ -5,9 +5,9 @@
 
 Takes distinct questions, each in one voice, the voices in turn; or, with ``dialogues``, the questions of dialogues,
 each dialogue as one conversation, which remembers as many turns as the bundle's settings say. Writes
-<out>/answers.jsonl (id, audio, question, heard, said, reply_audio, speaker, seconds, is_cut; paths relative to it,
-seconds of the spoken reply) and <out>/audio/*.wav. Several conversations of one engine run at once; each answer is the
-same as alone. After a kill, finished batches are kept.
+<out>/answers.jsonl (id, audio, question, heard, said, reply_audio, speaker, seconds, is_cut, tokens_before_speech,
+speech_blocks; paths relative to it, seconds of the spoken reply) and <out>/audio/*.wav. Several conversations of one
+engine run at once; each answer is the same as alone (batch=1 times it alone). After a kill, finished batches are kept.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ COMMANDS = (
     Subcommand("submit", "recipes.submit", "job scripts of a recipe for SLURM or torchrun; ablation sweeps"),
     Subcommand("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),
     Subcommand("corpus facts", "corpus.facts", "made-up facts that only some texts tell, to see what passes to speech"),
+    Subcommand("corpus accounts", "corpus.accounts", "spoken requests for accounts of situations, with long replies"),
     Subcommand("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
     Subcommand("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),
     Subcommand("tokenizer features", "tokenizer.features", "speech -> continuous vectors of a frozen encoder, stored"),
@@ -113,6 +114,9 @@ COMMANDS = (
     Subcommand("evaluate cloze-set", "evaluation.cloze_set", "StoryCloze-like pairs of the built-in world, spoken"),
     Subcommand("evaluate fact-set", "evaluation.fact_set", "true and false answers about made-up facts, spoken"),
     Subcommand("evaluate fact-answers", "evaluation.fact_answers", "a base model asked about these facts, and heard"),
+    Subcommand(
+        "evaluate accounts", "evaluation.accounts", "a chatbot's long replies, slot by slot, in text and by ear"
+    ),
     Subcommand(
         "evaluate base-score", "evaluation.base_score", "accuracies out of those likelihoods again; no model needed"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,13 +16,14 @@ import numpy as np
 from chatbot.engine.bundle_parts import Bundle
 from chatbot.engine.conversation import Conversation
 from chatbot.engine.engine import Engine
-from chatbot.engine.events import AudioDelta, ReplyDone
+from chatbot.engine.events import NO_SPEECH, AudioDelta, ReplyDone
 from chatbot.engine.options import EngineOptions
 from corpus.audio.files import Samples, write_audio
 from corpus.audio.segments import read_segment
 from corpus.manifest import BadRecord, Manifest, Utterance, check_bad_share, read_manifest
 from corpus.world.dialogues import read_question_dialogues
 from corpus.world.questions import choose_questions
+from lm.data.vocabulary import Vocabulary
 from runtime.artefact import relative_path, write_text
 from runtime.errors import UserError
 from runtime.journal import Journal
@@ -30,6 +32,7 @@ from runtime.stage import Run
 from .config import RespondConfig
 
 PARTS = ("listen", "think", "speak")
+FIRST_SOUND = "first_audio"
 
 
 def respond(config: RespondConfig, run: Run) -> dict[str, Any]:
@@ -100,7 +103,10 @@ class Answer:
         audio: (S,) float32, the reply in speech; empty if the model said nothing.
         sample_rate: of ``audio``, in Hz.
         is_cut: a part was ended by its limit instead of by the model.
-        timings: seconds, by part; including the other conversations' work, where several run at once.
+        tokens_before_speech: tokens of the reply before its first speech token, marks included.
+        speech_blocks: stretches of speech tokens in the reply.
+        timings: seconds, by part, and until the first sound; including the other conversations' work, where several
+            run at once.
     """
 
     heard: str | None
@@ -108,7 +114,9 @@ class Answer:
     audio: Samples
     sample_rate: int
     is_cut: bool
-    timings: dict[str, float]
+    tokens_before_speech: int
+    speech_blocks: int
+    timings: dict[str, float | None]
 
 
 async def converse(engine: Engine, questions: list[Samples]) -> list[Answer]:
@@ -134,14 +142,25 @@ async def answer(conversation: Conversation, question: Samples) -> Answer:
     if done.status == "failed":
         raise UserError("a question", found=f"no answer: {done.reason}", remedy="remove the cause and run again")
     pieces = [event.samples for event in events if isinstance(event, AudioDelta)]
+    reply = None if done.reason == NO_SPEECH else conversation.last_reply
+    tokens_before_speech, speech_blocks = speech_places(reply.ids[1:] if reply else [], models.bundle.vocabulary)
     return Answer(
         heard=done.transcript if models.bundle.reply_format.transcribes else None,
         said=done.text,
         audio=np.concatenate([np.zeros(0, np.float32), *pieces]),
         sample_rate=models.sample_rate,
         is_cut=done.status == "incomplete",
-        timings={name: getattr(done.timings, name) for name in PARTS},
+        tokens_before_speech=tokens_before_speech,
+        speech_blocks=speech_blocks,
+        timings={name: getattr(done.timings, name) for name in (*PARTS, FIRST_SOUND)},
     )
+
+
+def speech_places(ids: Sequence[int], vocabulary: Vocabulary) -> tuple[int, int]:
+    """The tokens of a reply before its first speech token, and the number of its stretches of speech tokens."""
+    is_speech = vocabulary.is_speech(np.array(ids, dtype=np.int64)).tolist()
+    begins = [at for at, here in enumerate(is_speech) if here and not (at and is_speech[at - 1])]
+    return (begins[0] if begins else len(ids)), len(begins)
 
 
 def answerable(
@@ -175,6 +194,8 @@ def keep(question: Utterance, answer: Answer, folder: Path) -> dict[str, Any]:
         "speaker": question.speaker,
         "seconds": round(len(answer.audio) / answer.sample_rate, 3),
         "is_cut": answer.is_cut,
+        "tokens_before_speech": answer.tokens_before_speech,
+        "speech_blocks": answer.speech_blocks,
         "timings": answer.timings,
     }
 
@@ -185,7 +206,10 @@ def without_timings(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def summarise(records: list[dict[str, Any]], num_bad: int) -> dict[str, Any]:
-    """Metrics: number of answers, and the mean seconds of each part of an answer (`Answer.timings`)."""
+    """Metrics: number of answers, mean tokens before their speech and mean seconds of their parts (`Answer.timings`).
+
+    Seconds to the first sound count from the end of listening: in serving, questions are encoded while they are spoken.
+    """
     count = max(len(records), 1)
     metrics: dict[str, Any] = {
         "questions": len(records),
@@ -196,4 +220,10 @@ def summarise(records: list[dict[str, Any]], num_bad: int) -> dict[str, Any]:
     }
     for part in PARTS:
         metrics[f"seconds_to_{part}"] = round(sum(record["timings"][part] for record in records) / count, 4)
+    # A journal of an earlier version has no such entries.
+    spoken = [record for record in records if record["timings"].get(FIRST_SOUND) is not None]
+    waited = [record["timings"][FIRST_SOUND] - record["timings"]["listen"] for record in spoken]
+    if spoken:
+        metrics["seconds_to_first_sound"] = round(sum(waited) / len(spoken), 4)
+        metrics["tokens_before_speech"] = round(sum(one["tokens_before_speech"] for one in spoken) / len(spoken), 2)
     return metrics

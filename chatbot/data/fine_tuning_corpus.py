@@ -142,7 +142,9 @@ class Sources:
         replies = None
         if config.is_spoken_reply:
             self.voice = self.voice or reply_voice(speech["train"].items, config.tokens)
-            replies = spoken_replies(speech["train"].items, self.voice, config.tokens)
+            # Those of held-out accounts are spoken in the held-out split.
+            spoken = [*speech["train"].items, *speech["valid"].items]
+            replies = spoken_replies(spoken, self.voice, config.tokens)
         questions = read_questions(config.corpus)
         asked = read_question_dialogues(Path(config.corpus) / "dialogues.jsonl") if config.multi_turn else []
         for split, one in [*speech.items(), *(("train", take) for take in takes)]:

@@ -22,7 +22,8 @@ class ChatPrepareConfig(ReplyTraining, ClipJobConfig, StageConfig):
         out: run folder; the LM corpus is <out>/chat.
         seed: of the choice of questions that come typed as well.
         vocabulary: the vocabulary folder, or the run folder of lm.vocabulary.
-        corpus: output folder of corpus.build (questions.jsonl holds the replies), with ``tokens``; "" for none.
+        corpus: output folder of corpus.build or corpus.accounts (questions.jsonl holds the replies), with ``tokens``;
+            "" for none.
         tokens: output folder of tokenizer.encode; utterances of kind question and reply are used.
         takes: further outputs of tokenizer.encode on ``corpus``, of its questions in rooms (``room.share=1``) and of
             other seeds: every training dialogue comes once more with each, so that the model learns the words and

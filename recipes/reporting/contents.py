@@ -35,10 +35,12 @@ from .sections.served_chat import served_section
 from .sections.speech_decoder import decoder_section
 from .sections.speech_tokenizer import tokenizer_section
 from .sections.steps import steps_section
+from .sections.streaming import streaming_section
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     answers_section,
     dialogue_section,
+    streaming_section,
     served_section,
     browser_section,
     hearing_section,

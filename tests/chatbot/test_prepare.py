@@ -53,6 +53,21 @@ def test_every_spoken_question_becomes_one_turn(chain: Path) -> None:
     assert v.decode_text(counted) == "what is the capital of france the capital of france is paris"
 
 
+def test_replies_of_held_out_questions_may_be_spoken_in_the_held_out_split(chain: Path, tmp_path: Path) -> None:
+    splits = {name: read_tokens(chain / "tokens" / f"{name}.parquet") for name in ("train", "heldout_sentence")}
+    train, held_out = (list(splits[name].items) for name in splits)
+    moved = next(item for item in train if item.kind == "reply")
+    asked = moved.text.split()[3]  # of the capital of this country
+    train = [item for item in train if item is not moved and not (item.kind == "question" and asked in item.text)]
+    for name, items in (("train", train), ("heldout_sentence", [*held_out, moved])):
+        one = splits[name]
+        marks = {"tokenizer": one.tokenizer, "codebook_size": one.codebook_size, "frame_rate": one.frame_rate}
+        write_tokens(tmp_path / "tokens" / f"{name}.parquet", items, **marks)
+    config = prepare_config(chain, tokens=str(tmp_path / "tokens"), out=str(tmp_path / "out"))
+    metrics = STAGE.execute(config)
+    assert (metrics["train_documents"], metrics["valid_documents"], metrics["skipped"]) == (6, 8, 0)
+
+
 def test_takes_of_the_questions_come_besides_and_replies_stay(chain: Path, tmp_path: Path) -> None:
     v = vocabulary(chain)
     whole = read_tokens(chain / "tokens" / "train.parquet")

@@ -12,6 +12,8 @@ from chatbot.respond import STAGE, RespondConfig
 from chatbot.settings import ChatSettings
 from corpus.audio.files import read_audio
 from corpus.world.dialogues import QuestionDialogue, QuestionTurn, dialogue_line
+from lm.data.special_tokens import SpecialToken
+from lm.data.vocabulary import Vocabulary
 from runtime.artefact import file_digest
 from runtime.errors import UserError
 from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
@@ -41,14 +43,25 @@ def test_distinct_questions_voices_in_turn(chain: Path, tmp_path: Path) -> None:
     for row in rows:
         assert set(row) == {
             *("id", "audio", "question", "heard", "said", "reply_audio", "speaker", "seconds", "is_cut"),
+            *("tokens_before_speech", "speech_blocks"),
         }
         assert (tmp_path / row["audio"]).is_file()
         if row["reply_audio"]:
             assert len(read_audio(tmp_path / row["reply_audio"])) / 16000 == pytest.approx(row["seconds"], abs=1e-3)
+            assert row["speech_blocks"] == 1 and row["tokens_before_speech"] >= 3  # transcript, text and their marks
         else:
-            assert row["seconds"] == 0
+            assert row["seconds"] == row["speech_blocks"] == 0
     limited = STAGE.execute(config(chain, tmp_path / "limited", limit=3, voices=["bert"]))
     assert (limited["questions"], limited["voices"]) == (3, 1)
+
+
+def test_places_of_speech_in_a_reply(chain: Path) -> None:
+    v = Vocabulary.from_pretrained(chain / "vocabulary" / "vocabulary")
+    text, speech, mark = v.encode_text("a")[0], v.speech_offset, v.special(SpecialToken.BEGIN_OF_AUDIO)
+    assert answering.speech_places([text] * 13 + [speech] * 26 + [text] * 4 + [speech] * 9, v) == (13, 2)
+    assert answering.speech_places([text, text, mark, speech, speech], v) == (3, 1)
+    assert answering.speech_places([speech], v) == (0, 1)
+    assert answering.speech_places([text, text], v) == (2, 0) and answering.speech_places([], v) == (0, 0)
 
 
 def test_dialogues_are_asked_turn_by_turn_and_remembered(chain: Path, tmp_path: Path) -> None:

@@ -121,3 +121,26 @@ def test_the_commands_for_any_manifest_are_a_group(tmp_path: Path) -> None:
     steps = make_plan(load_recipe(given)).steps
     assert steps["tokenizer_set"].options.speaking.voices == ["espeak-f2"]  # type: ignore[attr-defined]
     assert {"tokenizer_set", "decoder_set"} <= set(steps["report"].config.needs)
+
+
+def test_the_formats_of_long_replies_differ_in_their_data_alone_and_in_two_parts_have_as_many_targets(
+    tmp_path: Path,
+) -> None:
+    for recipe in ("quickstart", "smallest"):
+        given = [f"quickstart.out={tmp_path}", "quickstart.also=[streaming]", f"recipe={recipe}"]
+        steps = make_plan(load_recipe(given)).steps
+        first, blocks, parts = (vars(steps[f"{name}_chat"].options) for name in ("text_first", "streaming", "two_part"))
+        assert {key for key in first if first[key] != blocks[key]} == {"out", "corpora"}
+        assert {key for key in first if first[key] != parts[key]} == {"out", "corpora", "weights", "losses", "train"}
+        one, other = (vars(steps[f"{name}_data"].options) for name in ("text_first", "streaming"))
+        assert {key for key in one if one[key] != other[key]} == {"out", "format"}
+        assert parts["losses"] == {"text_part": "text", "speech_part": "speech"}
+    whole = make_plan(load_recipe([f"quickstart.out={tmp_path}", "quickstart.also=[streaming]"])).steps
+    sequences = {}
+    for name in ("streaming", "two_part"):
+        options = vars(whole[f"{name}_chat"].options)
+        total = sum(options["weights"].values())
+        sequences[name] = {key: options["train"].steps * value / total for key, value in options["weights"].items()}
+    both, each = sequences["streaming"], sequences["two_part"]
+    assert both == pytest.approx({"chat": each["text_part"], "asr": each["asr"], "text": each["text"]})
+    assert each["text_part"] == each["speech_part"]
