@@ -43,4 +43,5 @@ def test_settings_stand_beside_each_other(tmp_path: Path) -> None:
 
 
 def test_no_section_without_scores(tmp_path: Path) -> None:
-    assert streaming_section(results_of(tmp_path)) is None
+    write_json(tmp_path / "corpus/done.json", {"seconds": 1.0})
+    assert streaming_section(results_of(tmp_path, "corpus")) is None
