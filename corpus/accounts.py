@@ -4,7 +4,7 @@
 
 The requests tell a situation, the replies tell it again in four or five sentences (`corpus.world.accounts`), all in the
 closed world's words. They are long enough for replies of alternating text and speech, and can be judged word by word.
-The held-out situations are told by no training data, neither of the corpus nor of the accounts.
+No training data, neither of the corpus nor of the accounts, states a held-out situation.
 
 Writes into ``out`` what chatbot.prepare, chatbot.respond and the judge read of a corpus: ``train.jsonl`` and
 ``heldout_sentence.jsonl`` (requests of kind question in the seen voices, replies of kind reply in the answer voice)

@@ -17,7 +17,7 @@ from runtime.errors import UserError, check_option
 from runtime.stage import Run
 
 from .account_config import AccountCorpusConfig
-from .accounts import SITUATIONS, Account, draw_accounts, situations_told
+from .accounts import SITUATIONS, Account, draw_accounts, situations_in
 from .fact_corpus import texts_of_corpus
 from .plan import HELD_OUT_SENTENCE, TRAIN, PlannedUtterance
 from .synthesis import Prompt, synthesise
@@ -67,7 +67,7 @@ def build_account_corpus(config: AccountCorpusConfig, run: Run) -> dict[str, Any
 
 def compose(config: AccountCorpusConfig, corpus: Path) -> dict[str, list[Account]]:
     """The accounts of each split: those held out are of situations that no text and no speech of training tells."""
-    told = situations_told(text for file, text in texts_of_corpus(corpus) if "heldout" not in Path(file).stem)
+    told = situations_in(text for file, text in texts_of_corpus(corpus) if "heldout" not in Path(file).stem)
     rng = random.Random(f"accounts {config.seed}")
     free = [situation for situation in SITUATIONS if situation not in told]
     found = f"{config.heldout_accounts}, but the corpus leaves {len(free)} situations untold"
@@ -103,7 +103,7 @@ def plan_utterances(
         )
 
     requests = [
-        planned("question", number, one.request, f"{one.told}, {one.asked}?", voice)
+        planned("question", number, one.request, f"{one.statement}, {one.asked}?", voice)
         for number, (one, voice) in enumerate(zip(accounts, turns, strict=True))
     ]
     distinct = {one.reply: one for one in accounts}

@@ -48,23 +48,23 @@ class Account:
     """A request and its reply.
 
     Attributes:
-        situation: told in both.
+        situation: of both.
         topic: ``put``, or ``moved`` where the thing is moved in the end.
-        told: the request's words before it asks.
+        statement: the words of the request before it asks.
         asked: one of `ASKED`.
         sentences: of the reply; the last word is the place of the thing.
     """
 
     situation: Situation
     topic: str
-    told: str
+    statement: str
     asked: str
     sentences: tuple[str, ...]
 
     @property
     def request(self) -> str:
         """The words of the request."""
-        return f"{self.told} {self.asked}"
+        return f"{self.statement} {self.asked}"
 
     @property
     def reply(self) -> str:
@@ -132,7 +132,7 @@ def draw_accounts(situations: Sequence[Situation], rng: random.Random) -> Iterat
                 yield account
 
 
-def situations_told(texts: Iterable[str]) -> set[Situation]:
+def situations_in(texts: Iterable[str]) -> set[Situation]:
     """The situations that texts of plain words and full stops tell."""
     told = {situation.sentence(verb): situation for situation in SITUATIONS for verb in VERBS}
     index = SentenceIndex(told)

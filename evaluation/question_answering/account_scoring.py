@@ -117,7 +117,7 @@ def slots_of(text: str) -> list[str]:
 
 
 def common_slots(right: str, given: str) -> int:
-    """How many slots of the right reply another text tells in their order."""
+    """The number of slots of the right reply that another text has in their order."""
     return int(LCSseq.similarity(slot_words(right), slots_of(given)))
 
 

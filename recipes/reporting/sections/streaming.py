@@ -1,4 +1,4 @@
-"""Streaming thoughts: long replies in blocks of text and speech, beside the same replies with their text first."""
+"""Streaming thoughts: long replies in blocks of text and speech, and the same replies with their text first."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from corpus.accounts import STAGE
 from corpus.manifest import read_manifest
 from corpus.world.account_config import AccountCorpusConfig
-from corpus.world.accounts import ASKED, SITUATIONS, Account, draw_accounts, situations_told, slot_words
+from corpus.world.accounts import ASKED, SITUATIONS, Account, draw_accounts, situations_in, slot_words
 from corpus.world.closed_world import World
 from corpus.world.questions import read_questions
 from lm.data.reply_format import ReplyFormat
@@ -34,11 +34,11 @@ def test_every_word_is_the_worlds(accounts: list[Account]) -> None:
 
 
 def test_a_reply_tells_its_situation_and_what_the_request_tells(accounts: list[Account]) -> None:
-    assert situations_told(f"{one.reply}." for one in accounts) == {one.situation for one in accounts}
+    assert situations_in(f"{one.reply}." for one in accounts) == {one.situation for one in accounts}
     for one in accounts:
-        assert set(slot_words(one.reply)) == set(slot_words(one.told)) >= set(one.situation)
-        assert one.asked in ASKED and one.reply.split()[-1] in slot_words(one.told)
-    assert situations_told([accounts[0].reply]) == {accounts[0].situation}
+        assert set(slot_words(one.reply)) == set(slot_words(one.statement)) >= set(one.situation)
+        assert one.asked in ASKED and one.reply.split()[-1] in slot_words(one.statement)
+    assert situations_in([accounts[0].reply]) == {accounts[0].situation}
     assert {one.topic for one in accounts[:2]} == {"put", "moved"}
 
 
@@ -59,8 +59,8 @@ def test_the_stage_holds_situations_out(tmp_path: Path) -> None:
     train, held_out = (
         read_manifest(tmp_path / f"one/{split}.jsonl").utterances for split in ("train", "heldout_sentence")
     )
-    told = situations_told([heard, *(one.text for one in train)])
-    unheard = situations_told(one.text for one in held_out)
+    told = situations_in([heard, *(one.text for one in train)])
+    unheard = situations_in(one.text for one in held_out)
     assert len(unheard) == 4 and not told & unheard
     assert {(one.kind, one.speaker) for one in [*train, *held_out]} == {
         ("question", "espeak-m1"),
