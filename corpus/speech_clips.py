@@ -168,8 +168,8 @@ def check_clip(audio: Samples, name: str, max_seconds: float) -> int:
         UserError: longer than ``max_seconds``, or silent.
     """
     if len(audio) > max_seconds * SAMPLE_RATE:
-        found = f"longer than max_seconds={max_seconds:g} ({len(audio) / SAMPLE_RATE:.1f} s)"
-        raise UserError(name, found=found, remedy="cut it, or raise max_seconds")
+        found = f"longer than vectors.max_seconds={max_seconds:g} ({len(audio) / SAMPLE_RATE:.1f} s)"
+        raise UserError(name, found=found, remedy="cut it, or raise vectors.max_seconds")
     if float(np.abs(audio).max(initial=0)) < SILENCE:
         raise UserError(name, found="silence", remedy="leave it out, or record it again")
     return len(audio)

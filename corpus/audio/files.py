@@ -127,16 +127,16 @@ def to_mono(
     """
     if not len(channels_SC):
         raise UserError(name, found="an audio file without samples", remedy="remove it or record it again")
-    audio = channels_SC[:, 0] if channels_SC.shape[1] == 1 else channels_SC.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(audio).all():
+    largest = max(float(channels_SC.max()), -float(channels_SC.min()))
+    if not np.isfinite(largest):  # NaN is the largest of any
         raise UserError(name, found="NaN or infinite samples", remedy="remove it or convert it again")
-    warn_of_levels(channels_SC, audio, name)
+    audio = channels_SC[:, 0] if channels_SC.shape[1] == 1 else channels_SC.mean(axis=1, dtype=np.float32)
+    warn_of_levels(channels_SC, audio, largest, name)
     return resample(np.ascontiguousarray(audio), source_rate, sample_rate)
 
 
-def warn_of_levels(channels_SC: npt.NDArray[np.float32], audio: Samples, name: str) -> None:
-    """Warn of channels that cancel out in their mean (S,), and of samples at another scale than 1."""
-    largest = max(float(channels_SC.max()), -float(channels_SC.min()))
+def warn_of_levels(channels_SC: npt.NDArray[np.float32], audio: Samples, largest: float, name: str) -> None:
+    """Warn of channels that cancel out in their mean (S,), and of samples, the ``largest`` given, at another scale."""
     if largest > HIGHEST_SCALE:
         reason = f"samples up to {largest:,.0f}, where full scale is 1: divide 16-bit samples by 32768"
         warn_of_record(name, reason)

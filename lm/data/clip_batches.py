@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from corpus.audio.files import open_audio, to_mono
+from corpus.audio.files import Samples, open_audio, to_mono
 from runtime.errors import UserError
 
 from .clips import ClipTable, FeatureShards, speech_runs
@@ -28,6 +28,7 @@ from .model_inputs import POSITION_BITS
 from .vocabulary import Vocabulary
 
 Array = npt.NDArray[Any]
+REMEDY = "restore the file as it was, or write the corpus again (speech.max_unreadable_share tolerates some such clips)"
 
 
 class DocumentSlice(NamedTuple):
@@ -125,26 +126,36 @@ class AudioReader(ClipReader):
 
     def read(self, document: int, number: int, ids: Array) -> Array:
         """(F, M) float32."""
-        shard, offset, size, num_samples = self.table.of(document)[number].item()
-        where = self.table.where(document, number)
-        remedy = "restore the file, or write the corpus again"
+        span = self.table.of(document)[number].item()
         try:
-            encoded = self.shards.read(shard, offset, size)
-        except OSError as error:
-            raise UserError(where, found=f"cannot be read ({error})", remedy=remedy) from error
-        if len(encoded) != size:
-            found = f"the file ends {size - len(encoded)} bytes before the clip does"
-            raise UserError(where, found=found, remedy=remedy)
-        with open_audio(io.BytesIO(encoded), where) as audio:
-            channels_SC, rate = audio.read(), audio.rate
-        if len(channels_SC) != num_samples:
-            raise UserError(where, found=f"{len(channels_SC)} samples", remedy="write the corpus again")
-        samples = to_mono(channels_SC, rate, where, self.front_end.sample_rate)
+            samples = self._samples(*span)
+        except UserError as error:
+            raise self._error(document, number, error.found) from error
         positions = self.table.record.num_placeholders(self.front_end.num_positions(len(samples)))
         if len(ids) != positions:
             found = f"{positions} positions where the document has {len(ids)} speech ids"
-            raise UserError(where, found=found, remedy="write the corpus again")
+            raise self._error(document, number, found)
         return self.front_end.mel(samples).numpy()
+
+    def _samples(self, shard: int, offset: int, size: int, num_samples: int) -> Samples:
+        """The clip (S,) at the encoder's sample rate."""
+        name = f"{self.table.shard(shard)}, offset {offset}"
+        try:
+            encoded = self.shards.read(shard, offset, size)
+        except OSError as error:
+            raise UserError(name, found=f"cannot be read ({error})", remedy=REMEDY) from error
+        if len(encoded) != size:
+            found = f"the file ends {size - len(encoded)} bytes before the clip does"
+            raise UserError(name, found=found, remedy=REMEDY)
+        with open_audio(io.BytesIO(encoded), name) as audio:
+            channels_SC, rate = audio.read(), audio.rate
+        if len(channels_SC) != num_samples:
+            found = f"{len(channels_SC)} samples where the corpus was written for {num_samples}"
+            raise UserError(name, found=found, remedy=REMEDY)
+        return to_mono(channels_SC, rate, name, self.front_end.sample_rate)
+
+    def _error(self, document: int, number: int, found: str) -> UserError:
+        return UserError(self.table.where(document, number), found=found, remedy=REMEDY)
 
 
 class OpenShards:

@@ -146,7 +146,7 @@ def clips_of_split(
         for one in clips.features.utterances(split):
             where = f"{clips.features.file(one)}, {one.id}"
             if one.duration > search.max_seconds:
-                yield BadRecord(where, f"longer than max_seconds={search.max_seconds:g} ({one.duration:.1f} s)")
+                yield BadRecord(where, f"longer than vectors.max_seconds={search.max_seconds:g} ({one.duration:.1f} s)")
             elif not kinds or one.kind in kinds:
                 yield SplitClip(one.id, one.text, where, partial(clips.span, one))
         return

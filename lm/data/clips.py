@@ -39,6 +39,9 @@ AUDIO_SPAN = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("bytes", "<u4"), ("
 FEATURE_SPAN = np.dtype([("shard", "<u4"), ("first", "<u8"), ("frames", "<u4")])
 SPAN_TYPES: dict[ClipKind, np.dtype[Any]] = {"audio": AUDIO_SPAN, "features": FEATURE_SPAN}
 REMEDY = "write the corpus again"
+SHARD_REMEDY = (
+    "restore the shard, or write features and corpus again (speech.max_unreadable_share tolerates some such clips)"
+)
 
 
 class AudioClip(NamedTuple):
@@ -283,13 +286,10 @@ class FeatureShards:
             rows = self._shard(shard)
         except (OSError, ValueError) as error:
             where, found = self.table.where(document, number), f"cannot be read ({error})"
-            raise UserError(
-                where, found=found, remedy="restore the shard, or write features and corpus again"
-            ) from error
+            raise UserError(where, found=found, remedy=SHARD_REMEDY) from error
         if first + frames > len(rows):
             found = f"{len(rows)} rows where the clip ends at row {first + frames}"
-            remedy = "restore the shard, or write features and corpus again"
-            raise UserError(self.table.where(document, number), found=found, remedy=remedy)
+            raise UserError(self.table.where(document, number), found=found, remedy=SHARD_REMEDY)
         return rows[first : first + frames]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def test_more_or_fewer_clips_than_placeholders_is_an_error_with_file_and_line(
         ({"sound": [3, "b"], "conversations": TURNS}, "no path of a file"),
         ({"sound": ["https://x/a.wav", "b"], "conversations": TURNS}, "no path of a file"),
         ({"sound": ["audio/9.wav", "audio/0.wav"], "conversations": TURNS}, "no such audio file"),
-        ({"sound": ["audio/3.wav", "audio/0.wav"], "conversations": TURNS}, "longer than max_seconds=1.2"),
+        ({"sound": ["audio/3.wav", "audio/0.wav"], "conversations": TURNS}, "longer than vectors.max_seconds=1.2"),
         ({"conversations": [{**NEMO[1], "duration": 3.0}, NEMO[3]]}, "another length than its record says"),
     ],
 )

@@ -176,7 +176,7 @@ def test_stored_features_give_the_same_ids(world: Path, tmp_path: Path) -> None:
     vectors = FeatureShards(one.clip_table("train")).read(0, 0)
     (wanted,) = load_encoder(world / "tokenizer").encode([heard(other, "train", 0)[0]])
     np.testing.assert_allclose(vectors, wanted.numpy(), atol=2e-3, rtol=2e-3)
-    with pytest.raises(UserError, match=r"u2: longer than max_seconds=1 \(1\.2 s\)"):
+    with pytest.raises(UserError, match=r"u2: longer than vectors.max_seconds=1 \(1\.2 s\)"):
         STAGE.execute(config(world, tmp_path / "long", corpus=" ", vectors={**stored, "max_seconds": 1.0}))
     with pytest.raises(UserError, match="no features of a split validation"):
         STAGE.execute(config(world, tmp_path / "no", corpus=" ", vectors=stored, valid_split="validation"))
@@ -240,7 +240,7 @@ def test_kinds_are_chosen(world: Path, tmp_path: Path) -> None:
         ("missing", "0.flac: no such audio file"),
         ("broken", "0.flac: not readable as audio"),
         ("silent", "0.flac: silence"),
-        ("long", r"0.flac: longer than max_seconds=5 \(90.0 s\)"),
+        ("long", r"0.flac: longer than vectors.max_seconds=5 \(90.0 s\)"),
         ("another", r"0.flac: another length than its record says \(2.000 s of audio, not 0.600 s\)"),
         ("wordless", "u0: no transcript"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -220,6 +221,38 @@ def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path, commands: Comma
     assert (out / "done.json").exists() and (out / "checkpoint/step_00000040").is_dir()
     rows = (out / "curve.jsonl").read_text().splitlines()
     assert len(rows) == 40
+
+
+def test_a_killed_imitation_by_divergence_ends_as_the_unbroken_one(
+    vectors: Any, run_ranks: Any, tmp_path: Path
+) -> None:
+    """By the command's words: kill -9 while a connector learns the distributions over the transcripts' answers."""
+    options: dict[str, Any] = {"forms": ("chat",), "packing": "best_fit", "layers": 2, "steps": 8, "init_std": 0.3}
+    options |= {"checkpoint_every": 3, "validate_every": 4, "sequence_length": 48}
+    words = [*words_of(vectors.config(tmp_path, **options)), "speech.train=[connector]", "speech.loss=kl"]
+
+    def command(out: Path, fatal_step: int | None = None) -> int:
+        from lm.train import STAGE
+        from lm.training.trainer import Trainer
+
+        step = Trainer._step
+
+        def deadly(self: Any, number: int, batches: Any) -> Any:
+            if number == fatal_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(self, number, batches)
+
+        Trainer._step = deadly  # type: ignore[method-assign]  # this process is a fork
+        return STAGE.main([f"out={out}", *words])
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run_ranks(lambda: command(whole), 1) == [0]
+    assert run_ranks(lambda: command(broken, 5), 1) == [None]
+    assert [entry.name for entry in (broken / "checkpoint").iterdir()] == ["step_00000003"]
+    assert run_ranks(lambda: command(broken), 1) == [0]
+    assert_same_end(run_ranks, whole, broken)
+    rows = [json.loads(line) for line in (whole / "curve.jsonl").read_text().splitlines()]
+    assert len({row["kl"] for row in rows if "kl" in row}) == 8
 
 
 def words_of(config: LmTrainConfig, *left_out: str) -> list[str]:
