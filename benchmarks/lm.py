@@ -22,30 +22,20 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 
-from lm.data.corpora import CorpusInfo, write_corpus
-from lm.data.mixture import mix
-from lm.data.text_tokenizers import train_bpe
-from lm.data.vocabulary import Vocabulary, build_vocabulary
-from lm.training.config import LmTrainConfig
-from lm.training.inputs import TrainingInputs
-from lm.training.loop_config import LoopConfig
+from lm.proofs.random_data import RandomData
+from lm.proofs.speed import GPU_SHAPES, measure_steps, trainer_steps
 from lm.training.model_config import LmModelConfig
-from lm.training.parallel import ParallelConfig
-from lm.training.processes import open_processes
-from lm.training.trainer import Trainer
 from runtime.bulk.workers import end_with_parent
 from runtime.command import Command
 from runtime.config import Options, option
-from runtime.stage import Run
 
 SHAPES = {
     "1M": LmModelConfig(layers=2, hidden=128, heads=4, kv_heads=2, ffn=384, tied=True),
@@ -53,16 +43,6 @@ SHAPES = {
     "8M": LmModelConfig(layers=8, hidden=256, heads=8, kv_heads=4, ffn=704),
     "20M": LmModelConfig(layers=8, hidden=448, heads=8, kv_heads=4, ffn=1216),
 }
-TEXT_AND_SPEECH = 168_320  # Qwen2.5's ids and 16,384 speech tokens: padded to exactly this many rows
-GPU_SHAPES = {
-    "0.5B": LmModelConfig(
-        layers=24, hidden=896, heads=14, kv_heads=2, ffn=4864, tied=True, vocabulary_multiple=TEXT_AND_SPEECH
-    ),
-    "1.5B": LmModelConfig(
-        layers=28, hidden=1536, heads=12, kv_heads=2, ffn=8960, tied=True, vocabulary_multiple=TEXT_AND_SPEECH
-    ),
-}
-NUM_SPEECH_TOKENS = 1024
 
 
 @dataclass(kw_only=True)
@@ -100,56 +80,6 @@ def measure(options: LmBenchmark) -> None:
             measure_gpu(options, RandomData(Path(folder)))
         else:
             measure_cpu(options, Path(folder))
-
-
-class RandomData:
-    """A corpus of random documents of a few hundred tokens in ``folder``."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.vocabulary: Vocabulary = build_vocabulary(
-            train_bpe(["a b"], 300), num_speech_tokens=NUM_SPEECH_TOKENS, speech_tokenizer="none"
-        )
-        self.vocabulary.save_pretrained(folder / "vocabulary")
-        random = np.random.default_rng(0)
-        documents = [
-            np.append(random.integers(0, 256, random.integers(50, 400)), self.vocabulary.eos) for _ in range(4000)
-        ]
-        self.corpus: CorpusInfo = write_corpus(folder / "text", "text", self.vocabulary, documents, [], {})
-
-    @contextlib.contextmanager
-    def trainer(self, model: LmModelConfig, **options: Any) -> Iterator[Trainer]:
-        """Our trainer, ready for its first step."""
-        loop = LoopConfig(
-            steps=100_000, warmup_steps=10, validate_every=0, checkpoint_every=0, max_skipped_steps=0, **options
-        )
-        out = Path(tempfile.mkdtemp(dir=self.folder))
-        corpora = {"text": self.corpus}
-        config = LmTrainConfig(
-            out=str(out),
-            vocabulary=str(self.folder / "vocabulary"),
-            corpora={"text": str(self.folder / "text")},
-            model=model,
-            parallel=ParallelConfig(distributed_optimizer=torch.cuda.is_available()),
-            train=loop,
-        )
-        budget = loop.steps * loop.tokens_per_step
-        mixture = mix(corpora, weights={}, rule="tokens", text_share=0.3, budget=budget, max_epochs=0)
-        with open_processes(config.parallel) as processes:
-            yield Trainer(TrainingInputs(config, Run(out), processes, self.vocabulary, corpora, mixture))
-
-
-def trainer_steps(trainer: Trainer) -> Callable[[], None]:
-    """A function that takes the trainer's next step."""
-    batches = trainer.data.training(0)
-    number = 0
-
-    def step() -> None:
-        nonlocal number
-        trainer._step(number, batches)
-        number += 1
-
-    return step
 
 
 def plain_steps(model: LmModelConfig, size: int, batch: int, length: int, precision: str) -> Callable[[], None]:
@@ -280,26 +210,9 @@ def measure_gpu(options: LmBenchmark, data: RandomData) -> None:
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
     for name in options.gpu_shapes:
         for length in options.gpu_lengths:
-            torch.cuda.reset_peak_memory_stats()
             batches = {"micro_batch": 1, "global_batch": max(1, 65536 // length)}
             with data.trainer(GPU_SHAPES[name], sequence_length=length, precision="bf16", **batches) as ours:
-                step = trainer_steps(ours)
-                for _ in range(3):
-                    step()
-                torch.cuda.synchronize()
-                ours.speed.take()
-                for _ in range(options.steps):
-                    step()
-                    ours.speed.count(ours.loop.tokens_per_step)
-                torch.cuda.synchronize()
-                timing = ours.speed.take()
-            peak = torch.cuda.max_memory_allocated() / 2**30
-            utilisation = timing.get("model_flops_utilisation")
-            share = "unknown (give train.peak_tflops)" if utilisation is None else f"{utilisation:.1%}"
-            speed = timing["tokens_per_second"]
-            print(
-                f"{name}, length {length}: {speed:,.0f} tokens/s, strict MFU {share}, peak {peak:.1f} GiB", flush=True
-            )
+                print(f"{name}, length {length}: {measure_steps(ours, steps=options.steps)}", flush=True)
             torch.cuda.empty_cache()
 
 

@@ -25,6 +25,7 @@ class Subcommand(NamedTuple):
 
 COMMANDS = (
     Subcommand("quickstart", "recipes.quickstart", "run the whole chain below at laptop size and write the report"),
+    Subcommand("doctor", "recipes.doctor", "what this machine can do, proven: GPUs, layers, layouts, resume, speed"),
     Subcommand("plan", "recipes.planner", "memory, time, checkpoints and failures of a recipe on a cluster"),
     Subcommand("submit", "recipes.submit", "job scripts of a recipe for SLURM or torchrun; ablation sweeps"),
     Subcommand("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),

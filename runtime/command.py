@@ -31,7 +31,7 @@ class Command(Generic[CommandConfig]):
         name: module path, e.g. ``"lm.generate"``.
         words: the same for ``speechweave``, e.g. ``"lm generate"``; empty for a module that is only run by its path.
         config: dataclass derived from `runtime.config.Options`.
-        run: acts; raises `UserError` for what the user did.
+        run: acts, and may return an exit status of its own; raises `UserError` for what the user did.
         summary: one line for ``--help``.
         example: whole lines shown in ``--help``.
         notes: text at the end of ``--help``.
@@ -41,7 +41,7 @@ class Command(Generic[CommandConfig]):
     name: str
     words: str
     config: type[CommandConfig]
-    run: Callable[[CommandConfig], None]
+    run: Callable[[CommandConfig], int | None]
     summary: str
     example: str
     positional: str = ""
@@ -52,15 +52,16 @@ class Command(Generic[CommandConfig]):
         sys.exit(self.main())
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Parse ``arguments`` (None: the process's own) and act; the exit status is 0, or 2 for a user's error."""
+        """Parse ``arguments`` (None: the process's own) and act; the exit status is 2 for a user's error."""
         words = sys.argv[1:] if arguments is None else arguments
-        return exit_status(self.words or self.name, lambda: self._act(words))
+        own: list[int] = []
+        return exit_status(self.words or self.name, lambda: own.append(self._act(words))) or sum(own)
 
-    def _act(self, words: Sequence[str]) -> None:
+    def _act(self, words: Sequence[str]) -> int:
         if "--help" in words or "-h" in words:
             print(self.help())
-        else:
-            self.run(compose_config(self.name, self.config, words, positional=self.positional))
+            return 0
+        return self.run(compose_config(self.name, self.config, words, positional=self.positional)) or 0
 
     def help(self) -> str:
         """The text of ``--help``: what the command does, examples, its options with defaults and bounds."""

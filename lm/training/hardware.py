@@ -118,7 +118,7 @@ def _check_engine(loop: LoopConfig, hardware: Hardware) -> None:
 
 
 def _check_fp8(loop: LoopConfig, model: LmModelConfig, parallel: ParallelConfig, hardware: Hardware) -> None:
-    able = [name for name in FP8_CAPABILITIES if _has_recipe(name, hardware.capability)]
+    able = [name for name in FP8_CAPABILITIES if runs_recipe(name, hardware.capability)]
     if not able:
         found = f"{loop.fp8!r} on {hardware}, which has no FP8 arithmetic"
         raise UserError("option train.fp8", found=found, remedy="set it to none, or use Ada, Hopper or newer")
@@ -148,7 +148,8 @@ def _check_fp8(loop: LoopConfig, model: LmModelConfig, parallel: ParallelConfig,
             raise UserError(name, found=found, remedy=f"make it a multiple of {divisor * multiple}, or train.fp8=none")
 
 
-def _has_recipe(name: str, capability: tuple[int, int]) -> bool:
+def runs_recipe(name: str, capability: tuple[int, int]) -> bool:
+    """Whether a device of this compute capability runs a scaling recipe of FP8."""
     first, end = FP8_CAPABILITIES[name]
     return capability >= first and (end is None or capability < end)
 
