@@ -66,6 +66,8 @@ class LmTrainConfig(StageConfig):
             check_option(self.train.packing == "best_fit", "train.packing", self.train.packing, f"{whole} best_fit")
             check_option(self.train.reset_attention, "train.reset_attention", False, f"{whole} true")
             z_loss = "the frozen model's normalisers are as they are: leave it out with speech.loss=kl"
+            whole = "speech.loss=kl compares the scores of all ids: set it to 1"
+            check_option(self.train.loss_slices == 1, "train.loss_slices", self.train.loss_slices, whole)
             check_option(self.train.z_loss == 0, "train.z_loss", self.train.z_loss, z_loss)
 
     @property

@@ -14,11 +14,16 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from megatron.core.models.gpt import GPTModel
+from megatron.core.tensor_parallel.mappings import (
+    copy_to_tensor_model_parallel_region,
+    gather_from_sequence_parallel_region,
+)
 from torch import Tensor
 
 from lm.data.model_inputs import ClipBatch
 
 from .rotary import RotaryTable
+from .sliced_loss import sliced_cross_entropy
 from .speech_input import NAME, merge
 
 
@@ -28,10 +33,12 @@ class LanguageModel(GPTModel):
     Attributes:
         rotary: cosines and sines of the tokens' positions; set before the first forward.
         gives_normaliser: with labels, the forward returns (2, B, S): losses and log normalisers, instead of (B, S).
+        loss_slices: of the vocabulary, in the loss; 1: all scores at once.
     """
 
     rotary: RotaryTable
     gives_normaliser = False
+    loss_slices = 1
 
     def forward(self, *arguments: Any, clips: ClipBatch | None = None, is_text: bool = False, **options: Any) -> Tensor:
         """As megatron-core's; ``clips`` are for the chunk with a speech input, and always there (a dummy at least).
@@ -59,7 +66,31 @@ class LanguageModel(GPTModel):
         """Labels (B, S) and logits (S, B, W) to losses."""
         if self.config.cross_entropy_loss_fusion and not self.gives_normaliser:
             return cast(Tensor, super().compute_language_model_loss(labels, logits))
-        losses, normalisers = cross_entropy(logits, labels.t(), self.pg_collection.tp)
+        return self._output(*cross_entropy(logits, labels.t(), self.pg_collection.tp))
+
+    def _postprocess(
+        self, hidden_states: Tensor, input_ids: Tensor, position_ids: Tensor, labels: Tensor | None, *arguments: Any,
+        **options: Any,
+    ) -> Tensor:  # fmt: skip
+        """As megatron-core's, but that the output layer and the loss are one where the loss is made in slices."""
+        if self.loss_slices == 1 or labels is None or not self.post_process:
+            return cast(
+                Tensor, super()._postprocess(hidden_states, input_ids, position_ids, labels, *arguments, **options)
+            )
+        for wait in self.output_layer._forward_pre_hooks.values():  # for weights that are still on their way
+            wait(self.output_layer, ())
+        weight = self.output_layer.weight
+        if self.share_embeddings_and_output_weights:
+            weight = self.shared_embedding_or_output_weight()
+        group = self.pg_collection.tp
+        if self.config.sequence_parallel:
+            hidden_states = gather_from_sequence_parallel_region(hidden_states, group=group)
+        elif group.size() > 1:
+            hidden_states = copy_to_tensor_model_parallel_region(hidden_states, group=group)
+        return self._output(*sliced_cross_entropy(hidden_states, weight, labels.t(), group, self.loss_slices))
+
+    def _output(self, losses: Tensor, normalisers: Tensor) -> Tensor:
+        """Of losses and log normalisers (S, B) what the forward returns."""
         if not self.gives_normaliser:
             return losses.t().contiguous()
         return torch.stack([losses.t(), normalisers.t()])

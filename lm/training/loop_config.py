@@ -28,6 +28,7 @@ NEUTRAL = (
                 "peak_tflops",
                 "max_skipped_steps",
                 "stall_seconds",
+                "loss_slices",
             ),
         )
     ),
@@ -67,6 +68,8 @@ class LoopConfig(Options):
         fp8: ``none``, ``e4m3`` or ``hybrid`` (e5m2 for gradients); needs Transformer Engine.
         fp8_recipe: Transformer Engine's scaling: ``delayed``, ``tensorwise``, ``blockwise`` or ``mxfp8``.
         recompute: recompute activations in the backward pass: ``none``, ``selective`` (attention) or ``full``.
+        loss_slices: of the vocabulary: scores are made and used slice by slice, which takes less memory (16 slices of
+            168,960 ids and 8,192 tokens: 0.7 GB instead of 8.3) and a third more of the output layer's time.
         packing: ``stream`` lays documents end to end and cuts them into sequences; ``best_fit`` fills each sequence
             with whole documents and pads the rest (short samples: ASR, TTS, dialogues).
         reset_attention: no attention across the documents packed into one sequence.
@@ -118,6 +121,7 @@ class LoopConfig(Options):
     threads: int = option(1, at_least=1)
     peak_tflops: float = option(0.0, at_least=0)
     stall_seconds: float = option(900.0, at_least=0, is_later=True)
+    loss_slices: int = option(1, at_least=1, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -254,6 +254,7 @@ class Trainer:
         )
         for chunk in chunks:
             inner_model(chunk).gives_normaliser = loop.z_loss > 0
+            inner_model(chunk).loss_slices = loop.loss_slices
         self.chunks = wrap_for_training(chunks, core, config.parallel)
         is_whole = config.parallel.context == 1
         takes_boundaries = has_engine or (is_whole and has_varlen_attention(core, self.processes.device))

@@ -12,6 +12,7 @@ width W, V rows of the vocabulary, t tensor, p pipeline, v virtual, c context, d
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 from lm.training.loop_config import LoopConfig
@@ -134,6 +135,23 @@ def layer_activations(
     return tokens * (size * (norms + heads * model.head_width / parallel.tensor + ffn) + scores / parallel.tensor)
 
 
+def slice_bytes(tokens: float, ids: float, width: int, slices: int, size: int) -> float:
+    """The most bytes of a loss in slices (`lm.training.sliced_loss`), without the gradient of the output layer.
+
+    A slice's scores in fp32, with their product or gradient in bf16; the sum of the hidden states' gradient in fp32 and
+    a slice's part of it.
+
+    Args:
+        tokens: of a micro batch on this process.
+        ids: of this process.
+        width: of the hidden states.
+        slices: of the ids.
+        size: bytes of a number, 2 or 4.
+    """
+    scores = tokens * math.ceil(ids / slices) * (4 if size == 4 else 4 + size)
+    return scores + tokens * width * (4 + size)
+
+
 def in_flight(parallel: ParallelConfig, micro_batches: int, stage: int) -> float:
     """Micro batches whose activations stage ``stage`` holds at its fullest, in units of the stage's layers.
 
@@ -170,7 +188,10 @@ def _stage(
     is_last = stage == parallel.pipeline - 1
     logits = 0.0
     if is_last:  # fp32 scores are turned into their gradient in place; of bf16 ones there is an fp32 copy
-        scores = tokens * vocabulary_size / parallel.tensor * (size + 4 if precision == "bf16" else 4)
+        ids = vocabulary_size / parallel.tensor
+        scores = tokens * ids * (size + 4 if precision == "bf16" else 4)
+        if loop.loss_slices > 1:
+            scores = slice_bytes(tokens, ids, model.hidden, loop.loss_slices, size)
         logits = scores + vocabulary_size * model.hidden / parallel.tensor * size
     inner = tokens * size * (3 * model.ffn / parallel.tensor + 2 * model.hidden)
     inner += 2 * model.ffn * model.hidden / parallel.tensor * size
