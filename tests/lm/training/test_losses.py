@@ -114,12 +114,13 @@ def test_memory_of_slices_is_as_the_formula_says(dtype: torch.dtype) -> None:
             losses, _ = sliced_cross_entropy(*given, labels, group, slices)  # type: ignore[arg-type]
             losses.sum().backward()
         size = hidden.element_size()
-        expected = slice_bytes(labels.numel(), 2048, 64, slices, size) + weight.numel() * size
-        assert live.most == pytest.approx(expected, rel=0.15)
+        inputs_and_gradient = (hidden.numel() + 2 * weight.numel()) * size
+        expected = slice_bytes(labels.numel(), 2048, 64, slices, size) + inputs_and_gradient
+        assert live.most == pytest.approx(expected, rel=0.1)
         peaks[slices] = live.most
         for tensor in given:
             tensor.grad = None
-    assert peaks[8] < 0.4 * peaks[1]
+    assert peaks[8] < 0.5 * peaks[1]
 
 
 LAYOUTS = {"tensor": (2, {"tensor": 2}), "pipeline": (2, {"pipeline": 2}), "context": (2, {"context": 2})}
