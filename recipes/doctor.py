@@ -1,4 +1,4 @@
-"""What this machine can do, proven: parts, laws of training, throughput; one row each.
+"""Proof of what this machine can do: parts, laws of training, throughput; one row each.
 
     speechweave doctor
     speechweave doctor --json > machine.json

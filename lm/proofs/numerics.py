@@ -1,4 +1,4 @@
-"""Numbers of the layers on this device: rotary positions, packed documents, Transformer Engine beside local layers.
+"""Numbers of the layers on this device: rotary positions, packed documents, Transformer Engine against local layers.
 
 Errors are root mean squares, as a share of the exact values'. Exact are fp32 local layers, each document by itself.
 
