@@ -90,7 +90,7 @@ class ClipJob:
     def tidy(self) -> None:
         """Remove everything but the segments."""
         for folder in self.folder.glob("*/"):
-            for place in ("done", "failed", "leases"):
+            for place in ("done", "journals", "failed", "leases"):
                 shutil.rmtree(folder / place, ignore_errors=True)
             for file in (*folder.glob(f"*.{FOUND}"), folder / "units.jsonl"):
                 file.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ class ClipJob:
         units = [Unit(f"{at:06d}", {"max_seconds": self.max_seconds, **work}) for at, work in enumerate(works)]
         job = UnitFolder.create(self.folder / name, units, self.config.bulk.lease_seconds)
         work = ConfiguredWork(str(job.root.absolute()), open_search)
-        with self.run.progress(len(units), f"clips of {name}", start=len(job.done_names()), unit="unit") as bar:
+        with self.run.progress(len(units), f"clips of {name}", start=job.num_done(), unit="unit") as bar:
             for _ in run_job(job, work, self.config.bulk, processes=self.config.processes):
                 bar.update()
         check_failed(job, 0.0)  # whatever bulk.max_failed_share: a unit has a clip or a bad record for each request

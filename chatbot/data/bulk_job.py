@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bulk.attempt import UnitAttempt
-from runtime.bulk.job import UNITS_FILE, UnitFolder
+from runtime.bulk.job import UnitFolder
 from runtime.bulk.launch import BulkConfig, run_job
 from runtime.bulk.unit import Unit
+from runtime.bulk.unit_list import UNITS_FILE
 from runtime.bulk.workers import Work, check_failed
 from runtime.errors import UserError
 from runtime.stage import Run
@@ -75,8 +76,7 @@ def finish_job(job: UnitFolder, work: Work, bulk: BulkConfig, *, processes: int,
         UserError: too many failed units.
     """
     num_dialogues = sum(int(unit.work["count"]) for unit in job.units)
-    done = job.done_names()
-    start = sum(int(unit.work["count"]) for unit in job.units if unit.name in done)
+    start = sum(int(unit.work["count"]) for unit in job.units if job.is_done(unit))
     with run.progress(num_dialogues, "speech", start=start, unit="dialogue") as bar:
         for record in run_job(job, work, bulk, processes=processes):
             bar.update(int(record.result["dialogues"]) + sum(record.result["left_out"].values()))

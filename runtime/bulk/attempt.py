@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import time
@@ -14,10 +13,10 @@ from types import TracebackType
 from typing import Any
 
 from runtime.artefact import write_text
-from runtime.errors import UserError
 
 from .lease import Lease
-from .unit import ATTEMPT_PREFIX, Unit, UnitRecord, done_file, output_file
+from .unit import ATTEMPT_PREFIX, Unit, UnitRecord
+from .unit_records import RecordJournal
 
 
 class UnitAttempt:
@@ -26,18 +25,20 @@ class UnitAttempt:
     Left by an exception that is neither (an interrupt, a full disk), it gives the lease back.
 
     Args:
-        root: the job's folder.
+        journal: of this process, in the job's folder.
         unit: to be done.
+        place: of the unit in the list, from 0.
         number: of the attempt, from 1.
-        lease: held for it.
+        lease: held for it; removed when it is committed.
     """
 
-    def __init__(self, root: Path, unit: Unit, number: int, lease: Lease) -> None:
-        self.root, self.unit, self.lease = root, unit, lease
+    def __init__(self, journal: RecordJournal, unit: Unit, place: int, number: int, lease: Lease) -> None:
+        self.root, self.unit, self.lease = journal.root, unit, lease
         self.name = f"{ATTEMPT_PREFIX}{number}-{secrets.token_hex(4)}"
         self.files: list[str] = []
         self._error = lease.path.with_name(f"{lease.path.name}.error")
-        self._is_over = False
+        self._journal, self._place = journal, place
+        self._is_committed = self._has_failed = False
         self._started = time.monotonic(), time.process_time()
 
     def path(self, suffix: str) -> Path:
@@ -60,11 +61,12 @@ class UnitAttempt:
             cpu_seconds=round(time.process_time() - cpu, 3),
             warnings=list(warnings),
         )
-        is_first = self._link(record)
-        self._is_over = True
+        is_first = self._journal.commit(self._place, self.unit.name, record)
+        self._is_committed = True
         if is_first:
             for suffix in self.files:
-                output_file(self.root, self.unit, suffix)
+                with contextlib.suppress(FileNotFoundError):  # a reader of the unit renames it at the same moment
+                    self.path(suffix).rename(self.root / f"{self.unit.name}.{suffix}")
         else:
             self._remove_files()
         return is_first
@@ -72,26 +74,8 @@ class UnitAttempt:
     def fail(self) -> None:
         """Note the exception that is being handled; others may try."""
         write_text(self._error, traceback.format_exc())
-        self._is_over = True
+        self._has_failed = True
         self._remove_files()
-
-    def _link(self, record: UnitRecord) -> bool:
-        """Link the record to the unit's done file: atomic, and refused where there is one already."""
-        done = done_file(self.root, self.unit)
-        proposal = done.with_name(f"{self.unit.name.rsplit('/', 1)[-1]}.{self.name}")
-        with proposal.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(vars(record), ensure_ascii=False))
-            file.flush()
-            os.fsync(file.fileno())
-        # A network file system may lose the answer to a link that it made, so the outcome of the call decides nothing:
-        # the link was made if the proposal has two names now.
-        with contextlib.suppress(OSError):
-            os.link(proposal, done)
-        is_first = proposal.stat().st_nlink > 1
-        if not is_first and not done.exists():
-            raise UserError(str(done), found="no hard link can be made", remedy="choose a file system that has them")
-        proposal.unlink()
-        return is_first
 
     def _remove_files(self) -> None:
         for suffix in self.files:
@@ -103,8 +87,9 @@ class UnitAttempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_over:
+        if self._has_failed:
             self.lease.__exit__(kind, error, trace)
-        else:
+            return
+        if not self._is_committed:
             self._remove_files()
-            self.lease.give_back()
+        self.lease.give_back()

@@ -121,23 +121,23 @@ class _Launched:
 
 def _watched(folder: UnitFolder, launch: Callable[[], _Launched]) -> Iterator[UnitRecord]:
     folder.reset_failed()
-    units, seen = {unit.name: unit for unit in folder.units}, folder.done_names()
-    if len(seen) == len(units):
+    if folder.num_done() == len(folder.units):
         return
     launched = launch()
     try:
-        while True:
-            was_alive = launched.is_alive()  # asked first: the last unit may be finished between the two questions
-            new = folder.done_names() - seen
-            seen |= new
-            yield from (folder.record(units[name]) for name in sorted(new))
-            if folder.is_settled():
-                return
-            if not was_alive:
-                found = f"its workers have ended, {len(units) - len(seen)} of {len(units)} units are left"
-                remedy = f"see their logs in {launched.logs}; call again for the rest"
-                raise UserError(str(folder.root), found=found, remedy=remedy)
-            time.sleep(launched.poll_seconds)
+        with folder.new_records() as new_records:
+            while True:
+                was_alive = launched.is_alive()  # asked first: the last unit may be finished between the two questions
+                yield from new_records()
+                if folder.is_settled():
+                    yield from new_records()
+                    return
+                if not was_alive:
+                    left, units = len(folder.units) - folder.num_done(), len(folder.units)
+                    found = f"its workers have ended, {left} of {units} units are left"
+                    remedy = f"see their logs in {launched.logs}; call again for the rest"
+                    raise UserError(str(folder.root), found=found, remedy=remedy)
+                time.sleep(launched.poll_seconds)
     finally:
         launched.close()
 

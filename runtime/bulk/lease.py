@@ -13,10 +13,50 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
 BEATS = 6  # heartbeats within the time after which a lease is stale
+
+
+class Heartbeat:
+    """A thread that touches all leases which this process holds; it lives as long as there are any.
+
+    Args:
+        seconds: time without heartbeat after which a lease is stale.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._handles = set[int]()
+        self._lock = threading.Lock()
+        self._owner: int | None = None  # process of the thread: a fork does not inherit it
+
+    def add(self, handle: int) -> None:
+        """Touch the file that is open as ``handle`` from now on."""
+        with self._lock:
+            self._handles.add(handle)
+            if self._owner != os.getpid():
+                self._owner = os.getpid()
+                threading.Thread(target=self._beat, daemon=True).start()
+
+    def remove(self, handle: int) -> None:
+        """Touch the file no more."""
+        with self._lock:
+            self._handles.discard(handle)
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(self.seconds / BEATS)
+            with self._lock:
+                if not self._handles:
+                    self._owner = None
+                    return
+                for handle in self._handles:
+                    # A file server may be away for a moment; if it is away for long, the lease is lost.
+                    with contextlib.suppress(OSError):
+                        os.utime(handle)
 
 
 class Lease:
@@ -26,17 +66,15 @@ class Lease:
         path: the lease's file, open as ``handle``.
         handle: file descriptor. The heartbeat goes through it: where the file was removed (the holder was stopped for
             too long and the work was started again), it touches no other worker's lease.
-        seconds: time without heartbeat after which the lease is stale.
+        heartbeat: of this process.
     """
 
-    def __init__(self, path: Path, handle: int, seconds: float) -> None:
-        self.path, self.handle, self.seconds = path, handle, seconds
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
+    def __init__(self, path: Path, handle: int, heartbeat: Heartbeat) -> None:
+        self.path, self.handle, self.heartbeat = path, handle, heartbeat
+        heartbeat.add(handle)
 
     @classmethod
-    def claim(cls, path: Path, seconds: float) -> Lease | None:
+    def claim(cls, path: Path, heartbeat: Heartbeat) -> Lease | None:
         """Make the lease's file; None if there is one."""
         holder = json.dumps({"home": host_id(), "pid": os.getpid(), "born": process_start_time(os.getpid())}).encode()
         try:
@@ -44,18 +82,14 @@ class Lease:
         except FileExistsError:
             return None
         os.write(handle, holder)  # at once: if the claimer is killed before this, only time makes its lease stale
-        return cls(path, handle, seconds)
-
-    def _beat(self) -> None:
-        while not self._over.wait(self.seconds / BEATS):
-            # A file server may be away for a moment; if it is away for long, the lease is lost.
-            with contextlib.suppress(OSError):
-                os.utime(self.handle)
+        return cls(path, handle, heartbeat)
 
     def give_back(self) -> None:
         """Remove the claim, as if it had never been made."""
+        with contextlib.suppress(OSError):  # the file is gone from its server
+            if os.fstat(self.handle).st_nlink:  # else it was removed, and the path may be another worker's lease
+                self.path.unlink(missing_ok=True)
         self.__exit__(None, None, None)
-        self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Lease:
         return self
@@ -63,8 +97,7 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        self.heartbeat.remove(self.handle)
         os.close(self.handle)
 
 

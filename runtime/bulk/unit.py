@@ -1,12 +1,10 @@
-"""Units of work and their places in a job's folder: output files, done records, reports of failed units.
+"""Units of work, their done records, and the places of their marks in a job's folder.
 
 The layout of the folder is described in `runtime.bulk.job`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitRecord:
-    """The done record of a unit, as it stands in ``done/<unit>.done.json``.
+    """The done record of a unit (`runtime.bulk.unit_records`).
 
     Attributes:
         attempt: name of the attempt that was committed.
@@ -48,25 +46,11 @@ class UnitRecord:
     warnings: list[str] = field(default_factory=list)
 
 
-def done_file(root: Path, unit: Unit) -> Path:
-    """The record that makes a unit of the job in ``root`` done."""
-    return root / "done" / f"{unit.name}.done.json"
+def done_file(root: Path, name: str) -> Path:
+    """The mark that makes the unit ``name`` of the job in ``root`` done."""
+    return root / "done" / f"{name}.done.json"
 
 
-def failed_file(root: Path, unit: Unit) -> Path:
+def failed_file(root: Path, name: str) -> Path:
     """The tracebacks of a unit that has failed for good."""
-    return root / "failed" / f"{unit.name}.txt"
-
-
-def read_record(root: Path, unit: Unit) -> UnitRecord:
-    """The record of a unit that is done."""
-    return UnitRecord(**json.loads(done_file(root, unit).read_text(encoding="utf-8")))
-
-
-def output_file(root: Path, unit: Unit, suffix: str) -> Path:
-    """An output file of a unit that is done; finishes its renaming where the committing worker was killed before."""
-    final = root / f"{unit.name}.{suffix}"
-    if not final.exists():
-        with contextlib.suppress(FileNotFoundError):  # another process renames it at the same moment
-            (root / f"{unit.name}.{read_record(root, unit).attempt}.{suffix}").rename(final)
-    return final
+    return root / "failed" / f"{name}.txt"

@@ -102,9 +102,11 @@ def run_worker(folder: UnitFolder, work: Work, number: int = 0, workers: int = 1
         The name of each unit attempted.
     """
     finish = None
-    while not folder.is_settled():
+    while True:
         attempt = folder.claim(number, workers)
         if attempt is None:
+            if folder.is_settled():
+                return
             time.sleep(min(max(folder.lease_seconds / 20, POLL / 2), 2.0))
             continue
         with attempt:
@@ -136,22 +138,21 @@ def finish_units(folder: UnitFolder, work: Work, *, processes: int) -> Iterator[
         UserError: as `Work.start`, or workers that are killed again and again.
     """
     folder.reset_failed()
-    units = {unit.name: unit for unit in folder.units}
-    seen = folder.done_names()
-    if len(seen) == len(units):
+    left = len(folder.units) - folder.num_done()
+    if not left:
         return
-    pool = _Pool(folder, work, min(processes, len(units) - len(seen)))
-    looked, cost = 0.0, 0.0
-    for _ in pool if processes > 1 else run_worker(folder, work):
-        if time.monotonic() - looked < 20 * cost:  # a folder of a million units takes its time to list
-            continue
-        looked = time.monotonic()
-        new = folder.done_names() - seen
-        cost = time.monotonic() - looked
-        seen |= new
-        pool.deaths = 0 if new else pool.deaths
-        yield from (folder.record(units[name]) for name in sorted(new))
-    yield from (folder.record(units[name]) for name in sorted(folder.done_names() - seen))
+    pool = _Pool(folder, work, min(processes, left))
+    with folder.new_records() as new_records:
+        looked, cost = 0.0, 0.0
+        for _ in pool if processes > 1 else run_worker(folder, work):
+            if time.monotonic() - looked < 20 * cost:
+                continue
+            looked = time.monotonic()
+            new = list(new_records())
+            cost = time.monotonic() - looked
+            pool.deaths = 0 if new else pool.deaths
+            yield from new
+        yield from new_records()
 
 
 def check_failed(folder: UnitFolder, max_failed_share: float) -> None:

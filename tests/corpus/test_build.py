@@ -14,6 +14,7 @@ from corpus.manifest import read_manifest, to_cuts
 from corpus.world.build_config import BuildConfig
 from corpus.world.dialogues import read_question_dialogues
 from runtime.artefact import file_digest
+from runtime.bulk.job import UnitFolder
 from runtime.errors import UserError
 from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
 from tests.support.permits import Permits, is_group_running, wait_for
@@ -120,7 +121,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path) -
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_for(lambda: not is_group_running(process.pid))  # the workers leave with their parent
-    done = [json.loads(file.read_text())["result"] for file in folder.glob("units/speech/done/*.json")]
+    done = [record.result for _, record in UnitFolder(folder / "units/speech").records()]
     kept = [path for path in folder.glob("audio/*/[!.]*.flac") if any(path.stem in result for result in done)]
     assert kept and not (folder / "done.json").exists()
     marks = {path: path.stat().st_mtime_ns for path in kept}

@@ -124,13 +124,10 @@ def read_span_errors(config: PackConfig, synthesis: UnitFolder) -> dict[str, Any
 
 def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFolder:
     """Run the job that writes the shards; returns it."""
-    done = synthesis.done_names()
-    numbers = {
-        split: [
-            number for number, unit in enumerate(synthesis.units) if unit.work["split"] == split and unit.name in done
-        ]
-        for split in SPLITS
-    }
+    numbers: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for number, unit in enumerate(synthesis.units):
+        if synthesis.is_done(unit):
+            numbers[unit.work["split"]].append(number)
     units = [
         Unit(
             f"{split}-{start // config.unit_files:06d}",
@@ -147,7 +144,7 @@ def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFold
         vectors=absolute_vectors(config.vectors),
     )
     work = ConfiguredWork(absolute, open_packer)
-    with run.progress(len(units), "packing", start=len(job.done_names()), unit="unit") as bar:
+    with run.progress(len(units), "packing", start=job.num_done(), unit="unit") as bar:
         for _ in run_job(job, work, config.bulk, processes=config.processes):
             bar.update()
     check_failed(job, 0.0)  # whatever bulk.max_failed_share: a corpus must hold all documents of the synthesis

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime.bulk.job import UNITS_FILE, UnitFolder
+from runtime.bulk.job import UnitFolder
 from runtime.bulk.unit import Unit
+from runtime.bulk.unit_list import UNITS_FILE
 from runtime.errors import UserError
 from text2token.texts import RecordRange, cut_file, list_files
 

@@ -37,8 +37,13 @@ class SpeechJob:
 
     def parts(self, split: Split, suffix: str) -> list[Path]:
         """The files of a split's finished units, in order."""
-        done = self.units.done_names()
-        return [self.units.path(unit, suffix) for unit in split.units if unit.name in done]
+        first = 0
+        for one in self.splits:
+            if one is split:
+                break
+            first += len(one.units)
+        units = self.units.units[first : first + len(split.units)]  # their names, unlike the split's, are the files'
+        return [self.units.path(unit, suffix) for unit in units if self.units.is_done(unit)]
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def speech_job(config: SpeechJobConfig, run: Run, work: Work) -> Iterator[Speech
     units = [unit for split in splits for unit in split.units]
     job = UnitFolder.create(run.folder / "parts", units, config.bulk.lease_seconds)
     started, audio_seconds = time.monotonic(), 0.0
-    with run.progress(len(units), "encoding", start=len(job.done_names()), unit="unit") as bar:
+    with run.progress(len(units), "encoding", start=job.num_done(), unit="unit") as bar:
         for record in run_job(job, work, config.bulk, processes=config.processes):
             audio_seconds += record.result["audio_seconds"]
             bar.update(times_real_time=audio_seconds / (time.monotonic() - started))

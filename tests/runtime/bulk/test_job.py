@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from runtime.bulk.job import UnitFolder
-from runtime.bulk.lease import Clock, Lease, host_id, is_held, process_start_time
+from runtime.bulk.lease import Clock, Heartbeat, Lease, host_id, is_held, process_start_time
 from runtime.bulk.unit import Unit
 from runtime.bulk.workers import ConfiguredWork, check_failed, finish_units, run_worker
 from runtime.errors import UserError
@@ -64,7 +64,7 @@ def test_five_kills_and_another_number_of_workers(tmp_path: Path) -> None:
         job.wait()
         wait_for(lambda group=job.pid: not is_group_running(group))  # type: ignore[misc]
         permits.withdraw()
-    assert 5 < len(folder.done_names()) < 60
+    assert 5 < folder.num_done() < 60
     list(finish_units(UnitFolder(root), Sums(root / "log"), processes=3))
     check_whole(folder, expected)
     log = [line.split() for line in (root / "log").read_text().splitlines()]
@@ -73,9 +73,9 @@ def test_five_kills_and_another_number_of_workers(tmp_path: Path) -> None:
 
 def await_some(folder: UnitFolder, permits: Permits, count: int) -> None:
     """Let some units be begun and wait until ``count`` of them are done: others may be in the midst then."""
-    wanted = len(folder.done_names()) + count
+    wanted = folder.num_done() + count
     permits.give(count + 2)  # a worker that is killed takes its permit along
-    wait_for(lambda: len(folder.done_names()) >= wanted)
+    wait_for(lambda: folder.num_done() >= wanted)
 
 
 def test_a_stopped_worker_is_passed_over_and_does_no_harm_when_it_wakes(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_killed_between_commit_and_renaming(tmp_path: Path) -> None:
 def test_staleness_is_measured_by_the_file_systems_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 0.0)
     clock = Clock(tmp_path / "clock")
-    lease = Lease.claim(tmp_path / "lease", HOUR)
-    assert lease is not None and Lease.claim(tmp_path / "lease", HOUR) is None
+    lease = Lease.claim(tmp_path / "lease", Heartbeat(HOUR))
+    assert lease is not None and Lease.claim(tmp_path / "lease", Heartbeat(HOUR)) is None
     with lease:
         assert is_held(lease.path, HOUR, clock)
         os.utime(lease.path, (0, clock.path.stat().st_mtime - HOUR - 1))  # its next heartbeat is ten minutes off
@@ -194,7 +194,7 @@ def test_staleness_is_measured_by_the_file_systems_clock(tmp_path: Path, monkeyp
 
 
 def test_a_holder_that_lives_keeps_touching_its_lease(tmp_path: Path) -> None:
-    lease = Lease.claim(tmp_path / "lease", 0.6)  # a heartbeat every tenth of a second
+    lease = Lease.claim(tmp_path / "lease", Heartbeat(0.6))  # a heartbeat every tenth of a second
     assert lease is not None
     with lease:
         for _ in range(3):
@@ -223,7 +223,7 @@ def test_many_claim_at_once(tmp_path: Path) -> None:
 
 def test_the_list_is_frozen(tmp_path: Path) -> None:
     UnitFolder.create(tmp_path, units(4))
-    assert UnitFolder.create(tmp_path, units(4)).units == units(4)
+    assert list(UnitFolder.create(tmp_path, units(4)).units) == units(4)
     with pytest.raises(UserError, match="the units of another job"):
         UnitFolder.create(tmp_path, units(5))
     with pytest.raises(UserError, match=r"no job \(no units.jsonl\)"):

@@ -122,9 +122,9 @@ def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Pa
 
     workers = [start(0), start(1)]
     for kill in range(5):
-        wanted = len(job.done_names()) + 1 + kill % 2
+        wanted = job.num_done() + 1 + kill % 2
         permits.give(3)  # one or two are awaited, so the kill may hit a worker in the midst of a unit
-        while len(job.done_names()) < wanted:
+        while job.num_done() < wanted:
             assert all(worker.is_alive() for worker in workers)
             time.sleep(0.002)
         for number in (0, 1) if kill == 3 else (kill % 2,):  # once both of them
@@ -134,7 +134,7 @@ def test_five_kills_of_encoding_workers_change_no_byte(trained: Path, spoken: Pa
     for worker in workers:
         worker.kill()
         worker.join()
-    assert 5 <= len(job.done_names()) < len(parts)
+    assert 5 <= job.num_done() < len(parts)
     encode.STAGE.run(config, Run(tmp_path / "broken"))
     assert same_tokens(tmp_path / "unbroken", tmp_path / "broken")
 
