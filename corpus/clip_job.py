@@ -92,8 +92,11 @@ class ClipJob:
         for folder in self.folder.glob("*/"):
             for place in ("done", "journals", "failed", "leases"):
                 shutil.rmtree(folder / place, ignore_errors=True)
-            for file in (*folder.glob(f"*.{FOUND}"), folder / "units.jsonl"):
+            for file in (*folder.rglob(f"*.{FOUND}"), folder / "units.jsonl"):
                 file.unlink(missing_ok=True)
+            for numbered in folder.glob("*/"):
+                if not any(numbered.iterdir()):
+                    numbered.rmdir()
             if not any(folder.iterdir()):
                 folder.rmdir()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
