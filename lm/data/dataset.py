@@ -32,7 +32,7 @@ from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegat
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from torch import Tensor
 
-from runtime.artefact import write_text
+from runtime.artefact import atomic_path, write_text
 from runtime.errors import UserError
 
 from .clip_batches import NO_CLIPS, ClipCollation, ClipReader, CollatedClips, DocumentSlice, SampleClips
@@ -155,7 +155,8 @@ class BestFitDataset(PackedDataset):
     """Samples of whole documents; see `lm.data.packing`. A document longer than a sequence is cut at its end.
 
     ``document_index`` holds the documents sequence by sequence, ``sample_index`` where each sequence begins in it, and
-    ``shuffle_index`` the sequence of each sample: all sequences in a new order each epoch.
+    ``shuffle_index`` the sequence of each sample: all sequences in a new order each epoch. Rank 0, which builds first,
+    keeps them in the cache folder; the others map its files.
     """
 
     def __len__(self) -> int:
@@ -164,6 +165,17 @@ class BestFitDataset(PackedDataset):
     def _build_document_sample_shuffle_indices(
         self,
     ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+        base = f"{self.unique_description_hash}-{type(self).__name__}-{self.index_split.name}"
+        folder = Path(cast(str, self.config.path_to_cache))
+        files = [folder / f"{base}-{name}.npy" for name in ("documents", "sequences", "samples")]
+        if not all(file.exists() for file in files):
+            for file, index in zip(files, self._pack(), strict=True):
+                with atomic_path(file) as temporary:
+                    np.save(temporary, index)
+        documents, sequences, samples = (np.load(file, mmap_mode="r") for file in files)
+        return documents, sequences, samples
+
+    def _pack(self) -> tuple[Row, Row, Row]:
         capacity = self.config.sequence_length + 1
         lengths = np.minimum(self.document_lengths[self.indices], capacity)
         packed = best_fit(lengths, capacity)

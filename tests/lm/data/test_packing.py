@@ -33,6 +33,32 @@ def test_every_document_is_packed_once_and_fits(lengths: list[int]) -> None:
     assert len(half_empty) <= 1  # two of them would have gone together
 
 
+def one_by_one(lengths: list[int], capacity: int) -> list[list[int]]:
+    """Best fit, document by document: the documents of each sequence. Of equal rooms the latest is filled."""
+    sequences: list[list[int]] = []
+    by_room: list[tuple[int, int]] = []  # room and sequence, in the order in which they came to that room
+    for document in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
+        fitting = [(room, -at) for at, (room, _) in enumerate(by_room) if room >= lengths[document]]
+        if fitting:
+            room, sequence = by_room.pop(-min(fitting)[1])
+        else:
+            room, sequence = capacity, len(sequences)
+            sequences.append([])
+        sequences[sequence].append(document)
+        if room > lengths[document]:
+            by_room.append((room - lengths[document], sequence))
+    return [sorted(sequence) for sequence in sequences]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 24).flatmap(lambda most: st.tuples(st.just(most), st.lists(st.integers(1, most), min_size=1))))
+def test_equal_lengths_at_once_give_the_packing_of_one_by_one(case: tuple[int, list[int]]) -> None:
+    capacity, lengths = case
+    packed = best_fit(np.array(lengths), capacity)
+    parts = np.split(packed.documents, packed.starts[1:-1])
+    assert [part.tolist() for part in parts] == one_by_one(lengths, capacity)
+
+
 def test_the_picture_of_the_docstring() -> None:
     packed = best_fit(np.array([2, 7, 6, 4, 3, 2]), 10)
     assert [part.tolist() for part in np.split(packed.documents, packed.starts[1:-1])] == [[1, 4], [2, 3], [0, 5]]
@@ -72,6 +98,21 @@ def test_samples_hold_whole_documents(form: str, tiny: Any, run_ranks: Any, tmp_
     again, _ = run_ranks(lambda: samples_of(tiny, form, tmp_path, S), 1)[0]
     for one, other in zip(samples, again, strict=True):
         np.testing.assert_array_equal(one["tokens"], other["tokens"])
+
+
+def packings_of(tiny: Any, cache: Path) -> tuple[int, list[int]]:
+    """How often this rank packs, and its first sample."""
+    from lm.data import dataset
+
+    calls, pack = [], dataset.best_fit
+    dataset.best_fit = lambda *arguments: calls.append(1) or pack(*arguments)  # type: ignore[assignment]  # a fork
+    return len(samples_of(tiny, "asr", cache, S)[0]) and len(calls), samples_of(tiny, "asr", cache, S)[0][0]["tokens"]
+
+
+def test_one_process_packs_and_the_others_read(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    (first, tokens), (second, others) = run_ranks(lambda: packings_of(tiny, tmp_path), 2)
+    assert (first, second) == (1, 0)
+    np.testing.assert_array_equal(tokens, others)
 
 
 def test_long_documents_are_cut_at_the_sequences_end(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
