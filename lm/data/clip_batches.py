@@ -66,8 +66,8 @@ class ClipReader(ABC):
         """Raise a `UserError` unless the runs of speech in a document are its clips, see `ClipTable.check_runs`."""
 
     @abstractmethod
-    def read(self, document: int, number: int, ids: Array) -> Array:
-        """Frames (F, M) or codes (F,) of the ``number``-th clip.
+    def fetch(self, document: int, number: int, ids: Array) -> Array:
+        """The ``number``-th clip as it is stored: samples (S,), vectors (F, E) or codes (F,).
 
         Args:
             document: its number in the split.
@@ -77,6 +77,14 @@ class ClipReader(ABC):
         Raises:
             UserError: the clip cannot be read, or is not as long as the ids say; names document, clip and file.
         """
+
+    def frames(self, fetched: Array) -> Array:
+        """Frames (F, M) or codes (F,) of what `fetch` gave."""
+        return fetched
+
+    def read(self, document: int, number: int, ids: Array) -> Array:
+        """The frames of a clip; see `fetch`."""
+        return self.frames(self.fetch(document, number, ids))
 
 
 class FeatureReader(ClipReader):
@@ -89,7 +97,7 @@ class FeatureReader(ClipReader):
         """Compare the runs with the stored vectors' numbers."""
         self.table.check_runs(document, lengths)
 
-    def read(self, document: int, number: int, ids: Array) -> Array:
+    def fetch(self, document: int, number: int, ids: Array) -> Array:
         """(F, E) float16."""
         return self.shards.read(document, number)
 
@@ -124,8 +132,8 @@ class AudioReader(ClipReader):
         """Compare the number of runs with that of the clips."""
         self.table.check_runs(document, lengths)
 
-    def read(self, document: int, number: int, ids: Array) -> Array:
-        """(F, M) float32."""
+    def fetch(self, document: int, number: int, ids: Array) -> Array:
+        """(S,) float32 at the encoder's sample rate."""
         span = self.table.of(document)[number].item()
         try:
             samples = self._samples(*span)
@@ -135,7 +143,11 @@ class AudioReader(ClipReader):
         if len(ids) != positions:
             found = f"{positions} positions where the document has {len(ids)} speech ids"
             raise self._error(document, number, found)
-        return self.front_end.mel(samples).numpy()
+        return samples
+
+    def frames(self, fetched: Array) -> Array:
+        """(F, M) float32."""
+        return self.front_end.mel(fetched).numpy()
 
     def _samples(self, shard: int, offset: int, size: int, num_samples: int) -> Samples:
         """The clip (S,) at the encoder's sample rate."""
@@ -204,7 +216,7 @@ class CodeReader(ClipReader):
     def check(self, document: int, lengths: Sequence[int]) -> None:
         """Any run is a clip."""
 
-    def read(self, document: int, number: int, ids: Array) -> Array:
+    def fetch(self, document: int, number: int, ids: Array) -> Array:
         """(F,) int64."""
         return self.vocabulary.codes(ids).astype(np.int64)
 
@@ -249,7 +261,8 @@ class ClipCollation:
         for row, sample in enumerate(samples):
             if sample.reader is not None:
                 read.add(row, sample, sample.reader)
-        clips = read.clips or [self.unused]
+        # Decoding and Fourier transforms by turns would each find the other's data in the processor's caches.
+        clips = [reader.frames(fetched) for reader, fetched in read.clips] or [self.unused]
         lengths = [len(clip) for clip in clips]
         padded = np.zeros((len(clips), max(lengths), *self.unused.shape[1:]), dtype=self.unused.dtype)
         for row_FM, clip in zip(padded, clips, strict=True):
@@ -271,7 +284,7 @@ class _ClipsRead:
         self.vocabulary, self.is_tolerant = vocabulary, is_tolerant
         self.places_BS = np.full((size, length), -1, dtype=np.int64)
         self.left_out_BS = np.zeros((size, length), dtype=bool)
-        self.clips: list[Array] = []
+        self.clips: list[tuple[ClipReader, Array]] = []  # as fetched
         self.failures: list[UserError] = []
 
     def add(self, row: int, sample: SampleClips, reader: ClipReader) -> None:
@@ -293,7 +306,7 @@ class _ClipsRead:
             if count <= 0:
                 continue
             try:
-                clip = reader.read(part.document, number, ids[begin:end])
+                fetched = reader.fetch(part.document, number, ids[begin:end])
             except UserError as error:
                 if not self.is_tolerant:
                     raise
@@ -301,4 +314,4 @@ class _ClipsRead:
                 continue
             positions = np.arange(first - begin, first - begin + count)
             places[place : place + count] = positions + (len(self.clips) << POSITION_BITS)
-            self.clips.append(clip)
+            self.clips.append((reader, fetched))

@@ -152,7 +152,8 @@ def check_shape(
             f"a model of vocabulary {record.vocabulary} ({record.vocabulary_size} rows), "
             f"but this run's is {vocabulary} ({vocabulary_size} rows)"
         )
-        raise UserError(str(path), found=found, remedy="give the vocabulary the checkpoint was trained with")
+        remedy = "give the vocabulary of its training, or import the text model with this one (lm.import_hf)"
+        raise UserError(str(path), found=found, remedy=remedy)
     if record.speech is not None and speech is not None:
         record.speech.check_shape(speech, path)
 

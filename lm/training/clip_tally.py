@@ -66,5 +66,5 @@ class ClipTally:
                 self.say(f"left out of its sample, clip {self.unreadable} of {self.read} read: {error}")
             if self.unreadable > max(1, self.share * self.read):
                 found = f"{error.found}; with it {self.unreadable} of {self.read} clips read so far are unreadable"
-                remedy = f"{error.remedy}, or raise speech.max_unreadable_share={self.share:g}"
+                remedy = f"restore the files, or raise speech.max_unreadable_share={self.share:g}"
                 raise UserError(error.subject, found=found, remedy=remedy)

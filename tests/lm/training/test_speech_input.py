@@ -70,8 +70,8 @@ def zeroed(data: Any, out: Path, **options: Any) -> Any:
     """Train on vectors of zeros."""
     from lm.data.clip_batches import FeatureReader
 
-    read = FeatureReader.read
-    FeatureReader.read = lambda *arguments: 0 * read(*arguments)  # type: ignore[method-assign]  # this process is a fork
+    read = FeatureReader.fetch
+    FeatureReader.fetch = lambda *arguments: 0 * read(*arguments)  # type: ignore[method-assign]  # this process is a fork
     return data.train(out, **SHORT, **options)
 
 
@@ -256,14 +256,14 @@ def reads(data: Any, out: Path, **options: Any) -> int:
     """Clips that this process reads in a run."""
     from lm.data.clip_batches import FeatureReader
 
-    read, count = FeatureReader.read, 0
+    read, count = FeatureReader.fetch, 0
 
     def counted(*arguments: Any) -> Any:
         nonlocal count
         count += 1
         return read(*arguments)
 
-    FeatureReader.read = counted  # type: ignore[method-assign]  # this process is a fork
+    FeatureReader.fetch = counted  # type: ignore[method-assign]  # this process is a fork
     data.train(out, **{**SHORT, "layers": 4}, **options)
     return count
 

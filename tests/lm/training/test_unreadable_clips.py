@@ -138,13 +138,13 @@ def test_imitation_by_divergence(vectors: Any, run_ranks: Any, tmp_path: Path) -
 
 def test_the_whole_document_is_left_out(vectors: Any) -> None:
     """And no other: its clips have no places, and its positions do not count."""
-    from lm.data.clip_batches import ClipCollation, DocumentSlice, SampleClips
+    from lm.data.clip_batches import ClipCollation, ClipReader, DocumentSlice, SampleClips
     from runtime.errors import UserError
 
-    class HalfReader:
+    class HalfReader(ClipReader):
         def check(self, document: int, lengths: Any) -> None: ...
 
-        def read(self, document: int, number: int, ids: Any) -> Any:
+        def fetch(self, document: int, number: int, ids: Any) -> Any:
             if (document, number) == (1, 1):
                 raise UserError("clip", found="broken", remedy="write it again")
             return np.ones((len(ids), 12), np.float16)
@@ -152,7 +152,7 @@ def test_the_whole_document_is_left_out(vectors: Any) -> None:
     one, text = vectors.vocabulary.speech_offset, vectors.vocabulary.encode_text("a")[0]
     document = np.array([text, one, one, text, one, text])
     parts = [DocumentSlice(0, 0, 6), DocumentSlice(1, 0, 6), DocumentSlice(2, 0, 6)]
-    sample: Any = SampleClips(HalfReader(), parts, [document] * 3, [0, 6, 12])  # type: ignore[arg-type]
+    sample: Any = SampleClips(HalfReader(), parts, [document] * 3, [0, 6, 12])
     strict = ClipCollation(vectors.vocabulary, np.zeros((1, 12), np.float16))
     with pytest.raises(UserError, match="broken"):
         strict([sample], 17)
