@@ -121,9 +121,15 @@ def recompute_factor(model: LmModelConfig, loop: LoopConfig, vocabulary_size: in
     return 1 + again.get(loop.recompute, 0) / counted
 
 
-def checkpoint_size(model: LmModelConfig, vocabulary_size: int, precision: str) -> float:
-    """Bytes: bf16 weights, fp32 master weights and two moments (fp32: weights and moments)."""
-    return model.num_parameters(vocabulary_size) * (14.0 if precision == "bf16" else 12.0)
+def checkpoint_size(
+    model: LmModelConfig, vocabulary_size: int, precision: str, *, has_distributed_optimizer: bool = True
+) -> float:
+    """Bytes: bf16 weights, fp32 master weights and two moments (fp32: weights and moments).
+
+    In fp32 the distributed optimizer writes its parts of the weights, too.
+    """
+    fp32 = 16.0 if has_distributed_optimizer else 12.0
+    return model.num_parameters(vocabulary_size) * (14.0 if precision == "bf16" else fp32)
 
 
 def estimate_throughput(
@@ -142,7 +148,12 @@ def estimate_throughput(
     flops = model.flops_per_token(assumed.vocabulary_size, loop.sequence_length)
     speed = cluster.gpus * cluster.accelerator.tflops * 1e12 * mfu / flops
     tokens = loop.steps * loop.tokens_per_step
-    size = checkpoint_size(model, assumed.vocabulary_size, "fp32" if loop.precision == "fp32" else "bf16")
+    size = checkpoint_size(
+        model,
+        assumed.vocabulary_size,
+        "fp32" if loop.precision == "fp32" else "bf16",
+        has_distributed_optimizer=parallel.distributed_optimizer,
+    )
     speed_of_saving = assumed.host_gigabytes * cluster.gpus if loop.async_save else assumed.storage_gigabytes
     block = assumed.block_seconds or size / (speed_of_saving * 1e9)
     between = assumed.gpu_hours_per_failure / cluster.gpus * 3600

@@ -66,6 +66,25 @@ def test_each_writes_its_share_and_gathers_nothing(
         assert gathered[:2] == [0, 0] and gathered[2] > 0
 
 
+@pytest.mark.parametrize(("precision", "is_distributed"), [("fp32", True), ("bf16", True), ("fp32", False)])
+def test_the_planner_knows_the_bytes(
+    precision: str, is_distributed: bool, tiny: Any, run_ranks: Any, tmp_path: Path
+) -> None:
+    """Frequent and kept ones alike; at this width a fiftieth more are descriptions."""
+    from lm.training.checkpoint import CheckpointRecord
+    from recipes.cluster.throughput import checkpoint_size
+
+    options = OPTIONS | {"checkpoint_every": 5, "distributed_optimizer": is_distributed, "hidden": 128, "ffn": 256}
+    run_ranks(lambda: tiny.train(tmp_path, precision=precision, **options), 4)
+    for step in (5, 6):
+        folder = tmp_path / f"checkpoint/step_{step:08d}"
+        record = CheckpointRecord.read(folder)
+        planned = checkpoint_size(
+            record.model, record.vocabulary_size, precision, has_distributed_optimizer=is_distributed
+        )
+        assert planned < sum(written(folder)) < 1.03 * planned
+
+
 @pytest.mark.parametrize(("size", "then"), [(4, 4), (4, 2), (2, 4)])
 def test_frequent_checkpoints_go_on_with_any_number_of_copies(
     size: int, then: int, tiny: Any, run_ranks: Any, tmp_path: Path
