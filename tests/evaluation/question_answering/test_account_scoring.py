@@ -24,12 +24,12 @@ RIGHT = "tom found a red ball tom put the red ball in the box now the ball is in
 @pytest.mark.parametrize(
     ("given", "slots"),
     [
-        (RIGHT, 10),
-        ("Tom found a red ball. Tom put the red ball in the box. Now the ball is in the box.", 10),
-        (RIGHT.replace("red", "green"), 8),
-        ("tom found a ball red", 2),
+        (RIGHT, 9),
+        ("Tom found a red ball. Tom put the red ball in the box. Now the ball is in the box.", 9),
+        (RIGHT.replace("red", "green"), 7),
+        ("box red", 1),
         ("it was may", 0),
-        (f"{RIGHT} anna", 10),
+        (f"{RIGHT} anna", 9),
     ],
 )
 def test_slots_count_in_their_order(given: str, slots: int) -> None:
