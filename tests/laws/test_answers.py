@@ -24,6 +24,8 @@ def answer(num_samples: int) -> Answer:
         sample_rate=16000,
         is_cut=False,
         timings={"listen": 0.1, "think": 0.2, "speak": 0.3},
+        tokens_before_speech=6,
+        speech_blocks=1,
     )
 
 
