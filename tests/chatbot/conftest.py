@@ -221,8 +221,11 @@ def bundle_config(root: Path, **changes: object) -> BundleConfig:
 
 
 @contextmanager
-def held(worker: Worker, jobs: int = 0) -> Iterator[None]:
-    """``worker`` does so many batches and no more within; so nothing that needs it ends, whatever the machine."""
+def held(worker: Worker, jobs: int = 0) -> Iterator[threading.Semaphore]:
+    """``worker`` does so many batches and no more within; so nothing that needs it ends, whatever the machine.
+
+    Yields the semaphore, whose release allows one more.
+    """
     permits, do = threading.Semaphore(jobs), worker._do
 
     def when_permitted(batch: list[Job]) -> None:
@@ -231,7 +234,7 @@ def held(worker: Worker, jobs: int = 0) -> Iterator[None]:
 
     worker._do = when_permitted  # type: ignore[method-assign]
     try:
-        yield
+        yield permits
     finally:
         worker._do = do  # type: ignore[method-assign]
         permits.release(1_000_000)
