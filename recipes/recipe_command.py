@@ -37,13 +37,11 @@ class RecipeCommand:
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Parse ``arguments`` (None: the process's own) and act; the exit status is 2 for a user's error."""
         words = list(sys.argv[1:] if arguments is None else arguments)
-        own: list[int] = []
         try:
-            status = exit_status(self.words, lambda: own.append(self._act(words)))
+            return exit_status(self.words, lambda: self._act(words))
         except KeyboardInterrupt:
             print("\nstopped; call again to go on", file=sys.stderr)
             return 130
-        return status or sum(own)
 
     def _act(self, words: list[str]) -> int:
         if "--help" in words or "-h" in words:

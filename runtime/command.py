@@ -54,14 +54,13 @@ class Command(Generic[CommandConfig]):
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Parse ``arguments`` (None: the process's own) and act; the exit status is 2 for a user's error."""
         words = sys.argv[1:] if arguments is None else arguments
-        own: list[int] = []
-        return exit_status(self.words or self.name, lambda: own.append(self._act(words))) or sum(own)
+        return exit_status(self.words or self.name, lambda: self._act(words))
 
-    def _act(self, words: Sequence[str]) -> int:
+    def _act(self, words: Sequence[str]) -> int | None:
         if "--help" in words or "-h" in words:
             print(self.help())
-            return 0
-        return self.run(compose_config(self.name, self.config, words, positional=self.positional)) or 0
+            return None
+        return self.run(compose_config(self.name, self.config, words, positional=self.positional))
 
     def help(self) -> str:
         """The text of ``--help``: what the command does, examples, its options with defaults and bounds."""

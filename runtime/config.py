@@ -214,11 +214,7 @@ def compose_config(
     with config_errors(config_class):
         # Hydra reads a dozen groups of its own each time (0.1 s), and a file alone needs none of its grammar.
         composed = _compose(name, node, overrides) if overrides else node
-        # Checked here first, where the dotted names are known: a nested dataclass knows only its own part of them.
-        _check_all_bounds(config_class, OmegaConf.to_container(composed, resolve=True, enum_to_str=True))
-        value = OmegaConf.to_object(composed)
-    assert isinstance(value, config_class)
-    return value
+        return _checked(config_class, composed)
 
 
 def _compose(name: str, node: Any, overrides: list[str]) -> Any:
@@ -248,8 +244,16 @@ def read_section(config_class: type[ConfigClass], values: Mapping[str, Any], pre
 
     with config_errors(config_class):
         node = OmegaConf.merge(OmegaConf.structured(config_class), dict(values))
-        _check_all_bounds(config_class, OmegaConf.to_container(node, resolve=True, enum_to_str=True), prefix)
-        value = OmegaConf.to_object(node)
+        return _checked(config_class, node, prefix)
+
+
+def _checked(config_class: type[ConfigClass], node: Any, prefix: str = "") -> ConfigClass:
+    """The config that a composed node holds, its bounds checked."""
+    from omegaconf import OmegaConf
+
+    # Checked here first, where the dotted names are known: a nested dataclass knows only its own part of them.
+    _check_all_bounds(config_class, OmegaConf.to_container(node, resolve=True, enum_to_str=True), prefix)
+    value = OmegaConf.to_object(node)
     assert isinstance(value, config_class)
     return value
 

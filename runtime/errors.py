@@ -57,17 +57,18 @@ def explained_errors() -> Iterator[None]:
         raise
 
 
-def exit_status(words: str, action: Callable[[], object]) -> int:
+def exit_status(words: str, action: Callable[[], int | None]) -> int:
     """Run a command and report its end: 0 good, 2 a user's error (one paragraph on stderr), 1 a defect (traceback).
 
     Args:
         words: of the command after ``speechweave``, for the message.
-        action: the command.
+        action: the command; it may return an exit status of its own.
     """
     try:
         with explained_errors():
-            action()
+            status = action() or 0
             sys.stdout.flush()
+            return status
     except UserError as error:
         print(f"\nspeechweave {words}: error: {error}", file=sys.stderr)
         return 2

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.manifest import Utterance, write_manifest
+from corpus.manifest import write_manifest
 from corpus.text.normalisation import join_sentences
 from runtime.artefact import read_json, write_json, write_text
-from runtime.bulk.workers import num_available_cpus
 from runtime.errors import UserError, check_option
 from runtime.stage import Run
 
 from .account_config import AccountCorpusConfig
 from .accounts import SITUATIONS, Account, draw_accounts, situations_in
-from .fact_corpus import texts_of_corpus
+from .fact_corpus import speak, texts_of_corpus
 from .plan import HELD_OUT_SENTENCE, TRAIN, PlannedUtterance
-from .synthesis import Prompt, synthesise
+from .synthesis import Prompt
 from .voices import SEEN, VoiceList, WorldVoice, read_voices
 
 SPLITS = {TRAIN: "train", HELD_OUT_SENTENCE: "heldout"}  # of utterances -> of questions
@@ -37,19 +36,12 @@ def build_account_corpus(config: AccountCorpusConfig, run: Run) -> dict[str, Any
     planned = [
         one for split, own in accounts.items() for one in plan_utterances(split, own, voices, run.folder, config.seed)
     ]
-    with run.progress(len(planned), "speech", unit="utterance") as bar:
-        durations = synthesise(
-            [one.prompt for one in planned],
-            run.folder / "units",
-            room=config.room,
-            seed=config.seed,
-            workers=config.workers or num_available_cpus(),
-            bar=bar,
-        )
+    prompts = [one.prompt for one in planned]
+    durations = speak(prompts, run, room=config.room, seed=config.seed, workers=config.workers)
     counts: dict[str, Any] = {}
     for split in SPLITS:
         own = [one for one in planned if one.split == split]
-        write_manifest(run.folder / f"{split}.jsonl", [utterance_of(one, durations) for one in own])
+        write_manifest(run.folder / f"{split}.jsonl", [one.spoken(durations) for one in own])
         counts[f"num_utterances.{split}"] = len(own)
     lines = [question_line(split, number, one) for split, own in accounts.items() for number, one in enumerate(own)]
     write_text(run.folder / "questions.jsonl", "".join(lines))
@@ -112,12 +104,6 @@ def plan_utterances(
         for number, (reply, one) in enumerate(distinct.items())
     ]
     return [*requests, *replies]
-
-
-def utterance_of(planned: PlannedUtterance, durations: dict[str, float]) -> Utterance:
-    """A planned utterance that was spoken."""
-    prompt = planned.prompt
-    return Utterance(prompt.id, prompt.path, durations[prompt.id], planned.text, prompt.voice.name, kind=planned.kind)
 
 
 def question_line(split: str, number: int, account: Account) -> str:

@@ -48,7 +48,8 @@ def build_fact_corpus(config: FactCorpusConfig, run: Run) -> dict[str, Any]:
     listed = read_voices(config.corpus)
     voices = [listed.trainable(name, "voices") for name in config.voices or [listed.answer]]
     planned = {split: list(prompts_of(split, own, voices, run.folder, config.seed)) for split, own in sentences.items()}
-    durations = speak(config, run, [prompt for each in planned.values() for prompt, _, _ in each])
+    prompts = [prompt for each in planned.values() for prompt, _, _ in each]
+    durations = speak(prompts, run, room=RoomConfig(share=0.0), seed=config.seed, workers=config.workers)
     for split, own in planned.items():
         write_manifest(
             run.folder / f"{split}.jsonl",
@@ -151,15 +152,15 @@ def prompts_of(
         yield Prompt(id, prompt, voice, folder / "audio" / voice.name / f"{id}.flac"), text, kind
 
 
-def speak(config: FactCorpusConfig, run: Run, prompts: Sequence[Prompt]) -> dict[str, float]:
-    """Write the audio files, without a room; seconds by id."""
+def speak(prompts: Sequence[Prompt], run: Run, *, room: RoomConfig, seed: int, workers: int) -> dict[str, float]:
+    """Write the audio files, by ``workers`` processes (0: all CPUs); seconds by id."""
     with run.progress(len(prompts), "speech", unit="utterance") as bar:
         return synthesise(
             prompts,
             run.folder / "units",
-            room=RoomConfig(share=0.0),
-            seed=config.seed,
-            workers=config.workers or num_available_cpus(),
+            room=room,
+            seed=seed,
+            workers=workers or num_available_cpus(),
             bar=bar,
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from corpus.manifest import Utterance
 from corpus.text.normalisation import join_sentences
 
 from .closed_world import World
@@ -37,6 +38,11 @@ class PlannedUtterance:
     kind: str
     text: str
     prompt: Prompt
+
+    def spoken(self, durations: Mapping[str, float]) -> Utterance:
+        """The utterance, of which the seconds are known by its id."""
+        id, voice = self.prompt.id, self.prompt.voice.name
+        return Utterance(id, self.prompt.path, durations[id], self.text, voice, kind=self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,12 +106,7 @@ def _split(
     """The utterances of each split. A user's recording is held out if its text is."""
     splits: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
     for utterance in planned:
-        prompt = utterance.prompt
-        splits[utterance.split].append(
-            Utterance(
-                prompt.id, prompt.path, durations[prompt.id], utterance.text, prompt.voice.name, kind=utterance.kind
-            )
-        )
+        splits[utterance.split].append(utterance.spoken(durations))
     for recording in recordings.utterances:
         splits[HELD_OUT_SENTENCE if recording.text in held_out else TRAIN].append(recording)
     return splits
