@@ -1,4 +1,4 @@
-"""Spoken question answering, closed book: Web Questions, Llama Questions and TriviaQA (2411.17607, table 4).
+"""Spoken question answering, closed book: Web Questions, Llama Questions and TriviaQA (2411.17607, table 4), NQ-open.
 
 Rows as in the sets that UltraEval-Audio and OpenAudioBench publish: an audio column, the question's text, and answers
 (a list of aliases, or one string). TriviaQA's own layout (``answer.aliases``) and NQ-open's (``answer`` list) are read
@@ -85,3 +85,4 @@ LLAMA_QUESTIONS = replace(
     published=rows_of(1),
 )
 TRIVIA_QA = replace(WEB_QUESTIONS, name="trivia_qa", summary="TriviaQA, spoken, closed book", published=rows_of(2))
+NQ_OPEN = replace(WEB_QUESTIONS, name="nq_open", summary="Natural Questions, open, closed book", published=())

@@ -8,7 +8,7 @@ from .benchmark import Benchmark
 from .judged_chat import BIG_BENCH_AUDIO, GENERAL_QA, KNOWLEDGE_QA, OPEN_AUDIO_BENCH
 from .speech_instruct_bench import SPEECH_INSTRUCT_BENCH
 from .speech_mmlu import SPEECH_MMLU
-from .spoken_qa import LLAMA_QUESTIONS, TRIVIA_QA, WEB_QUESTIONS
+from .spoken_qa import LLAMA_QUESTIONS, NQ_OPEN, TRIVIA_QA, WEB_QUESTIONS
 from .uro_bench import URO_BENCH
 from .voice_bench import VOICE_BENCH
 from .world_questions import WORLD_QUESTIONS
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         WEB_QUESTIONS,
         LLAMA_QUESTIONS,
         TRIVIA_QA,
+        NQ_OPEN,
         WORLD_QUESTIONS,
         SPEECH_INSTRUCT_BENCH,
         VOICE_BENCH,
