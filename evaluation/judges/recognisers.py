@@ -44,16 +44,20 @@ class Recogniser(Protocol):
         ...
 
 
-def find_recogniser(source: str, option: str = "recogniser") -> Recogniser:
+def find_recogniser(source: str, option: str = "recogniser", *, instruction: str = "") -> Recogniser:
     """The recogniser that a path or URL names.
 
     Args:
         source: see above.
         option: its option, for errors.
+        instruction: request that a language model that hears is asked by; empty: its recognition task.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or an instruction for one that takes none.
     """
+    if instruction and not is_listening_model(Path(source)):
+        found = f"{source}, which is no language model that hears and takes no instruction"
+        raise UserError(f"option {option}", found=found, remedy="leave instruction= out")
     if source.startswith(("http://", "https://")):
         return EndpointRecogniser(source)
     path = Path(source)
@@ -64,7 +68,7 @@ def find_recogniser(source: str, option: str = "recogniser") -> Recogniser:
     if is_listening_model(path):
         from .listening_recogniser import ListeningRecogniser  # a language model, which other recognisers do not need
 
-        return ListeningRecogniser(path)
+        return ListeningRecogniser(path, instruction)
     if (path / "config.json").is_file():
         return TransformersRecogniser(path)
     remedy = (

@@ -36,7 +36,7 @@ def measure_recognition(config: RecognitionConfig, run: Run) -> dict[str, Any]:
     chosen = manifest.utterances[: config.limit or None]
     files, bad = whole_files(chosen, config, run.folder / "audio")
     check_bad_share([*manifest.bad, *bad], len(chosen) + len(manifest.bad), config.max_bad_share)
-    recogniser = find_recogniser(config.recogniser)
+    recogniser = find_recogniser(config.recogniser, instruction=config.instruction)
     heard = [utterance for utterance in chosen if utterance.id in files]
     if not heard:
         raise UserError(config.data, found="no utterance that can be heard", remedy="see bad_records in the log")

@@ -18,6 +18,8 @@ class RecognitionConfig(StageConfig):
     Attributes:
         recogniser: a .nemo file, a folder of transformers' (Whisper), a language model that hears (the output folder of
             lm.export), the folder of a built-in corpus (its closed-world judge), or a URL.
+        instruction: of a language model that hears: the request before the speech, in its chat format or the chat
+            template of its base model ("Write down what is said."); empty: its recognition task ``<|asr|>``.
         data: a NeMo manifest: JSON lines with audio_filepath, duration, text (and id, kind, speaker, offset).
         kinds: of the utterances; none named means all.
         limit: number of utterances, the first ones; 0 takes all.
@@ -36,3 +38,4 @@ class RecognitionConfig(StageConfig):
     max_bad_share: float = option(0.0, at_least=0, at_most=1)
     duration_tolerance: float = option(DURATION_TOLERANCE, at_least=0)
     threads: int = option(1, at_least=1)
+    instruction: str = option("", is_later=True)

@@ -5,15 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import jiwer
+import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
-from corpus.audio.files import write_audio
+from corpus.audio.files import read_audio, write_audio
 from evaluation import recognition
 from evaluation.judges import listening_recogniser
 from evaluation.judges.recognisers import find_recogniser
 from evaluation.speech.recognition_config import RecognitionConfig
+from lm.data.request_format import request_format
+from lm.data.vocabulary import Vocabulary
+from lm.data.vocabulary_config import VocabularyConfig
+from lm.inference.listening_model import HeardPrompt, ListeningModel
+from lm.vocabulary import STAGE as VOCABULARY
 from runtime.artefact import read_json
 from runtime.errors import UserError
+from tests.support.instruct_model import CHATML, save_instruct_model
 from tests.support.small_listening_model import save_small_listening_model
 from tests.support.small_speech_model import TEXTS, noise
 
@@ -74,12 +82,34 @@ def test_rate_interval_and_stamp(model: Path, manifest: Path, monkeypatch: pytes
         assert (kept.parent / name).read_bytes() == (manifest.parent / "out" / name).read_bytes()
 
 
+def test_a_model_that_was_trained_on_requests_is_asked_by_one(manifest: Path, tmp_path: Path) -> None:
+    """In the chat template of its base model, which is not what it writes after ``<|asr|>``."""
+    save_instruct_model(tmp_path / "base", [*TEXTS, "write down what is said"], template=CHATML)
+    VOCABULARY.execute(VocabularyConfig(out=str(tmp_path / "grown"), base=str(tmp_path / "base"), num_speech_tokens=1))
+    grown = Vocabulary.from_pretrained(tmp_path / "grown" / "vocabulary")
+    save_small_listening_model(tmp_path / "templated", vocabulary=grown)
+    file = manifest.parent / "2.wav"
+    asked = find_recogniser(str(tmp_path / "templated"), instruction="write down what is said")
+    model = ListeningModel.from_pretrained(tmp_path / "templated")
+    heard = model.hear([read_audio(file)])
+    text = AutoTokenizer.from_pretrained(tmp_path / "base").apply_chat_template(
+        [{"role": "user", "content": "write down what is said @"}], add_generation_prompt=True, tokenize=False
+    )
+    before, after = (grown.encode_rendered(part) for part in text.split("@"))
+    ids = np.concatenate([before, grown.speech_ids(model.placeholders(heard[0])), after])
+    row = model.generate([HeardPrompt(ids, heard)], max_new_tokens=256, stop=request_format(grown).end_ids)[0]
+    assert asked.transcribe([file]) == [grown.decode_text(row).strip()]
+    assert asked.transcribe([file]) != find_recogniser(str(tmp_path / "templated")).transcribe([file])
+    assert "write down what is said" in asked.name  # and so in the stamp, and in what is kept
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [
         ({"max_bad_share": 0.0}, "torn.wav"),
         ({"recogniser": "tests"}, "no recogniser there"),
         ({"kinds": ["c"]}, "no utterance of the kinds c"),
+        ({"recogniser": "http://localhost:1/v1", "instruction": "write"}, "takes no instruction"),
     ],
 )
 def test_refusals(model: Path, manifest: Path, options: dict[str, Any], found: str) -> None:
