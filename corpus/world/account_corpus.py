@@ -18,8 +18,7 @@ from runtime.stage import Run
 from .account_config import AccountCorpusConfig
 from .accounts import SITUATIONS, Account, draw_accounts, situations_in
 from .fact_corpus import speak, texts_of_corpus
-from .plan import HELD_OUT_SENTENCE, TRAIN, PlannedUtterance
-from .synthesis import Prompt
+from .plan import HELD_OUT_SENTENCE, TRAIN, PlannedUtterance, voices_in_turn
 from .voices import SEEN, VoiceList, WorldVoice, read_voices
 
 SPLITS = {TRAIN: "train", HELD_OUT_SENTENCE: "heldout"}  # of utterances -> of questions
@@ -84,15 +83,12 @@ def plan_utterances(
     """
     seen = [voice for voice in voices.voices if voice.role == SEEN]
     check_option(bool(seen), "corpus", "one training voice", "give a corpus of several (corpus.build seen_voices=)")
-    turns = [seen[number % len(seen)] for number in range(len(accounts))]
-    random.Random(f"account voices {seed} {split}").shuffle(turns)
+    turns = voices_in_turn(seen, len(accounts), f"account voices {seed} {split}")
     answer = voices.trainable()
 
     def planned(kind: str, number: int, text: str, spoken: str, voice: WorldVoice) -> PlannedUtterance:
         id = f"account-{split}-{kind}-{number:05d}"
-        return PlannedUtterance(
-            split, kind, text, Prompt(id, spoken, voice, folder / "audio" / voice.name / f"{id}.flac")
-        )
+        return PlannedUtterance.by_voice(voice, folder / "audio", id, spoken, split=split, kind=kind, text=text)
 
     requests = [
         planned("question", number, one.request, f"{one.statement}, {one.asked}?", voice)

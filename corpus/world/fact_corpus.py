@@ -12,7 +12,7 @@ from typing import Any
 
 from corpus.audio.room_simulation import RoomConfig
 from corpus.json_lines import numbered_lines, parse_json_line
-from corpus.manifest import Utterance, read_manifest, write_manifest
+from corpus.manifest import read_manifest, write_manifest
 from corpus.text.normalisation import normalise
 from runtime.artefact import read_json, write_json, write_text
 from runtime.bulk.workers import num_available_cpus
@@ -23,7 +23,7 @@ from .closed_world import World
 from .fact_config import FactCorpusConfig
 from .fact_documents import FactDocument, GroupTexts, write_group
 from .made_up_facts import GROUPS, SPOKEN, FactIndex, MadeUpFact, made_up_facts, write_facts
-from .plan import RANDOM_LENGTH, endless
+from .plan import RANDOM_LENGTH, PlannedUtterance, endless, voices_in_turn
 from .synthesis import Prompt, synthesise
 from .voices import WorldVoice, read_voices
 
@@ -47,17 +47,11 @@ def build_fact_corpus(config: FactCorpusConfig, run: Run) -> dict[str, Any]:
     check_nothing_leaks(facts, texts, sentences, Path(config.corpus))
     listed = read_voices(config.corpus)
     voices = [listed.trainable(name, "voices") for name in config.voices or [listed.answer]]
-    planned = {split: list(prompts_of(split, own, voices, run.folder, config.seed)) for split, own in sentences.items()}
-    prompts = [prompt for each in planned.values() for prompt, _, _ in each]
+    planned = {split: plan_speech(split, own, voices, run.folder, config.seed) for split, own in sentences.items()}
+    prompts = [one.prompt for own in planned.values() for one in own]
     durations = speak(prompts, run, room=RoomConfig(share=0.0), seed=config.seed, workers=config.workers)
     for split, own in planned.items():
-        write_manifest(
-            run.folder / f"{split}.jsonl",
-            [
-                Utterance(prompt.id, prompt.path, durations[prompt.id], text, prompt.voice.name, kind=kind)
-                for prompt, text, kind in own
-            ],
-        )
+        write_manifest(run.folder / f"{split}.jsonl", [one.spoken(durations) for one in own])
     write_text(run.folder / "facts.jsonl", write_facts(facts))
     write_texts(run.folder, texts)
     write_json(run.folder / "voices.json", read_json(Path(config.corpus) / "voices.json"))
@@ -141,15 +135,17 @@ def texts_of_corpus(corpus: Path) -> Iterator[tuple[str, str]]:
                 yield str(file), normalise(utterance.text)
 
 
-def prompts_of(
+def plan_speech(
     split: str, sentences: Sequence[Sentence], voices: Sequence[WorldVoice], folder: Path, seed: int
-) -> Iterator[tuple[Prompt, str, str]]:
-    """The prompt, transcript and kind of each utterance; the voices in turn, in random order."""
-    turns = [voices[number % len(voices)] for number in range(len(sentences))]
-    random.Random(f"fact voices {seed} {split}").shuffle(turns)
-    for number, ((kind, text, prompt), voice) in enumerate(zip(sentences, turns, strict=True)):
-        id = f"fact-{split}-{kind}-{number:05d}"
-        yield Prompt(id, prompt, voice, folder / "audio" / voice.name / f"{id}.flac"), text, kind
+) -> list[PlannedUtterance]:
+    """The utterances of a split, the voices in turn."""
+    turns = voices_in_turn(voices, len(sentences), f"fact voices {seed} {split}")
+    return [
+        PlannedUtterance.by_voice(
+            voice, folder / "audio", f"fact-{split}-{kind}-{number:05d}", spoken, split=split, kind=kind, text=text
+        )
+        for number, ((kind, text, spoken), voice) in enumerate(zip(sentences, turns, strict=True))
+    ]
 
 
 def speak(prompts: Sequence[Prompt], run: Run, *, room: RoomConfig, seed: int, workers: int) -> dict[str, float]:

@@ -23,7 +23,6 @@ from .documents import Documents
 from .held_out import HeldOutTexts
 from .plan import TRAIN, PlannedUtterance, endless
 from .sentence_index import SentenceIndex
-from .synthesis import Prompt
 
 FRAGMENT = "fragment"
 LONGEST_RANDOM = 8  # words
@@ -114,8 +113,8 @@ def plan_fragments(
     fragments = []
     for number, prompt in enumerate(itertools.islice(cutter.fragments(), config.fragments)):
         voice, id = rng.choice(voices), f"{TRAIN}-{FRAGMENT}-{number:05d}"
-        path = folder / voice.name / f"{id}.flac"
-        fragments.append(PlannedUtterance(TRAIN, FRAGMENT, normalise(prompt), Prompt(id, prompt, voice, path)))
+        text = normalise(prompt)
+        fragments.append(PlannedUtterance.by_voice(voice, folder, id, prompt, split=TRAIN, kind=FRAGMENT, text=text))
     return fragments
 
 

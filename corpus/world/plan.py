@@ -39,10 +39,24 @@ class PlannedUtterance:
     text: str
     prompt: Prompt
 
+    @classmethod
+    def by_voice(
+        cls, voice: WorldVoice, folder: Path, id: str, spoken: str, *, split: str, kind: str, text: str
+    ) -> PlannedUtterance:
+        """An utterance whose file lies in the voice's own folder of ``folder``; ``spoken`` is the engine's text."""
+        return cls(split, kind, text, Prompt(id, spoken, voice, folder / voice.name / f"{id}.flac"))
+
     def spoken(self, durations: Mapping[str, float]) -> Utterance:
         """The utterance, of which the seconds are known by its id."""
         id, voice = self.prompt.id, self.prompt.voice.name
         return Utterance(id, self.prompt.path, durations[id], self.text, voice, kind=self.kind)
+
+
+def voices_in_turn(voices: Sequence[WorldVoice], count: int, seed: str) -> list[WorldVoice]:
+    """``count`` voices, each equally often (one more or less), in random order."""
+    turns = [voices[number % len(voices)] for number in range(count)]
+    random.Random(seed).shuffle(turns)
+    return turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +116,15 @@ class CorpusPlan:
         for number, dialogue in enumerate(dialogues):
             voice = voices[number % len(voices)]
             for turn in dialogue.turns:
-                kind = "followup" if turn.relation == FOLLOW_UP else "question"
-                path = self.folder / voice.name / f"{turn.utterance}.flac"
-                prompt = Prompt(turn.utterance, spoken_question(turn.question), voice, path)
-                yield PlannedUtterance(HELD_OUT_DIALOGUE, kind, turn.question, prompt)
+                yield PlannedUtterance.by_voice(
+                    voice,
+                    self.folder,
+                    turn.utterance,
+                    spoken_question(turn.question),
+                    split=HELD_OUT_DIALOGUE,
+                    kind="followup" if turn.relation == FOLLOW_UP else "question",
+                    text=turn.question,
+                )
 
     def _compose(
         self, split: str, tag: str, counts: dict[str, int], voices: list[WorldVoice], *, is_held_out: bool
@@ -126,14 +145,10 @@ class CorpusPlan:
         self, split: str, tag: str, kind: str, texts: list[tuple[str, str]], voices: list[WorldVoice]
     ) -> Iterator[PlannedUtterance]:
         """Give (transcript, prompt text) pairs to voices, evenly."""
-        rng = random.Random(f"voices {self.seed} {split} {tag}{kind}")
-        turns = [voices[number % len(voices)] for number in range(len(texts))]
-        rng.shuffle(turns)
+        turns = voices_in_turn(voices, len(texts), f"voices {self.seed} {split} {tag}{kind}")
         for number, ((text, spoken), voice) in enumerate(zip(texts, turns, strict=True)):
             id = f"{split}-{tag}{kind}-{number:05d}"
-            yield PlannedUtterance(
-                split, kind, text, Prompt(id, spoken, voice, self.folder / voice.name / f"{id}.flac")
-            )
+            yield PlannedUtterance.by_voice(voice, self.folder, id, spoken, split=split, kind=kind, text=text)
 
     def _questions(self, rng: random.Random, is_held_out: bool) -> Iterator[tuple[str, str]]:
         """Every question once, then further ones with an equal share for each topic, small ones included."""

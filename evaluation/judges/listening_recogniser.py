@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.audio.files import read_audio
-from lm.data.formats import asr_prompt
+from lm.data.formats import Codes, asr_prompt
 from lm.data.request_format import generation_end_ids, request_format
 from lm.data.vocabulary import Ids
 from lm.inference.listening_model import HeardPrompt, ListeningModel
@@ -44,7 +44,7 @@ class ListeningRecogniser:
         rows = model.generate(prompts, max_new_tokens=TRANSCRIPT_TOKENS, stop=stop)
         return [vocabulary.decode_text(row).strip() for row in rows]
 
-    def _ids(self, said: Ids) -> Ids:
+    def _ids(self, said: Codes) -> Ids:
         vocabulary = self._model.vocabulary
         if not self.instruction:
             return asr_prompt(said, vocabulary)
