@@ -12,10 +12,10 @@ search goes on, and its clips, tars and their order do not depend on the number 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.launch import run_job
 from runtime.bulk.unit import Unit
+from runtime.bulk.unit_lines import read_unit_lines, write_unit_lines
 from runtime.bulk.workers import ConfiguredWork, UnitFunction, check_failed
 from runtime.stage import Run
 
@@ -84,7 +85,8 @@ class ClipJob:
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / REQUESTS) as temporary, temporary.open("wb") as lines:
-            works = [{"requests": name, **part} for part in _write_requests(requests, lines, self.config.unit_clips)]
+            parts = write_unit_lines(map(_line_of, requests), lines, self.config.unit_clips)
+            works = [{"requests": name, **asdict(part)} for part in parts]
         yield from self._find(name, works)
 
     def tidy(self) -> None:
@@ -138,27 +140,14 @@ def open_search(folder: str, number: int) -> UnitFunction:
     return find
 
 
-def _write_requests(requests: Iterable[ClipRequest], lines: Any, most: int) -> Iterator[dict[str, Any]]:
-    """Write requests as lines; yields for each unit where they begin, how many they are, and their digest."""
-    start = offset = count = 0
-    digest = hashlib.sha256()
-    for segment, *names in requests:
-        line = json.dumps([str(segment.audio.absolute()), segment.offset, segment.duration, *names]).encode() + b"\n"
-        lines.write(line)
-        digest.update(line)
-        offset, count = offset + len(line), count + 1
-        if count == most:
-            yield {"offset": start, "count": count, "digest": digest.hexdigest()[:16]}
-            start, count, digest = offset, 0, hashlib.sha256()
-    if count:
-        yield {"offset": start, "count": count, "digest": digest.hexdigest()[:16]}
+def _line_of(request: ClipRequest) -> list[Any]:
+    """A request as plain data."""
+    segment, *names = request
+    return [str(segment.audio.absolute()), segment.offset, segment.duration, *names]
 
 
 def _of_requests(folder: Path, work: dict[str, Any], segments: SegmentArchive) -> Iterator[SpeechClip | BadRecord]:
-    with (folder / REQUESTS).open("rb") as lines:
-        lines.seek(work["offset"])
-        asked = [json.loads(lines.readline()) for _ in range(work["count"])]
-    for audio, offset, duration, *names in asked:
+    for audio, offset, duration, *names in read_unit_lines(folder / REQUESTS, work["offset"], work["count"]):
         request = ClipRequest(AudioSegment(Path(audio), offset, duration), *names)
         yield place_clip(request, segments, work["max_seconds"])
 

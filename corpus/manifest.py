@@ -194,20 +194,23 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     """Write a NeMo manifest, audio paths relative to it, atomically."""
     folder = Path(path).parent.resolve()
-    lines = []
-    for utterance in utterances:
-        record: dict[str, Any] = {
-            "id": utterance.id,
-            "audio_filepath": os.path.relpath(utterance.audio.absolute(), folder),
-            "duration": round(utterance.duration, 6),
-            "text": utterance.text,
-            "speaker": utterance.speaker,
-            "lang": utterance.lang,
-            "kind": utterance.kind,
-        }
-        record |= {} if utterance.offset is None else {"offset": utterance.offset}
-        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+    lines = (manifest_line(one, os.path.relpath(one.audio.absolute(), folder)) for one in utterances)
     write_text(path, "".join(lines))
+
+
+def manifest_line(utterance: Utterance, audio_filepath: str) -> str:
+    """The line of an utterance in a NeMo manifest, with this path of its audio."""
+    record: dict[str, Any] = {
+        "id": utterance.id,
+        "audio_filepath": audio_filepath,
+        "duration": round(utterance.duration, 6),
+        "text": utterance.text,
+        "speaker": utterance.speaker,
+        "lang": utterance.lang,
+        "kind": utterance.kind,
+    }
+    record |= {} if utterance.offset is None else {"offset": utterance.offset}
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def to_cuts(manifest: Manifest) -> CutSet:

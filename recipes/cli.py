@@ -31,6 +31,9 @@ COMMANDS = (
     Subcommand("corpus build", "corpus.build", "make the built-in spoken corpus, with your own manifest added"),
     Subcommand("corpus facts", "corpus.facts", "made-up facts that only some texts tell, to see what passes to speech"),
     Subcommand("corpus accounts", "corpus.accounts", "spoken requests for accounts of situations, with long replies"),
+    Subcommand(
+        "corpus import", "corpus.speech_import", "a published corpus (LibriSpeech, Emilia, ...) -> manifests or Shar"
+    ),
     Subcommand("tokenizer train", "tokenizer.train", "train the speech tokenizer (ASR encoder with a VQ bottleneck)"),
     Subcommand("tokenizer encode", "tokenizer.encode", "speech -> 12.5 Hz tokens in Parquet"),
     Subcommand("tokenizer features", "tokenizer.features", "speech -> continuous vectors of a frozen encoder, stored"),

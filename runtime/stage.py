@@ -142,6 +142,8 @@ class Stage(Generic[Config]):
             count when it is decided whether a stage is skipped or resumed.
         headlines: of an evaluation: the metrics that the run's report shows.
         resumable: of a training: the options that may change while it goes on from a checkpoint.
+        positional: the option that a word without a name is the value of.
+        notes: more of ``--help``, after the options.
     """
 
     name: str
@@ -153,6 +155,8 @@ class Stage(Generic[Config]):
     speed_options: tuple[str, ...] = ()
     headlines: tuple[Headline, ...] = ()
     resumable: Resumable | None = None
+    positional: str = ""
+    notes: Callable[[], Sequence[str]] = tuple
 
     DONE: ClassVar[str] = "done.json"
     WARNINGS: ClassVar[str] = "warnings.txt"
@@ -177,8 +181,8 @@ class Stage(Generic[Config]):
             self.execute(self.compose(arguments))
 
     def compose(self, arguments: Sequence[str]) -> Config:
-        """Build the checked config from ``[--config FILE] [key=value ...] [--key value ...]``."""
-        return compose_config(self.name, self.config, arguments)
+        """Build the checked config from ``[--config FILE] [key=value ...] [--key value ...]`` and a positional word."""
+        return compose_config(self.name, self.config, arguments, positional=self.positional)
 
     def execute(self, config: Config) -> dict[str, Any]:
         """Run the stage unless its output is complete; returns its metrics."""
@@ -222,7 +226,7 @@ class Stage(Generic[Config]):
     def help(self) -> str:
         """The text of ``--help``: summary, example, options with their defaults."""
         lines = [self.summary, "", f"  python -m {self.name} {self.example}", ""]
-        return "\n".join([*lines, *option_help(self.config)])
+        return "\n".join([*lines, *option_help(self.config), *self.notes()])
 
     def _record(self, config: Config) -> dict[str, Any]:
         """The identity of a run: stage, config without `out` and speed options, fingerprints of its inputs."""

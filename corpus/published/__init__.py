@@ -1,0 +1,1 @@
+"""Published speech corpora: a reader for the folder layout of each, one table of them, and their import."""
