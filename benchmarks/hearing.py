@@ -38,6 +38,7 @@ from corpus.audio.mel_config import LogMelConfig
 from corpus.world.espeak import speak
 from lm.data.clip_batches import AudioReader
 from lm.data.clips import AUDIO_SPAN, ClipRecord, ClipTable
+from lm.data.shards import CorpusShard, SplitCounts
 from runtime.command import Command
 from runtime.config import Options, option
 from tokenizer.hearing.load import load_encoder
@@ -116,7 +117,9 @@ def data_worker(
     record = ClipRecord(kind="audio", encoder="", positions_per_second=12.5, width=1, shards=(str(tar),))
     np.save(tar.parent / "train.starts.npy", np.arange(len(places) + 1))
     np.save(tar.parent / "train.spans.npy", np.array([(0, *place) for place in places], dtype=AUDIO_SPAN))
-    reader = AudioReader(ClipTable(tar.parent, "train", record, len(places)), front_end)
+    counts = SplitCounts(documents=len(places), text_tokens=0, speech_tokens=0, longest=0)
+    table = ClipTable(tar.parent, "train", record, [CorpusShard(name="train", counts=counts)])
+    reader = AudioReader(table, front_end)
     ids = [np.zeros(front_end.num_positions(len(clip)), dtype=np.int32) for clip in clips]
 
     def collate() -> None:

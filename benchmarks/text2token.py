@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from lm.data.formats import tts_prompt
-from lm.data.readers import parse_text
 from lm.data.special_tokens import SpecialToken
+from lm.data.text_files import parse_text
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from lm.inference.cached_llama import CachedLlama

@@ -13,8 +13,8 @@ at any moment and call it again: what is finished is kept, and the output is byt
 
 from __future__ import annotations
 
+from lm.data.text_files import is_url
 from runtime.stage import Stage
-from text2token.texts import is_url
 
 from .data.dialogues_config import DialoguesConfig
 

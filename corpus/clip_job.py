@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.artefact import atomic_path
 from runtime.bulk.attempt import UnitAttempt
@@ -35,6 +35,13 @@ from .speech_clips import ClipRequest, FileRange, SegmentArchive, ShardReader, S
 
 REQUESTS = "requests.jsonl"
 FOUND, SEGMENTS = "jsonl", "tar"  # suffixes of a unit's files
+
+
+class FoundClips(NamedTuple):
+    """Result of a search: bad records of a manifest, and files of clips (`read_found`)."""
+
+    bad: list[BadRecord]
+    files: list[Path]
 
 
 class ClipJob:
@@ -64,13 +71,20 @@ class ClipJob:
         Raises:
             UserError: no such split, a manifest with too many bad lines, or a unit that failed.
         """
+        found = self.search_split(corpus, split, kinds=kinds, max_bad_share=max_bad_share)
+        yield from found.bad
+        for file in found.files:
+            yield from read_found(file)
+
+    def search_split(
+        self, corpus: Path, split: str, *, kinds: Collection[str] = (), max_bad_share: float = 0.01
+    ) -> FoundClips:
+        """As `of_split`: the manifest's bad records, and files of what was found, for `read_found`."""
         found = speech_shards(corpus.absolute(), split, kinds=kinds, max_bad_share=max_bad_share)
         if isinstance(found, list):
-            yield from self._find(split, [{"kinds": [*kinds], **shard} for shard in found])
-            return
-        yield from found.bad
+            return FoundClips([], self._find(split, [{"kinds": [*kinds], **shard} for shard in found]))
         asked = (ClipRequest(one.segment, one.id, one.text, one.kind) for one in found.utterances)
-        yield from self.of_requests(split, asked)
+        return FoundClips(found.bad, self._find(split, self._requests(split, asked)))
 
     def of_requests(self, name: str, requests: Iterable[ClipRequest]) -> Iterator[SpeechClip | BadRecord]:
         """The clips of a caller's requests, one for each, in order.
@@ -82,12 +96,16 @@ class ClipJob:
         Raises:
             UserError: a unit that failed, or other requests than those of the call that this one resumes.
         """
+        for file in self._find(name, self._requests(name, requests)):
+            yield from read_found(file)
+
+    def _requests(self, name: str, requests: Iterable[ClipRequest]) -> list[dict[str, Any]]:
+        """Write a list of requests; returns the works of its units."""
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / REQUESTS) as temporary, temporary.open("wb") as lines:
             parts = write_unit_lines(map(_line_of, requests), lines, self.config.unit_clips)
-            works = [{"requests": name, **asdict(part)} for part in parts]
-        yield from self._find(name, works)
+            return [{"requests": name, **asdict(part)} for part in parts]
 
     def tidy(self) -> None:
         """Remove everything but the segments."""
@@ -104,9 +122,9 @@ class ClipJob:
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _find(self, name: str, works: list[dict[str, Any]]) -> Iterator[SpeechClip | BadRecord]:
+    def _find(self, name: str, works: list[dict[str, Any]]) -> list[Path]:
         if not works:
-            return
+            return []
         units = [Unit(f"{at:06d}", {"max_seconds": self.max_seconds, **work}) for at, work in enumerate(works)]
         job = UnitFolder.create(self.folder / name, units, self.config.bulk.lease_seconds)
         work = ConfiguredWork(str(job.root.absolute()), open_search)
@@ -114,10 +132,18 @@ class ClipJob:
             for _ in run_job(job, work, self.config.bulk, processes=self.config.processes):
                 bar.update()
         check_failed(job, 0.0)  # whatever bulk.max_failed_share: a unit has a clip or a bad record for each request
+        files = []
         for unit in job.units:
-            tar = job.path(unit, SEGMENTS)
-            with job.path(unit, FOUND).open(encoding="utf-8") as lines:
-                yield from (_read_found(line, tar) for line in lines)
+            job.path(unit, SEGMENTS)
+            files.append(job.path(unit, FOUND))
+        return files
+
+
+def read_found(file: Path) -> Iterator[SpeechClip | BadRecord]:
+    """The clips and bad records of one of a search's files, in order."""
+    tar = file.with_suffix(f".{SEGMENTS}")
+    with file.open(encoding="utf-8") as lines:
+        yield from (_read_found(line, tar) for line in lines)
 
 
 def open_search(folder: str, number: int) -> UnitFunction:

@@ -98,15 +98,15 @@ class StoredFeatures:
         self._open: dict[str, npt.NDArray[np.float16]] = {}
 
     def utterances(self, split: str) -> Iterator[FeatureUtterance]:
-        """The utterances of a split, in order, read in batches.
+        """The utterances of a split, in order, read in batches; raises as `index_of`, or where it cannot be read."""
+        yield from read_feature_index(self.index_of(split))
 
-        Raises:
-            UserError: no such split, or an index that cannot be read.
-        """
+    def index_of(self, split: str) -> Path:
+        """The index of a split; raises a `UserError` where there is no such split."""
         if split not in self.record.splits:
             remedy = f"it has {', '.join(self.record.splits)}"
             raise UserError(str(self.folder), found=f"no features of a split {split}", remedy=remedy)
-        yield from read_feature_index(self.folder / f"{split}.parquet")
+        return self.folder / f"{split}.parquet"
 
     def file(self, utterance: FeatureUtterance) -> Path:
         """The shard that holds an utterance's vectors."""
@@ -160,8 +160,20 @@ def write_feature_index(path: Path, batches: Iterable[Sequence[FeatureUtterance]
     return count
 
 
-def read_feature_index(path: Path) -> Iterator[FeatureUtterance]:
-    """The utterances of an index, in order.
+def feature_groups(path: Path) -> list[int]:
+    """Bytes of each row group of an index, uncompressed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(str(path), found=f"no index of features ({error})", remedy=REMEDY) from error
+    return [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
+
+
+def read_feature_index(path: Path, groups: Sequence[int] | None = None) -> Iterator[FeatureUtterance]:
+    """The utterances of an index, in order, or those of some of its row groups.
 
     Raises:
         UserError: it is missing, torn, or no index.
@@ -172,7 +184,7 @@ def read_feature_index(path: Path) -> Iterator[FeatureUtterance]:
     names = [field.name for field in fields(FeatureUtterance)]
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=names):
+            for batch in file.iter_batches(columns=names, row_groups=groups):
                 columns = [column.to_pylist() for column in batch.columns]
                 yield from (FeatureUtterance(*row) for row in zip(*columns, strict=True))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError, TypeError) as error:

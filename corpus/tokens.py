@@ -5,9 +5,11 @@ Columns: id, tokens (list of uint16), text, duration (seconds), speaker, lang, k
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,15 +95,38 @@ def read_tokens(path: Path | str) -> TokenisedSpeech:
     return TokenisedSpeech(items, first.tokenizer, first.codebook_size, first.frame_rate)
 
 
+def token_groups(shard: Path) -> list[int]:
+    """Bytes of each row group of a Parquet shard, uncompressed; raises a `UserError` where it is no such shard."""
+    with _open_shard(shard) as file:
+        return [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
+
+
+def read_token_groups(shard: Path, groups: Iterable[int]) -> TokenisedSpeech:
+    """The utterances of some row groups of a Parquet shard; raises a `UserError` where it is no such shard."""
+    with _open_shard(shard) as file:
+        return _speech_of(file.read_row_groups(list(groups)), shard)
+
+
 def _read_shard(shard: Path) -> TokenisedSpeech:
+    with _open_shard(shard) as file:
+        return _speech_of(file.read(), shard)
+
+
+@contextlib.contextmanager
+def _open_shard(shard: Path) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`; what it cannot read becomes a `UserError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(shard)
+        with pq.ParquetFile(shard) as file:
+            yield file
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         remedy = "remove it and run tokenizer.encode again"
         raise UserError(str(shard), found=f"not readable as Parquet ({error})", remedy=remedy) from error
+
+
+def _speech_of(table: Any, shard: Path) -> TokenisedSpeech:
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if "tokenizer" not in metadata or not set(COLUMNS) <= set(table.column_names):
         remedy = "give a file written by tokenizer.encode"

@@ -140,6 +140,8 @@ class Stage(Generic[Config]):
         example: overrides shown in ``--help``.
         speed_options: options that change the speed and never the output (worker processes, batch size): they do not
             count when it is decided whether a stage is skipped or resumed.
+        tolerances: options that only decide whether errors are tolerated: where nothing else has changed, a stage goes
+            on with what it has written.
         headlines: of an evaluation: the metrics that the run's report shows.
         resumable: of a training: the options that may change while it goes on from a checkpoint.
         positional: the option that a word without a name is the value of.
@@ -153,6 +155,7 @@ class Stage(Generic[Config]):
     inputs: Callable[[Config], Sequence[str | None]]
     example: str
     speed_options: tuple[str, ...] = ()
+    tolerances: tuple[str, ...] = ()
     headlines: tuple[Headline, ...] = ()
     resumable: Resumable | None = None
     positional: str = ""
@@ -291,6 +294,10 @@ class Stage(Generic[Config]):
 
     def _take_up_changes(self, folder: Path, record: dict[str, Any], should_restart: bool) -> None:
         """Go on with other options where the stage can, else begin anew (a training only with ``restart``)."""
+        if self.tolerances and not should_restart:
+            changed = self._changes(folder, record)
+            if changed and all(is_listed(name, self.tolerances) for name in changed):
+                return
         if self.resumable is None or should_restart or not self.resumable.has_checkpoint(folder):
             inside = [path for path in record["inputs"] if Path(path).resolve().is_relative_to(folder.resolve())]
             if inside:  # they would be moved away with the rest

@@ -15,10 +15,10 @@ like `text2token.synthesize`: kill it at any moment and call it again.
 
 from __future__ import annotations
 
+from lm.data.text_files import is_url
 from runtime.stage import Stage
 
 from .reading.config import AloudConfig
-from .texts import is_url
 
 STAGE = Stage(
     name="text2token.aloud",

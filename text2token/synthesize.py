@@ -11,10 +11,10 @@ output is byte for byte that of an unbroken run. On a cluster add
 
 from __future__ import annotations
 
+from lm.data.text_files import is_url
 from runtime.stage import Stage
 
 from .synthesis.config import SynthesizeConfig
-from .texts import is_url
 
 STAGE = Stage(
     name="text2token.synthesize",
@@ -27,6 +27,7 @@ STAGE = Stage(
     ],
     example="texts=runs/corpus/texts.jsonl model=runs/text2token_export/model out=runs/synthesis processes=2",
     speed_options=("batch_size", "processes", "threads", "cuda_graphs", "bulk"),
+    tolerances=("max_bad_share", "max_rejected_share"),
 )
 
 if __name__ == "__main__":

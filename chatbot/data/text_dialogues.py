@@ -21,8 +21,8 @@ from typing import Any
 from corpus.audio.segments import AudioSegment
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import BadRecord
+from lm.data.text_files import PARQUET, list_files, open_lines, open_parquet
 from runtime.errors import UserError
-from text2token.texts import PARQUET, list_files, open_lines, open_parquet
 
 from .audio_layouts import PLACEHOLDER, ClipCountError, Parts, has_audio, recording, recordings_of, spread
 from .dialogue_files import Dialogue, DialogueTurn, TurnPart, check_order

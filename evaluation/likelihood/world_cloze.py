@@ -28,7 +28,7 @@ from corpus.world.plan import MAX_STORY_SENTENCES
 from corpus.world.situations import story
 from corpus.world.synthesis import Prompt, render
 from corpus.world.voices import HELD_OUT, WorldVoice, read_voices
-from lm.data.readers import read_texts
+from lm.data.text_files import read_texts
 from runtime.artefact import atomic_folder, write_text
 from runtime.stage import Run
 from tokenizer.model import SpeechTokenizer

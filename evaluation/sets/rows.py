@@ -12,8 +12,8 @@ from typing import Any
 
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import BadRecord
+from lm.data.text_files import LINES, PARQUET, open_lines, open_parquet
 from runtime.errors import UserError
-from text2token.texts import LINES, PARQUET, open_lines, open_parquet
 
 from .item import ItemAudio
 

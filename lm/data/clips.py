@@ -2,10 +2,10 @@
 
 ::
 
-    <folder>/train.starts.npy   (D + 1,) int64: the first span of each document, and N
-             train.spans.npy    (N,) structured: `AUDIO_SPAN` or `FEATURE_SPAN`, in the documents' order
-             valid.starts.npy valid.spans.npy
-             speech.json        `ClipRecord`: kind, shards, encoder, layer, positions a second, width, stride
+    <shard>.starts.npy   (D + 1,) int64: the first span of each document of a shard of the corpus, and N
+    <shard>.spans.npy    (N,) structured: `AUDIO_SPAN` or `FEATURE_SPAN`, in the documents' order
+    <shard>.files.json   the files that the shard's spans name by number, where ``speech.json`` lists none
+    <folder>/speech.json `ClipRecord`: kind, files, encoder, layer, positions a second, width, stride
 
 In the ids each position of a clip is the vocabulary's one speech id (a speech block of 1), and the document's k-th run
 of it is its k-th span. The number of positions of a clip is fixed when the corpus is written: the encoder's vectors,
@@ -17,22 +17,25 @@ Shapes: D documents, N clips, T vectors of a clip, E their width.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.artefact import fingerprint, read_json, write_json
+from runtime.artefact import fingerprint, read_json
 from runtime.errors import UserError
 from runtime.growing_array import GrowingArray, growing_array
 
+from .shards import CorpusShard, RecentShards
 from .vocabulary import Ids, Vocabulary
 
-CLIPS_FILE = "speech.json"
+CLIPS_FILE, FILES = "speech.json", ".files.json"
 ClipKind = Literal["audio", "features"]
 CLIP_KINDS: tuple[ClipKind, ...] = ("audio", "features")
 AUDIO_SPAN = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("bytes", "<u4"), ("samples", "<u4")])
@@ -113,7 +116,8 @@ class ClipRecord:
         positions_per_second: the encoder's vectors a second, before the connector's stride.
         width: E.
         stride: vectors that the connector makes one position of.
-        shards: files that the spans name by number, relative to the corpus folder or absolute.
+        shards: files that the spans name by number, relative to the corpus folder or absolute; empty where the
+            corpus's own shards list them.
     """
 
     kind: ClipKind
@@ -146,48 +150,51 @@ class ClipRecord:
 
 
 class ClipWriter:
-    """Writer of a corpus's side tables, as its documents are written.
+    """Writer of side tables, as documents are written.
 
     Args:
-        folder: of the corpus, where it is being made.
-        home: the folder it will have.
-        record: its ``shards`` are found as clips name files.
+        home: folder of the corpus, from which files are named.
+        record: of the clips; its ``shards`` are not read.
         vocabulary: the corpus's.
+
+    Attributes:
+        files: that clips named, with their numbers.
 
     Raises:
         UserError: a vocabulary whose speech block is not of 1.
     """
 
-    def __init__(self, folder: Path, home: Path, record: ClipRecord, vocabulary: Vocabulary) -> None:
+    def __init__(self, home: Path, record: ClipRecord, vocabulary: Vocabulary) -> None:
         if vocabulary.num_speech_tokens != 1:
             found = f"a vocabulary of {vocabulary.num_speech_tokens} speech tokens for a corpus with clips"
             remedy = "make one with a speech block of 1: lm.vocabulary num_speech_tokens=1"
             raise UserError(str(home), found=found, remedy=remedy)
-        self.folder, self.home, self.record, self.vocabulary = folder, home, record, vocabulary
-        self.shards: dict[Path, int] = {}
+        self.home, self.record, self.vocabulary = home, record, vocabulary
+        self.files: dict[Path, int] = {}
 
     @contextmanager
-    def split(self, name: str) -> Iterator[SplitClips]:
-        """Write the tables of one split; yields what adds a document."""
+    def table(self, prefix: Path | str, name: str) -> Iterator[SpanTable]:
+        """Write ``<prefix>.starts.npy`` and ``<prefix>.spans.npy`` of the documents ``name``; yields what adds one."""
         with ExitStack() as stack:
-            spans = stack.enter_context(growing_array(self.folder / f"{name}.spans.npy", SPAN_TYPES[self.record.kind]))
-            starts = stack.enter_context(growing_array(self.folder / f"{name}.starts.npy", np.dtype("<i8")))
-            yield SplitClips(self, name, starts, spans)
+            spans = stack.enter_context(growing_array(Path(f"{prefix}.spans.npy"), SPAN_TYPES[self.record.kind]))
+            starts = stack.enter_context(growing_array(Path(f"{prefix}.starts.npy"), np.dtype("<i8")))
+            yield SpanTable(self, name, starts, spans)
 
-    def finish(self) -> ClipRecord:
-        """Write ``speech.json``."""
-        names = tuple(_shard_name(file, self.home) for file in self.shards)
-        record = ClipRecord(**{**asdict(self.record), "shards": names})
-        write_json(self.folder / CLIPS_FILE, asdict(record))
-        return record
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, by their numbers."""
+        return tuple(_file_name(file, self.home) for file in self.files)
 
 
-class SplitClips:
-    """Growing tables of one split; see `ClipWriter.split`."""
+class SpanTable:
+    """Growing side table of one shard; see `ClipWriter.table`."""
 
-    def __init__(self, writer: ClipWriter, split: str, starts: GrowingArray, spans: GrowingArray) -> None:
-        self.writer, self.split, self.starts, self.spans = writer, split, starts, spans
+    def __init__(self, writer: ClipWriter, name: str, starts: GrowingArray, spans: GrowingArray) -> None:
+        self.writer, self.name, self.starts, self.spans = writer, name, starts, spans
         starts.append(np.zeros(1, dtype="<i8"))
+
+    def __len__(self) -> int:
+        return len(self.spans)
 
     def add(self, ids: npt.NDArray[np.integer], clips: Sequence[AudioClip | FeatureClip]) -> None:
         """Append the clips of the next document.
@@ -196,7 +203,7 @@ class SplitClips:
             UserError: a clip of another kind, or runs of the speech id that are not the clips' positions.
         """
         record, number = self.writer.record, len(self.starts) - 1
-        where = f"{self.writer.home}, {self.split} document {number}"
+        where = f"{self.writer.home}, {self.name} document {number}"
         lengths = [stop - start for start, stop in speech_runs(ids, self.writer.vocabulary)]
         wanted = [record.num_placeholders(clip.positions) for clip in clips]
         if lengths != wanted:
@@ -205,42 +212,102 @@ class SplitClips:
         if not all(isinstance(clip, kind) for clip in clips):
             found = f"clips that are not {kind.__name__}, in a corpus of {record.kind}"
             raise UserError(where, found=found, remedy="write clips of one kind")
-        rows = [(self.writer.shards.setdefault(Path(c.file), len(self.writer.shards)), *c.entries) for c in clips]
+        files = self.writer.files
+        rows = [(files.setdefault(Path(clip.file), len(files)), *clip.entries) for clip in clips]
         self.spans.append(np.array(rows, dtype=self.spans.type))
         self.starts.append(np.array([len(self.spans)], dtype="<i8"))
 
 
-class ClipTable:
-    """Memory-mapped side table of one split.
+class _ShardTable:
+    """Memory-mapped side table of one shard of a split.
 
     Args:
         folder: of the corpus.
-        split: ``train`` or ``valid``.
+        shard: of the split.
         record: the corpus's.
-        documents: D of the split.
 
-    Raises:
-        UserError: tables that are missing, not whole, or of another kind.
+    Attributes:
+        files: that its spans name by number, relative to the folder or absolute.
     """
 
-    def __init__(self, folder: Path, split: str, record: ClipRecord, documents: int) -> None:
-        self.folder, self.split, self.record = folder, split, record
-        self.starts = _open_array(folder / f"{split}.starts.npy", np.dtype("<i8"))
-        self.spans = _open_array(folder / f"{split}.spans.npy", SPAN_TYPES[record.kind])
+    def __init__(self, folder: Path, shard: CorpusShard, record: ClipRecord) -> None:
+        prefix = folder / shard.name
+        self.starts = _open_array(Path(f"{prefix}.starts.npy"), np.dtype("<i8"))
+        self.spans = _open_array(Path(f"{prefix}.spans.npy"), SPAN_TYPES[record.kind])
+        documents = shard.counts.documents
         if len(self.starts) != documents + 1 or int(self.starts[-1]) != len(self.spans):
             found = (
                 f"{len(self.starts)} starts, the last {int(self.starts[-1]) if len(self.starts) else None}, of "
                 f"{documents} documents and {len(self.spans)} spans"
             )
-            raise UserError(str(folder / f"{split}.starts.npy"), found=found, remedy=REMEDY)
+            raise UserError(f"{prefix}.starts.npy", found=found, remedy=REMEDY)
+        self.files: Sequence[str] = record.shards
+        if shard.files is not None:
+            self.files = read_json(Path(f"{prefix}{FILES}")).get("files", [])
+            if len(self.files) != shard.files:
+                found = f"{len(self.files)} files where the corpus has {shard.files}"
+                raise UserError(f"{prefix}{FILES}", found=found, remedy=REMEDY)
+
+
+@dataclass(frozen=True)
+class _FolderOfTables:
+    """Opens the side tables of shards in a folder."""
+
+    folder: Path
+    record: ClipRecord
+
+    def __call__(self, shard: CorpusShard) -> _ShardTable:
+        return _ShardTable(self.folder, shard, self.record)
+
+
+class ClipTable:
+    """Memory-mapped side table of one split.
+
+    A span's ``shard`` is the number of a file among those that the split's spans name, shard after shard.
+
+    Args:
+        folder: of the corpus.
+        split: ``train`` or ``valid``.
+        record: the corpus's.
+        shards: of the split.
+    """
+
+    def __init__(self, folder: Path, split: str, record: ClipRecord, shards: Sequence[CorpusShard]) -> None:
+        self.folder, self.split, self.record = folder, split, record
+        self._tables = RecentShards(shards, _FolderOfTables(folder, record))
+        self._first_files = [0, *accumulate(shard.files or 0 for shard in shards)]
+
+    @property
+    def num_clips(self) -> int:
+        """Clips of all documents."""
+        shards = self._tables.shards
+        return sum(len(self._tables[at].spans) if one.files is None else one.clips for at, one in enumerate(shards))
+
+    @property
+    def num_files(self) -> int:
+        """Files that the clips lie in, of the whole corpus where it has one list."""
+        return self._first_files[-1] or len(self.record.shards)
+
+    def check(self, at: int) -> None:
+        """Raise a `UserError` where the tables of the split's shard ``at`` are missing, not whole, or of other kind."""
+        self._tables[at]
 
     def of(self, document: int) -> npt.NDArray[Any]:
         """The spans of a document, in order."""
-        return self.spans[int(self.starts[document]) : int(self.starts[document + 1])]
+        at, number = self._tables.find(document)
+        table = self._tables[at]
+        spans = table.spans[int(table.starts[number]) : int(table.starts[number + 1])]
+        if self._first_files[at]:
+            spans = np.array(spans)
+            spans["shard"] += self._first_files[at]
+        return spans
 
     def shard(self, number: int) -> Path:
-        """The file of a shard's number."""
-        return self.folder / self.record.shards[number]  # an absolute name replaces the folder
+        """The file of a span's number."""
+        if not self._first_files[-1]:
+            return self.folder / self.record.shards[number]  # an absolute name replaces the folder
+        at = bisect_right(self._first_files, number) - 1
+        return self.folder / self._tables[at].files[number - self._first_files[at]]
 
     def where(self, document: int, number: int) -> str:
         """Words for the ``number``-th clip of a document, for errors."""
@@ -353,7 +420,7 @@ def _open_array(path: Path, type: np.dtype[Any]) -> npt.NDArray[Any]:
     return values
 
 
-def _shard_name(file: Path, home: Path) -> str:
+def _file_name(file: Path, home: Path) -> str:
     """Relative where both lie below a common folder other than the root, so that they can be moved together."""
     whole, folder = file.resolve(), home.resolve()
     if os.path.commonpath([whole, folder]) == whole.anchor:

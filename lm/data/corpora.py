@@ -1,22 +1,30 @@
-"""An LM corpus on disk: documents of ids as Megatron `IndexedDataset`s, and their description ``corpus.json``.
+"""An LM corpus on disk: documents of ids in shards, Megatron `IndexedDataset`s, and their description ``corpus.json``.
 
 ::
 
-    <folder>/train.bin train.idx    documents, one row of ids each, uint16 or int32 by the vocabulary's size
-             valid.bin valid.idx    held-out documents (absent where there are none)
-             corpus.json            format, vocabulary, speech tokenizer, documents and tokens a split, provenance
-             train.targets.npy ...  (D, 2): begin and end of the targets of documents in a base model's chat template
+    <folder>/corpus.json            format, vocabulary, speech tokenizer, documents and tokens a split, provenance, and
+                                    the shards of each split, in order, with their counts
+             train/unit-000000.bin  documents of a shard, one row of ids each, uint16 or int32 by the vocabulary's size
+             train/unit-000000.idx  their lengths and places
+             valid/...              held-out documents (absent where there are none)
+             units.jsonl done/ ...  the job that wrote the shards (`runtime.bulk.job`)
              speech.json ...        of corpora whose speech is read as vectors, see `lm.data.clips`
+
+Many processes write shards (`lm.data.corpus_job`), each by itself, and nothing merges them. A corpus that one process
+writes (`write_corpus`) has one shard a split, at the top, which the record does not list; nor did earlier versions::
+
+    <folder>/train.bin train.idx valid.bin valid.idx
+             train.targets.npy ...  (D, 2): begin and end of the targets of documents in a base model's chat template
              transcripts/           a corpus of the same documents with the transcripts in place of the speech, where
                                     the model that hears is to imitate the one that reads (`lm.training.divergence`)
 
-The folder is written under a temporary name and renamed when whole. Reading refuses what belongs to another vocabulary.
+``corpus.json`` is written last. Reading refuses what belongs to another vocabulary.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,34 +37,22 @@ from runtime.artefact import atomic_folder, read_json, write_json
 from runtime.errors import UserError
 from runtime.growing_array import growing_array
 
-from .clips import ClipDocument, ClipRecord, ClipTable, ClipWriter, read_clip_record
-from .indexed import id_type, open_indexed, write_indexed
+from .clips import CLIPS_FILE, ClipDocument, ClipRecord, ClipTable, ClipWriter, read_clip_record
+from .indexed import id_type
 from .loss_mask import loss_mask
+from .shards import CorpusShard, ShardedDocuments, SplitCounts, write_documents
 from .vocabulary import Vocabulary
 
 RECORD_FILE, TRANSCRIPTS, TARGETS = "corpus.json", "transcripts", ".targets.npy"
 SPLITS = ("train", "valid")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitCounts:
-    """Counts of one split; ``text_tokens`` counts special tokens too."""
-
-    documents: int
-    text_tokens: int
-    speech_tokens: int
-    longest: int
-
-    @property
-    def tokens(self) -> int:
-        """Text and speech tokens together."""
-        return self.text_tokens + self.speech_tokens
+CHECKED_SHARDS = 256  # of a split, spread over it: more of them would be a burden to a cluster's file system
+REMAKE = "make the corpus again (lm.prepare, text2token.pack)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusInfo:
-    """An opened corpus. ``prefix(split)`` is what Megatron's `IndexedDataset` takes; ``clips`` is None of a corpus
-    without a side table of clips, ``transcripts`` of one without those. ``has_targets``: its documents state them.
+    """An opened corpus. ``clips`` is None of a corpus without a side table of clips, ``transcripts`` of one without
+    those. ``has_targets``: its documents state them. ``listed``: split -> shards, empty where the record lists none.
     """
 
     folder: Path
@@ -68,17 +64,22 @@ class CorpusInfo:
     clips: ClipRecord | None = None
     transcripts: CorpusInfo | None = None
     has_targets: bool = False
+    listed: dict[str, list[CorpusShard]] = field(default_factory=dict)
 
     def prefix(self, split: str) -> str:
-        """Path of a split without ``.bin``/``.idx``."""
+        """Name of a split among those of all corpora: its path without suffix."""
         return str(self.folder / split)
 
-    def documents(self, split: str) -> Iterator[npt.NDArray[np.int32]]:
-        """The documents of a split, in order (copies: they outlive the dataset's memory map)."""
-        if self.splits[split].documents:
-            dataset = open_indexed(self.prefix(split))
-            for number in range(len(dataset)):
-                yield np.array(dataset[number], dtype=np.int32)
+    def shards(self, split: str) -> Sequence[CorpusShard]:
+        """The shards of a split, in order."""
+        if self.listed:
+            return self.listed.get(split, [])
+        counts = self.splits[split]
+        return [CorpusShard(name=split, counts=counts)] if counts.documents else []
+
+    def documents(self, split: str) -> ShardedDocuments:
+        """The documents of a split; iterated over they come in order (copies)."""
+        return ShardedDocuments(self.folder, self.shards(split))
 
     def targets(self, split: str) -> npt.NDArray[np.int64] | None:
         """Begin and end of each document's targets (D, 2); None where the ids tell."""
@@ -98,12 +99,11 @@ class CorpusInfo:
     def clip_table(self, split: str) -> ClipTable:
         """The side table of a split's clips."""
         assert self.clips is not None
-        return ClipTable(self.folder, split, self.clips, self.splits[split].documents)
+        return ClipTable(self.folder, split, self.clips, self.shards(split))
 
     def document(self, split: str, number: int) -> npt.NDArray[np.int32]:
         """One document of a split (a copy)."""
-        dataset = open_indexed(self.prefix(split))
-        return np.array(dataset[number], dtype=np.int32)
+        return np.array(self.documents(split).get(number), dtype=np.int32)
 
 
 def write_corpus(
@@ -137,7 +137,7 @@ def write_corpus(
     """
     target = Path(folder)
     with atomic_folder(target) as temporary:
-        writer = ClipWriter(temporary, target, clips, vocabulary) if clips else None
+        writer = ClipWriter(target, clips, vocabulary) if clips else None
         if has_transcripts:
             (temporary / TRANSCRIPTS).mkdir()
         counts = {
@@ -161,7 +161,7 @@ def write_corpus(
             speech_tokenizer=vocabulary.speech_fingerprint,
             splits={split: both.documents for split, both in counts.items()},
             provenance=dict(provenance),
-            clips=writer.finish() if writer else None,
+            clips=replace(writer.record, shards=writer.names) if writer else None,
             has_targets=has_targets,
         )
         write_record(temporary, info)
@@ -174,51 +174,74 @@ def write_corpus(
 
 
 def write_record(folder: Path, info: CorpusInfo) -> None:
-    """Write ``corpus.json`` into a corpus folder that is being made."""
-    record = {key: value for key, value in vars(info).items() if key not in ("folder", "clips", "transcripts")}
+    """Write ``corpus.json`` into a corpus folder that is being made, and ``speech.json`` before it."""
+    left_out = ("folder", "clips", "transcripts", "listed")
+    record = {key: value for key, value in vars(info).items() if key not in left_out}
     record["splits"] = {split: asdict(one) for split, one in info.splits.items()}
+    if info.listed:
+        record["shards"] = {split: [shard.entry() for shard in shards] for split, shards in info.listed.items()}
+    if info.clips is not None:
+        write_json(folder / CLIPS_FILE, asdict(info.clips))
     write_json(folder / RECORD_FILE, record)
 
 
 def open_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo:
     """Open a corpus and check that it is whole and of this vocabulary.
 
+    At most `CHECKED_SHARDS` shards of a split are looked at here; each is checked again when it is read.
+
     Raises:
         UserError: missing or truncated files, or another vocabulary's fingerprint.
     """
     root = Path(folder)
-    remake = "make the corpus again (lm.prepare, text2token.pack)"
     if not (root / RECORD_FILE).is_file():
         raise UserError(str(root), found=f"no LM corpus (no {RECORD_FILE})", remedy="give a corpus folder")
     record = read_json(root / RECORD_FILE)
     try:
         splits = {name: SplitCounts(**counts) for name, counts in record.pop("splits").items()}
-        info = CorpusInfo(folder=root, splits=splits, **record, clips=read_clip_record(root))
+        listed = {
+            name: [CorpusShard.of_entry(entry) for entry in entries]
+            for name, entries in record.pop("shards", {}).items()
+        }
+        info = CorpusInfo(folder=root, splits=splits, listed=listed, **record, clips=read_clip_record(root))
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(str(root / RECORD_FILE), found=f"incomplete ({error})", remedy=remake) from error
+        raise UserError(str(root / RECORD_FILE), found=f"incomplete ({error})", remedy=REMAKE) from error
     if info.vocabulary != vocabulary.fingerprint:
         found = f"a corpus of vocabulary {info.vocabulary}, but the vocabulary given is {vocabulary.fingerprint}"
-        raise UserError(str(root), found=found, remedy=f"give the vocabulary it was made with, or {remake}")
-    item_size = np.dtype(id_type(vocabulary)).itemsize
+        raise UserError(str(root), found=found, remedy=f"give the vocabulary it was made with, or {REMAKE}")
     for name, counts in splits.items():
-        for suffix in (".bin", ".idx") if counts.documents else ():
-            if not (root / f"{name}{suffix}").is_file():
-                raise UserError(str(root / f"{name}{suffix}"), found="no such file", remedy=remake)
-        size = (root / f"{name}.bin").stat().st_size if counts.documents else 0
-        if size != counts.tokens * item_size:
-            found = f"{size} bytes where {counts.tokens} tokens take {counts.tokens * item_size}: a damaged copy"
-            raise UserError(str(root / f"{name}.bin"), found=found, remedy=f"copy it again, or {remake}")
-        if info.clips is not None:
-            info.clip_table(name)
-        info.targets(name)
+        _check_split(info, name, counts, vocabulary)
     if not (root / TRANSCRIPTS).is_dir():
         return info
     transcripts = open_corpus(root / TRANSCRIPTS, vocabulary)
     for name, counts in splits.items():
         if transcripts.splits[name].documents != counts.documents:
             found = f"{transcripts.splits[name].documents} documents of {name}, of {counts.documents} in the corpus"
-            raise UserError(str(root / TRANSCRIPTS), found=found, remedy=remake)
+            raise UserError(str(root / TRANSCRIPTS), found=found, remedy=REMAKE)
     return replace(info, transcripts=transcripts)
+
+
+def _check_split(info: CorpusInfo, split: str, counts: SplitCounts, vocabulary: Vocabulary) -> None:
+    """Raise a `UserError` where the shards of a split are not those of its counts."""
+    shards, item_size = info.shards(split), np.dtype(id_type(vocabulary)).itemsize
+    if SplitCounts.of([shard.counts for shard in shards]) != counts:
+        found = f"shards of {split} that are not its {counts.documents} documents of {counts.tokens} tokens"
+        raise UserError(str(info.folder / RECORD_FILE), found=found, remedy=REMAKE)
+    chosen = np.linspace(0, len(shards) - 1, min(len(shards), CHECKED_SHARDS)).astype(int)
+    for shard in (shards[number] for number in chosen):
+        for suffix in (".bin", ".idx"):
+            file = info.folder / f"{shard.name}{suffix}"
+            if not file.is_file():
+                raise UserError(str(file), found="no such file", remedy=REMAKE)
+        ids, tokens = info.folder / f"{shard.name}.bin", shard.counts.tokens
+        if (size := ids.stat().st_size) != tokens * item_size:
+            found = f"{size} bytes where {tokens} tokens take {tokens * item_size}: a damaged copy"
+            raise UserError(str(ids), found=found, remedy=f"copy it again, or {REMAKE}")
+    if info.clips is not None:
+        table = info.clip_table(split)
+        for number in chosen:
+            table.check(int(number))
+    info.targets(split)
 
 
 def finished_corpus(folder: Path | str, vocabulary: Vocabulary) -> CorpusInfo | None:
@@ -236,28 +259,6 @@ class _BothCounts(NamedTuple):
     transcripts: SplitCounts
 
 
-class _CountedDocuments:
-    """Documents written one after the other, and their counts."""
-
-    def __init__(self, vocabulary: Vocabulary, add: Callable[[npt.NDArray[np.integer]], None]) -> None:
-        self.vocabulary, self.write = vocabulary, add
-        self.count = self.text = self.speech = self.longest = 0
-
-    def add(self, ids: npt.NDArray[np.integer]) -> None:
-        """Write one."""
-        assert len(ids) and ids[-1] == self.vocabulary.eos, "a document ends with EOS"
-        assert ids.min() >= 0 and ids.max() < self.vocabulary.size, "an id outside the vocabulary"
-        self.write(ids)
-        spoken = int(self.vocabulary.is_speech(ids).sum())
-        self.count, self.speech, self.text = self.count + 1, self.speech + spoken, self.text + len(ids) - spoken
-        self.longest = max(self.longest, len(ids))
-
-    @property
-    def counts(self) -> SplitCounts:
-        """Of those written."""
-        return SplitCounts(documents=self.count, text_tokens=self.text, speech_tokens=self.speech, longest=self.longest)
-
-
 def _write_split(
     prefix: Path,
     vocabulary: Vocabulary,
@@ -269,12 +270,11 @@ def _write_split(
 ) -> _BothCounts:
     read, target_file = prefix.parent / TRANSCRIPTS / prefix.name, Path(f"{prefix}{TARGETS}")
     with (
-        write_indexed(prefix, id_type(vocabulary)) as add,
-        write_indexed(read, id_type(vocabulary)) if has_transcripts else nullcontext(lambda _: None) as add_transcript,
-        writer.split(prefix.name) if writer else nullcontext() as clips,
+        write_documents(prefix, vocabulary) as written,
+        write_documents(read, vocabulary) if has_transcripts else nullcontext() as transcripts,
+        writer.table(prefix, prefix.name) if writer else nullcontext() as clips,
         growing_array(target_file, np.dtype("<i8"), (2,)) if has_targets else nullcontext() as target_table,
     ):
-        written, transcripts = _CountedDocuments(vocabulary, add), _CountedDocuments(vocabulary, add_transcript)
         for document in documents:
             whole = (
                 document
@@ -290,15 +290,12 @@ def _write_split(
             written.add(ids)
             if target_table is not None:
                 target_table.append(np.array([targets], dtype="<i8"))
-            if transcript is not None:
+            if transcript is not None and transcripts is not None:
                 _check_targets(whole, vocabulary, f"{prefix} document {written.count - 1}")
                 transcripts.add(transcript)
     if not written.count:  # an empty file cannot be mapped into memory
         target_file.unlink(missing_ok=True)
-        for empty in (prefix, read) if has_transcripts else (prefix,):
-            Path(f"{empty}.bin").unlink()
-            Path(f"{empty}.idx").unlink()
-    return _BothCounts(written.counts, transcripts.counts)
+    return _BothCounts(written.counts, transcripts.counts if transcripts is not None else SplitCounts.of([]))
 
 
 def _check_targets(document: ClipDocument, vocabulary: Vocabulary, where: str) -> None:

@@ -113,7 +113,8 @@ def clip_counts(corpus: CorpusInfo, found: CorpusStatistics, split: str) -> dict
     assert record is not None
     seconds = found.total.speech_tokens * record.stride / record.positions_per_second
     about = {name: value for name, value in asdict(record).items() if name != "shards"}
-    return about | {"clips": len(corpus.clip_table(split).spans), "shards": len(record.shards), "hours": seconds / 3600}
+    table = corpus.clip_table(split)
+    return about | {"clips": table.num_clips, "shards": table.num_files, "hours": seconds / 3600}
 
 
 def show_counts(console: Console, corpus: CorpusInfo, found: CorpusStatistics, split: str) -> None:

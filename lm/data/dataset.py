@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -37,10 +37,10 @@ from runtime.errors import UserError
 
 from .clip_batches import NO_CLIPS, ClipCollation, ClipReader, CollatedClips, DocumentSlice, SampleClips
 from .corpora import TRANSCRIPTS, CorpusInfo
-from .indexed import open_indexed
 from .loss_mask import Loss, beginning_of, is_of_speech, loss_mask
 from .model_inputs import document_boundaries
 from .packing import best_fit
+from .shards import ShardedDocuments
 from .vocabulary import Vocabulary
 
 PADDING = -1  # document number of padding
@@ -51,9 +51,15 @@ CountClips = Callable[[int, Sequence[UserError]], None]
 
 @dataclass
 class SampleConfig(GPTDatasetConfig):
-    """megatron-core's config and what our samples need besides."""
+    """megatron-core's config and what our samples need besides.
+
+    Attributes:
+        vocabulary: of the ids.
+        documents: path of a split (`CorpusInfo.prefix`) -> its documents, in place of an `IndexedDataset`.
+    """
 
     vocabulary: Vocabulary | None = None
+    documents: Mapping[str, ShardedDocuments] = field(default_factory=dict)
 
 
 class BuilderTokenizer:
@@ -81,6 +87,16 @@ class PackedDataset(GPTDataset):
     loss: Loss = "all"
     clips: ClipReader | None = None
     targets: Row | None = None
+
+    @staticmethod
+    def build_low_level_dataset(dataset_path: str, config: GPTDatasetConfig) -> Any:
+        """The documents of all shards, laid end to end."""
+        return cast(SampleConfig, config).documents[dataset_path]
+
+    @staticmethod
+    def numel_low_level_dataset(low_level_dataset: Any) -> int:
+        """Documents of all shards."""
+        return len(low_level_dataset)
 
     def __getitem__(self, index: int | None) -> dict[str, Any]:
         """Sample ``index``; None gives one that only fills a batch (its loss mask is 0)."""
@@ -146,7 +162,7 @@ class PackedDataset(GPTDataset):
         for position in range(first, int(last) + 1):
             document = int(self.document_index[position])
             start = int(first_offset) if position == first else 0
-            length = int(self.dataset.sequence_lengths[document])
+            length = self.dataset.length(document)
             stop = min(length, int(last_offset) + 1) if position == last else length
             yield DocumentSlice(document, start, stop)
 
@@ -177,7 +193,7 @@ class BestFitDataset(PackedDataset):
 
     def _pack(self) -> tuple[Row, Row, Row]:
         capacity = self.config.sequence_length + 1
-        lengths = np.minimum(self.document_lengths[self.indices], capacity)
+        lengths = np.minimum(self.document_lengths()[self.indices], capacity)
         packed = best_fit(lengths, capacity)
         num_sequences = len(packed.starts) - 1
         num_samples = self.num_samples or num_sequences
@@ -190,9 +206,12 @@ class BestFitDataset(PackedDataset):
         sequence = int(self.shuffle_index[index])
         for position in range(int(self.sample_index[sequence]), int(self.sample_index[sequence + 1])):
             document = int(self.document_index[position])
-            yield DocumentSlice(document, 0, min(int(self.document_lengths[document]), self.config.sequence_length + 1))
+            yield DocumentSlice(document, 0, min(self.document_length(document), self.config.sequence_length + 1))
 
-    @property
+    def document_length(self, document: int) -> int:
+        """Positions that a document takes, whole."""
+        return cast(int, self.dataset.length(document))
+
     def document_lengths(self) -> Row:
         """Positions that each document of the split takes, whole."""
         return cast(Row, self.dataset.sequence_lengths)
@@ -209,15 +228,18 @@ class TranscriptDataset(BestFitDataset):
     """
 
     @cached_property
-    def transcripts(self) -> Any:
-        """Megatron's `IndexedDataset` of the transcripts."""
+    def transcripts(self) -> ShardedDocuments:
+        """The same documents with transcripts."""
         prefix = Path(self.dataset_path)
-        return open_indexed(str(prefix.parent / TRANSCRIPTS / prefix.name))
+        return cast(SampleConfig, self.config).documents[str(prefix.parent / TRANSCRIPTS / prefix.name)]
 
-    @cached_property
+    def document_length(self, document: int) -> int:
+        """The longer one's."""
+        return max(self.dataset.length(document), self.transcripts.length(document))
+
     def document_lengths(self) -> Row:
         """The longer one's."""
-        return np.maximum(self.dataset.sequence_lengths, self.transcripts.sequence_lengths)
+        return cast(Row, np.maximum(self.dataset.sequence_lengths, self.transcripts.sequence_lengths))
 
     def __getitem__(self, index: int | None) -> dict[str, Any]:
         """See `PackedDataset`."""
@@ -287,7 +309,8 @@ def build_training_data(
     """
     used = [name for name in corpora if weights.get(name, 0.0) > 0]
     blend = [corpora[name].prefix("train") for name in used], [float(weights[name]) for name in used]
-    config = _config([blend, None, None], vocabulary, sequence_length, seed, cache)
+    documents = _documents([corpora[name] for name in used], "train")
+    config = _config([blend, None, None], documents, vocabulary, sequence_length, seed, cache)
     built = _build(config, packing, [num_samples, 0, 0])[0]
     # The same documents may be there twice, with another loss each: the blend's order tells them apart.
     for name, dataset in zip(used, getattr(built, "datasets", [built]), strict=True):
@@ -309,7 +332,7 @@ def build_validation_data(
 ) -> PackedDataset:
     """The whole validation split of one corpus, once; the last sequence is padded."""
     blend = [corpus.prefix("valid")], None
-    config = _config([None, blend, None], vocabulary, sequence_length, seed, cache)
+    config = _config([None, blend, None], _documents([corpus], "valid"), vocabulary, sequence_length, seed, cache)
     built = cast(PackedDataset, _build(config, packing, [0, None, 0])[1])
     built.loss, built.clips, built.targets = loss, clips, corpus.targets("valid")
     return built
@@ -349,7 +372,20 @@ def finish_cache(cache: Path) -> None:
     write_text(cache / "complete", "")
 
 
-def _config(blends: list[Any], vocabulary: Vocabulary, sequence_length: int, seed: int, cache: Path) -> SampleConfig:
+def _documents(corpora: Sequence[CorpusInfo], split: str) -> dict[str, ShardedDocuments]:
+    """The documents of corpora and of their transcripts, by the names under which the builder asks for them."""
+    both = [one for corpus in corpora for one in (corpus, corpus.transcripts) if one is not None]
+    return {one.prefix(split): one.documents(split) for one in both}
+
+
+def _config(
+    blends: list[Any],
+    documents: Mapping[str, ShardedDocuments],
+    vocabulary: Vocabulary,
+    sequence_length: int,
+    seed: int,
+    cache: Path,
+) -> SampleConfig:
     return SampleConfig(
         random_seed=seed,
         sequence_length=sequence_length,
@@ -363,6 +399,7 @@ def _config(blends: list[Any], vocabulary: Vocabulary, sequence_length: int, see
         drop_last_partial_validation_sequence=False,
         mid_level_dataset_surplus=0.05,
         vocabulary=vocabulary,
+        documents=documents,
     )
 
 

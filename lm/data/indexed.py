@@ -7,35 +7,30 @@
           length of each document                      int32 (N,)
           its place in .bin, in bytes                  int64 (N,)
           number of its first sequence, and N          int64 (N + 1,), documents are of one sequence each
-
-Many workers write shards: ids, and lengths as plain int32 (``.len``). Merging copies the ids as they are and writes the
-index from the lengths, shard by shard in bounded memory; Megatron's own ``add_index`` runs the garbage collector for
-each shard and holds all in Python lists.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-import warnings
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from runtime.errors import UserError
+
 from .vocabulary import Vocabulary
 
 IdType = type[np.uint16] | type[np.int32]
-Lengths = npt.NDArray[np.int32]
 AddDocument = Callable[[npt.NDArray[np.integer]], None]
 HEADER = b"MMIDIDX\x00\x00"
 VERSION = 1
 TYPE_CODES: dict[IdType, int] = {np.uint16: 8, np.int32: 4}
-COPIED = 1 << 26  # bytes at a time
+INDEX_START = struct.Struct("<9sQBQQ")
+REMEDY = "copy it again, or make the corpus again (lm.prepare, text2token.pack)"
 
 
 def id_type(vocabulary: Vocabulary) -> IdType:
@@ -43,12 +38,47 @@ def id_type(vocabulary: Vocabulary) -> IdType:
     return np.uint16 if vocabulary.size < 65500 else np.int32  # DType.optimal_dtype's rule
 
 
-def open_indexed(prefix: Path | str) -> Any:
-    """megatron-core's `IndexedDataset` of ``<prefix>.bin``; its import warns that Apex is missing, which is no harm."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from megatron.core.datasets.indexed_dataset import IndexedDataset
-    return IndexedDataset(str(prefix))
+class IndexedFile:
+    """Memory-mapped documents of one ``.bin``/``.idx`` pair that holds at least one.
+
+    Args:
+        prefix: of the two files.
+
+    Attributes:
+        lengths: ids of each document, int32 (N,).
+
+    Raises:
+        UserError: files that are missing, torn or no index of ids.
+    """
+
+    def __init__(self, prefix: Path | str) -> None:
+        index, ids = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
+        try:
+            content = np.memmap(index, dtype=np.uint8, mode="r")
+            header, version, code, count, _ = INDEX_START.unpack(bytes(content[: INDEX_START.size]))
+            types = {code: type for type, code in TYPE_CODES.items()}
+            if header != HEADER or version != VERSION or len(content) != INDEX_START.size + 20 * count + 8:
+                raise ValueError("not a whole index of ids")
+            lengths_end = INDEX_START.size + 4 * count
+            self.lengths: npt.NDArray[np.int32] = content[INDEX_START.size : lengths_end].view(np.int32)
+            self._places = content[lengths_end : lengths_end + 8 * count].view(np.int64)
+            self._ids = np.memmap(ids, dtype=types[code], mode="r")
+        except FileNotFoundError as error:
+            raise UserError(str(error.filename), found="no such file", remedy=REMEDY) from error
+        except (OSError, ValueError, KeyError, struct.error) as error:
+            raise UserError(str(index), found=f"cannot be read ({error})", remedy=REMEDY) from error
+        end = int(self._places[-1]) // self._ids.itemsize + int(self.lengths[-1])
+        if end != len(self._ids):
+            raise UserError(str(ids), found=f"{len(self._ids)} ids where the index has {end}", remedy=REMEDY)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def read(self, number: int, offset: int = 0, length: int | None = None) -> npt.NDArray[np.integer]:
+        """``length`` ids of a document from ``offset`` on; by default all that are left. A view of the file."""
+        count = int(self.lengths[number]) - offset if length is None else length
+        start = int(self._places[number]) // self._ids.itemsize + offset
+        return self._ids[start : start + count]
 
 
 @contextmanager
@@ -64,80 +94,14 @@ def write_indexed(prefix: Path | str, type: IdType) -> Iterator[AddDocument]:
             lengths.append(len(document))
 
         yield add
-    write_index(Path(f"{prefix}.idx"), lambda: iter([np.frombuffer(lengths, dtype=np.int32)]), type)
+    _write_index(Path(f"{prefix}.idx"), np.frombuffer(lengths, dtype=np.int32), type)
 
 
-@contextmanager
-def write_shard(ids: Path, lengths: Path, type: IdType) -> Iterator[AddDocument]:
-    """Write a shard; yields the function that adds a document, a row of ids."""
-    with ids.open("wb") as id_file, lengths.open("wb") as length_file:
-
-        def add(document: npt.NDArray[np.integer]) -> None:
-            id_file.write(document.astype(type).tobytes())
-            length_file.write(np.int32(len(document)).tobytes())
-
-        yield add
-
-
-def merge_shards(
-    prefix: Path, shards: Sequence[tuple[Path, Path]], type: IdType, report: Callable[[], None] = lambda: None
-) -> None:
-    """Write ``<prefix>.bin`` and ``<prefix>.idx``: the documents of all shards (ids, lengths), in their order.
-
-    Args:
-        prefix: of the dataset.
-        shards: files of ids and of lengths.
-        type: of the ids.
-        report: called after each shard.
-    """
-    with Path(f"{prefix}.bin").open("wb") as whole:
-        for ids, _ in shards:
-            with ids.open("rb") as part:
-                _append(part, whole)
-            report()
-    write_index(Path(f"{prefix}.idx"), lambda: (np.fromfile(file, dtype=np.int32) for _, file in shards), type)
-
-
-def write_index(path: Path, lengths: Callable[[], Iterator[Lengths]], type: IdType) -> None:
-    """Write an index.
-
-    Args:
-        path: of the ``.idx`` file.
-        lengths: the documents' lengths piece by piece; called once for each column of the index.
-        type: of the ids.
-    """
-    count = sum(len(piece) for piece in lengths())
+def _write_index(path: Path, lengths: npt.NDArray[np.int32], type: IdType) -> None:
+    count = len(lengths)
+    ends = np.cumsum(lengths, dtype=np.int64) * np.dtype(type).itemsize
     with path.open("wb") as index:
-        index.write(HEADER + struct.pack("<QBQQ", VERSION, TYPE_CODES[type], count, count + 1))
-        for piece in lengths():
-            index.write(piece.tobytes())
-        place = 0
-        for piece in lengths():
-            ends = place + np.cumsum(piece, dtype=np.int64) * np.dtype(type).itemsize
-            index.write(np.concatenate([[place], ends])[:-1].astype(np.int64).tobytes())
-            place = int(ends[-1]) if len(ends) else place
-        first = 0
-        for piece in lengths():
-            index.write(np.arange(first, first + len(piece), dtype=np.int64).tobytes())
-            first += len(piece)
-        index.write(np.int64(count).tobytes())
-
-
-def _append(part: IO[bytes], whole: IO[bytes]) -> None:
-    """Append a file, in the kernel where it can."""
-    whole.flush()
-    left, place = os.fstat(part.fileno()).st_size, 0
-    while left:
-        moved = _copy(part, whole, min(left, COPIED), place)
-        left, place = left - moved, place + moved
-
-
-def _copy(part: IO[bytes], whole: IO[bytes], count: int, place: int) -> int:
-    try:
-        return os.copy_file_range(part.fileno(), whole.fileno(), count, offset_src=place)
-    except (AttributeError, OSError):  # not Linux, or file systems between which the kernel does not copy
-        part.seek(place)
-        block = part.read(count)
-        whole.write(block)
-        whole.flush()
-        return len(block)
+        index.write(INDEX_START.pack(HEADER, VERSION, TYPE_CODES[type], count, count + 1))
+        index.write(lengths.tobytes())
+        index.write((ends - lengths.astype(np.int64) * np.dtype(type).itemsize).tobytes())
+        index.write(np.arange(count + 1, dtype=np.int64).tobytes())

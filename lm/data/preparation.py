@@ -1,53 +1,85 @@
-"""LM corpora from tokenised speech, from clips of speech, and from texts: the formats text, speech, asr and tts."""
+"""LM corpora from tokenised speech, from clips of speech, and from texts: the formats text, speech, asr and tts.
+
+Each format is a bulk job whose units write the shards of the corpus (`lm.data.corpus_job`), in worker processes here or
+on a cluster.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from corpus.clip_job import ClipJob
-from corpus.manifest import BadRecord, check_bad_share, list_bad_records
-from corpus.text.spoken_form import in_words
-from corpus.tokens import TokenisedUtterance, read_tokens
+from corpus.manifest import BadRecord
+from runtime.artefact import atomic_path
+from runtime.bulk.job import UnitFolder
+from runtime.bulk.launch import run_job
+from runtime.bulk.unit_list import UNITS_FILE
+from runtime.bulk.workers import ConfiguredWork, check_failed
 from runtime.errors import UserError
 from runtime.stage import Run
 
-from .clip_source import SourceOptions, TranscribedClips
-from .clips import ClipDocument, ClipRecord
-from .corpora import CorpusInfo, finished_corpus, write_corpus
-from .formats import asr_document, speech_document, text_document, tts_document
+from .clip_source import reason_of
+from .corpora import SPLITS, CorpusInfo, finished_corpus
+from .corpus_job import finish_corpus
 from .preparation_config import LmPrepareConfig
-from .readers import iterate_texts, split_path
+from .text_files import BROKEN_REMEDY
+from .unit_preparation import num_files, open_preparer, open_source, plan_units
+from .vector_clips import absolute_vectors
 from .vector_config import VECTORS
-from .vocabulary import Ids, Vocabulary
+from .vocabulary import Vocabulary
+
+EARLY = 100_000  # records from which on a job ends as soon as too many are bad
+MANIFEST_FILE = "bad_lines.jsonl"  # of a corpus's folder: bad lines of the manifests that its clips were searched in
 
 
-class DocumentSource(Protocol):
-    """The documents of one format; records that are left out are noted as the documents are drawn.
+@dataclass
+class PreparedTotals:
+    """Sums over the units of one split of a corpus.
 
     Attributes:
+        records: number of all records.
+        bad: number of those left out.
+        broken: number of files that could not be read.
+        first_bad: the first record left out.
+        first_broken: the first broken file.
         left_out: reason -> number of records.
-        bad: the records.
     """
 
-    left_out: Counter[str]
-    bad: list[BadRecord]
+    records: int = 0
+    bad: int = 0
+    broken: int = 0
+    first_bad: BadRecord | None = None
+    first_broken: BadRecord | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def paths(self) -> list[str]:
-        """The files or folders that are read."""
-        ...
+    def add(self, result: dict[str, Any]) -> None:
+        """Add the result of a unit."""
+        self.records += result["records"]
+        self.bad += len(result["bad"])
+        self.broken += len(result["broken"])
+        self.left_out.update(result["left_out"])
+        if result["bad"] and self.first_bad is None:
+            self.first_bad = BadRecord(*result["bad"][0])
+        if result["broken"] and self.first_broken is None:
+            self.first_broken = BadRecord(*result["broken"][0])
 
-    @property
-    def clips(self) -> ClipRecord | None:
-        """Of documents with clips; None where there are none."""
-        ...
-
-    def documents(self, split: str) -> Iterator[Ids] | Iterator[ClipDocument]:
-        """Documents of ``train`` or ``valid``; raises a `UserError` at the end if too many had to be left out."""
-        ...
+    def check(self, max_bad_share: float, files: int) -> None:
+        """Raise a `UserError` that names the first bad record or broken file if they are too many."""
+        if self.first_bad is not None and self.bad > max_bad_share * self.records:
+            found = f"{self.first_bad.reason}; {self.bad} of {self.records} records are bad"
+            remedy = f"correct the records, or raise max_bad_share={max_bad_share}: what was written is kept"
+            raise UserError(self.first_bad.place, found=found, remedy=remedy)
+        if self.first_broken is not None and self.broken > max_bad_share * files:
+            found = f"{self.first_broken.reason}; {self.broken} of {files} files cannot be read"
+            remedy = f"{BROKEN_REMEDY}, or raise max_bad_share={max_bad_share}: what was written is kept"
+            raise UserError(self.first_broken.place, found=found, remedy=remedy)
 
 
 def prepare_corpora(config: LmPrepareConfig, run: Run) -> dict[str, Any]:
@@ -58,37 +90,84 @@ def prepare_corpora(config: LmPrepareConfig, run: Run) -> dict[str, Any]:
     vocabulary = Vocabulary.from_pretrained(config.vocabulary)
     search = ClipJob(run.folder / "clips", config, run, max_seconds=config.vectors.max_seconds)
     metrics: dict[str, Any] = {}
-    bad: list[BadRecord] = []
-    with run.progress(len(config.formats), "corpora", unit="corpus") as bar:
-        for format in config.formats:
-            info = finished_corpus(run.folder / format, vocabulary)
-            if info is None:
-                source = open_source(config, format, vocabulary, search)
-                train, valid = source.documents("train"), source.documents("valid")
-                provenance = {"stage": "lm.prepare", "sources": source.paths, "left_out": source.left_out}
-                folder = run.folder / format
-                try:
-                    info = write_corpus(folder, format, vocabulary, train, valid, provenance, clips=source.clips)
-                finally:  # where they are too many, above all
-                    bad += source.bad
-                    list_bad_records(run.folder, bad)
-            metrics |= corpus_metrics(info)
-            bar.update()
+    for format in config.formats:
+        folder = run.folder / format
+        info = finished_corpus(folder, vocabulary)
+        if info is None:
+            try:
+                info = prepare_corpus(config, format, vocabulary, search, run)
+            finally:  # where they are too many, above all
+                list_left_out(run.folder, [run.folder / one for one in config.formats])
+        metrics |= corpus_metrics(info)
     search.tidy()
     return metrics
 
 
-def open_source(config: LmPrepareConfig, format: str, vocabulary: Vocabulary, search: ClipJob) -> DocumentSource:
-    """The documents of a format: of texts, of speech tokens, or of clips, which ``search`` finds."""
+def prepare_corpus(
+    config: LmPrepareConfig, format: str, vocabulary: Vocabulary, search: ClipJob, run: Run
+) -> CorpusInfo:
+    """Write the corpus of one format.
+
+    Raises:
+        UserError: too many bad records, broken files or failed units, or no document.
+    """
+    source = open_source(config, format, vocabulary)  # mistakes: before the job
+    job = _open_job(config, format, search, run)
+    work = ConfiguredWork(absolute(config), open_preparer)
+    made = PreparedTotals()  # by this call
+    with run.progress(len(job.units), f"corpus {format}", start=job.num_done(), unit="unit") as bar:
+        for record in run_job(job, work, config.bulk, processes=config.processes):
+            made.add(record.result)
+            if made.bad > config.max_bad_share * max(made.records, EARLY):
+                break  # the workers are stopped before the error is raised
+            bar.update()
+    totals = {split: PreparedTotals() for split in SPLITS}
+    for split, bad in _manifest_lines(job.root):
+        totals[split].add({"records": 1, "bad": [bad], "broken": [], "left_out": {reason_of(bad[1]): 1}})
+    for unit, record in job.records():
+        totals[unit.work["split"]].add(record.result)
+    for split, own in totals.items():
+        own.check(config.max_bad_share, num_files(unit for unit in job.units if unit.work["split"] == split))
+    check_failed(job, config.bulk.max_failed_share)
+    provenance = {
+        "stage": "lm.prepare",
+        "sources": sources(config, format),
+        "left_out": sum((own.left_out for own in totals.values()), Counter[str]()),
+        "broken_files": sum(own.broken for own in totals.values()),
+        "failed_units": len(job.failed_names()),
+    }
+    return finish_corpus(job, format, vocabulary, provenance, source.clips)
+
+
+def _open_job(config: LmPrepareConfig, format: str, search: ClipJob, run: Run) -> UnitFolder:
+    """The job of a format, planned if no earlier call has planned it."""
+    folder = run.folder / format
+    if (folder / UNITS_FILE).exists():
+        return UnitFolder(folder, config.bulk.lease_seconds)
+    found: dict[str, list[Path]] = {}
+    if config.speech == VECTORS and config.corpus and format != "text":
+        kinds, bad = config.kinds.get(format, ()), list[list[str]]()
+        for split in SPLITS:
+            if name := config.source_split(split):
+                clips = search.search_split(Path(config.corpus), name, kinds=kinds, max_bad_share=config.max_bad_share)
+                found[split] = clips.files
+                bad += [[split, one.place, one.reason] for one in clips.bad]
+        with atomic_path(folder / MANIFEST_FILE) as temporary:
+            temporary.write_text("".join(json.dumps(one) + "\n" for one in bad), encoding="utf-8")
+    return UnitFolder.create(folder, plan_units(config, format, found), config.bulk.lease_seconds)
+
+
+def absolute(config: LmPrepareConfig) -> LmPrepareConfig:
+    """The options of a worker, which may start in another folder."""
+    vectors = absolute_vectors(config.vectors)
+    return dataclasses.replace(config, vocabulary=str(Path(config.vocabulary).absolute()), vectors=vectors)
+
+
+def sources(config: LmPrepareConfig, format: str) -> list[str]:
+    """The files or folders that a format is made of."""
     if format == "text":
-        texts = {"train": config.texts, "valid": config.texts_heldout}
-        return TextSource(texts, vocabulary, config.max_bad_share)
-    splits = {"train": config.train_split, "valid": config.valid_split}
-    is_spoken = {"tts": config.spoken_tts, "asr": config.spoken_asr}.get(format, False)
-    options = SourceOptions(config.kinds.get(format, ()), is_spoken, config.max_bad_share)
-    if config.speech == VECTORS:
-        return TranscribedClips(config.vectors, config.corpus, splits, vocabulary, search, options)
-    return SpeechSource(format, config.tokens, splits, vocabulary, options)
+        return [config.texts, config.texts_heldout]
+    return [config.tokens or config.corpus or config.vectors.features]
 
 
 def corpus_metrics(info: CorpusInfo) -> dict[str, Any]:
@@ -103,98 +182,22 @@ def corpus_metrics(info: CorpusInfo) -> dict[str, Any]:
     }
 
 
-class TextSource:
-    """Documents of texts; see `DocumentSource`."""
-
-    clips = None
-
-    def __init__(self, texts: Mapping[str, str], vocabulary: Vocabulary, max_bad_share: float) -> None:
-        self.texts, self.vocabulary, self.max_bad_share = texts, vocabulary, max_bad_share
-        self.left_out: Counter[str] = Counter()
-        self.bad: list[BadRecord] = []
-
-    @property
-    def paths(self) -> list[str]:
-        """Training and held-out texts."""
-        return [self.texts["train"], self.texts["valid"]]
-
-    def documents(self, split: str) -> Iterator[Ids]:
-        """A document for each text."""
-        path, bad, count = self.texts[split], list[BadRecord](), 0
-        for text in iterate_texts(path) if path else ():
-            count += 1
-            if isinstance(text, BadRecord):
-                bad.append(text)
-                self.left_out["bad line"] += 1
-            else:
-                yield text_document(text.text, self.vocabulary)
-        self.bad += bad
-        check_bad_share(bad, count, self.max_bad_share)
+def list_left_out(out: Path, jobs: Iterable[Path]) -> None:
+    """Write ``bad_records.jsonl``: place and reason of each record that was left out, and of each broken file."""
+    with atomic_path(out / "bad_records.jsonl") as temporary, temporary.open("w", encoding="utf-8") as lines:
+        for folder in jobs:
+            lines.writelines(_line(*bad) for _, bad in _manifest_lines(folder))
+            if (folder / UNITS_FILE).exists():
+                for _, record in UnitFolder(folder).records():
+                    lines.writelines(_line(*bad) for bad in record.result["bad"] + record.result["broken"])
 
 
-class SpeechSource:
-    """Documents of one format of tokenised utterances; see `DocumentSource`."""
+def _manifest_lines(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Split, and place and reason, of the bad lines of manifests."""
+    with suppress(FileNotFoundError), (folder / MANIFEST_FILE).open(encoding="utf-8") as lines:
+        for split, *bad in map(json.loads, lines):
+            yield split, bad
 
-    clips = None
 
-    def __init__(
-        self,
-        format: str,
-        tokens: str,
-        splits: Mapping[str, str],
-        vocabulary: Vocabulary,
-        options: SourceOptions,
-    ) -> None:
-        self.format, self.tokens, self.splits, self.vocabulary = format, tokens, splits, vocabulary
-        self.kinds, self.is_spoken, self.max_bad_share = options
-        self.left_out: Counter[str] = Counter()
-        self.bad: list[BadRecord] = []
-
-    @property
-    def paths(self) -> list[str]:
-        """The encode folder."""
-        return [self.tokens]
-
-    def documents(self, split: str) -> Iterator[Ids]:
-        """A document for each utterance that can be used, part after part."""
-        path = split_path(self.tokens, self.splits[split])
-        count, left_out = 0, Counter[str]()
-        for item in self._utterances(path):
-            count += 1
-            reason = self._reason_to_leave_out(item)
-            if reason:
-                left_out[reason] += 1
-                self.bad.append(BadRecord(f"{path}, {item.id}", reason))
-            else:
-                yield self._document(item)
-        self.left_out += left_out
-        num_left_out = sum(left_out.values())
-        if num_left_out > self.max_bad_share * max(count, 1):
-            reason = left_out.most_common(1)[0][0]
-            found = f"{num_left_out} of {count} utterances cannot be used for {self.format}, most for: {reason}"
-            remedy = f"repair them, or raise max_bad_share={self.max_bad_share}"
-            raise UserError(str(path), found=found, remedy=remedy)
-
-    def _utterances(self, path: Path) -> Iterator[TokenisedUtterance]:
-        """The utterances of the wanted kinds."""
-        for part in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
-            speech = read_tokens(part)
-            self.vocabulary.check_speech_tokenizer(speech.tokenizer, str(part))
-            yield from (item for item in speech.items if not self.kinds or item.kind in self.kinds)
-
-    def _reason_to_leave_out(self, item: TokenisedUtterance) -> str:
-        if not len(item.tokens):
-            return "no tokens"
-        if self.format != "speech" and not item.text.strip():
-            return "no transcript"
-        if self.format == "tts" and item.speaker not in self.vocabulary.speakers:
-            return "a speaker without a tag in the vocabulary"
-        return ""
-
-    def _document(self, item: TokenisedUtterance) -> Ids:
-        if self.format == "speech":
-            return speech_document(item.tokens, self.vocabulary)
-        text = in_words(item.text) if self.is_spoken else item.text
-        if self.format == "asr":
-            return asr_document(item.tokens, text, self.vocabulary)
-        return tts_document(text, item.tokens, item.speaker, self.vocabulary)
+def _line(place: str, reason: str) -> str:
+    return json.dumps({"place": place, "reason": reason}, ensure_ascii=False) + "\n"

@@ -25,8 +25,10 @@ class LmPrepareConfig(ClipJobConfig, StageConfig):
         corpus: folder of a speech corpus, for vectors of audio: NeMo manifests, or folders of lhotse's Shar or NeMo's
             tars.
         vectors: the encoder, or its stored features (speech=vectors).
-        texts: JSON lines {"id", "text"} for training, or a folder of such files (needed for text).
+        texts: for training, JSON lines {"id", "text"} (.jsonl, .jsonl.gz, .jsonl.zst), Parquet, a folder of such files,
+            or a URL that fsspec reaches (needed for text).
         texts_heldout: the same, held out ("" = no held-out split for text).
+        text_column: name of the texts' column or field.
         formats: which corpora to make, of text, speech, asr, tts.
         train_split: name of the split of tokens (or of the speech corpus) to train on.
         valid_split: name of the held-out split; its speakers should be among the training ones.
@@ -35,7 +37,9 @@ class LmPrepareConfig(ClipJobConfig, StageConfig):
             text-to-token model gets are.
         spoken_asr: write those of asr out, too; else the model learns to write what it hears as the transcripts do.
         max_bad_share: share of bad lines in texts, or of utterances that cannot be used, that is tolerated; they are
-            listed in ``<out>/bad_records.jsonl``.
+            listed in ``<out>/bad_records.jsonl``. Also the share of files of texts that may be broken.
+        unit_megabytes: text, or tokenised speech, of a unit of work, whose documents are one shard of the corpus;
+            compressed files of lines are not cut. It changes no document and no order.
     """
 
     vocabulary: str
@@ -45,6 +49,7 @@ class LmPrepareConfig(ClipJobConfig, StageConfig):
     vectors: VectorsConfig = field(default_factory=VectorsConfig, metadata={LATER: True})
     texts: str = ""
     texts_heldout: str = ""
+    text_column: str = option("text", is_later=True)
     formats: list[str] = option(list(PREPARED), one_of=PREPARED)
     train_split: str = "train"
     valid_split: str = "heldout_sentence"
@@ -52,6 +57,7 @@ class LmPrepareConfig(ClipJobConfig, StageConfig):
     spoken_tts: bool = option(True, is_later=True)
     spoken_asr: bool = option(False, is_later=True)
     max_bad_share: float = option(0.01, at_least=0, at_most=1)
+    unit_megabytes: float = option(64.0, above=0, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,3 +83,15 @@ class LmPrepareConfig(ClipJobConfig, StageConfig):
             is_heard = bool(self.vectors.encoder)
             needed = "vectors.encoder hears it, vectors.features has no need of it"
             check_option(bool(self.corpus) == is_heard, "corpus", self.corpus, needed)
+
+    def source_of_texts(self, split: str) -> str:
+        """Where the texts of ``train`` or ``valid`` are."""
+        return self.texts if split == "train" else self.texts_heldout
+
+    def source_split(self, split: str) -> str:
+        """Name of the split of speech that ``train`` or ``valid`` is made of."""
+        return self.train_split if split == "train" else self.valid_split
+
+    def is_spoken(self, format: str) -> bool:
+        """Whether transcripts of a format are written out in words."""
+        return {"tts": self.spoken_tts, "asr": self.spoken_asr}.get(format, False)

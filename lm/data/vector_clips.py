@@ -6,6 +6,7 @@ stride and rounded up; it is fixed when a corpus is written (`lm.data.clips`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +112,12 @@ class StoredClips:
 def open_clips(config: VectorsConfig, vocabulary: Vocabulary) -> EncodedClips | StoredClips:
     """The clips of the options: of stored vectors where ``features`` are named, else of recordings."""
     return StoredClips(config, vocabulary) if config.features else EncodedClips(config, vocabulary)
+
+
+def absolute_vectors(config: VectorsConfig) -> VectorsConfig:
+    """The options with absolute paths."""
+    encoder, features = (path and str(Path(path).absolute()) for path in (config.encoder, config.features))
+    return replace(config, encoder=encoder, features=features)
 
 
 def vector_span(clip: AudioClip | FeatureClip, record: ClipRecord) -> VectorSpan:

@@ -13,8 +13,9 @@ from corpus.tokens import TokenisedSpeech
 from runtime.artefact import atomic_folder, read_json
 from runtime.stage import Run
 
-from .readers import Texts, read_split, read_texts
+from .readers import read_split
 from .special_tokens import SpecialToken
+from .text_files import Texts, read_texts
 from .text_tokenizers import SETTINGS_FILE, base_eos, read_base_tokenizer, train_bpe
 from .vocabulary import VECTORS, build_vocabulary, read_template
 from .vocabulary_config import VocabularyConfig

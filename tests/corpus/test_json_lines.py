@@ -11,8 +11,7 @@ from chatbot.data.dialogue_files import DialogueFingerprints, read_dialogues
 from chatbot.data.recorded_turns import read_turns
 from corpus.json_lines import numbered_lines, parse_json_line
 from corpus.manifest import BadRecord, read_manifest
-from lm.data.readers import read_texts
-from text2token.texts import Columns, TextReader, cut_file
+from lm.data.text_files import Columns, TextReader, cut_file, read_texts
 
 MARK = b"\xef\xbb\xbf"
 SEPARATED = "one\u2028two\x85three"

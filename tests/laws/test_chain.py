@@ -44,7 +44,7 @@ COMPARED = (
     "corpus/audio",
     "tokens/train.parquet",
     "synthesis",
-    "interleaved/interleaved/train.bin",
+    "interleaved/interleaved/train",
     "tokenizer/artefact/model.safetensors",
     "decoder/artefact/model.safetensors",
     "text2token_model/model/model.safetensors",

@@ -79,12 +79,13 @@ def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
     STAGE.execute(config)
     out = tmp_path / "out"
     before = {path: path.read_bytes() for path in out.rglob("*.bin")}
-    kept = (out / "text/train.bin").stat().st_ino
+    assert len(before) == 8
+    kept = (out / "text/train/unit-000000.bin").stat().st_ino
     (out / "done.json").unlink()
     (out / "asr/corpus.json").unlink()  # as if it had been killed while asr was written
     (out / ".tts.abcd").mkdir()
     STAGE.execute(config)
-    assert (out / "text/train.bin").stat().st_ino == kept
+    assert (out / "text/train/unit-000000.bin").stat().st_ino == kept
     assert not (out / ".tts.abcd").exists()
     assert {path: path.read_bytes() for path in out.rglob("*.bin")} == before
 
@@ -99,7 +100,7 @@ def test_bad_records_are_counted_and_tolerated_up_to_a_share(tmp_path: Path) -> 
     rows = [utterance(number) for number in range(8)]
     rows += [utterance(8, text=" "), utterance(9, speaker="carol"), utterance(10, tokens=np.zeros(0, dtype=np.uint16))]
     inputs = write_inputs(tmp_path, rows)
-    with pytest.raises(UserError, match=r"1 of 11 utterances cannot be used for speech.*no tokens"):
+    with pytest.raises(UserError, match=r"train\.parquet, u10: no tokens; 1 of 11 records are bad"):
         STAGE.execute(LmPrepareConfig(**inputs))
     metrics = STAGE.execute(LmPrepareConfig(**inputs, max_bad_share=0.5))
     found = {name: metrics[f"{name}_documents"] for name in ("speech", "asr", "tts")}

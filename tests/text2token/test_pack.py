@@ -1,16 +1,25 @@
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from lm.data.corpora import open_corpus
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import Vocabulary, build_vocabulary
 from runtime.errors import UserError
+from tests.support.permits import Permits, wait_for
+from tests.support.sabotage import sabotaged
 from text2token import pack
 from text2token.packing.config import PackConfig
 from text2token.synthesis.unit_file import read_unit
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pack_whole(reference: Path, model_folder: Path, name: str, **options: int) -> dict[str, float]:
@@ -24,21 +33,64 @@ def pack_whole(reference: Path, model_folder: Path, name: str, **options: int) -
     return metrics
 
 
-def test_packing_needs_no_particular_workers(reference: Path, model_folder: Path, vocabulary: Vocabulary) -> None:
-    pack_whole(reference, model_folder, "whole")
-    metrics = pack_whole(reference, model_folder, "two", processes=2, unit_files=3)
-    folders = [reference / f"packed-{name}/interleaved" for name in ("whole", "two")]
-    for name in ("train.bin", "train.idx", "valid.bin", "valid.idx"):
-        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
-    records = [json.loads((folder / "corpus.json").read_text()) for folder in folders]
-    costs = [record["provenance"].pop("cost") for record in records]
-    assert records[0] == records[1] and costs[0]["synthesis_tokens"] > 0
+def shards_of(folder: Path) -> dict[str, bytes]:
+    files = sorted(file for file in folder.rglob("unit-*") if file.suffix in (".bin", ".idx"))
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """``corpus.json``, without what tells time."""
+    record: dict[str, Any] = json.loads((folder / "corpus.json").read_text())
+    assert record["provenance"].pop("cost")["synthesis_tokens"] > 0
+    return record
+
+
+def test_packing_needs_no_particular_workers_and_units(
+    reference: Path, model_folder: Path, vocabulary: Vocabulary
+) -> None:
+    metrics = pack_whole(reference, model_folder, "whole")
+    assert pack_whole(reference, model_folder, "two", processes=2, unit_files=3) == metrics
+    whole, two = (reference / f"packed-{name}/interleaved" for name in ("whole", "two"))
+    records = [record_of(folder) for folder in (whole, two)]
+    assert [len(record.pop("shards")["train"]) for record in records] == [1, 4] and records[0] == records[1]
+    for split in ("train", "valid"):
+        one, other = (list(open_corpus(folder, vocabulary).documents(split)) for folder in (whole, two))
+        assert [row.tolist() for row in one] == [row.tolist() for row in other]
     check_corpus(reference, metrics, vocabulary)
     check_bytes(reference, tmp=reference / "by-megatron", vocabulary=vocabulary)
 
 
+def test_three_workers_and_two_kills_change_no_byte(reference: Path, model_folder: Path, tmp_path: Path) -> None:
+    inputs = [f"synthesised={reference / 'whole'}", f"vocabulary={model_folder}", "unit_files=2"]
+    assert pack.STAGE.main([*inputs, f"out={tmp_path / 'unbroken'}"]) == 0
+    unbroken, killed = tmp_path / "unbroken/interleaved", tmp_path / "killed/interleaved"
+    permits, stage = Permits(tmp_path / "permits"), [*inputs, f"out={killed.parent}"]
+    command = sabotaged(f"permits={permits.folder}", "text2token.pack", *stage, "processes=3")
+    permits.give(1)
+    job = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        wait_for(lambda: len(finished_shards(killed)) >= 1)
+        workers = [one for one in psutil.Process(job.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        assert len(workers) == 3
+        workers[2].send_signal(signal.SIGKILL)
+        permits.give(2)
+        wait_for(lambda: len(finished_shards(killed)) >= 3)
+        assert job.poll() is None
+    finally:
+        job.kill()
+        job.wait()
+    kept = {file: file.stat().st_ino for file in finished_shards(killed)}
+    assert pack.STAGE.main(stage) == 0
+    assert shards_of(killed) == shards_of(unbroken) and record_of(killed) == record_of(unbroken)
+    assert len(shards_of(killed)) == 14 and all(file.stat().st_ino == inode for file, inode in kept.items())
+
+
+def finished_shards(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("unit-*.idx") if ".try" not in file.name]
+
+
 def check_bytes(reference: Path, tmp: Path, vocabulary: Vocabulary) -> None:
-    """The merged shards are what Megatron's own builder writes."""
+    """A shard is what one process that writes the documents makes."""
     from lm.data.corpora import write_corpus
     from lm.data.formats import interleaved_document
 
@@ -48,8 +100,10 @@ def check_bytes(reference: Path, tmp: Path, vocabulary: Vocabulary) -> None:
                 yield interleaved_document(document.pieces(), vocabulary)
 
     info = write_corpus(tmp, "interleaved", vocabulary, rows("train"), rows("valid"), {})
-    for name in ("train.bin", "train.idx", "valid.bin", "valid.idx"):
-        assert (tmp / name).read_bytes() == (reference / "packed-whole/interleaved" / name).read_bytes()
+    for name in ("train", "valid"):
+        for suffix in (".bin", ".idx"):
+            shard = reference / f"packed-whole/interleaved/{name}/unit-000000{suffix}"
+            assert (tmp / f"{name}{suffix}").read_bytes() == shard.read_bytes()
     assert info.splits == open_corpus(reference / "packed-whole/interleaved", vocabulary).splits
 
 

@@ -67,7 +67,18 @@ def heard(world: Path) -> CorpusInfo:
 
 
 def corpus_bytes(info: CorpusInfo) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in info.folder.iterdir() if path.suffix in (".bin", ".idx", ".npy")}
+    files = [path for path in info.folder.rglob("unit-*") if path.suffix in (".bin", ".idx", ".npy")]
+    return {str(path.relative_to(info.folder)): path.read_bytes() for path in files}
+
+
+def documents_of(info: CorpusInfo) -> list[Any]:
+    """Ids of each document, and the places of its clips."""
+    return [
+        (ids.tolist(), [(table.shard(int(span["shard"])), span.tolist()[1:]) for span in table.of(number)])
+        for split in ("train", "valid")
+        for table in [info.clip_table(split)]
+        for number, ids in enumerate(info.documents(split))
+    ]
 
 
 def test_text_is_kept_and_each_run_of_positions_is_a_spans_audio(world: Path, heard: CorpusInfo) -> None:
@@ -94,7 +105,8 @@ def test_text_is_kept_and_each_run_of_positions_is_a_spans_audio(world: Path, he
                 assert planned.clip is not None and len(audio) == planned.clip.samples == span["samples"]
                 assert stop - start == -(-encoder.num_positions(len(audio)) // STRIDE)
     assert max(len(one.spans) for one in spoken) > 1
-    assert all(name.startswith("../../aloud/") for name in heard.clips.shards)  # both can be moved together
+    names = json.loads((heard.folder / "train/unit-000000.files.json").read_text())["files"]
+    assert names and all(name.startswith("../../aloud/") for name in names)  # both can be moved together
     card = (heard.folder / "README.md").read_text()
     made = heard.provenance
     assert (
@@ -105,9 +117,11 @@ def test_text_is_kept_and_each_run_of_positions_is_a_spans_audio(world: Path, he
     )
 
 
-def test_the_cut_into_units_changes_no_byte(world: Path, heard: CorpusInfo) -> None:
+def test_the_cut_into_units_changes_no_document(world: Path, heard: CorpusInfo) -> None:
     assert run_pack(world, "one", f"vectors.encoder={world / 'tokenizer'}", "unit_files=1") == 0
-    assert corpus_bytes(opened(world, "one")) == corpus_bytes(heard)
+    cut = opened(world, "one")
+    assert len(cut.shards("train")) == 3 and len(heard.shards("train")) == 1
+    assert documents_of(cut) == documents_of(heard)
 
 
 def test_stored_vectors_have_the_same_ids_and_are_the_encoders(world: Path, heard: CorpusInfo) -> None:
@@ -131,7 +145,7 @@ def test_stored_vectors_have_the_same_ids_and_are_the_encoders(world: Path, hear
 def test_a_smaller_ratio_takes_clips_out(world: Path, heard: CorpusInfo) -> None:
     assert run_pack(world, "less", f"vectors.encoder={world / 'tokenizer'}", "ratio=0.1") == 0
     less = opened(world, "less")
-    assert 0 < len(less.clip_table("train").spans) < len(heard.clip_table("train").spans)
+    assert 0 < less.clip_table("train").num_clips < heard.clip_table("train").num_clips
     assert less.provenance["unused_spans"] > 0
     assert 0.03 < less.provenance["realised_ratio"] < heard.provenance["realised_ratio"]
 
@@ -140,7 +154,7 @@ def test_spans_beyond_max_seconds_stay_text(world: Path, heard: CorpusInfo) -> N
     assert run_pack(world, "short", f"vectors.encoder={world / 'tokenizer'}", "vectors.max_seconds=2") == 0
     short = opened(world, "short")
     rejected: dict[str, Any] = short.provenance["rejected"]
-    assert rejected["no_vector"] + len(short.clip_table("train").spans) == len(heard.clip_table("train").spans)
+    assert rejected["no_vector"] + short.clip_table("train").num_clips == heard.clip_table("train").num_clips
 
 
 def test_mistakes(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ def span_sections(words: Mapping[str, int], rejected: Mapping[str, int], rejecte
 
 def origin(info: CorpusInfo) -> list[str]:
     """The way in which the corpus was made."""
-    stored = "`train.bin`/`train.idx` are a Megatron IndexedDataset"
+    stored = "Each shard that `corpus.json` lists is a Megatron IndexedDataset (`.bin`, `.idx`)"
     if info.clips is None:
         return [
             "Made by speechweave's `text2token.synthesize` and `text2token.pack`: spans of the texts are speech tokens "
@@ -91,7 +91,7 @@ def origin(info: CorpusInfo) -> list[str]:
     clips = "recordings" if info.clips.kind == "audio" else "stored vectors"
     return [
         "Made by speechweave's `text2token.aloud` and `text2token.pack` (InSerter, 2503.02769): spans of the texts are "
-        f"audio, to be read as an encoder's vectors. {stored}; `train.starts.npy`, `train.spans.npy` and `speech.json` "
+        f"audio, to be read as an encoder's vectors. {stored}; their `.starts.npy`, `.spans.npy` and `.files.json` "
         f"name the {clips} of each document, whose positions hold the vocabulary's one speech token."
     ]
 
@@ -104,8 +104,9 @@ def sources(info: CorpusInfo) -> list[str]:
             f"- vocabulary `{info.vocabulary}`, speech tokenizer `{info.speech_tokenizer}`, "
             f"text-to-token model `{made['model']}`"
         ]
+    files = info.clip_table("train").num_files
     return [
-        f"- audio of the training split: {made['audio_hours']:,.3f} hours in {len(clips.shards):,} files of all splits",
+        f"- audio of the training split: {made['audio_hours']:,.3f} hours in {files:,} files",
         f"- vocabulary `{info.vocabulary}`, reader aloud `{made['model']}`",
         f"- encoder `{clips.encoder}` (layer {clips.layer}): {clips.positions_per_second:g} vectors a second of "
         f"{clips.width}, {clips.stride} to a position",

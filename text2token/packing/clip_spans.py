@@ -1,24 +1,16 @@
-"""Spans in speech as clips: their positions among the ids, and their references, for the side table of a corpus.
-
-A unit of packing keeps them as JSON lines, one a document: ``[[file, offset, bytes, samples, positions], ...]``, or
-``[[file, first, frames], ...]`` of stored vectors.
-"""
+"""Spans in speech as clips: their positions among the ids, and their references, for the side table of a corpus."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from corpus.audio.archives import ClipPlace
 from corpus.audio.files import SAMPLE_RATE
 from corpus.speech_clips import FileRange
-from lm.data.clips import AudioClip, ClipRecord, ClipWriter, FeatureClip
-from lm.data.indexed import IdType
+from lm.data.clips import AudioClip, ClipRecord, FeatureClip
 from lm.data.vector_clips import EncodedClips, StoredClips, VectorSpan
 from lm.data.vector_config import VectorsConfig
 from lm.data.vocabulary import Vocabulary
@@ -31,14 +23,6 @@ from text2token.synthesis.unit_file import SpokenDocument, clip_key
 
 Clip = AudioClip | FeatureClip
 NO_VECTOR = "no_vector"  # verdict of a span whose audio has no vector (too short, or left out of the features)
-
-
-class ShardFiles(NamedTuple):
-    """A packed unit: ids, lengths of its documents, and their clips (None where speech is tokens)."""
-
-    ids: Path
-    lengths: Path
-    clips: Path | None = None
 
 
 class SpanVectors(Protocol):
@@ -140,28 +124,3 @@ def check_vectors(synthesis: UnitFolder, config: VectorsConfig) -> None:
     if config.is_given and not is_audio:
         remedy = "leave vectors.* out (lm.train reads these codes as vectors with speech.source=codes)"
         raise UserError(str(synthesis.root), found="speech tokens of text2token.synthesize", remedy=remedy)
-
-
-def clip_line(clips: Sequence[Clip]) -> str:
-    """The line of a document."""
-    return json.dumps([[str(clip.file), *clip[1:]] for clip in clips]) + "\n"
-
-
-def read_clip_lines(path: Path, record: ClipRecord) -> Iterator[list[Clip]]:
-    """The clips of each document of a packed unit."""
-    kind = AudioClip if record.kind == "audio" else FeatureClip
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield [kind(Path(file), *entries) for file, *entries in json.loads(line)]
-
-
-def merge_clips(writer: ClipWriter, split: str, shards: Sequence[ShardFiles], type: IdType) -> None:
-    """Write the side table of a split: the clips of all shards, checked against the ids."""
-    with writer.split(split) as table:
-        for shard in shards:
-            assert shard.clips is not None
-            ids, stops = np.memmap(shard.ids, dtype=type, mode="r"), np.fromfile(shard.lengths, np.int32).cumsum()
-            starts = np.concatenate([[0], stops[:-1]])
-            clips = read_clip_lines(shard.clips, writer.record)
-            for start, stop, own in zip(starts, stops, clips, strict=True):
-                table.add(ids[start:stop], own)

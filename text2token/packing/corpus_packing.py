@@ -1,19 +1,17 @@
-"""Packing of a synthesis into an interleaved LM corpus: the job that writes shards, their merging, the provenance."""
+"""Packing of a synthesis into an interleaved LM corpus: the job that writes its shards, and their provenance."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
 from corpus.audio.files import SAMPLE_RATE
-from lm.data.clips import ClipWriter
-from lm.data.corpora import SPLITS, CorpusInfo, SplitCounts, finished_corpus, write_record
-from lm.data.indexed import id_type, merge_shards
-from lm.data.vector_config import VectorsConfig
+from lm.data.corpora import SPLITS, CorpusInfo, finished_corpus
+from lm.data.corpus_job import finish_corpus
+from lm.data.vector_clips import absolute_vectors
 from lm.data.vocabulary import Vocabulary
-from runtime.artefact import atomic_folder, read_json
+from runtime.artefact import read_json
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.launch import run_job
 from runtime.bulk.unit import Unit
@@ -24,9 +22,9 @@ from text2token.synthesis.inspection import FEW_SPANS, FEW_SPANS_HINT
 from text2token.synthesis.unit_file import read_unit
 
 from .card import write_card
-from .clip_spans import ShardFiles, check_vectors, merge_clips, open_vectors
+from .clip_spans import check_vectors, open_vectors
 from .config import PackConfig
-from .unit_packing import CLIP_LINES, PackedCounts, open_packer
+from .unit_packing import PackedCounts, open_packer
 
 # Of text2token.evaluate_spans, shown on the card.
 SPAN_ERRORS = ("read_spans", "span_wer", "span_wer_of_cut_sentences", "span_wer_of_real_tokens")
@@ -44,10 +42,9 @@ def pack_corpus(config: PackConfig, run: Run) -> dict[str, Any]:
             check_speech_tokenizer(synthesis, vocabulary)
         check_ratio(synthesis, config)
         read_span_errors(config, synthesis)  # mistakes: before the job
-        job = _pack_units(synthesis, config, run)
-        info = _merge(job, synthesis, vocabulary, config, run)
+        job = _pack_units(synthesis, config, run, folder)
+        info = _finish(job, synthesis, vocabulary, config)
     write_card(info)
-    shutil.rmtree(run.folder / "units", ignore_errors=True)
     splits, made = info.splits, info.provenance
     spoken = made["spans"] - sum(made["rejected"].values()) - made["unused_spans"]
     density = round(spoken / splits["train"].documents, 2)
@@ -122,7 +119,7 @@ def read_span_errors(config: PackConfig, synthesis: UnitFolder) -> dict[str, Any
     return {key: metrics[key] for key in SPAN_ERRORS if key in metrics}
 
 
-def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFolder:
+def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run, folder: Path) -> UnitFolder:
     """Run the job that writes the shards; returns it."""
     numbers: dict[str, list[int]] = {split: [] for split in SPLITS}
     for number, unit in enumerate(synthesis.units):
@@ -130,13 +127,13 @@ def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFold
             numbers[unit.work["split"]].append(number)
     units = [
         Unit(
-            f"{split}-{start // config.unit_files:06d}",
+            f"{split}/unit-{start // config.unit_files:06d}",
             {"split": split, "units": rows[start : start + config.unit_files]},
         )
         for split, rows in numbers.items()
         for start in range(0, len(rows), config.unit_files)
     ]
-    job = UnitFolder.create(run.folder / "units", units, config.bulk.lease_seconds)
+    job = UnitFolder.create(folder, units, config.bulk.lease_seconds)
     absolute = dataclasses.replace(  # workers may start in another folder
         config,
         synthesised=str(Path(config.synthesised).absolute()),
@@ -151,54 +148,19 @@ def _pack_units(synthesis: UnitFolder, config: PackConfig, run: Run) -> UnitFold
     return job
 
 
-def absolute_vectors(config: VectorsConfig) -> VectorsConfig:
-    """The options with absolute paths."""
-    encoder, features = (path and str(Path(path).absolute()) for path in (config.encoder, config.features))
-    return dataclasses.replace(config, encoder=encoder, features=features)
-
-
-def _merge(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, config: PackConfig, run: Run) -> CorpusInfo:
-    """Merge the shards into one corpus."""
-    folder = run.folder / "interleaved"
+def _finish(job: UnitFolder, synthesis: UnitFolder, vocabulary: Vocabulary, config: PackConfig) -> CorpusInfo:
+    """Make the job's folder a corpus."""
     counts = {split: PackedCounts() for split in SPLITS}
-    shards: dict[str, list[ShardFiles]] = {split: [] for split in SPLITS}
-    vectors = open_vectors(absolute_vectors(config.vectors), vocabulary) if config.vectors.is_given else None
     cpu_seconds = 0.0
     for unit, record in job.records():
-        split = unit.work["split"]
-        counts[split].merge(record.result)
+        counts[unit.work["split"]].merge(record.result)
         cpu_seconds += record.cpu_seconds
-        clips = job.path(unit, CLIP_LINES) if vectors else None
-        shards[split].append(ShardFiles(job.path(unit, "bin"), job.path(unit, "len"), clips))
-    if not counts["train"].documents:
-        remedy = "check the texts: every document was left out, or there were none"
-        raise UserError(str(folder), found="no document to pack", remedy=remedy)
-    splits: dict[str, SplitCounts] = {}
-    with atomic_folder(folder) as temporary:
-        writer = ClipWriter(temporary, folder, vectors.record, vocabulary) if vectors else None
-        with run.progress(sum(map(len, shards.values())), "merging", unit="shard") as bar:
-            for split in SPLITS:
-                splits[split] = counts[split].of_split()
-                if splits[split].documents:
-                    files = [(shard.ids, shard.lengths) for shard in shards[split]]
-                    merge_shards(temporary / split, files, id_type(vocabulary), bar.update)
-                if writer is not None:
-                    merge_clips(writer, split, shards[split], id_type(vocabulary))
-        info = CorpusInfo(
-            folder=folder,
-            format="interleaved",
-            vocabulary=vocabulary.fingerprint,
-            speech_tokenizer=vocabulary.speech_fingerprint,
-            splits=splits,
-            provenance=_provenance(counts["train"], counts["valid"], synthesis, cpu_seconds)
-            | {
-                "training_tokens_by_speaker": None if vectors else vocabulary.speaker_tokens,
-                "span_errors": read_span_errors(config, synthesis),
-            },
-            clips=writer.finish() if writer else None,
-        )
-        write_record(temporary, info)
-    return info
+    vectors = open_vectors(absolute_vectors(config.vectors), vocabulary) if config.vectors.is_given else None
+    provenance = _provenance(counts["train"], counts["valid"], synthesis, cpu_seconds) | {
+        "training_tokens_by_speaker": None if vectors else vocabulary.speaker_tokens,
+        "span_errors": read_span_errors(config, synthesis),
+    }
+    return finish_corpus(job, "interleaved", vocabulary, provenance, vectors.record if vectors else None)
 
 
 def _provenance(train: PackedCounts, valid: PackedCounts, synthesis: UnitFolder, cpu_seconds: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from corpus.audio.archives import CUTS_SUFFIX, ClipArchive, cut_line, write_archive
 from corpus.audio.room_simulation import record_in_room
 from corpus.manifest import BadRecord
-from lm.data.readers import TextDocument
+from lm.data.text_files import TextDocument, TextReader
 from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.workers import UnitFunction
 from runtime.chat_endpoint import UnansweredError
@@ -27,7 +27,6 @@ from text2token.synthesis.unit_file import (
     clip_key,
     write_unit,
 )
-from text2token.texts import TextReader
 
 from .base import ReadSpan, SpanReader
 from .config import AloudConfig

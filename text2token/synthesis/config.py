@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lm.data.text_files import Columns
 from runtime.config import option
 from runtime.errors import check_option
 from runtime.stage import StageConfig
 from text2token.bulk_generation import BulkGenerationConfig, BulkSpeechConfig
 from text2token.spans.policies import SpanConfig
-from text2token.texts import Columns
 
 
 @dataclass(kw_only=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from lm.data.text_files import RecordRange, cut_file, list_files
 from runtime.bulk.job import UnitFolder
 from runtime.bulk.unit import Unit
 from runtime.bulk.unit_list import UNITS_FILE
 from runtime.errors import UserError
-from text2token.texts import RecordRange, cut_file, list_files
 
 from .config import SpokenTextsConfig
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lm.data.readers import TextDocument
+from lm.data.text_files import TextDocument
 from runtime.hashing import seed_of
 from text2token.spans.layout import Span
 from text2token.spans.policies import SpanConfig, choose_spans

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from lm.data.readers import TextDocument
+from lm.data.text_files import TextDocument
 from lm.data.vocabulary import Vocabulary
 from text2token.gate import GOOD, MISREAD, OVERSIZED, judge
 from text2token.speech_generation import NO_CODES, GeneratedSpeech, SpeechBackend, SynthesisRequest, generate_speech

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 
 from corpus.manifest import BadRecord
-from lm.data.readers import TextDocument
+from lm.data.text_files import TextDocument, TextReader
 from lm.data.vocabulary import Vocabulary
 from runtime.bulk.attempt import UnitAttempt
 from runtime.bulk.workers import UnitFunction
 from text2token.backends.table import open_backend
 from text2token.speech_generation import SpeechBackend
-from text2token.texts import TextReader
 from text2token.transcript_check import TranscriptCheck
 
 from .config import SynthesizeConfig

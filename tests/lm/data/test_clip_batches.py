@@ -147,7 +147,7 @@ def test_the_latest_files_stay_open_and_workers_open_their_own(tmp_path: Path) -
     record = ClipRecord(kind="audio", encoder="e", positions_per_second=1, width=1, shards=tuple(names))
     np.save(tmp_path / "train.starts.npy", np.zeros(1, dtype=np.int64))
     np.save(tmp_path / "train.spans.npy", np.zeros(0, dtype=AUDIO_SPAN))
-    shards = OpenShards(ClipTable(tmp_path, "train", record, 0), most=2)
+    shards = OpenShards(ClipTable(tmp_path, "train", record, []), most=2)
     for number in (0, 1, 2, 0, 5, 4):
         assert shards.read(number, 5, 10) == f"{number}.tar{number}.tar".encode()
     assert shards.read(3, 40, 10) == b"3.tar" and shards.read(3, 45, 1) == b""

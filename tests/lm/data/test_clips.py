@@ -65,7 +65,7 @@ def test_each_run_of_the_speech_id_finds_its_vectors(stored: Stored, tmp_path: P
     for number, ids in enumerate(info.documents("train")):
         runs = [stop - start for start, stop in speech_runs(ids, V)]
         table.check_runs(number, runs)
-    assert info.splits["valid"].documents == 0 and len(info.clip_table("valid").spans) == 0
+    assert info.splits["valid"].documents == 0 and info.clip_table("valid").num_clips == 0
     assert "clips" not in json.loads((tmp_path / "moved/corpus.json").read_text())
 
 

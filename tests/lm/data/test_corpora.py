@@ -36,7 +36,7 @@ def test_large_vocabularies_take_four_bytes(tmp_path: Path) -> None:
     document = speech_document(np.array([0, (1 << 16) - 1], dtype=np.uint16), large)
     write_corpus(tmp_path / "speech", "speech", large, [document], [], {})
     info = open_corpus(tmp_path / "speech", large)
-    assert next(info.documents("train")).tolist() == document.tolist()
+    assert next(iter(info.documents("train"))).tolist() == document.tolist()
     assert list(info.documents("valid")) == [] and not (tmp_path / "speech/valid.bin").exists()
 
 

@@ -1,4 +1,4 @@
-"""Indexed files are Megatron's, byte for byte, written at once or by workers in shards."""
+"""Indexed files are Megatron's, byte for byte, and read as it reads them."""
 
 from __future__ import annotations
 
@@ -9,41 +9,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.data.indexed import IdType, merge_shards, open_indexed, write_indexed, write_shard
+from lm.data.indexed import IdType, IndexedFile, write_indexed
+from runtime.errors import UserError
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 60000), min_size=1, max_size=9), max_size=12)
 
 
 @pytest.mark.parametrize("id_type", [np.uint16, np.int32])
 @settings(max_examples=25, deadline=None)
-@given(documents=DOCUMENTS, edges=st.lists(st.integers(0, 12), max_size=4))
+@given(documents=DOCUMENTS)
 def test_files_are_megatrons(
-    id_type: IdType, documents: list[list[int]], edges: list[int], tmp_path_factory: pytest.TempPathFactory
+    id_type: IdType, documents: list[list[int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
+    from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
 
     folder, rows = tmp_path_factory.mktemp("indexed"), [np.array(ids, dtype=np.int64) for ids in documents]
     builder = IndexedDatasetBuilder(str(folder / "megatron.bin"), dtype=id_type)
     for row in rows:
         builder.add_document(row, [len(row)])
     builder.finalize(str(folder / "megatron.idx"))
-    with write_indexed(folder / "whole", id_type) as add:
+    with write_indexed(folder / "ours", id_type) as add:
         for row in rows:
             add(row)
-    shards = []
-    for number, (start, stop) in enumerate(zip([0, *sorted(edges)], [*sorted(edges), len(rows)], strict=True)):
-        shards.append((folder / f"{number}.ids", folder / f"{number}.len"))
-        with write_shard(*shards[-1], id_type) as add:
-            for row in rows[start:stop]:
-                add(row)
-    merge_shards(folder / "merged", shards, id_type)
     for suffix in ("bin", "idx"):
-        expected = (folder / f"megatron.{suffix}").read_bytes()
-        assert (folder / f"whole.{suffix}").read_bytes() == expected
-        assert (folder / f"merged.{suffix}").read_bytes() == expected
+        assert (folder / f"ours.{suffix}").read_bytes() == (folder / f"megatron.{suffix}").read_bytes()
     if documents:
-        dataset = open_indexed(folder / "merged")
-        assert [dataset[number].tolist() for number in range(len(dataset))] == documents
+        ours, megatrons = IndexedFile(folder / "ours"), IndexedDataset(str(folder / "megatron"))
+        assert [ours.read(number).tolist() for number in range(len(ours))] == documents
+        for number, row in enumerate(documents):
+            middle = len(row) // 2
+            assert ours.read(number, middle).tolist() == megatrons.get(number, offset=middle).tolist() == row[middle:]
+            assert ours.read(number, middle, 1).tolist() == row[middle : middle + 1]
 
 
 def test_a_failed_write_leaves_no_index(tmp_path: Path) -> None:
@@ -51,3 +47,21 @@ def test_a_failed_write_leaves_no_index(tmp_path: Path) -> None:
         add(np.array([1]))
         raise RuntimeError("stopped")
     assert not (tmp_path / "whole.idx").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.idx", b"", "a.idx: .*cannot be read"),
+        ("a.idx", b"not an index of anything at all" * 9, "a.idx: .*not a whole index"),
+        ("a.bin", b"\1\0", "a.bin: .*1 ids where the index has 3"),
+        ("a.bin", None, "a.bin: .*no such file"),
+    ],
+)
+def test_torn_files_are_named(name: str, content: bytes | None, words: str, tmp_path: Path) -> None:
+    with write_indexed(tmp_path / "a", np.uint16) as add:
+        add(np.array([1, 2]))
+        add(np.array([3]))
+    (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        IndexedFile(tmp_path / "a")

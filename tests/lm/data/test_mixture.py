@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from lm.data.corpora import CorpusInfo, SplitCounts
+from lm.data.corpora import CorpusInfo
 from lm.data.mixture import PUBLISHED, PUBLISHED_TOKENS, mix
+from lm.data.shards import SplitCounts
 from lm.training.config import LmTrainConfig
 from runtime.errors import UserError
 

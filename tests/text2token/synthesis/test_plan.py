@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from lm.data.text_files import Columns, TextReader
 from runtime.bulk.job import UnitFolder
 from runtime.errors import UserError
 from text2token.synthesis.config import SynthesizeConfig
 from text2token.synthesis.plan import open_job, record_range
-from text2token.texts import Columns, TextReader
 
 
 def job(folder: Path, sources: dict[str, str], passes: int = 1, size: int = 2) -> UnitFolder:

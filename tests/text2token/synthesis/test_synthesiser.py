@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lm.data.readers import TextDocument
+from lm.data.text_files import TextDocument
 from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import build_vocabulary
 from lm.inference.generation import Generator

@@ -1,6 +1,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,9 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpus.manifest import BadRecord
-from lm.data.readers import TextDocument, iterate_texts
+from lm.data.text_files import (
+    BrokenFile,
+    Columns,
+    RecordRange,
+    TextDocument,
+    TextReader,
+    cut_file,
+    file_parts,
+    iterate_texts,
+    list_files,
+)
 from runtime.errors import UserError
-from text2token.texts import Columns, RecordRange, TextReader, cut_file, list_files
 
 LINES = st.lists(
     st.sampled_from(['{"text": "a b"}', '{"id": "x", "text": "é"}', "", "broken", '{"text": ""}']), max_size=20
@@ -44,7 +54,9 @@ def test_parts_hold_every_line_once(
         (tmp_path / f"texts/{name}.jsonl").write_text(content)
     parts = parts_of(tmp_path / "texts", size, most_bytes)
     assert max(part.count for part in parts) <= size
-    assert read(parts) == list(iterate_texts(tmp_path / "texts"))
+    assert read(parts) == [
+        item for item in iterate_texts(tmp_path / "texts") if getattr(item, "reason", "") != "an empty file"
+    ]
 
 
 def documents(count: int) -> list[dict[str, str]]:
@@ -134,3 +146,75 @@ def test_long_documents_make_small_parts(tmp_path: Path) -> None:
     file = write(tmp_path, "jsonl", [{"text": "x" * 1000}] * 9)
     assert [part.count for part in parts_of(file, most=100, most_bytes=3500)] == [3, 3, 3]
     assert [part.count for part in parts_of(file, most=100, most_bytes=10)] == [1] * 9
+
+
+def by_bytes(source: Path | str, most_bytes: int, columns: Columns = PLAIN) -> list[Any]:
+    """What is read of a source cut by bytes, part by part, last part first, in the source's order."""
+    parts = [one.part for file in list_files(str(source)) for one in file_parts(file, most_bytes)]
+    read = [list(TextReader(columns).read_part(part)) for part in reversed(parts)]
+    return [item for items in reversed(read) for item in items]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(LINES, st.booleans(), st.integers(1, 90), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_parts_by_bytes_hold_every_line_once(
+    tmp_path: Path, lines: list[str], ends_with_newline: bool, most_bytes: int, newline: str, has_mark: bool
+) -> None:
+    content = newline.join(lines) + (newline if ends_with_newline else "")
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" * has_mark + content.encode())
+    whole, cut = list(iterate_texts(tmp_path / "a.jsonl")), by_bytes(tmp_path / "a.jsonl", most_bytes)
+    assert [item if isinstance(item, BadRecord) else item.text for item in cut] == [
+        item if isinstance(item, BadRecord) else item.text for item in whole
+    ]
+    expected = [f"line {number}" for number, line in enumerate(lines, 1) if line in ("broken", '{"text": ""}')]
+    if content or has_mark:
+        assert [item.place.rsplit(", ")[1] for item in cut if isinstance(item, BadRecord)] == expected
+
+
+@pytest.mark.parametrize("layout", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
+@pytest.mark.parametrize("place", ["path", "file://", "memory://"])
+def test_parts_by_bytes_of_all_layouts_hold_the_same(tmp_path: Path, layout: str, place: str) -> None:
+    rows = documents(40)
+    file = write(tmp_path, layout, rows)
+    source = {"path": str(file), "file://": f"file://{file}"}.get(place, f"memory://{tmp_path.name}/{file.name}")
+    if place == "memory://":
+        import fsspec
+
+        with fsspec.open(source, "wb") as copy:
+            copy.write(file.read_bytes())
+    expected = [TextDocument(row["id"], row["text"]) for row in rows]
+    for most_bytes in (1, 200, 1 << 20):
+        assert by_bytes(source, most_bytes) == expected
+    parts = list(file_parts(source, 200))
+    assert len(parts) == 1 if layout.endswith(("gz", "zst")) else len(parts) > 3
+
+
+@pytest.mark.parametrize("layout", ["jsonl.gz", "jsonl.zst", "parquet"])
+def test_what_a_torn_file_holds_is_read_and_the_tear_is_named(tmp_path: Path, layout: str) -> None:
+    file = write(tmp_path, layout, documents(2000))
+    file.write_bytes(file.read_bytes()[:-300])
+    *read, last = by_bytes(tmp_path, 1 << 20)
+    assert isinstance(last, BrokenFile) and last.file == str(file)
+    assert last.reason.startswith("not readable as Parquet" if layout == "parquet" else "cannot be decompressed beyond")
+    assert all(isinstance(item, TextDocument) for item in read) and bool(read) == (layout != "parquet")
+
+
+def test_files_without_texts_are_named_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    write(tmp_path / "b", "parquet", [{"body": f"text {number}"} for number in range(40)])
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "c.parquet")
+    (tmp_path / "d.jsonl").write_bytes('{"text": "déjà"}\n'.encode("latin-1"))
+    (tmp_path / "e.jsonl").write_text('{"text": "one"}\n', encoding="utf-16")
+    empty, column, rows, latin, *wide = by_bytes(tmp_path, 100)
+    assert empty == BadRecord(str(tmp_path / "a.jsonl"), "an empty file")
+    assert column == BrokenFile(str(tmp_path / "b/texts.parquet"), "no column 'text' among ['body']")
+    assert rows == BadRecord(str(tmp_path / "c.parquet"), "an empty file")
+    assert latin == BadRecord(f"{tmp_path / 'd.jsonl'}, line 1", "not UTF-8 (byte 0xe9 at 11)")
+    assert wide[0] == BadRecord(f"{tmp_path / 'e.jsonl'}, line 1", "not UTF-8 (byte 0xff at 0)")
+
+
+def test_row_groups_are_numbered_through_the_file(tmp_path: Path) -> None:
+    rows = [{"text": "" if number == 23 else f"text {number}"} for number in range(30)]
+    file = write(tmp_path, "parquet", rows)
+    (bad,) = (item for item in by_bytes(file, 1) if isinstance(item, BadRecord))
+    assert bad == BadRecord(f"{file}, row 23", "an empty text")
