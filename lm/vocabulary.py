@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from runtime.stage import Stage
 
+from .data.text_files import is_url
 from .data.vocabulary_config import VocabularyConfig
 
 STAGE = Stage(
@@ -20,7 +21,11 @@ STAGE = Stage(
     config=VocabularyConfig,
     implementation="lm.data.vocabulary_building:write_vocabulary",
     summary="Make the vocabulary of a speech-text LM: text tokens, special tokens, speaker tags, speech tokens.",
-    inputs=lambda config: [config.tokens, config.transcripts, config.texts, config.base],
+    inputs=lambda config: [
+        *(config.tokens, config.transcripts),
+        *([] if is_url(config.texts) else [config.texts]),
+        config.base,
+    ],
     example="tokens=runs/tokens texts=runs/corpus/texts.jsonl out=runs/vocabulary",
 )
 

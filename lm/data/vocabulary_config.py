@@ -19,7 +19,7 @@ class VocabularyConfig(StageConfig):
         num_speech_tokens: 1 where speech is read as vectors, of any encoder; 0: as many as the tokenizer has codes.
         transcripts: NeMo manifest whose transcripts take part in the training of the text half ("" = none), where
             speech is read as vectors.
-        texts: JSON lines {"id", "text"} to train the text half on, besides the transcripts ("" = transcripts only).
+        texts: to train the text half on, besides the transcripts, as lm.prepare reads them ("" = transcripts only).
         base: folder (or tokenizer.json) of a Hugging Face tokenizer to grow instead of training a text half; its chat
             template is kept.
         eos: token that ends a document ("" = the base tokenizer's, or <|endoftext|> without a base).
