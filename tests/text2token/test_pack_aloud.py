@@ -74,7 +74,7 @@ def corpus_bytes(info: CorpusInfo) -> dict[str, bytes]:
 def documents_of(info: CorpusInfo) -> list[Any]:
     """Ids of each document, and the places of its clips."""
     return [
-        (ids.tolist(), [(table.shard(int(span["shard"])), span.tolist()[1:]) for span in table.of(number)])
+        (ids.tolist(), [(table.shard(int(span["shard"])).resolve(), span.tolist()[1:]) for span in table.of(number)])
         for split in ("train", "valid")
         for table in [info.clip_table(split)]
         for number, ids in enumerate(info.documents(split))
