@@ -23,6 +23,7 @@ CHECKS = {
     "transformer_engine": "lm.proofs.machine:transformer_engine",
     "apex": "lm.proofs.machine:apex",
     "fp8": "lm.proofs.machine:fp8",
+    "speed_options": "lm.proofs.machine:speed_options",
     "collectives": "lm.proofs.collectives:collectives",
     "rotary": "lm.proofs.numerics:rotary_positions",
     "packed": "lm.proofs.numerics:packed_attention",

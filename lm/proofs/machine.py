@@ -1,4 +1,4 @@
-"""Parts of a machine: versions, processor, GPUs, NCCL, Transformer Engine, Apex, FP8.
+"""Parts of a machine: versions, processor, GPUs, NCCL, Transformer Engine, Apex, FP8, options for speed.
 
 A part that is installed and does not work is a failure; one that is not there is none.
 """
@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
-from lm.training.hardware import FP8_CAPABILITIES, GIB, Hardware, runs_recipe
+from lm.training.hardware import FP8_CAPABILITIES, GIB, GRADIENT_KERNEL, Hardware, fuses_gradients, runs_recipe
+from lm.training.loop_config import LoopConfig
+from lm.training.parallel import ParallelConfig
 
 from .finding import ABSENT, FAILED, THERE, Finding
 
 SHOWN = ("torch", "megatron-core", "transformers", "nemo-toolkit")
 DRIVER = Path("/proc/driver/nvidia/version")
-# Apex's kernels, by the module that each build option makes.
-APEX_KERNELS = {"amp_C": "fused optimizer", "fused_weight_gradient_mlp_cuda": "gradient accumulation"}
 
 
 def versions() -> Finding:
@@ -82,17 +82,27 @@ def transformer_engine() -> Finding:
 
 
 def apex() -> Finding:
-    """NVIDIA's Apex, by its compiled kernels: the project of that name on PyPI is another one."""
+    """NVIDIA's Apex, by the compiled kernel that training uses: the project of that name on PyPI is another one."""
     if find_spec("apex") is None:
-        return Finding(status=ABSENT, detail="not installed: torch's fused AdamW is used")
-    kernels = [words for module, words in APEX_KERNELS.items() if find_spec(module) is not None]
-    if not kernels:
-        detail = "a package of that name without NVIDIA's kernels: remove it, or build it from source (docs/install.md)"
+        return Finding(status=ABSENT, detail="not installed: weight gradients are added after their products")
+    if find_spec(GRADIENT_KERNEL) is None:
+        detail = f"a package of that name without {GRADIENT_KERNEL}: remove it, or build NVIDIA's (docs/install.md)"
         return Finding(status=FAILED, detail=detail)
-    for module in APEX_KERNELS:
-        if find_spec(module) is not None:
-            importlib.import_module(module)
-    return Finding(status=THERE, detail=", ".join(kernels))
+    importlib.import_module(GRADIENT_KERNEL)
+    return Finding(status=THERE, detail="gradient accumulation")
+
+
+def speed_options() -> Finding:
+    """Options for speed: those that are ``auto``, as resolved on this machine, and those that can be set."""
+    hardware = Hardware.here()
+    fused = [name for name in ("fp32", "bf16") if fuses_gradients(LoopConfig(), hardware, name)]
+    overlaps = ParallelConfig().overlaps_gradients(on_gpu=hardware.gpus > 0)
+    can = "can be set" if hardware.has_engine else "needs Transformer Engine"
+    words = [
+        f"AdamW torch's fused one, gradient_fusion in {' and '.join(fused) or 'no precision'}",
+        f"overlap_grad_reduce {'on' if overlaps else 'off'}, overlap_param_gather can be set, overlap_tensor {can}",
+    ]
+    return Finding(status=THERE, detail=", ".join(words))
 
 
 def fp8() -> Finding:

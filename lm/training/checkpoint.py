@@ -53,7 +53,7 @@ from .speech_input import PREFIX
 RECORD_FILE = "checkpoint.json"
 EXTRA_STATE = "_extra_state"  # end of the keys of what modules keep besides parameters
 SAME_BUCKETS = 40  # up to this many copies megatron-core lays parameters into buckets of one size, then in larger ones
-MODEL_LAYOUT = ("tensor", "pipeline", "virtual")
+BUCKET_LAYOUT = ("tensor", "pipeline", "virtual", "overlap_grad_reduce", "bucket_size")  # what buckets depend on
 MOST_NAMED = 8  # keys in an error
 
 
@@ -175,7 +175,7 @@ def check_optimizer(
         found = f"saved with train.precision={record.precision}, but this run has {precision}"
         remedy = f"set train.precision={record.precision}, or begin from its weights: another out= and init={path}"
         raise UserError(str(path), found=found, remedy=remedy)
-    differing = {name: getattr(record.parallel, name) for name in MODEL_LAYOUT}
+    differing = {name: getattr(record.parallel, name) for name in BUCKET_LAYOUT}
     differing = {name: value for name, value in differing.items() if value != getattr(parallel, name)}
     if max(record.copies, SAME_BUCKETS) != max(copies, SAME_BUCKETS):
         differing["data"] = record.copies

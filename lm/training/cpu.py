@@ -1,7 +1,8 @@
-"""Four stand-ins that let megatron-core 0.16.1 run without CUDA; no other module knows about it.
+"""Five stand-ins that let megatron-core 0.16.1 run without CUDA; no other module knows about it.
 
-megatron-core asks CUDA for the device, for random states and for synchronisation in places no option reaches. Inside
-``with cuda_stand_ins():`` those calls go to the CPU; where CUDA is present the context does nothing.
+megatron-core asks CUDA for the device, for random states and for synchronisation in places no option reaches, and
+Apex for its kernel of gradient accumulation. Inside ``with cuda_stand_ins():`` those calls go to the CPU; where CUDA is
+present the context does nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ def cuda_stand_ins() -> Iterator[None]:
     if torch.cuda.is_available():
         yield
         return
+    from megatron.core.tensor_parallel import layers
     from megatron.core.tensor_parallel import random as megatron_random
 
     with contextlib.ExitStack() as stack:
         for holder, name, stand_in in (*_cuda_functions(), (megatron_random, "_set_cuda_rng_state", _set_state)):
             stack.enter_context(mock.patch.object(holder, name, stand_in))
+        stack.enter_context(mock.patch.object(layers, "fused_weight_gradient_mlp_cuda", _GradientKernel, create=True))
+        stack.enter_context(mock.patch.object(layers, "_grad_accum_fusion_available", True))
         stack.enter_context(_CudaCallsOnCpu())
         # On a CPU the "CUDA" generator is the CPU generator, so the tracker's warning that it changed is always on.
         quiet = logging.getLogger("megatron.core.tensor_parallel.random")
@@ -68,6 +72,15 @@ def _get_state(*_: Any, **__: Any) -> torch.Tensor:
 
 def _set_state(state: torch.Tensor, *_: Any, **__: Any) -> None:
     torch.set_rng_state(state)
+
+
+class _GradientKernel:
+    """Stand-in 5: Apex's kernel, in fp32."""
+
+    @staticmethod
+    def wgrad_gemm_accum_fp32(inputs: torch.Tensor, gradients: torch.Tensor, total: torch.Tensor) -> None:
+        """Add ``gradients^T inputs`` (rows are tokens) to ``total``."""
+        total.addmm_(gradients.t(), inputs)
 
 
 def _is_cuda(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from .parallel import ParallelConfig, data_parallel_size
 from .spec import has_transformer_engine
 
 GIB = 2**30
+GRADIENT_KERNEL = "fused_weight_gradient_mlp_cuda"  # a module that Apex's build makes
 BF16_FROM = (8, 0)  # Ampere
 # Compute capabilities of Transformer Engine's scaling recipes: the first that runs, and the first that does not.
 FP8_CAPABILITIES = {
@@ -36,6 +38,7 @@ class Hardware:
         capability: its compute capability; (0, 0) without one.
         bytes: its memory.
         has_engine: whether Transformer Engine imports.
+        has_gradient_kernel: whether Apex's kernel of gradient accumulation imports.
         local_processes: processes of this run on the machine.
     """
 
@@ -44,6 +47,7 @@ class Hardware:
     capability: tuple[int, int] = (0, 0)
     bytes: int = 0
     has_engine: bool = False
+    has_gradient_kernel: bool = False
     local_processes: int = 1
 
     @classmethod
@@ -59,6 +63,7 @@ class Hardware:
             capability=(own.major, own.minor),
             bytes=own.total_memory,
             has_engine=has_transformer_engine(),
+            has_gradient_kernel=has_gradient_kernel(),
             local_processes=processes,
         )
 
@@ -90,7 +95,8 @@ def check_hardware(
     Raises:
         UserError: the first of them.
     """
-    _check_engine(loop, hardware)
+    _check_engine(loop, parallel, hardware)
+    _check_fusion(loop, hardware)
     if loop.fp8 != "none":
         _check_fp8(loop, model, parallel, hardware)
     if not hardware.gpus:
@@ -104,7 +110,40 @@ def check_hardware(
     _check_memory(loop, model, parallel, hardware, data_parallel_size(parallel, processes), vocabulary_size)
 
 
-def _check_engine(loop: LoopConfig, hardware: Hardware) -> None:
+def has_gradient_kernel() -> bool:
+    """Whether Apex was built with the kernel that adds a weight gradient to an fp32 sum inside of its product."""
+    try:
+        importlib.import_module(GRADIENT_KERNEL)
+    except ImportError:
+        return False
+    return True
+
+
+def fuses_gradients(loop: LoopConfig, hardware: Hardware, precision: str) -> bool:
+    """Whether weight gradients are added to their fp32 sum inside of the products that make them.
+
+    Args:
+        loop: ``gradient_fusion``.
+        hardware: of this process.
+        precision: of the weights, ``fp32`` or ``bf16``.
+    """
+    works = hardware.has_gradient_kernel if hardware.gpus else precision == "fp32"
+    return works and loop.gradient_fusion != "never"
+
+
+def _check_fusion(loop: LoopConfig, hardware: Hardware) -> None:
+    if loop.gradient_fusion != "always" or (hardware.has_gradient_kernel and hardware.gpus):
+        return
+    if hardware.gpus:
+        found = f"'always', but {GRADIENT_KERNEL} does not import: Apex is not there, or was built without it"
+        remedy = "build NVIDIA's Apex with its CUDA kernels (docs/install.md), or set it to auto"
+        raise UserError("option train.gradient_fusion", found=found, remedy=remedy)
+    if loop.precision != "fp32":
+        found = f"'always' with train.precision={loop.precision} on a CPU, which has no product of bf16 into fp32"
+        raise UserError("option train.gradient_fusion", found=found, remedy="set it to auto, or train.precision=fp32")
+
+
+def _check_engine(loop: LoopConfig, parallel: ParallelConfig, hardware: Hardware) -> None:
     if hardware.has_engine:
         return
     missing = "transformer_engine does not import" if hardware.gpus else "no CUDA device"
@@ -112,6 +151,9 @@ def _check_engine(loop: LoopConfig, hardware: Hardware) -> None:
     if loop.layers == "transformer_engine":
         found = f"'transformer_engine', but {missing} here"
         raise UserError("option train.layers", found=found, remedy=f"{remedy} auto or local")
+    if parallel.overlap_tensor:
+        found = f"true, which Transformer Engine does, but {missing} here"
+        raise UserError("option parallel.overlap_tensor", found=found, remedy=f"{remedy} false")
     if loop.fp8 != "none":
         found = f"{loop.fp8!r}, which needs Transformer Engine, but {missing} here"
         raise UserError("option train.fp8", found=found, remedy=f"{remedy} none")

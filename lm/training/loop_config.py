@@ -29,6 +29,7 @@ NEUTRAL = (
                 "max_skipped_steps",
                 "stall_seconds",
                 "loss_slices",
+                "gradient_fusion",
             ),
         )
     ),
@@ -70,6 +71,8 @@ class LoopConfig(Options):
         recompute: recompute activations in the backward pass: ``none``, ``selective`` (attention) or ``full``.
         loss_slices: of the vocabulary: scores are made and used slice by slice, which takes less memory (16 slices of
             168,960 ids and 8,192 tokens: 0.7 GB instead of 8.3) and a third more of the output layer's time.
+        gradient_fusion: add weight gradients to the fp32 sum inside of the product that makes them (Apex's kernel; on a
+            CPU in fp32 torch's product): ``auto`` (where it works), ``always`` or ``never``.
         packing: ``stream`` lays documents end to end and cuts them into sequences; ``best_fit`` fills each sequence
             with whole documents and pads the rest (short samples: ASR, TTS, dialogues).
         reset_attention: no attention across the documents packed into one sequence.
@@ -122,6 +125,7 @@ class LoopConfig(Options):
     peak_tflops: float = option(0.0, at_least=0)
     stall_seconds: float = option(900.0, at_least=0, is_later=True)
     loss_slices: int = option(1, at_least=1, is_later=True)
+    gradient_fusion: str = option("auto", one_of=("auto", "always", "never"), is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

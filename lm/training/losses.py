@@ -66,7 +66,7 @@ class Losses:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the step may be taken (a step without any counted label may not)."""
+        """Whether the step may be taken (not without any counted label); `are_finite` says it on a device."""
         return all(map(math.isfinite, (self.total, self.square, self.divergence)))
 
     def row(self, prefix: str) -> dict[str, float]:
@@ -96,6 +96,11 @@ def loss_sums(
     return torch.stack(
         [*columns, square, zero if divergences is None else divergences.detach().sum(dtype=torch.float64)]
     )
+
+
+def are_finite(sums: Tensor) -> Tensor:
+    """Whether (6,) sums, see `loss_sums`, are `Losses.is_finite`: a tensor () on their device."""
+    return sums.isfinite().all() & (sums[1] + sums[3] > 0)
 
 
 def _mean(total: float, count: float) -> float:

@@ -30,6 +30,7 @@ from torch import Tensor
 from runtime.hashing import text_number
 
 from .cross_entropy import LanguageModel
+from .loop_config import LoopConfig
 from .model_config import LmModelConfig
 from .parallel import ParallelConfig
 from .processes import seed_processes
@@ -60,8 +61,21 @@ def transformer_config(
     uses_engine: bool = True,
     fp8: str = "none",
     fp8_recipe: str = "delayed",
+    fuses_gradients: bool = False,
 ) -> TransformerConfig:
-    """megatron-core's config for our options; ``uses_engine``: take Transformer Engine's layers where it imports."""
+    """megatron-core's config for our options.
+
+    Args:
+        model: the shape.
+        parallel: the layout.
+        precision: of the weights.
+        recompute: of activations.
+        uses_engine: take Transformer Engine's layers where it imports.
+        fp8: format of its products, ``none`` for none.
+        fp8_recipe: their scaling.
+        fuses_gradients: add weight gradients to the gradient buffers inside of their products; only for a model that
+            `wrap_for_training` gives such buffers.
+    """
     on_gpu = torch.cuda.is_available()
     # In a ring of two, "next" and "previous" are the same process: batched messages are confused with each other,
     # without an error. On gloo they are in every ring.
@@ -100,7 +114,8 @@ def transformer_config(
             batch_p2p_comm=on_gpu and not parallel.overlap_p2p and not is_two_ring,
             deallocate_pipeline_outputs=parallel.deallocate_outputs,
             use_cpu_initialization=not on_gpu,
-            gradient_accumulation_fusion=False,
+            gradient_accumulation_fusion=fuses_gradients,
+            tp_comm_overlap=parallel.overlap_tensor,
             bias_activation_fusion=on_gpu,
             use_te_activation_func=not on_gpu,  # asks megatron-core for the spec's activation: `swiglu`
             bias_dropout_fusion=on_gpu,
@@ -180,10 +195,11 @@ def wrap_for_training(
     chunks: list[MegatronModule], config: TransformerConfig, parallel: ParallelConfig
 ) -> list[DistributedDataParallel]:
     """Give each chunk its gradient buffers and data parallel reduction, and tell the schedules how to finish a step."""
-    on_gpu = torch.cuda.is_available()
     reduction = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
-        overlap_grad_reduce=on_gpu,
+        overlap_grad_reduce=parallel.overlaps_gradients(on_gpu=torch.cuda.is_available()),
+        overlap_param_gather=parallel.overlap_param_gather,
+        bucket_size=parallel.bucket_size or None,
         use_distributed_optimizer=parallel.distributed_optimizer,
     )
     wrapped = [
@@ -200,6 +216,25 @@ def wrap_for_training(
         syncs = [chunk.no_sync for chunk in wrapped]
         config.no_sync_func = syncs[0] if len(syncs) == 1 else cast(Any, syncs)
     return wrapped
+
+
+def gather_parameters(chunks: list[DistributedDataParallel]) -> None:
+    """Bring the weights up to date where they are gathered in the next forward pass only."""
+    for chunk in chunks:
+        if chunk.ddp_config.overlap_param_gather:
+            chunk.start_param_sync(force_sync=True)
+
+
+def open_tensor_overlap(parallel: ParallelConfig, loop: LoopConfig, model: LmModelConfig) -> None:
+    """Open Transformer Engine's user buffers, in which tensor parallel communication overlaps with products."""
+    from transformer_engine.pytorch.module.base import initialize_ub
+
+    initialize_ub(
+        [loop.sequence_length * loop.micro_batch // parallel.context, model.hidden],
+        parallel.tensor,
+        loop.fp8 != "none",
+        bootstrap_backend="nccl",
+    )
 
 
 def finalize_gradients(

@@ -1,18 +1,23 @@
-"""AdamW under megatron-core: its master weights and clipping; our rates, weight decay and skipping of bad steps.
+"""AdamW under megatron-core: its master weights; our rates, weight decay, clipping and skipping of bad steps.
 
 megatron-core marks the groups of parameters without weight decay (biases and all of one dimension, norms among them) by
 ``wd_mult`` = 0 and leaves it to its scheduler to honour the mark; here `update` does.
+
+On every machine it is torch's fused AdamW, also where Transformer Engine's or Apex's is installed: its kernel divides
+the gradients and leaves a bad step out by numbers on the device, which the host does not wait for, and a state that a
+CPU has saved has the layout that a GPU reads.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
+from unittest import mock
 
+import megatron.core.optimizer as megatron_optimizer
 import torch
 import torch.distributed as dist
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
@@ -22,32 +27,38 @@ from megatron.core.optimizer import (
     MegatronOptimizer,
     OptimizerConfig,
     ParamKey,
+    distrib_optimizer,
     get_megatron_optimizer,
     get_standard_config_overrides,
 )
-from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+from torch import Tensor
 
 from .loop_config import LoopConfig
 from .model import DTYPES
+from .optimizer_rows import sharded_rows
 from .parallel import ParallelConfig
 from .speech_input import CONNECTOR_PREFIX, ENCODER_PREFIX
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateResult:
-    """Outcome of one update: the gradient norm before clipping, and whether the weights were changed."""
+    """Outcome of one update, on the device: the gradient norm before clipping, and whether the weights were changed."""
 
-    gradient_norm: float
-    is_taken: bool
+    gradient_norm: Tensor
+    is_taken: Tensor
 
 
-# megatron-core's shardings of a distributed optimizer's state: the first gathers each parameter's state on all
-# processes, the second is the memory of each. The default one fails in 0.16.1 (flattened_range is not supported).
+# megatron-core's shardings of a distributed optimizer's state: the first has whole rows of each parameter (written by
+# `sharded_rows`), the second is the memory of each process. The default one fails in 0.16.1 (flattened_range is not
+# supported).
 RESHARDABLE, BY_COPY = "fully_reshardable", "dp_reshardable"
+MEGATRON_GATHER = "sharded_param_state_fully_reshardable"
 
 # Parts with a learning rate of their own, by the value of ``lr_mult`` of their parameter groups. megatron-core tells a
 # checkpoint's groups apart by it; as a mark and not a factor, it leaves rates free to change when a run goes on.
 RATE_MARKS = {"lm": 1.0, "connector": 2.0, "encoder": 3.0}
+
+CLIP_EPSILON = 1e-6  # added to the norm that gradients are divided by, as megatron-core does
 
 
 def build_optimizer(
@@ -69,54 +80,64 @@ def build_optimizer(
         bf16=precision == "bf16",
         params_dtype=DTYPES[precision],
         use_distributed_optimizer=parallel.distributed_optimizer,
+        overlap_param_gather=parallel.overlap_param_gather,
     )
     overrides = None
     if has_speech:
         overrides = get_standard_config_overrides(options)
         for part, prefix in (("connector", CONNECTOR_PREFIX), ("encoder", ENCODER_PREFIX)):
             overrides[ParamKey(name=f"*{prefix}*")] = cast(Any, {"lr_mult": RATE_MARKS[part]})
-    optimizer = get_megatron_optimizer(
-        options, chunks, overrides, use_gloo_process_groups=parallel.distributed_optimizer
-    )
+    with _torch_adam():
+        optimizer = get_megatron_optimizer(
+            options, chunks, overrides, use_gloo_process_groups=parallel.distributed_optimizer
+        )
     for inner in inner_optimizers(optimizer):
-        if isinstance(inner, torch.optim.AdamW):  # neither Transformer Engine's nor Apex's fused one
-            for group in inner.param_groups:
-                group["fused"] = True
+        for group in inner.param_groups:
+            group["fused"] = True
     return optimizer
 
 
+@contextmanager
+def _torch_adam() -> Iterator[None]:
+    """While open, megatron-core takes torch's AdamW, and knows its state, also where another one imports."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(megatron_optimizer, "USING_PYTORCH_OPTIMIZER", True))
+        stack.enter_context(mock.patch.object(distrib_optimizer, "HAVE_APEX_OR_TE", False))
+        yield
+
+
 def update(
-    optimizer: MegatronOptimizer, rate: float, config: LoopConfig, shares: Mapping[float, float] | None = None
+    optimizer: MegatronOptimizer,
+    rate: float,
+    config: LoopConfig,
+    is_finite: Tensor,
+    shares: Mapping[float, float] | None = None,
 ) -> UpdateResult:
-    """Clip the reduced gradients and change the weights, unless a gradient is not finite.
+    """Clip the reduced gradients and change the weights, unless the loss or a gradient is not finite.
 
     Args:
         optimizer: of all parameters.
         rate: the learning rate.
         config: ``clip_norm`` of the gradient and ``weight_decay`` of matrices are read.
+        is_finite: (), whether the loss is.
         shares: of ``RATE_MARKS`` -> factor of the rate (default: 1).
     """
     for group in optimizer.param_groups:
         group["lr"] = rate * (shares or {}).get(group["lr_mult"], 1.0)
         group["weight_decay"] = config.weight_decay * group["wd_mult"]
-    if optimizer.prepare_grads():
-        return UpdateResult(gradient_norm=math.nan, is_taken=False)
+    assert not optimizer.prepare_grads(), "there is no loss scale that could overflow"
     norm = gradient_norm(optimizer)
-    if not math.isfinite(norm):
-        return UpdateResult(gradient_norm=norm, is_taken=False)
-    if config.clip_norm > 0:
-        for part in _parts(optimizer):
-            if part.get_parameters():
-                clip_grad_by_total_norm_fp32(part.get_parameters(), max_norm=config.clip_norm, total_norm=norm)
-    return UpdateResult(gradient_norm=norm, is_taken=bool(optimizer.step_with_ready_grads()))
+    is_taken = is_finite & norm.isfinite()
+    for inner in inner_optimizers(optimizer):  # what AdamW's fused kernel reads
+        inner.grad_scale = ((norm + CLIP_EPSILON) / config.clip_norm).clamp(min=1) if config.clip_norm > 0 else None
+        inner.found_inf = (~is_taken).float()
+    optimizer.step_with_ready_grads()
+    return UpdateResult(gradient_norm=norm, is_taken=is_taken)
 
 
 @torch.no_grad()
-def gradient_norm(optimizer: MegatronOptimizer) -> float:
-    """The norm of all gradients, over all processes; read from the device once.
-
-    megatron-core's own reads the norm of each parameter where neither Transformer Engine nor Apex is there.
-    """
+def gradient_norm(optimizer: MegatronOptimizer) -> Tensor:
+    """The norm () of all gradients, over all processes, on the device; megatron-core's own reads it."""
     squares = []
     for part in _parts(optimizer):
         gradients = part.get_main_grads_for_grad_norm()
@@ -125,10 +146,10 @@ def gradient_norm(optimizer: MegatronOptimizer) -> float:
             square += torch.stack(torch._foreach_norm(gradients)).square().sum()
         dist.all_reduce(square, group=part.get_grad_stats_parallel_group())
         squares.append(square)
-    return float(torch.stack(squares).sum().sqrt())
+    return torch.stack(squares).sum().sqrt()
 
 
-def inner_optimizers(optimizer: MegatronOptimizer) -> Iterator[torch.optim.Optimizer]:
+def inner_optimizers(optimizer: MegatronOptimizer) -> Iterator[Any]:
     """The torch optimizers inside megatron-core's wrappers."""
     return (part.optimizer for part in _parts(optimizer) if part.optimizer is not None)
 
@@ -139,14 +160,13 @@ def decays_vectors(optimizer: MegatronOptimizer) -> bool:
 
 
 def allocate_states(optimizer: MegatronOptimizer) -> None:
-    """Give torch's AdamW the states it otherwise makes at its first step: loading into nothing fails."""
+    """Give AdamW the states it otherwise makes at its first step: loading into nothing fails."""
     for inner in inner_optimizers(optimizer):
-        if isinstance(inner, torch.optim.AdamW):
-            for parameter in (parameter for group in inner.param_groups for parameter in group["params"]):
-                if not inner.state[parameter]:
-                    step = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                    moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-                    inner.state[parameter] = {"step": step, **moments}
+        for parameter in (parameter for group in inner.param_groups for parameter in group["params"]):
+            if not inner.state[parameter]:
+                step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                inner.state[parameter] = {"step": step, **moments}
 
 
 def is_divided_in_whole_buckets(optimizer: MegatronOptimizer) -> bool:
@@ -171,7 +191,9 @@ def optimizer_state(
     megatron-core leaves the padding between the parameters of a bucket to chance.
     """
     metadata = {"distrib_optim_sharding_type": sharding}
-    state = cast(dict[str, Any], optimizer.sharded_state_dict(model_state, is_loading=is_loading, metadata=metadata))
+    by_rows = mock.patch.object(distrib_optimizer.DistributedOptimizer, MEGATRON_GATHER, sharded_rows)
+    with _torch_adam(), ExitStack() if is_loading else by_rows:
+        state: dict[str, Any] = optimizer.sharded_state_dict(model_state, is_loading=is_loading, metadata=metadata)
     if state.get("param_state_sharding_type") == BY_COPY:
         buffers = (by_type for number, by_type in state["param_state"].items() if isinstance(number, int))
         for tensors in (one for by_type in buffers for buckets in by_type.values() for one in chain(*buckets)):
@@ -190,7 +212,8 @@ def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
     once for each parameter and training drift, silently.
     """
     parameter_state, sharding = state.pop("param_state", None), state.pop("param_state_sharding_type", None)
-    optimizer.load_state_dict(state)
+    with _torch_adam():
+        optimizer.load_state_dict(state)
     for inner in inner_optimizers(optimizer):
         for values in inner.state.values():  # one counter tensor each, see above
             if isinstance(values.get("step"), torch.Tensor):

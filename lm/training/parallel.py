@@ -29,6 +29,13 @@ class ParallelConfig(Options):
         distributed_optimizer: divide optimizer states between the data parallel processes.
         overlap_p2p: overlap pipeline communication with computation (needs virtual > 1).
         deallocate_outputs: free a stage's output once it is sent (saves memory).
+        overlap_grad_reduce: reduce the gradients of a bucket while those of others are computed: ``auto`` (on a GPU),
+            ``always`` or ``never``.
+        overlap_param_gather: gather the weights of a bucket in the forward pass that needs them, while others are
+            computed with, instead of all after the update (needs the distributed optimizer and overlapped gradients).
+        overlap_tensor: overlap tensor parallel communication with matrix products (Transformer Engine's user buffers;
+            needs sequence parallel).
+        bucket_size: parameters of a bucket; 0: megatron-core's (40 million, or a million a model copy).
     """
 
     tensor: int = option(1, at_least=1)
@@ -40,6 +47,10 @@ class ParallelConfig(Options):
     distributed_optimizer: bool = False
     overlap_p2p: bool = False
     deallocate_outputs: bool = False
+    overlap_grad_reduce: str = option("auto", one_of=("auto", "always", "never"), is_later=True)
+    overlap_param_gather: bool = option(False, is_later=True)
+    overlap_tensor: bool = option(False, is_later=True)
+    bucket_size: int = option(0, at_least=0, is_later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,6 +60,22 @@ class ParallelConfig(Options):
         check_option(not self.sequence or self.tensor > 1, "parallel.sequence", self.sequence, only_tensor)
         only_virtual = "overlap needs the interleaved schedule: set parallel.virtual above 1"
         check_option(not self.overlap_p2p or self.virtual > 1, "parallel.overlap_p2p", self.overlap_p2p, only_virtual)
+        gathers = self.distributed_optimizer and self.overlap_grad_reduce != "never"
+        only_divided = "set parallel.distributed_optimizer=true and parallel.overlap_grad_reduce=always (GPU: auto)"
+        check_option(
+            not self.overlap_param_gather or gathers,
+            "parallel.overlap_param_gather",
+            self.overlap_param_gather,
+            f"weights are gathered in buckets whose gradients are reduced in turn: {only_divided}",
+        )
+        only_sequence = "it overlaps sequence parallel communication: set parallel.sequence=true, and parallel.tensor"
+        check_option(
+            not self.overlap_tensor or self.sequence, "parallel.overlap_tensor", self.overlap_tensor, only_sequence
+        )
+
+    def overlaps_gradients(self, *, on_gpu: bool) -> bool:
+        """Whether gradients are reduced bucket by bucket."""
+        return {"auto": on_gpu, "always": True, "never": False}[self.overlap_grad_reduce]
 
     @property
     def model_size(self) -> int:

@@ -21,7 +21,7 @@ from lm.data.model_inputs import ModelInputs, model_inputs, transcript_batch
 from .cross_entropy import cross_entropy
 from .divergence import divergence
 from .loop_config import LoopConfig
-from .losses import NUM_SUMS, Losses, loss_sums
+from .losses import NUM_SUMS, loss_sums
 from .model import DTYPES
 from .processes import Processes
 
@@ -61,8 +61,8 @@ class ForwardBackward:
         self.is_packed, self.needs_mask, self.dtype = is_packed, needs_mask, DTYPES[precision]
         self.temperature, self.is_tolerant = temperature, is_tolerant
 
-    def run(self, batches: list[Iterator[MicroBatch]], num_micro_batches: int, *, is_training: bool) -> Losses:
-        """Losses of ``num_micro_batches``, over all processes; one reader for each chunk.
+    def run(self, batches: list[Iterator[MicroBatch]], num_micro_batches: int, *, is_training: bool) -> Tensor:
+        """Sums (6,) of the losses of ``num_micro_batches``, over all processes; one reader for each chunk.
 
         With a divergence each step first runs its transcripts through the pipeline, without gradients: in memory stay
         the logits of its targets (N, W), in fp32. In validation it takes as few micro batches at once as the pipeline
@@ -70,9 +70,9 @@ class ForwardBackward:
         out.
         """
         if not self.temperature and not self.is_tolerant:
-            return self._losses(self._schedule(self._hear, batches, num_micro_batches, is_training=is_training))
+            return self._sums(self._schedule(self._hear, batches, num_micro_batches, is_training=is_training))
         whole = num_micro_batches if is_training else parallel_state.get_pipeline_model_parallel_world_size()
-        losses = Losses()
+        sums = torch.zeros(NUM_SUMS, dtype=torch.float64, device=self.processes.device)
         for begin in range(0, num_micro_batches, whole):
             count = min(whole, num_micro_batches - begin)
             some = [list(islice(reader, count)) for reader in batches]
@@ -81,14 +81,14 @@ class ForwardBackward:
             if self.temperature:
                 self._run_transcripts(some, count)
             readers = [iter(chunk) for chunk in some]
-            losses += self._losses(self._schedule(self._hear, readers, count, is_training=is_training))
-        return losses
+            sums += self._sums(self._schedule(self._hear, readers, count, is_training=is_training))
+        return sums
 
-    def _losses(self, reports: list[dict[str, Tensor]]) -> Losses:
+    def _sums(self, reports: list[dict[str, Tensor]]) -> Tensor:
         sums = torch.zeros(NUM_SUMS, dtype=torch.float64, device=self.processes.device)
         for report in reports:
             sums += report["sums"]
-        return Losses.from_sums(self.processes.sum_from_last_stage(sums))
+        return self.processes.sum_from_last_stage(sums)
 
     def _leave_out(self, batches: list[list[MicroBatch]]) -> None:
         """Give all chunks' micro batches the ``left_out`` (B, S) of those that read clips, of all processes at once.

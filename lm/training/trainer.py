@@ -39,10 +39,17 @@ from .checkpoint_writer import explained_failure, finish
 from .clip_tally import ClipTally
 from .config import LmTrainConfig
 from .cpu import keep_freed_memory
-from .hardware import Hardware, check_hardware
+from .hardware import Hardware, check_hardware, fuses_gradients
 from .inputs import TrainingInputs
-from .losses import Losses
-from .model import build_model, resolve_precision, transformer_config, wrap_for_training
+from .losses import NUM_SUMS, Losses, are_finite
+from .model import (
+    build_model,
+    gather_parameters,
+    open_tensor_overlap,
+    resolve_precision,
+    transformer_config,
+    wrap_for_training,
+)
 from .optimizer import (
     BY_COPY,
     RATE_MARKS,
@@ -117,6 +124,7 @@ class Trainer:
         self.folder = self.run.folder / "checkpoint"
         self.vocabulary_size = self.vocabulary.padded_size(self.config.model.vocabulary_multiple)
         self.skipped_steps = 0
+        self.unread: list[tuple[int, Tensor]] = []  # steps whose numbers lie on the device
         if self.processes.device.type == "cpu":
             keep_freed_memory()
         self.background = AsyncCallsQueue() if self.loop.async_save else None
@@ -134,12 +142,15 @@ class Trainer:
         watch = StallWatch(loop.stall_seconds, self.data.describe_step, self.processes.rank)
         with bar, watch, termination() as is_terminated:
             for step in range(first_step, loop.steps):
-                with watch.over(step):
-                    losses, row = self._step(step, batches)
                 done = step + 1
+                row: dict[str, float] = {}
+                with watch.over(step):
+                    self.unread.append((step, self._step(step, batches)))
+                    if done % loop.log_every == 0 or done == loop.steps:
+                        row = self._read_steps()
                 self.speed.count(loop.tokens_per_step)
-                bar.update(loss=losses.total)
-                if done % loop.log_every == 0 or done == loop.steps:
+                bar.update(1, **{name: row[name] for name in ("loss",) if name in row})
+                if row:
                     timing = self.speed.take()
                     curve.add(done, row, timing=timing)
                     self.run.say(log_line(done, loop.steps, row, timing))
@@ -161,28 +172,46 @@ class Trainer:
         curve.close()
         return self._metrics(curve, validation)
 
-    def _step(self, step: int, batches: list[Iterator[dict[str, Tensor]]]) -> tuple[Losses, dict[str, float]]:
-        """One optimizer step: returns its losses and the row for the curve."""
+    def _step(self, step: int, batches: list[Iterator[dict[str, Tensor]]]) -> Tensor:
+        """One optimizer step, in which nothing is read from the device.
+
+        Returns:
+            (8,) on the device: `loss_sums`, the gradient norm, and whether the step was taken.
+        """
         seed_processes(self.config.seed, step)
         for chunk in self.chunks:
             chunk.zero_grad_buffer()
         self.optimizer.zero_grad()
         micro_batches = self.loop.global_batch // (self.loop.micro_batch * self.processes.data_size)
-        losses = self.passes.run(batches, micro_batches, is_training=True)
+        sums = self.passes.run(batches, micro_batches, is_training=True)
         if self.tally is not None:
             self.tally.settle()
         rate = learning_rate(step, self.loop)
-        row = losses.row("loss") | {"learning_rate": rate}
-        if self.loop.z_loss:
-            row["z_loss"] = self.loop.z_loss * losses.square
-        if self.passes.temperature:
-            row["kl"] = losses.divergence
-        if losses.is_finite:
-            result = update(self.optimizer, rate, self.loop, self.rate_shares)
-            row["gradient_norm"] = result.gradient_norm
-        if not losses.is_finite or not result.is_taken:
-            self._skip(step, losses)
-        return losses, row
+        result = update(self.optimizer, rate, self.loop, are_finite(sums), self.rate_shares)
+        return torch.cat([sums, torch.stack([result.gradient_norm, result.is_taken]).to(sums.dtype)])
+
+    def _read_steps(self) -> dict[str, float]:
+        """Read the numbers of the steps since the last call, and count those that were skipped.
+
+        Returns:
+            The last step's row for the curve; empty where there was none.
+        """
+        row: dict[str, float] = {}
+        steps = [step for step, _ in self.unread]
+        numbers = torch.stack([one for _, one in self.unread]).cpu() if self.unread else torch.empty(0)
+        self.unread.clear()
+        for step, one in zip(steps, numbers, strict=True):
+            losses, (norm, is_taken) = Losses.from_sums(one[:NUM_SUMS]), one[NUM_SUMS:].tolist()
+            row = losses.row("loss") | {"learning_rate": learning_rate(step, self.loop)}
+            if self.loop.z_loss:
+                row["z_loss"] = self.loop.z_loss * losses.square
+            if self.passes.temperature:
+                row["kl"] = losses.divergence
+            if losses.is_finite:
+                row["gradient_norm"] = norm
+            if not is_taken:
+                self._skip(step, losses)
+        return row
 
     def _new_tally(self, read: int = 0, unreadable: int = 0) -> ClipTally | None:
         """The count of clips, where some may be unreadable."""
@@ -205,12 +234,13 @@ class Trainer:
         formats: dict[str, Losses] = {}
         rows: dict[str, float] = {}
         with self.speed.paused():
+            gather_parameters(self.chunks)
             for chunk in self.chunks:
                 chunk.eval()
             for name in self.data.validation_data:
                 tally = self._new_tally()
                 batches = self.data.validation(name, None if tally is None else tally.add)
-                losses = self.passes.run(*batches, is_training=False)
+                losses = Losses.from_sums(self.passes.run(*batches, is_training=False))
                 if tally is not None:
                     tally.settle()
                 rows |= losses.row(f"val_loss.{name}")
@@ -238,7 +268,10 @@ class Trainer:
             uses_engine=loop.layers != "local",
             fp8=loop.fp8,
             fp8_recipe=loop.fp8_recipe,
+            fuses_gradients=fuses_gradients(loop, Hardware.here(), self.precision),
         )
+        if config.parallel.overlap_tensor:
+            open_tensor_overlap(config.parallel, loop, config.model)
         has_engine = core.transformer_impl == "transformer_engine"
         if has_engine and loop.reset_attention and config.parallel.context > 1:
             found = f"true, with parallel.context={config.parallel.context} and Transformer Engine"
@@ -307,6 +340,7 @@ class Trainer:
         return 0
 
     def _save(self, step: int, *, is_kept: bool) -> None:
+        self._read_steps()
         record = CheckpointRecord(
             step=step,
             model=self.config.model,
@@ -324,6 +358,7 @@ class Trainer:
         )
         self._publish(is_blocking=True)
         with self.speed.paused(), explained_failure(self.folder):
+            gather_parameters(self.chunks)
             save_checkpoint(
                 self.folder,
                 record,

@@ -21,6 +21,10 @@ LAYOUTS = {
     "pipeline": ("parallel.pipeline=2",),
     "context": ("parallel.context=2",),
     "data, distributed optimizer": ("parallel.distributed_optimizer=true",),
+    "the same, overlapped": (
+        *("parallel.distributed_optimizer=true", "parallel.overlap_grad_reduce=always"),
+        *("parallel.overlap_param_gather=true", "parallel.bucket_size=10000"),
+    ),
 }
 
 
@@ -123,6 +127,7 @@ PROOFS = (
     Proof(name="Transformer Engine", prove=_check("transformer_engine")),
     Proof(name="Apex", prove=_check("apex")),
     Proof(name="FP8", prove=_check("fp8")),
+    Proof(name="options for speed", prove=_check("speed_options")),
     Proof(name="collectives", prove=prove_collectives),
     Proof(name="rotary positions", prove=_check("rotary")),
     Proof(name="packed against masked attention", prove=_check("packed")),

@@ -153,6 +153,8 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(tiny: Any, run_ranks:
     assert got.metrics["skipped_steps"] == 2
     assert [row["step"] for row in got.rows if "loss" not in row] == [4, 6]
     assert got.rows[-1]["loss"] < got.rows[0]["loss"]
+    seldom = run_ranks(lambda: train_with_bad_steps(tiny, tmp_path / "seldom", {3, 5}, log_every=12, **options), 1)[0]
+    assert seldom.metrics["skipped_steps"] == 2 and seldom.losses == got.losses[-1:]
     with pytest.raises(RuntimeError, match="3 steps whose loss or gradient is not finite, the last is step 7"):
         run_ranks(lambda: train_with_bad_steps(tiny, tmp_path / "three", {3, 5, 6}, **options), 1)
 

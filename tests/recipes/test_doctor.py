@@ -18,6 +18,7 @@ from recipes.installation.workbench import ProofFailedError, Workbench
 ON_A_CPU = {
     "versions": THERE,
     "processor": THERE,
+    "options for speed": THERE,
     "collectives": PROVEN,
     "rotary positions": PROVEN,
     "packed against masked attention": PROVEN,

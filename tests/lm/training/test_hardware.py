@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from lm.training.hardware import Hardware, check_hardware
+from lm.training.hardware import Hardware, check_hardware, fuses_gradients
 from lm.training.loop_config import LoopConfig
 from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
@@ -39,6 +40,8 @@ def check(
         (BLACKWELL, {"fp8": "e4m3", "fp8_recipe": "mxfp8"}),
         (CONSUMER, {"fp8": "hybrid", "fp8_recipe": "tensorwise"}),
         (TURING, {"precision": "auto"}),
+        (Hardware(), {"precision": "fp32", "gradient_fusion": "always"}),
+        (replace(AMPERE, has_gradient_kernel=True), {"precision": "bf16", "gradient_fusion": "always"}),
     ],
 )
 def test_possible_options(hardware: Hardware, loop: dict[str, Any]) -> None:
@@ -59,6 +62,12 @@ def test_possible_options(hardware: Hardware, loop: dict[str, Any]) -> None:
         (AMPERE, {"fp8": "hybrid"}, "option train.fp8: 'hybrid' on A100 .*8.0.* no FP8 arithmetic"),
         (HOPPER, {"fp8": "e4m3", "fp8_recipe": "mxfp8"}, "'mxfp8', which needs .* 10.0 to below 12.0, on H100 .*9.0"),
         (HOPPER, {"fp8": "e4m3", "fp8_recipe": "mxfp8"}, "this device runs delayed, tensorwise, blockwise"),
+        (
+            AMPERE,
+            {"gradient_fusion": "always"},
+            "'always', but fused_weight_gradient_mlp_cuda does not import",
+        ),
+        (Hardware(), {"gradient_fusion": "always", "precision": "bf16"}, "on a CPU, which has no product of bf16 into"),
         (CONSUMER, {"fp8": "e4m3", "fp8_recipe": "mxfp8"}, "on RTX 5090 .*12.0.* this device runs delayed, tensorwise"),
     ],
 )
@@ -79,6 +88,25 @@ def test_fp8_takes_multiples(model: dict[str, Any], parallel: dict[str, Any], lo
     shape = SMALL | {"heads": 4, "kv_heads": 4, "head_size": 64} | model
     with pytest.raises(UserError, match=words):
         check(HOPPER, shape, parallel, fp8="hybrid", **loop)
+
+
+def test_tensor_communication_overlaps_in_transformer_engine_only() -> None:
+    with pytest.raises(UserError, match=r"parallel.overlap_tensor: true, which Transformer Engine does, but no CUDA"):
+        check(Hardware(), {}, {"tensor": 2, "sequence": True, "overlap_tensor": True})
+
+
+@pytest.mark.parametrize(
+    ("hardware", "precision", "is_fused"),
+    [
+        (Hardware(), "fp32", True),
+        (Hardware(), "bf16", False),
+        (HOPPER, "bf16", False),
+        (replace(HOPPER, has_gradient_kernel=True), "bf16", True),
+    ],
+)
+def test_gradients_are_fused_where_a_kernel_is(hardware: Hardware, precision: str, is_fused: bool) -> None:
+    assert fuses_gradients(LoopConfig(), hardware, precision) == is_fused
+    assert not fuses_gradients(LoopConfig(gradient_fusion="never"), hardware, precision)
 
 
 def test_more_processes_than_devices() -> None:

@@ -65,7 +65,14 @@ def test_nccl_may_overlap_and_deallocate() -> None:
     check(2, backend="nccl", pipeline=2, virtual=2, overlap_p2p=True, deallocate_outputs=True)
 
 
-@pytest.mark.parametrize("options", [{"virtual": 2}, {"sequence": True}, {"overlap_p2p": True}, {"tensor": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"virtual": 2}, {"sequence": True}, {"overlap_p2p": True}, {"tensor": 0}),
+        *({"overlap_param_gather": True}, {"overlap_tensor": True, "tensor": 2}),
+        {"overlap_param_gather": True, "distributed_optimizer": True, "overlap_grad_reduce": "never"},
+    ],
+)
 def test_options_that_would_have_no_effect_are_errors(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         ParallelConfig(**options)
