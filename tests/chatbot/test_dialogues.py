@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from lm.data.text_tokenizers import train_bpe
 from lm.data.vocabulary import build_vocabulary
 from lm.inference.generation import Generator
 from runtime.errors import UserError
+from tests.support.commands import Commands
 from tests.support.odd_audio import check_warnings, write_odd_audio
 from tests.support.permits import Permits, is_group_running, wait_for
-from tests.support.sabotage import sabotaged
 from tokenizer.model import SpeechTokenizer
 
 from .conftest import CODES, babble, make_vocabulary, save_lm
@@ -111,11 +109,9 @@ def spoken(folder: Path) -> list[Dialogue]:
     return read_dialogues(folder / "dialogues").dialogues
 
 
-def test_kill_9_then_again_gives_the_same_bytes(source: Path) -> None:
+def test_kill_9_then_again_gives_the_same_bytes(source: Path, commands: Commands) -> None:
     out, permits = source / "killed", Permits(source / "permits")
-    command = sabotaged(f"permits={permits.folder}", "chatbot.dialogues", *words(source, out.name))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
-    child = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+    child = commands.sabotaged(f"permits={permits.folder}", "chatbot.dialogues", *words(source, out.name))
     permits.give(3)
     wait_for(lambda: len(list((out / "done").rglob("*.json"))) == 3 or child.poll() is not None)
     assert child.poll() is None

@@ -1,6 +1,4 @@
 import json
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ from corpus.world.dialogues import read_question_dialogues
 from runtime.artefact import file_digest
 from runtime.bulk.job import UnitFolder
 from runtime.errors import UserError
+from tests.support.commands import Commands
 from tests.support.odd_audio import SECONDS, check_warnings, write_odd_audio
 from tests.support.permits import Permits, is_group_running, wait_for
-from tests.support.sabotage import sabotaged
 
 SMALL = {
     "num_utterances": 40,
@@ -109,16 +107,14 @@ def test_fragments_come_after_all_else_and_change_none_of_it(built: Path, tmp_pa
     assert before.items() <= after.items() and len(after) == len(before) + 30
 
 
-def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path) -> None:
+def test_a_killed_build_goes_on_to_the_same_bytes(built: Path, tmp_path: Path, commands: Commands) -> None:
     folder, permits = tmp_path / "killed", Permits(tmp_path / "permits")
     options = [f"{key}={value}" for key, value in (SMALL | {"workers": 2}).items()]
-    command = sabotaged(f"permits={permits.folder}", "corpus.build", f"out={folder}", *options)
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = commands.sabotaged(f"permits={permits.folder}", "corpus.build", f"out={folder}", *options)
     permits.give(3)
     wait_for(lambda: len(list(folder.glob("units/speech/done/*.json"))) >= 1)
     assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     wait_for(lambda: not is_group_running(process.pid))  # the workers leave with their parent
     done = [record.result for _, record in UnitFolder(folder / "units/speech").records()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,8 +29,8 @@ from evaluation.speech.speech_scoring import score_speech
 from runtime.artefact import read_json
 from runtime.errors import UserError
 from runtime.stage import Run
+from tests.support.commands import Commands
 from tests.support.permits import Permits, wait_for
-from tests.support.sabotage import sabotaged
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -192,14 +191,14 @@ def test_scoring_again_gives_the_same_bytes(made: Path) -> None:
     assert len({digest for _, digest in digests}) == 2
 
 
-def test_a_recogniser_is_kept_file_by_file_through_a_kill(made: Path) -> None:
+def test_a_recogniser_is_kept_file_by_file_through_a_kill(made: Path, commands: Commands) -> None:
     """The corpus's own judge in the recogniser's place: it hears what it would hear in one go."""
     words = [f"corpus={made}/corpus", f"resynthesis.perfect={made}/perfect", f"asr={made}/corpus", "processes=1"]
     words += ["limit=2"]
     permits = Permits(made / "permits")
     permits.give(2)
-    command = sabotaged(f"files={permits.folder}", "evaluation.quality", f"out={made}/killed", *words, "sheets=0")
-    job = subprocess.Popen(command, cwd=ROOT)
+    hook, out = f"files={permits.folder}", f"out={made}/killed"
+    job = commands.sabotaged(hook, "evaluation.quality", out, *words, "sheets=0")
     journal = made / "killed" / "recognised.jsonl"
     wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") == 2)
     job.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +28,8 @@ from lm.vocabulary import STAGE as VOCABULARY
 from lm.vocabulary import VocabularyConfig
 from runtime.artefact import file_digest
 from runtime.errors import UserError
+from tests.support.commands import Commands
 from tests.support.permits import Permits, wait_for
-from tests.support.sabotage import sabotaged
 from tests.support.small_speech_model import make_speech_tokenizer
 from tokenizer.features import STAGE as FEATURES
 from tokenizer.hearing.base import SpeechEncoder
@@ -129,7 +128,9 @@ def files_of(out: Path) -> dict[str, str]:
     return {str(path.relative_to(out)): file_digest(path) for path in kept}
 
 
-def test_a_killed_search_for_clips_is_resumed_with_the_same_bytes(world: Path, tmp_path: Path) -> None:
+def test_a_killed_search_for_clips_is_resumed_with_the_same_bytes(
+    world: Path, tmp_path: Path, commands: Commands
+) -> None:
     """By any number of processes; all but the first two units are done by the second call."""
     rows = read_manifest(world / "corpus/train.jsonl").utterances
     audio = [one.audio for one in rows]
@@ -149,12 +150,11 @@ def test_a_killed_search_for_clips_is_resumed_with_the_same_bytes(world: Path, t
     (bad,) = (json.loads(line) for line in (tmp_path / "one/bad_records.jsonl").read_text().splitlines())
     assert "duration of 9.000 s" in bad["reason"] and Path(bad["place"]).samefile(audio[1])
     permits, out = Permits(tmp_path / "permits"), tmp_path / "killed"
-    words = [f"{key}={value}" for key, value in given.items()] + ["formats=[asr]", "speech=vectors", "processes=2"]
+    words = [f"{key}={value}" for key, value in given.items()] + ["formats=[asr]", "speech=vectors"]
     words += [f"vocabulary={world}/v/vocabulary", f"vectors.encoder={world}/tokenizer", "vectors.stride=2"]
-    command = sabotaged(f"permits={permits.folder}", "lm.prepare", *words, "vectors.max_seconds=5.0", f"out={out}")
     permits.give(2)
-    with (tmp_path / "log").open("w") as log:
-        job = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    words += ["vectors.max_seconds=5.0", f"out={out}"]
+    job = commands.sabotaged(f"permits={permits.folder}", "lm.prepare", *words)
     wait_for(lambda: len([*(out / "clips/train/done").glob("*.done.json")]) == 2)
     job.kill()
     job.wait()

@@ -14,6 +14,8 @@ from lm.proofs.finding import ABSENT, FAILED, PROVEN, THERE, Finding
 from recipes import doctor
 from recipes.installation.proofs import PROOFS, SAME_ON_GPU, Proof, difference
 from recipes.installation.workbench import ProofFailedError, Workbench
+from recipes.launch import PRELOAD_VARIABLE
+from tests.support.commands import Commands
 
 ON_A_CPU = {
     "versions": THERE,
@@ -31,12 +33,17 @@ WRONG = "tests.support.proofs_gone_wrong"
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[Workbench]:
-    """A workbench whose processes see no GPU."""
+def bench(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    """A workbench whose processes see no GPU; they are forks of the test worker's parent of commands."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        with Workbench.opened(seconds=3000) as bench:
-            yield bench
+        yield Workbench(tmp_path_factory.mktemp("bench"), commands.server, seconds=3000)
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command's own workbench starts fresh interpreters: its light checks import less than a parent of forks."""
+    monkeypatch.setenv(PRELOAD_VARIABLE, "0")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +74,7 @@ def test_a_gpu_proves_its_part(proof: Proof, gpu_bench: Workbench) -> None:
 
 @pytest.mark.parametrize("name", ["packed_as_one_document", "turned_by_halves_always"])
 def test_broken_layers_are_found(name: str, bench: Workbench) -> None:
-    assert bench.check(f"{WRONG}:{name}").status == FAILED
+    assert bench.check(f"tests.support.broken_layers:{name}").status == FAILED
 
 
 def test_another_training_is_not_the_same(bench: Workbench) -> None:
@@ -94,6 +101,7 @@ def test_a_check_that_goes_wrong_says_how(
         bench.check(f"{WRONG}:{name}")
 
 
+@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize(("wrong", "status"), [([], 0), (["crash"], 1)])
 def test_the_exit_status_counts_failures_only(
     wrong: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -109,6 +117,7 @@ def test_the_exit_status_counts_failures_only(
     assert all(f" {name} " in capsys.readouterr().out for name in wrong or [THERE])
 
 
+@pytest.mark.usefixtures("fresh")
 def test_only_the_rows_that_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main(["--only", "versions", "--json", "--seconds", "3000"]) == 0
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["versions"]

@@ -8,13 +8,14 @@ a recipe's steps, and saves up to seven CPU seconds of imports each time. Tests 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from recipes.launch import LIBRARIES, RANK_VARIABLES, rank_environment
-from runtime.fork_server import ForkServer
+from runtime.fork_server import ForkedCommand, ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG_SECONDS = 600.0
@@ -28,8 +29,16 @@ class Commands:
     """
 
     def __init__(self) -> None:
-        # pytest names each test in the environment.
-        self.server = ForkServer(rank_environment(threads=1), own=(*RANK_VARIABLES, "PYTEST_CURRENT_TEST"))
+        # pytest names each test in the environment; torch reads the devices at its first question for them.
+        own = (*RANK_VARIABLES, "PYTEST_CURRENT_TEST", "CUDA_VISIBLE_DEVICES")
+        self.server = ForkServer(rank_environment(threads=1), own=own)
+
+    def sabotaged(self, hook: str, stage: str, *arguments: str) -> ForkedCommand:
+        """Start a stage with a hook (`tests.support.sabotage`), in the repository's root and a group of its own."""
+        with Path(os.devnull).open("wb") as nothing, contextlib.chdir(ROOT):
+            return self.server.start(
+                "tests.support.sabotage", [hook, stage, *arguments], output=nothing.fileno(), libraries=LIBRARIES
+            )
 
     def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run ``python -m MODULE WORDS`` in the repository's root, and wait for its end."""

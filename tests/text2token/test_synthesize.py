@@ -1,13 +1,11 @@
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lm.data.vocabulary import Vocabulary
+from tests.support.commands import Commands
 from tests.support.permits import Permits, wait_for
-from tests.support.sabotage import sabotaged
 from tests.support.small_synthesis import unit_bytes, words
 from text2token import synthesize
 
@@ -26,15 +24,12 @@ def test_speed_options_change_no_byte(reference: Path, model_folder: Path, more:
     assert unit_bytes(reference / out) == unit_bytes(reference / "whole")
 
 
-def test_kill_9_then_again_gives_the_same_bytes(reference: Path, model_folder: Path) -> None:
+def test_kill_9_then_again_gives_the_same_bytes(reference: Path, model_folder: Path, commands: Commands) -> None:
     out, permits = reference / "killed", Permits(reference / "permits")
     arguments = words(reference, model_folder, out.name)
-    command = sabotaged(f"permits={permits.folder}", "text2token.synthesize", *arguments)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
-    root = Path(synthesize.__file__).parent.parent
     for wanted in (2, 5):  # killed twice, once this many units are there
         permits.give(wanted + 1)  # more than are awaited: the kill may hit a unit that was begun
-        child = subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)
+        child = commands.sabotaged(f"permits={permits.folder}", "text2token.synthesize", *arguments)
         wait_for(lambda wanted=wanted: len(unit_bytes_now(out)) >= wanted)  # type: ignore[misc]
         assert child.poll() is None
         child.kill()

@@ -40,7 +40,8 @@ def test_slots_count_in_their_order(given: str, slots: int) -> None:
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("accounts")
     corpus = str(write_small_corpus(root / "corpus", "tom was happy."))
-    ACCOUNTS.execute(AccountCorpusConfig(corpus=corpus, out=str(root / "made"), accounts=2, heldout_accounts=3))
+    small = {"accounts": 2, "heldout_accounts": 3, "workers": 1}
+    ACCOUNTS.execute(AccountCorpusConfig(corpus=corpus, out=str(root / "made"), **small))
     return root / "made"
 
 
@@ -61,7 +62,8 @@ def write_answers(accounts: Path, folder: Path, wrong: str) -> None:
 
 def test_the_stage(accounts: Path, tmp_path: Path) -> None:
     write_answers(accounts, tmp_path / "answers", "nothing")
-    config = AccountsConfig(accounts=str(accounts), answers=str(tmp_path / "answers"), out=str(tmp_path / "out"))
+    folders = {"accounts": str(accounts), "answers": str(tmp_path / "answers"), "out": str(tmp_path / "out")}
+    config = AccountsConfig(**folders, processes=1)
     metrics = STAGE.execute(config)
     rows = [json.loads(line) for line in (tmp_path / "out/details.jsonl").read_text().splitlines()]
     slots = sum(row["slots"] for row in rows)

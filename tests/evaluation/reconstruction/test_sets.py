@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from decoder.model import SpeechDecoder
 from decoder.vocoder import Vocoder
 from evaluation import decoder_set, quality_score, tokenizer_set
 from runtime.artefact import read_json
+from tests.support.commands import Commands
 from tests.support.permits import Permits, wait_for
-from tests.support.sabotage import sabotaged
 from tokenizer.backbones.config import TokenizerModelConfig
 from tokenizer.labels import Labels
 from tokenizer.model import SpeechTokenizer
@@ -127,11 +126,11 @@ def test_a_tokenizer_alone(made: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert not (made / "refused").exists()
 
 
-def test_a_decoder_goes_on_after_a_kill_and_ends_with_the_same_bytes(made: Path) -> None:
+def test_a_decoder_goes_on_after_a_kill_and_ends_with_the_same_bytes(made: Path, commands: Commands) -> None:
     permits = Permits(made / "permits")
     permits.give(1)
     options = words(made, "killed", *listened(made), "limit=3")
-    job = subprocess.Popen(sabotaged(f"permits={permits.folder}", "evaluation.decoder_set", *options), cwd=ROOT)
+    job = commands.sabotaged(f"permits={permits.folder}", "evaluation.decoder_set", *options)
     spoken = made / "killed" / "speech" / "manifest.jsonl"
     wait_for(lambda: spoken.exists() and not list(permits.folder.glob("*")))  # it has spoken, and begins to listen
     job.kill()

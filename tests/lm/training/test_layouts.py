@@ -35,7 +35,7 @@ LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
 
 
 # Two micro batches a step: what the interleaved schedule of two stages asks for.
-STEPS = {"steps": 50, "micro_batch": 4, "global_batch": 8}
+STEPS = {"steps": 20, "micro_batch": 4, "global_batch": 8}
 
 
 def numbers(trained: Any) -> list[float]:
@@ -49,12 +49,10 @@ def plain(tiny: Any, run_ranks: Any, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_layout_trains_as_one_process_for_50_steps(
-    name: str, tiny: Any, plain: list[float], run_ranks: Any, tmp_path: Path
-) -> None:
+def test_layout_trains_as_one_process(name: str, tiny: Any, plain: list[float], run_ranks: Any, tmp_path: Path) -> None:
     size, options = LAYOUTS[name]
     got = numbers(run_ranks(lambda: tiny.train(tmp_path, **STEPS, **options), size)[0])
-    assert plain[0] > 2 * plain[49] > 0
+    assert plain[0] > 1.5 * plain[19] > 0
     assert got == pytest.approx(plain, rel=1e-5)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -151,7 +149,7 @@ DISTRIBUTED = {
     "distributed optimizer, tensor to pipeline": ((2, {"tensor": 2}), (2, {"pipeline": 2})),
     "distributed optimizer, data and pipeline to tensor": ((4, {"pipeline": 2}), (2, {"tensor": 2})),
 }
-STEPS = {"steps": 50, "micro_batch": 4}
+STEPS = {"steps": 16, "micro_batch": 4, "warmup_steps": 2, "checkpoint_every": 0}
 
 
 @pytest.fixture(scope="module")
@@ -164,22 +162,22 @@ def unbroken(tiny: Any, run_ranks: Any, tmp_path_factory: pytest.TempPathFactory
 def test_another_layout_goes_on_as_the_unbroken_run(
     name: str, tiny: Any, unbroken: list[float], run_ranks: Any, tmp_path: Path
 ) -> None:
-    """Terminated after 25 steps, called again under another layout: steps 26 to 50 lose as they would have."""
+    """Terminated after 8 steps, called again under another layout: steps 9 to 16 lose as they would have."""
     (size, first), (new_size, then) = (PLAIN | DISTRIBUTED)[name]
     options = STEPS | {"distributed_optimizer": name in DISTRIBUTED}
 
     def terminated() -> int:
         try:
-            train_and_die(tiny, tmp_path, 24, signal.SIGTERM, **options, **first)
+            train_and_die(tiny, tmp_path, 7, signal.SIGTERM, **options, **first)
         except SystemExit as end:
             return int(str(end.code))
         return -1
 
     assert run_ranks(terminated, size) == [0] * size
-    assert (tmp_path / "checkpoint/step_00000025").is_dir()
+    assert (tmp_path / "checkpoint/step_00000008").is_dir()
     resumed = run_ranks(lambda: tiny.train(tmp_path, **options, **then), new_size)[0]
-    assert unbroken[24] > 1.2 * unbroken[49]
-    assert resumed.losses[25:] == pytest.approx(unbroken[25:], rel=1e-5)
+    assert unbroken[7] > 1.1 * unbroken[15]
+    assert len(resumed.losses) == 16 and resumed.losses[8:] == pytest.approx(unbroken[8:], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -199,17 +197,8 @@ def test_an_optimizer_state_of_another_kind_is_refused(
 def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path, commands: Commands) -> None:
     """kill -9 of the whole command, while it trains; the same command then finishes the job."""
     out = tmp_path / "out"
-    options = tiny.config(out, layers=2, steps=40, warmup_steps=4, checkpoint_every=2)
-    hold = (
-        "import threading; from lm.train import STAGE; from lm.training.trainer import Trainer; step = Trainer._step; "
-    )
-    hold += "wait = threading.Event().wait; "  # it cannot be done before it is killed, and trains until then
-    hold += "Trainer._step = lambda self, number, *rest: (number == 30 and wait(), step(self, number, *rest))[1]; "
-    arguments = [f"out={out}", *words_of(options)]
-    environment = os.environ | {"SPEECHWEAVE_PROGRESS": "file", "OMP_NUM_THREADS": "1"}
-    python = [sys.executable, "-W", "ignore"]
-    held = [*python, "-c", f"{hold}STAGE.exit()", *arguments]
-    first = subprocess.Popen(held, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    arguments = [f"out={out}", *words_of(tiny.config(out, layers=2, steps=16, warmup_steps=4, checkpoint_every=2))]
+    first = commands.sabotaged("training=12", "lm.train", *arguments)  # it cannot be done before it is killed
     wait_for(lambda: list(out.glob("checkpoint/step_*")) or first.poll() is not None)
     assert first.poll() is None
     os.killpg(first.pid, signal.SIGKILL)
@@ -218,9 +207,9 @@ def test_killed_stage_is_called_again(tiny: Any, tmp_path: Path, commands: Comma
     second = commands.run("lm.train", *arguments)
     assert second.returncode == 0, second.stderr
     assert "resumed at step" in second.stdout
-    assert (out / "done.json").exists() and (out / "checkpoint/step_00000040").is_dir()
+    assert (out / "done.json").exists() and (out / "checkpoint/step_00000016").is_dir()
     rows = (out / "curve.jsonl").read_text().splitlines()
-    assert len(rows) == 40
+    assert len(rows) == 16
 
 
 def test_a_killed_imitation_by_divergence_ends_as_the_unbroken_one(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,8 @@ from corpus.audio.files import encode_audio
 from runtime.chat_endpoint import RequestConfig
 from runtime.errors import UserError
 from tests.support.chat_server import Reply, chat_server
+from tests.support.commands import Commands
 from tests.support.permits import Permits, wait_for
-from tests.support.sabotage import sabotaged
 from tests.support.small_synthesis import write_texts
 from text2token import aloud
 from text2token.reading.config import AloudConfig, SpeechEndpointConfig
@@ -109,12 +107,10 @@ def test_two_workers_give_the_same_bytes(whole: Path) -> None:
     assert unit_files(whole.parent / "two") == unit_files(whole)
 
 
-def test_kill_9_then_again_gives_the_same_bytes(whole: Path) -> None:
+def test_kill_9_then_again_gives_the_same_bytes(whole: Path, commands: Commands) -> None:
     out, permits = whole.parent / "killed", Permits(whole.parent / "permits")
-    command = sabotaged(f"permits={permits.folder}", "text2token.aloud", *words(whole.parent, out.name))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPEECHWEAVE_PROGRESS": "file"}
     permits.give(3)
-    child = subprocess.Popen(command, cwd=Path(aloud.__file__).parent.parent, env=environment)
+    child = commands.sabotaged(f"permits={permits.folder}", "text2token.aloud", *words(whole.parent, out.name))
     wait_for(lambda: len([path for path in unit_files(out) if path.endswith(".tar")]) >= 2)
     child.kill()
     child.wait()
