@@ -12,6 +12,9 @@ WORKERS ?= 2
 # The CPU wheel of torch; GPU users: make install CONSTRAINTS=
 CONSTRAINTS ?= -c constraints/cpu.txt
 
+# Chromium is installed while mypy runs.
+MAKEFLAGS += --jobs=2
+
 .PHONY: quickstart chat test check install voices chromium clean
 
 quickstart: install
@@ -52,7 +55,7 @@ voices: $(VENV)/.installed
 # The tests of the chatbot's page drive a Chromium; without one they are skipped and say so.
 HAS_CHROMIUM := $(BIN)/python -c 'import sys; from evaluation.served_chat.browser import executable; sys.exit(executable() is None)'
 
-chromium: $(VENV)/.installed
+chromium: install
 	@$(HAS_CHROMIUM) || (test "$$(id -u)" = 0 && apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1) \
 		|| echo "no Chromium is installed (apt-get install chromium): the tests of the chatbot's page are skipped"

@@ -27,6 +27,10 @@ LONGEST = (
     "training/test_speech_layouts.py",
     "training/test_layouts.py",
     "decoder/test_ranks.py",
+    "recipes/test_doctor.py",
+    "page/test_talk.py",
+    "tokenizer/test_ablation.py",
+    "page/test_page.py",
 )
 
 if SIDE_BY_SIDE:  # before anything imports numpy or torch; the processes that tests start inherit it
