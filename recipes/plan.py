@@ -230,7 +230,7 @@ def make_step(name: str, entry: StepConfig, section: Mapping[str, Any], settings
     options = {"out": str(out / name), "seed": settings.seed} | dict(section)
     write_text(file, OmegaConf.to_yaml(OmegaConf.create(options)))
     try:
-        checked = compose_config(stage.name, stage.config, ["--config", str(file)])
+        checked = compose_config(stage.config, ["--config", str(file)])
     except UserError as error:
         raise UserError(f"step {name}, {error.subject}", found=error.found, remedy=error.remedy) from error
     return Step(name=name, config=entry, stage=stage, options=checked, config_file=file)

@@ -60,7 +60,7 @@ class Command(Generic[CommandConfig]):
         if "--help" in words or "-h" in words:
             print(self.help())
             return None
-        return self.run(compose_config(self.name, self.config, words, positional=self.positional))
+        return self.run(compose_config(self.config, words, positional=self.positional))
 
     def help(self) -> str:
         """The text of ``--help``: what the command does, examples, its options with defaults and bounds."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import importlib.metadata
 import os
 import pkgutil
@@ -185,7 +186,7 @@ class Stage(Generic[Config]):
 
     def compose(self, arguments: Sequence[str]) -> Config:
         """Build the checked config from ``[--config FILE] [key=value ...] [--key value ...]`` and a positional word."""
-        return compose_config(self.name, self.config, arguments, positional=self.positional)
+        return compose_config(self.config, arguments, positional=self.positional)
 
     def execute(self, config: Config) -> dict[str, Any]:
         """Run the stage unless its output is complete; returns its metrics."""
@@ -398,15 +399,23 @@ def input_fingerprint(path: Path) -> str:
 
 def provenance() -> dict[str, Any]:
     """Versions, git commit and command line of this process."""
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return {"versions": dict(package_versions()), "git_commit": git_commit(), "command": command}
+
+
+@functools.cache
+def package_versions() -> Mapping[str, str]:
+    """Versions of Python and of the packages that results depend on, read once a process."""
     versions = {"python": platform.python_version()}
     for package in VERSIONED_PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"versions": versions, "git_commit": git_commit(), "command": [Path(sys.argv[0]).name, *sys.argv[1:]]}
+    return versions
 
 
+@functools.cache
 def git_commit() -> str | None:
     """The commit of the clone that this code runs from, with ``+`` for local changes; None outside git."""
     root = Path(__file__).resolve().parent.parent

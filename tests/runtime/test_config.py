@@ -42,7 +42,7 @@ class ToyConfig(Options):
 
 
 def compose(*words: str, positional: str = "") -> ToyConfig:
-    return compose_config("toy", ToyConfig, [*words, "count=2"], positional=positional)
+    return compose_config(ToyConfig, [*words, "count=2"], positional=positional)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def compose(*words: str, positional: str = "") -> ToyConfig:
 )
 def test_a_value_out_of_bounds_is_refused_by_its_dotted_name(word: str, expected: str) -> None:
     with pytest.raises(UserError) as refused:
-        compose_config("toy", ToyConfig, ["count=2", word])
+        compose_config(ToyConfig, ["count=2", word])
     assert expected in str(refused.value)
 
 
@@ -132,7 +132,7 @@ def test_words_without_a_name_go_to_the_positional_option() -> None:
 )
 def test_mistakes_name_the_word(words: tuple[str, ...], expected: str) -> None:
     with pytest.raises(UserError) as refused:
-        compose_config("toy", ToyConfig, ["count=2", *words])
+        compose_config(ToyConfig, ["count=2", *words])
     assert expected in str(refused.value)
 
 

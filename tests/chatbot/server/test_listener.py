@@ -92,7 +92,7 @@ def test_no_bundle_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
 
 
 def serve_config(*words: str) -> ServeConfig:
-    return compose_config("serve", ServeConfig, words)
+    return compose_config(ServeConfig, words)
 
 
 def test_options_come_from_words_file_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,4 +124,4 @@ class BulkStageConfig(Options):
 )
 def test_options_are_checked(override: str, named: str) -> None:
     with pytest.raises(UserError, match=named):
-        compose_config("bulk_stage", BulkStageConfig, [override])
+        compose_config(BulkStageConfig, [override])
