@@ -128,6 +128,7 @@ def test_words_without_a_name_go_to_the_positional_option() -> None:
         (("--txt", "a"), "option txt: no such option. did you mean text"),
         (("--text",), "option --text: no value"),
         (("--shares.a", "0.5", "--part.stepz=3"), "option part.stepz: no such option. did you mean part.steps"),
+        (("part.levels=8,4",), "Ambiguous value for argument 'part.levels=8,4'"),
     ],
 )
 def test_mistakes_name_the_word(words: tuple[str, ...], expected: str) -> None:
