@@ -58,10 +58,11 @@ def pink(num_samples: int, random: np.random.Generator) -> npt.NDArray[np.float6
     """Noise whose power falls by 3 dB an octave (as 1 / f), without a constant part."""
     if num_samples < 2:
         return np.zeros(num_samples)
-    spectrum = np.fft.rfft(random.standard_normal(num_samples))
+    whole = -(-num_samples // 1024) * 1024  # a length with large prime factors costs four times as much
+    spectrum = np.fft.rfft(random.standard_normal(whole))
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
-    spectrum[0] = 0
-    return np.fft.irfft(spectrum, num_samples)
+    noise = np.fft.irfft(spectrum, whole)[:num_samples]
+    return noise - noise.mean()
 
 
 def babble(
