@@ -46,7 +46,8 @@ def row_id(row: Row) -> str:
     for column in IDS:
         value = row.values.get(column)
         if isinstance(value, str | int) and str(value).strip():
-            return str(value)
+            source = row.values.get("source_id") if column == "ind" else None  # HellaSwag counts in each of its sources
+            return f"{source}/{value}" if isinstance(source, str) else str(value)
     return f"{row.stem}-{row.number:05d}"
 
 

@@ -100,6 +100,14 @@ def test_hellaswag(tmp_path: Path) -> None:
     assert texts(second)[0] == row["ctx"] and second.correct == 0
 
 
+def test_hellaswag_counts_in_each_of_its_two_sources(tmp_path: Path) -> None:
+    """433 numbers of the published validation set stand in both."""
+    row = {"ind": 180, "ctx": "a man", "endings": ["sits", "stands"], "label": "0"}
+    write_lines(tmp_path, row | {"source_id": "activitynet~v_0"}, row | {"source_id": "wikihow~299"})
+    read_set = read(tmp_path, "t2t", name="hellaswag")
+    assert [item.id for item in read_set.items] == ["activitynet~v_0/180", "wikihow~299/180"] and not read_set.left_out
+
+
 def test_copa(tmp_path: Path) -> None:
     row = {
         "premise": "My body cast a shadow over the grass.",
