@@ -46,7 +46,7 @@ class _RMSNormFunction(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         normed, scale, weight = context.saved_tensors
         gradient = gradients[0]
-        weight_gradient = (gradient * normed).flatten(0, -2).sum(0)
-        gradient = gradient * weight
-        along = (gradient * normed).mean(-1, keepdim=True)
-        return (gradient - normed * along) * scale, weight_gradient, None
+        products = (gradient * normed).flatten(0, -2)  # both sums are of these
+        along = torch.mv(products, weight).div_(weight.numel()).view(*normed.shape[:-1], 1)
+        result = (gradient * weight).addcmul_(normed, along, value=-1).mul_(scale)
+        return result, products.sum(0), None

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor
 
+BLOCK = 128  # tokens whose gradients are made at once on a CPU: what is in between stays in the cache
+
 
 class SwiGLU(MegatronModule):
     """silu(gate) * up of [gate, up]."""
@@ -40,9 +42,12 @@ class _SwiGLU(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> Tensor:
         (both,) = context.saved_tensors
         (gradient,) = gradients
-        gate, up = both.chunk(2, -1)
         result = torch.empty_like(both)
-        of_gate, of_up = result.chunk(2, -1)
-        torch.mul(gradient, F.silu(gate), out=of_up)
-        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
+        rows = [tensor.view(-1, tensor.size(-1)) for tensor in (both, gradient.contiguous(), result)]
+        size = BLOCK if both.device.type == "cpu" else max(1, len(rows[0]))
+        for part, its_gradient, its_result in zip(*(tensor.split(size) for tensor in rows), strict=True):
+            gate, up = part.chunk(2, -1)
+            of_gate, of_up = its_result.chunk(2, -1)
+            torch.mul(its_gradient, F.silu(gate), out=of_up)
+            torch.ops.aten.silu_backward.grad_input(its_gradient * up, gate, grad_input=of_gate)
         return result

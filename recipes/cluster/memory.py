@@ -20,7 +20,7 @@ from lm.training.model_config import LmModelConfig
 from lm.training.parallel import ParallelConfig
 
 GIB = 2.0**30
-BLOCK_KEYS, QUERY_BLOCK = 2048, 64  # those of `lm.training.attention`, which imports torch
+BLOCK_KEYS, QUERY_BLOCK = 2048, 128  # those of `lm.training.attention`, which imports torch
 
 
 @dataclass(frozen=True, kw_only=True)
