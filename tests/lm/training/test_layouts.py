@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+OVERLAP = {"overlap_grad_reduce": "always", "bucket_size": 2000}
 LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
     "tensor": (2, {"tensor": 2}),
     "tensor and sequence": (2, {"tensor": 2, "sequence": True}),
@@ -16,7 +17,18 @@ LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
     "context": (2, {"context": 2}),
     "data": (2, {}),
     "data, distributed optimizer": (2, {"distributed_optimizer": True}),
+    "data, overlapped": (2, {"overlap_grad_reduce": "always", "bucket_size": 2000}),
+    "data, distributed optimizer, overlapped": (
+        2,
+        {
+            "distributed_optimizer": True,
+            "overlap_grad_reduce": "always",
+            "overlap_param_gather": True,
+            "bucket_size": 2000,
+        },
+    ),
     "tensor and pipeline": (4, {"tensor": 2, "pipeline": 2}),
+    "one process, gradients not fused": (1, {"gradient_fusion": "never"}),
     "one process, all recomputed": (1, {"recompute": "full"}),
     "one process, attention recomputed": (1, {"recompute": "selective"}),
 }
@@ -55,6 +67,20 @@ def test_options_agree_between_layouts(options: dict[str, Any], tiny: Any, run_r
     one = numbers(run_ranks(lambda: tiny.train(tmp_path / "one", **options), 1)[0])
     two = numbers(run_ranks(lambda: tiny.train(tmp_path / "two", pipeline=2, **options), 2)[0])
     assert two == pytest.approx(one, rel=1e-3 if "precision" in options else 1e-5)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_fused_gradients_are_those_of_products_of_their_own(
+    tied: bool, tiny: Any, run_ranks: Any, tmp_path: Path
+) -> None:
+    """A tied matrix gets one gradient from the output layer's product, and another from the embedding."""
+    first, second = (
+        run_ranks(lambda: tiny.train(tmp_path / how, gradient_fusion=how, tied=tied), 1)[0]  # noqa: B023
+        for how in ("always", "never")
+    )
+    assert numbers(first) == pytest.approx(numbers(second), rel=1e-6)
+    norms = [[row["gradient_norm"] for row in one.rows if "gradient_norm" in row] for one in (first, second)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
 
 
 def test_dropout_follows_seed_and_step(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
