@@ -88,6 +88,11 @@ class PackedDataset(GPTDataset):
     clips: ClipReader | None = None
     targets: Row | None = None
 
+    @property
+    def padding(self) -> float:
+        """Share of the positions that hold no token: none where documents are cut."""
+        return 0.0
+
     @staticmethod
     def build_low_level_dataset(dataset_path: str, config: GPTDatasetConfig) -> Any:
         """The documents of all shards, laid end to end."""
@@ -177,6 +182,13 @@ class BestFitDataset(PackedDataset):
 
     def __len__(self) -> int:
         return len(self.shuffle_index)
+
+    @property
+    def padding(self) -> float:
+        """Share of the positions that hold no token, of all sequences."""
+        capacity = self.config.sequence_length + 1
+        tokens = np.minimum(self.document_lengths()[self.document_index], capacity).sum()
+        return 1.0 - float(tokens) / ((len(self.sample_index) - 1) * capacity)
 
     def _build_document_sample_shuffle_indices(
         self,
@@ -317,6 +329,12 @@ def build_training_data(
         dataset.loss, dataset.clips = (losses or {}).get(name, "all"), (clips or {}).get(name)
         dataset.targets = corpora[name].targets("train")
     return cast(torch.utils.data.Dataset[Any], built)
+
+
+def padding_share(data: torch.utils.data.Dataset[Any]) -> float:
+    """Share of the positions of `build_training_data`'s samples that hold no token, each corpus by its weight."""
+    corpora = cast(Sequence[PackedDataset], getattr(data, "datasets", [data]))
+    return float(np.average([corpus.padding for corpus in corpora], weights=getattr(data, "weights", None)))
 
 
 def build_validation_data(

@@ -18,6 +18,7 @@ from lm.data.dataset import (
     build_validation_data,
     documents_of,
     finish_cache,
+    padding_share,
     prepare_cache,
     read_batches,
 )
@@ -82,6 +83,8 @@ class CorpusBatches:
         if processes.rank == 0:
             finish_cache(cache)
         run.say(f"index of {self.num_samples:,} samples: {time.monotonic() - started:.1f} s")
+        if run.is_main:
+            run.say(self._describe_batch())
 
     def training(self, first_step: int, count_clips: CountClips | None = None) -> Batches:
         """This process's micro batches from ``first_step`` to the last step of the run."""
@@ -94,6 +97,16 @@ class CorpusBatches:
             num_samples=self.num_samples,
             workers=loop.data_workers,
             count_clips=count_clips,
+        )
+
+    def _describe_batch(self) -> str:
+        """One line for the log: sequences and tokens of a step, their division, and the share of padding."""
+        loop, copies = self.loop, self.processes.data_size
+        turns = loop.global_batch // (loop.micro_batch * copies)
+        return (
+            f"a step: {loop.global_batch} sequences of {loop.sequence_length} = {loop.tokens_per_step:,} tokens, "
+            f"{padding_share(self.training_data):.1%} of them padding "
+            f"(micro batch {loop.micro_batch}, copies of the model {copies}, micro batches {turns})"
         )
 
     def describe_step(self, step: int) -> str:

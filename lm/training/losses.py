@@ -50,19 +50,24 @@ class Losses:
         return Losses(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     @property
+    def labels(self) -> float:
+        """Number of labels that counted."""
+        return self.text_labels + self.speech_labels
+
+    @property
     def total(self) -> float:
         """Mean cross-entropy."""
-        return _mean(self.text_sum + self.speech_sum, self.text_labels + self.speech_labels)
+        return _mean(self.text_sum + self.speech_sum, self.labels)
 
     @property
     def square(self) -> float:
         """Mean squared log normaliser."""
-        return _mean(self.square_sum, self.text_labels + self.speech_labels)
+        return _mean(self.square_sum, self.labels)
 
     @property
     def divergence(self) -> float:
         """Mean divergence from the model that reads the transcripts."""
-        return _mean(self.divergence_sum, self.text_labels + self.speech_labels)
+        return _mean(self.divergence_sum, self.labels)
 
     @property
     def is_finite(self) -> bool:

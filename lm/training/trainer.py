@@ -203,6 +203,7 @@ class Trainer:
         for step, one in zip(steps, numbers, strict=True):
             losses, (norm, is_taken) = Losses.from_sums(one[:NUM_SUMS]), one[NUM_SUMS:].tolist()
             row = losses.row("loss") | {"learning_rate": learning_rate(step, self.loop)}
+            row["target_share"] = losses.labels / self.loop.tokens_per_step
             if self.loop.z_loss:
                 row["z_loss"] = self.loop.z_loss * losses.square
             if self.passes.temperature:
@@ -396,6 +397,7 @@ def log_line(step: int, steps: int, row: Mapping[str, float], timing: Mapping[st
     """One line of the log."""
     shown = [name for name in row if name.startswith("loss") or name in ("z_loss", "kl")]
     parts = [f"{name.removeprefix('loss.')} {row[name]:.4f}" for name in shown]
+    parts.append(f"targets {row['target_share']:.0%}")
     parts.append(f"lr {row['learning_rate']:.3g}")
     if "gradient_norm" in row:
         parts.append(f"grad {row['gradient_norm']:.3f}")

@@ -27,6 +27,7 @@ def test_writes_checkpoints_curve_and_metrics(tiny: Any, run_ranks: Any, tmp_pat
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 9]
     assert [row["step"] for row in rows if "val_loss.tts.speech" in row] == [4, 8, 9]
     assert {"loss", "loss.text", "loss.speech", "learning_rate", "gradient_norm"} <= set(rows[0])
+    assert all(0 < row["target_share"] < 1 for row in rows)  # no target at a document's first token
     assert rows[-1]["val_loss.text"] == trained.metrics["val_loss.text"] < rows[1]["val_loss.text"]
     assert trained.metrics["tokens"] == 9 * 8 * 32 and trained.metrics["skipped_steps"] == 0
     assert list((tmp_path / "tensorboard").glob("events*"))
@@ -106,9 +107,10 @@ def test_speed_is_counted_strictly() -> None:
     flops = llama.flops_per_token(128256, 8192)
     assert 14451 * flops == pytest.approx(744e12, rel=2e-3)
     timing = {"tokens_per_second": 14451.0, "model_tflops_per_process": 743.8, "model_flops_utilisation": 0.376}
-    row = {"loss": 2.0, "loss.text": 1.5, "z_loss": 0.01, "learning_rate": 1e-3, "gradient_norm": 0.5}
+    row = {"loss": 2.0, "loss.text": 1.5, "z_loss": 0.01, "target_share": 0.63, "learning_rate": 1e-3}
+    row["gradient_norm"] = 0.5
     line = log_line(10, 20, row, timing)
-    assert line.endswith("z_loss 0.0100 | lr 0.001 | grad 0.500 | 14,451 tok/s | 744 TFLOP/s | MFU 37.6%")
+    assert line.endswith("z_loss 0.0100 | targets 63% | lr 0.001 | grad 0.500 | 14,451 tok/s | 744 TFLOP/s | MFU 37.6%")
 
 
 def test_speed_reaches_tensorboard(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:

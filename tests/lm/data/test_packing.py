@@ -100,6 +100,32 @@ def test_samples_hold_whole_documents(form: str, tiny: Any, run_ranks: Any, tmp_
         np.testing.assert_array_equal(one["tokens"], other["tokens"])
 
 
+def padding_of(tiny: Any, cache: Path, weights: dict[str, float], packing: str) -> tuple[float, list[float]]:
+    """The share that is said, and the shares of padding in all sequences of each corpus alone."""
+    from lm.data.dataset import build_training_data, padding_share
+    from lm.training.parallel import ParallelConfig
+    from lm.training.processes import open_processes
+
+    corpora = {form: open_corpus(tiny.folder / form, tiny.vocabulary) for form in weights}
+    options = {"sequence_length": S, "seed": 3, "cache": cache, "packing": packing}
+    with open_processes(ParallelConfig()):
+        said = padding_share(build_training_data(corpora, weights, tiny.vocabulary, num_samples=200, **options))
+        counted = []
+        for form, corpus in corpora.items():
+            data = build_training_data({form: corpus}, {form: 1.0}, tiny.vocabulary, num_samples=200, **options)
+            sequences = {int(place): number for number, place in enumerate(data.shuffle_index)}
+            rows = [np.append(data[number]["tokens"], data[number]["labels"][-1]) for number in sequences.values()]
+            counted.append(float(np.mean(np.stack(rows) == tiny.vocabulary.pad)))
+        return said, counted
+
+
+def test_the_share_of_padding_is_that_of_the_samples(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
+    weights = {"asr": 3.0, "tts": 1.0}
+    said, (asr, tts) = run_ranks(lambda: padding_of(tiny, tmp_path, weights, "best_fit"), 1)[0]
+    assert said == pytest.approx(0.75 * asr + 0.25 * tts) and 0 < said < 0.5 and asr != tts
+    assert run_ranks(lambda: padding_of(tiny, tmp_path, weights, "stream"), 1)[0] == (0.0, [0.0, 0.0])
+
+
 def packings_of(tiny: Any, cache: Path) -> tuple[int, list[int]]:
     """How often this rank packs, and its first sample."""
     from lm.data import dataset
