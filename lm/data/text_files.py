@@ -363,8 +363,12 @@ def document_of(
     record: Mapping[str, Any], place: str, text_column: str = "text", id_column: str = "id"
 ) -> TextDocument:
     """A record as a text; raises as `parse_text`."""
-    text = record.get(text_column)
-    if not isinstance(text, str) or not text.strip():
+    if text_column not in record:
+        raise ValueError(f"no field {text_column}, only {', '.join(record) or 'none'}")
+    text = record[text_column]
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"the field {text_column} holds {type(text).__name__}, not a text")
+    if not text or not text.strip():
         raise ValueError("an empty text")
     try:
         text.encode()

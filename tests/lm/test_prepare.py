@@ -114,7 +114,9 @@ def test_bad_records_are_counted_and_tolerated_up_to_a_share(tmp_path: Path) -> 
     [
         ('{"id": "a", "text": ', r"line 3: not JSON"),
         ('{"id": "a", "text": "  "}', "an empty text"),
-        ('{"id": "a"}', "an empty text"),
+        ('{"id": "a"}', "no field text, only id"),
+        ('{"id": "a", "text": 3}', "the field text holds int, not a text"),
+        ('{"id": "a", "text": null}', "an empty text"),
         ('["text"]', "a JSON list"),
         ('{"text": "\\ud83d"}', "no Unicode"),
         (b'{"text": "\xff"}', "not UTF-8"),
