@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lm.training.parallel import check_layout
 from recipes.plan import RecipePlan, load_recipe, make_plan
 from recipes.quickstart import main
 from runtime.errors import UserError
@@ -13,11 +14,18 @@ from runtime.errors import UserError
 
 @pytest.mark.parametrize("name", ["quickstart", "smallest"])
 def test_recipes_are_whole(name: str, tmp_path: Path) -> None:
-    plan = make_plan(load_recipe([f"recipe={name}", f"quickstart.out={tmp_path}"]))
+    also = (
+        "quickstart.also=[without_interleaving,knowledge,streaming]" if name == "quickstart" else "quickstart.also=[]"
+    )
+    plan = make_plan(load_recipe([f"recipe={name}", f"quickstart.out={tmp_path}", also]))
     assert next(iter(plan.steps)) == "corpus"
     assert list(plan.steps)[-1] == "report"
     assert all(step.folder.parent == tmp_path for step in plan.steps.values())
-    assert plan.steps["lm"].config.processes == plan.steps["lm"].options.parallel.tensor == 2  # type: ignore[attr-defined]
+    assert plan.steps["lm"].config.processes == 2
+    for step in plan.steps.values():
+        if step.config.run == "lm.train":
+            parallel, model, batch = (getattr(step.options, name) for name in ("parallel", "model", "batch_shape"))
+            check_layout(parallel, model, batch, processes=step.config.processes, backend="gloo")
 
 
 @pytest.mark.parametrize("name", ["inserter", "mtbi"])
