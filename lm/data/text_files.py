@@ -237,10 +237,7 @@ class TextReader:
         stem = PurePosixPath(part.file).name.split(".")[0]
         if part.file.endswith(PARQUET):
             for number, record in enumerate(self._rows(part), part.first):
-                try:
-                    yield document_of(record, f"{stem}-{number:07d}", self.columns.text, self.columns.id)
-                except ValueError as error:
-                    yield BadRecord(f"{part.file}, row {number}", str(error))
+                yield self._of_row(record, part.file, stem, number)
             return
         for number, line in numbered_lines(self._lines(part), part.first):
             try:
@@ -270,10 +267,7 @@ class TextReader:
                 wanted = [name for name in (self.columns.text, self.columns.id) if name in names]
                 for group in groups[part.start : None if part.end == TO_END else part.end]:
                     for record in table.read_row_group(group, columns=wanted).to_pylist():
-                        try:
-                            yield document_of(record, f"{stem}-{number:07d}", self.columns.text, self.columns.id)
-                        except ValueError as error:
-                            yield BadRecord(f"{part.file}, row {number}", str(error))
+                        yield self._of_row(record, part.file, stem, number)
                         number += 1
         except UserError as error:
             yield BrokenFile(part.file, error.found)
@@ -308,6 +302,13 @@ class TextReader:
             if getattr(error, "errno", None):  # of the disk, not of the stream
                 raise
             yield BrokenFile(part.file, f"cannot be decompressed beyond line {number} ({error})")
+
+    def _of_row(self, record: Mapping[str, Any], file: str, stem: str, number: int) -> TextDocument | BadRecord:
+        """Row ``number`` of a Parquet file, from 0; ``stem`` of the file is in its id where it has none."""
+        try:
+            return document_of(record, f"{stem}-{number:07d}", self.columns.text, self.columns.id)
+        except ValueError as error:
+            return BadRecord(f"{file}, row {number}", str(error))
 
     def _rows(self, part: RecordRange) -> list[dict[str, Any]]:
         with open_parquet(part.file) as table:

@@ -12,17 +12,15 @@ from torch import Tensor
 from lm.data.clip_batches import ClipReader
 from lm.data.corpora import TRANSCRIPTS
 from lm.data.dataset import (
-    BatchIndices,
-    CountClips,
     build_training_data,
     build_validation_data,
     documents_of,
     finish_cache,
     padding_share,
     prepare_cache,
-    read_batches,
 )
 from lm.data.loss_mask import Loss
+from lm.data.micro_batches import BatchIndices, CountClips, read_batches
 
 from .inputs import TrainingInputs
 from .speech_config import DIVERGENCE

@@ -20,7 +20,8 @@ S = 24
 def batches_of(data: Any, cache: Path, packing: str) -> list[tuple[Any, ...]]:
     """Micro batches of one sample each, and the vectors that its tokens should have (NaN: none)."""
     from lm.data.clip_batches import ClipCollation, FeatureReader
-    from lm.data.dataset import BatchIndices, build_training_data, read_batches
+    from lm.data.dataset import build_training_data
+    from lm.data.micro_batches import BatchIndices, read_batches
     from lm.training.parallel import ParallelConfig
     from lm.training.processes import open_processes
 

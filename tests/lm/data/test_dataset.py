@@ -116,7 +116,7 @@ def test_losses_are_checked(tiny: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("micro_batch", "data_size"), [(1, 1), (2, 1), (2, 2), (1, 4)])
 def test_the_step_alone_decides_what_is_read(micro_batch: int, data_size: int) -> None:
-    from lm.data.dataset import BatchIndices
+    from lm.data.micro_batches import BatchIndices
 
     def read(first_step: int) -> list[list[int]]:
         steps: list[list[int]] = [[] for _ in range(first_step, 5)]
@@ -137,7 +137,7 @@ def test_the_step_alone_decides_what_is_read(micro_batch: int, data_size: int) -
 
 
 def test_samples_beyond_the_last_only_fill(tiny: Any) -> None:
-    from lm.data.dataset import BatchIndices
+    from lm.data.micro_batches import BatchIndices
 
     indices = BatchIndices(
         first_step=0, last_step=1, global_batch=8, micro_batch=4, data_rank=0, data_size=1, num_samples=6

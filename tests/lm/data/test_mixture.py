@@ -85,7 +85,8 @@ def test_the_papers_table_gives_its_own_sum() -> None:
 def test_2000_samples_are_drawn_as_the_table_says(tiny: Any, run_ranks: Any, tmp_path: Path) -> None:
     """Within 3 sigma of each kind's weight; a run that goes on from the middle draws the very same samples."""
     from lm.data.corpora import open_corpus
-    from lm.data.dataset import BatchIndices, build_training_data, prepare_cache, read_batches
+    from lm.data.dataset import build_training_data, prepare_cache
+    from lm.data.micro_batches import BatchIndices, read_batches
     from lm.training.parallel import ParallelConfig
     from lm.training.processes import open_processes
 
